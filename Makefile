@@ -1,0 +1,53 @@
+# `make` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-short test coverage lint format lock wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.10 to 3.13 is needed; give one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+install: $(VENV)/.installed ## a virtual environment with locked versions
+
+demo: $(VENV)/.installed ## the whole way on phantom studies, into ./demo (minutes, CPU)
+	$(BIN)/ich-keras demo $(DEMO)
+
+demo-short: $(VENV)/.installed ## the same on few patients and steps: does it run, not what it scores
+	$(BIN)/ich-keras demo $(DEMO)-short --patients 40 --set training.max_steps=40 \
+	  --set training.validate_every=20 --set evaluation.bootstrap_draws=100
+
+test: $(VENV)/.installed ## the whole test suite
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
+	$(BIN)/python -m pytest --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing
+
+lint: $(VENV)/.installed ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed ## rewrite to style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## renew requirements.lock (needs uv)
+	uv pip compile --universal --python-version 3.10 --generate-hashes --extra test --extra lint \
+	  --no-emit-index-url --no-header --quiet --output-file requirements.lock setup.cfg
+
+wheel: $(VENV)/.installed ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove what was built; data, shards and runs stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,319 @@
+"""The commands. Each is a few lines; what is heavy is imported by the command that needs it."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ich_keras import __version__
+from tfrecords_tools.errors import InputError, UsageError
+
+DEFAULT_DATA = Path("/data/rsna-ich")
+INTERRUPTED = 130
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """The entry point: runs a command and turns its end into an exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        commands.main(prog_name="ich-keras", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except InputError as error:
+        _fail(str(error), error.exit_code)
+    except (OSError, MemoryError) as error:
+        _fail(str(error) or type(error).__name__, 1)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; what was finished stays, the same command goes on", INTERRUPTED)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    log.debug("the error in full", exc_info=True)
+    click.echo(f"ich-keras: {message}", err=True)
+    sys.exit(exit_code)
+
+
+def _set_verbosity(_context: click.Context, parameter: click.Parameter, given: bool) -> None:
+    if given:
+        level = logging.DEBUG if parameter.name == "verbose" else logging.WARNING
+        for name in ("ich_keras", "tfrecords_tools"):
+            logging.getLogger(name).setLevel(level)
+
+
+def _verbosity(command: Callable) -> Callable:
+    """The two options of every command."""
+    for name, short, text in (
+        ("--quiet", "-q", "Only warnings, errors and the last line."),
+        ("--verbose", "-v", "Every detail, and the traceback of an error."),
+    ):
+        option = click.option(
+            short, name, is_flag=True, expose_value=False, callback=_set_verbosity, help=text
+        )
+        command = option(command)
+    return command
+
+
+def _command(*arguments: Any, **options: Any) -> Callable:
+    """A command with the options that all have."""
+
+    def decorate(function: Callable) -> click.Command:
+        return commands.command(*arguments, **options)(_verbosity(function))
+
+    return decorate
+
+
+def _shards_option(function: Callable) -> Callable:
+    return click.option(
+        "--shards",
+        type=click.Path(path_type=Path),
+        help="Folder of shards.  [default: the experiment's, else $ICH_SHARDS, else ./shards]",
+    )(function)
+
+
+def _set_option(function: Callable) -> Callable:
+    return click.option(
+        "--set",
+        "overrides",
+        metavar="KEY.PATH=VALUE",
+        multiple=True,
+        help="Changes one value of the experiment; may be repeated.",
+    )(function)
+
+
+def _workers_option(function: Callable) -> Callable:
+    return click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Processes.  [default: one a core]",
+    )(function)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, prog_name="ich-keras")
+def commands() -> None:
+    """Detects intracranial hemorrhage on head CT slices. For research, not for diagnosis."""
+    handler = logging.StreamHandler(_ProgressAware())
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name in ("ich_keras", "tfrecords_tools"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers = [handler]
+        logger.propagate = False
+
+
+class _ProgressAware:
+    """A stream for log lines that does not cut through a progress bar."""
+
+    def write(self, text: str) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr, end="")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _shards_folder(given: Path | None, of_experiment: str | None) -> Path:
+    """The shards to use: the option, the experiment's, $ICH_SHARDS, ./shards."""
+    folder = given or Path(of_experiment or os.environ.get("ICH_SHARDS", "shards"))
+    if not folder.is_dir():
+        raise UsageError(
+            f"no shards at {folder}; make them with `ich-keras convert SRC --out {folder}`,"
+            " or give the folder with --shards or $ICH_SHARDS"
+        )
+    return folder.resolve()
+
+
+@_command()
+@click.argument("directory", type=click.Path(path_type=Path), default=Path("demo"))
+@click.option("--patients", type=click.IntRange(min=10), default=320, help="Phantom patients.")
+@click.option("--seed", type=int, default=0, help="Of the phantom studies and the split.")
+@_workers_option
+@_set_option
+def demo(
+    directory: Path, patients: int, seed: int, workers: int | None, overrides: tuple[str, ...]
+) -> None:
+    """The whole way on phantom studies, into DIRECTORY."""
+    from ich_keras.demo import run_demo
+
+    report = run_demo(
+        directory, patients=patients, seed=seed, workers=workers, overrides=overrides
+    )
+    click.echo(f"Demo finished: open {report}")
+
+
+@_command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--patients", type=click.IntRange(min=1), default=320)
+@click.option("--slices", type=click.IntRange(min=1), default=16, help="Slices a study.")
+@click.option("--size", type=click.IntRange(min=32), default=256, help="Edge of a slice, pixels.")
+@click.option("--seed", type=int, default=0)
+@_workers_option
+def synth(
+    directory: Path, patients: int, slices: int, size: int, seed: int, workers: int | None
+) -> None:
+    """Writes a phantom data set: DICOM files, labels and true masks."""
+    from tfrecords_tools.phantom import synth as write_phantoms
+
+    made = write_phantoms(
+        directory, patients=patients, slices=slices, size=size, seed=seed, workers=workers
+    )
+    click.echo(f"{made.slices:,} slices of {made.patients:,} phantom patients in {directory}")
+
+
+@_command()
+@click.argument("source", metavar="[SRC]", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=lambda: os.environ.get("ICH_SHARDS", "shards"),
+    show_default="$ICH_SHARDS, else ./shards",
+)
+@click.option("--size", type=click.IntRange(min=16), default=512, help="Edge of a slice, pixels.")
+@click.option("--windows", default="brain,subdural,bone", help="Names, or name=centre/width.")
+@click.option("--split", default="0.8,0.1,0.1", help="Fractions of patients: train,val,test.")
+@click.option("--seed", type=int, default=0, help="Of the split, the order and the patient keys.")
+@_workers_option
+@click.option("--encoding", type=click.Choice(["zlib", "raw", "png"]), default="zlib")
+@click.option("--shard-size", type=click.IntRange(min=1), help="Records a shard.")
+@click.option("--unlabelled", is_flag=True, help="Convert SRC without labels.")
+@click.option(
+    "--patient-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Secret that keys the hash of patient ids; wanted for clinical data.",
+)
+def convert(source: Path | None, out: Path, **options: Any) -> None:
+    """Converts an RSNA-layout folder of DICOM files to TFRecord shards."""
+    from tfrecords_tools.convert import convert as write_shards
+
+    source = source or Path(os.environ.get("ICH_DATA", DEFAULT_DATA))
+    if not source.is_dir():
+        raise UsageError(
+            f"no data set at {source}; give its folder: `ich-keras convert SRC`, or set $ICH_DATA"
+            " (no data yet? `ich-keras synth SRC` writes phantom studies)"
+        )
+    manifest = write_shards(source, Path(out), **options)
+    slices = sum(split.slices for split in manifest.splits.values())
+    rejected = sum(manifest.rejected.values())
+    click.echo(f"{slices:,} slices in {len(manifest.shards)} shards, {rejected:,} rejected: {out}")
+
+
+@_command()
+@click.argument("shards", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def verify(shards: Path) -> None:
+    """Reads every record of SHARDS against its manifest."""
+    from tfrecords_tools.verify import verify as verify_shards
+
+    summary = verify_shards(shards)
+    click.echo(f"{shards}: {summary.records:,} records in {summary.shards} shards are as written")
+
+
+@_command()
+@click.argument("experiment")
+@_shards_option
+@click.option("--run", type=click.Path(path_type=Path), help="[default: runs/EXPERIMENT/<n>]")
+@_set_option
+@click.option(
+    "--resume/--fresh", default=True, help="Go on with the latest run, or start a new one."
+)
+def fit(
+    experiment: str,
+    shards: Path | None,
+    run: Path | None,
+    overrides: tuple[str, ...],
+    resume: bool,
+) -> None:
+    """Trains EXPERIMENT, a YAML file or the name of one that is shipped."""
+    from ich_keras.config import load_experiment
+
+    loaded = load_experiment(experiment, overrides)
+    folder = _shards_folder(shards, loaded.data.shards)
+    from ich_keras.run_folder import RunFolder, choose_run
+    from ich_keras.training import fit as train
+
+    chosen = RunFolder(run) if run else choose_run(loaded.name, fresh=not resume)
+    result = train(loaded, folder, chosen, resume=resume)
+    click.echo(result.sentence())
+
+
+@_command()
+@click.argument("hparams", default="halfres_hparams.yaml")
+@_shards_option
+@click.option("--run", type=click.Path(path_type=Path), help="[default: runs/HPARAMS/1]")
+@_set_option
+def tune(
+    hparams: str, shards: Path | None, run: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Searches hyperparameters with KerasTuner as HPARAMS says."""
+    from ich_keras.config import load_search
+
+    search = load_search(hparams, overrides)
+    folder = _shards_folder(shards, search.base.data.shards)
+    from ich_keras.tuning import tune as run_search
+
+    best = run_search(search, folder, run or Path("runs") / search.name / "1")
+    click.echo(best.sentence())
+
+
+@_command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--split", default="val")
+@click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
+@_shards_option
+def evaluate(run: Path, split: str, size: int | None, shards: Path | None) -> None:
+    """Scores RUN on a split, and writes its figures and report."""
+    from ich_keras.run_folder import trained_run
+
+    folder = trained_run(run)
+    from ich_keras.config import load_experiment
+    from ich_keras.evaluation import evaluate as score
+
+    experiment = load_experiment(str(folder.experiment))
+    result = score(folder, _shards_folder(shards, experiment.data.shards), split=split, size=size)
+    click.echo(result.sentence())
+
+
+@_command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path)
+)
+@click.option("--out", type=click.Path(path_type=Path), help="[default: ./predictions]")
+@click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
+def predict(run: Path, paths: tuple[Path, ...], out: Path | None, size: int | None) -> None:
+    """Applies RUN to DICOM files, folders or zip archives."""
+    from ich_keras.run_folder import trained_run
+
+    folder = trained_run(run)
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"no such file or folder: {path}")
+    from ich_keras.inference import predict as apply_run
+
+    result = apply_run(folder, paths, out or Path("predictions"), size=size)
+    click.echo(result.sentence())
+
+
+@_command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "kind", type=click.Choice(["savedmodel", "onnx", "keras"]), default="savedmodel"
+)
+@click.option("--out", type=click.Path(path_type=Path), help="[default: RUN/export]")
+def export(run: Path, kind: str, out: Path | None) -> None:
+    """Writes RUN's network for use elsewhere."""
+    from ich_keras.run_folder import trained_run
+
+    folder = trained_run(run)
+    from ich_keras.export import export_model
+
+    click.echo(f"Exported: {export_model(folder, kind, out or folder.path / 'export')}")

@@ -1,0 +1,62 @@
+"""The network of a run, for use elsewhere."""
+
+from pathlib import Path
+
+import keras
+
+from ich_keras.model import load_model, with_class_maps
+from ich_keras.run_folder import RunFolder, read_input, replacing, write_json
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.labels import LABELS
+
+NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras"}
+
+
+def export_model(run: RunFolder, kind: str, out: Path) -> Path:
+    """Writes the network with both outputs, `probabilities` and `class_maps`.
+
+    Height and width stay free. `metadata.json` beside it says what the input must be.
+
+    Args:
+        run: a trained run.
+        kind: `savedmodel`, `onnx` or `keras`.
+        out: the folder to write into.
+
+    Returns:
+        The path of the exported network.
+
+    Raises:
+        InputError: if the ONNX packages are not installed.
+        UsageError: if there is an export of this kind already.
+    """
+    target = out / NAMES[kind]
+    if target.exists():
+        raise UsageError(f"{target} exists already; give another --out, or remove it")
+    model = with_class_maps(load_model(run.best))
+    with replacing(target) as temporary:
+        _write(model, kind, temporary)
+    network_input = read_input(run)
+    metadata = {
+        "input": "uint8, (slices, height, width, windows), HU windowed to 0..255",
+        "size": network_input.size,
+        "windows": [window._asdict() for window in network_input.windows],
+        "labels": list(LABELS),
+        "notice": "for research, not for diagnosis",
+    }
+    write_json(out / "metadata.json", metadata)
+    return target
+
+
+def _write(model: keras.Model, kind: str, path: Path) -> None:
+    if kind == "keras":
+        model.save(path)
+    elif kind == "savedmodel":
+        model.export(path, verbose=False)
+    else:
+        try:
+            model.export(path, format="onnx", verbose=False)
+        except ImportError as error:
+            raise InputError(
+                f"ONNX needs packages that are missing ({error.name}):"
+                " pip install 'ich-keras[onnx]'"
+            ) from error

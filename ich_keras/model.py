@@ -1,0 +1,193 @@
+"""The network: fully convolutional, of 3x3 and 1x1 kernels only, in pure Keras."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from keras import layers, ops
+
+from ich_keras.config import ModelConfig
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.labels import LABELS
+
+CLASS_MAPS = "class_maps"
+PROBABILITIES = "probabilities"
+
+# A slice is seldom positive: starting near "no bleeding" spares the first steps.
+INITIAL_LOGIT = -2.0
+
+
+@keras.saving.register_keras_serializable(package="ich_keras")
+class GlobalLogSumExpPooling2D(layers.Layer):
+    """A smooth maximum over the map: log of the mean of exp, between mean and maximum.
+
+    Pinheiro and Collobert, "From image-level to pixel-level labeling with convolutional
+    networks", 2015, equation 6 with r = 1.
+    """
+
+    def call(self, maps):  # (N, H, W, C) -> (N, C)
+        peak = ops.max(maps, axis=(1, 2), keepdims=True)
+        mean = ops.mean(ops.exp(maps - peak), axis=(1, 2))
+        return ops.log(mean) + ops.squeeze(peak, axis=(1, 2))
+
+
+POOLING = {
+    "max": layers.GlobalMaxPooling2D,
+    "average": layers.GlobalAveragePooling2D,
+    "logsumexp": GlobalLogSumExpPooling2D,
+}
+
+
+def build_model(config: ModelConfig, channels: int, *, synchronized: bool = False) -> keras.Model:
+    """Builds the network from windowed slices to six probabilities.
+
+    The first 3x3 convolution and every stage but the first halve the resolution, so a class map
+    has a cell for `stride(config)` x `stride(config)` pixels.
+
+    Args:
+        config: widths, blocks, pooling, dropout.
+        channels: windows of a slice.
+        synchronized: batch statistics over all replicas; wanted wherever there are several.
+
+    Returns:
+        A functional model. Input `image`: uint8, shape (N, H, W, channels), any H and W of at
+        least one stride. Output `probabilities`: float32, shape (N, 6), in the order of LABELS.
+        Its layer `class_maps` gives float32 logits, shape (N, H / stride, W / stride, 6).
+    """
+    image = keras.Input((None, None, channels), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image)
+    x = _convolution(x, config, config.widths[0], 3, "stem", stride=2, synchronized=synchronized)
+    x = layers.Activation("relu", name="stem_relu")(x)
+    for stage, width in enumerate(config.widths, start=1):
+        if stage > 1:
+            x = layers.MaxPooling2D(2, padding="same", name=f"stage{stage}_pool")(x)
+        for block in range(1, config.blocks + 1):
+            x = _residual_block(x, config, width, f"stage{stage}_block{block}", synchronized)
+    x = layers.SpatialDropout2D(config.dropout, name="dropout")(x)
+    maps = layers.Conv2D(
+        len(LABELS),
+        1,
+        bias_initializer=keras.initializers.Constant(INITIAL_LOGIT),
+        dtype="float32",  # logits and sigmoid keep full precision under a mixed policy
+        name=CLASS_MAPS,
+    )(x)
+    logits = POOLING[config.pooling](dtype="float32", name="pooling")(maps)
+    outputs = layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)(logits)
+    return keras.Model(image, outputs, name="ich_fcn")
+
+
+def with_class_maps(model: keras.Model) -> keras.Model:
+    """The same network with two outputs.
+
+    Returns:
+        A model from `image` to a dictionary of `probabilities` (N, 6) and `class_maps`
+        (N, H / stride, W / stride, 6), both float32 in 0..1.
+    """
+    maps = ops.sigmoid(model.get_layer(CLASS_MAPS).output)
+    return keras.Model(
+        model.input, {PROBABILITIES: model.output, CLASS_MAPS: maps}, name="ich_fcn_with_maps"
+    )
+
+
+def load_model(path: Path) -> keras.Model:
+    """Reads a checkpoint by Keras' safe mode, which runs no code from the file.
+
+    Raises:
+        InputError: if the file is not a checkpoint of this project.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: not a readable checkpoint ({reason}); train again") from error
+
+
+def stride(config: ModelConfig) -> int:
+    """Pixels of the slice to a cell of the class map, along either axis."""
+    return 2 ** len(config.widths)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a network costs and sees.
+
+    Attributes:
+        parameters: trainable weights.
+        multiply_adds: of all convolutions for one slice.
+        receptive_field: pixels along an axis that one cell of the class map depends on.
+        stride: pixels to a cell of the class map.
+    """
+
+    parameters: int
+    multiply_adds: int
+    receptive_field: int
+    stride: int
+
+
+def summarize(model: keras.Model, config: ModelConfig, size: int) -> Summary:
+    """Counts parameters, multiply-adds and receptive field for slices of size x size pixels."""
+    probe = keras.Model(
+        model.input, [x.output for x in model.layers if isinstance(x, layers.Conv2D)]
+    )
+    convolutions = [x for x in model.layers if isinstance(x, layers.Conv2D)]
+    shapes = probe.compute_output_shape((1, size, size, model.input.shape[-1]))
+    multiply_adds = sum(
+        int(shape[1]) * int(shape[2]) * int(ops.size(layer.kernel))
+        for layer, shape in zip(convolutions, shapes, strict=True)
+    )
+    return Summary(
+        parameters=sum(int(ops.size(x)) for x in model.trainable_variables),
+        multiply_adds=multiply_adds,
+        receptive_field=_receptive_field(config),
+        stride=stride(config),
+    )
+
+
+def _residual_block(x, config: ModelConfig, width: int, name: str, synchronized: bool):
+    """Two 3x3 convolutions beside an identity, or beside a 1x1 where the width changes."""
+    shortcut = x
+    if x.shape[-1] != width:
+        shortcut = _convolution(x, config, width, 1, f"{name}_shortcut", synchronized=synchronized)
+    x = _convolution(x, config, width, 3, f"{name}_conv1", synchronized=synchronized)
+    x = layers.Activation("relu", name=f"{name}_relu1")(x)
+    x = _convolution(x, config, width, 3, f"{name}_conv2", synchronized=synchronized)
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return layers.Activation("relu", name=f"{name}_relu2")(x)
+
+
+def _convolution(
+    x,
+    config: ModelConfig,
+    width: int,
+    kernel: int,
+    name: str,
+    *,
+    stride: int = 1,
+    synchronized: bool,
+):
+    """A convolution and, where configured, the normalisation that takes over its bias."""
+    normalized = config.normalization == "batch"
+    x = layers.Conv2D(
+        width,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=not normalized,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+    if not normalized:
+        return x
+    return layers.BatchNormalization(
+        momentum=0.9, synchronized=synchronized, name=f"{name}_normalization"
+    )(x)
+
+
+def _receptive_field(config: ModelConfig) -> int:
+    """Pixels seen by one cell: each layer adds (kernel - 1) times the stride before it."""
+    field, jump = 3, 2  # the stem
+    for stage in range(len(config.widths)):
+        if stage > 0:
+            field, jump = field + jump, 2 * jump  # 2x2 pooling
+        field += config.blocks * 2 * (3 - 1) * jump
+    return field

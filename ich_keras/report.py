@@ -1,0 +1,221 @@
+"""The page a person opens: one HTML file without scripts that needs no network."""
+
+import base64
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import jinja2
+import yaml
+
+from ich_keras.run_folder import RunError, RunFolder, write_text
+from tfrecords_tools.labels import LABELS
+
+SPLIT_ORDER = ("test", "val")  # the first that was scored gives the answer
+MAX_PICTURE_BYTES = 7_000_000  # encoded; the page stays below 8 MB
+FIGURES = {
+    "curves": (
+        "Training",
+        "Loss, accuracy and mean AUC against the step. A dash-dotted line is what can be had"
+        " without looking at a slice; the dotted one marks the checkpoint that was kept.",
+    ),
+    "class_grid": (
+        "Class grid",
+        "Slices with at least the column's label; control slices bear none. The left bar shows the"
+        " accuracy on the column's label, the right bar over all six: red is no better than always"
+        " saying no, bright green is right.",
+    ),
+    "class_maps": (
+        "Where it sees the bleeding",
+        "The class map of the most probable bleeding over slices in the brain window: the brighter,"
+        " the more certain. The network was taught with whole slices, never with outlines.",
+    ),
+    "roc": (
+        "ROC, precision and recall",
+        "Every threshold of every label. The dots are the threshold used in the tables.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the run, as the page shows it."""
+
+    title: str
+    caption: str
+    png: str  # base64
+
+
+def write_report(run: Path) -> Path:
+    """Builds `report.html` from what the run folder holds; what is missing is said on the page.
+
+    Reads `evaluation/*.json`, `figures/*.png`, `history.csv`, `experiment.yaml` and
+    `environment.json`.
+
+    Raises:
+        RunError: if there is no such folder.
+    """
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run folder; give one that `ich-keras fit` wrote")
+    folder = RunFolder(run)
+    experiment = _read_yaml(folder.experiment)
+    evaluations = _read_evaluations(folder)
+    pictures, left_out = _read_pictures(folder, evaluations)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ich_keras"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        name=experiment.get("name", "run"),
+        labels=LABELS,
+        evaluations=evaluations,
+        answer=[x for split in list(evaluations)[:1] for x in plain_answer(evaluations, split)],
+        training=_training_sentence(folder.history),
+        pictures=pictures,
+        left_out=left_out,
+        experiment=list(_flat(experiment)),
+        environment=list(_flat(_read_json(folder.environment))),
+    )
+    write_text(folder.report, page)
+    return folder.report
+
+
+def _percent(share: float) -> str:
+    """A share as a percentage to one place."""
+    return f"{100 * share:.1f} %"
+
+
+def plain_answer(evaluations: dict[str, dict[str, Any]], split: str) -> list[str]:
+    """What the scores come to, in sentences for a person who reads nothing else."""
+    scores = evaluations[split]
+    return [
+        _against_saying_no(scores),
+        *_which_bleedings(scores),
+        _found_and_missed(scores),
+        _how_sure(scores, split),
+    ]
+
+
+def _against_saying_no(scores: dict[str, Any]) -> str:
+    gain, interval = scores["accuracy_gain"]["value"], scores["accuracy_gain"]["interval"]
+    facts = (
+        f"it decides {_percent(scores['accuracy_mean'])} of the labels rightly, where always"
+        f" saying no gets {_percent(scores['always_negative_accuracy_mean'])}"
+    )
+    if interval is None:
+        return f"Whether it is better than always saying no is not known: {facts}."
+    low, high = interval
+    verdict = "Not shown to be better than always saying no"
+    if low > 0:
+        verdict = "Yes, it is better than always saying no"
+    elif high < 0:
+        verdict = "No, it is worse than always saying no"
+    points = f"{100 * gain:+.1f} percentage points, interval {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"{verdict}: {facts} ({points})."
+
+
+def _which_bleedings(scores: dict[str, Any]) -> Iterator[str]:
+    """Which labels it tells apart: those whose AUC is above chance over the whole interval."""
+    told = [x for x in LABELS if (scores["auc"][x]["interval"] or [0])[0] > 0.5]
+    if told:
+        areas = ", ".join(f"{x} ({scores['auc'][x]['value']:.3f})" for x in told)
+        yield f"It tells slices with and without these apart, by their AUC: {areas}."
+    if len(told) < len(LABELS):
+        others = ", ".join(x for x in LABELS if x not in told)
+        yield f"It is not shown to do better than chance on: {others}."
+
+
+def _found_and_missed(scores: dict[str, Any]) -> str:
+    bleeding = scores["positives"]["any"]
+    missed, alarms = scores["false_negatives"]["any"], scores["false_positives"]["any"]
+    return (
+        f"At the threshold {scores['threshold']:g} it misses {missed:,} of {bleeding:,} slices with"
+        f" any bleeding, and raises {alarms:,} false alarms on the {scores['slices'] - bleeding:,}"
+        " without."
+    )
+
+
+def _how_sure(scores: dict[str, Any], split: str) -> str:
+    sentences = [
+        f"This rests on {scores['slices']:,} slices of {scores['patients']:,} patients, split"
+        f" “{split}”; intervals are 95 % intervals, by drawing the patients anew."
+    ]
+    if split == "val":
+        sentences.append("The checkpoint was chosen on this split, which flatters it a little.")
+    if scores["warnings"]:
+        sentences.append(f"Beware: {'; '.join(scores['warnings'])}.")
+    return " ".join(sentences)
+
+
+def _read_evaluations(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """The scores by split, the one that answers best first."""
+    scores = {path.stem: _read_json(path) for path in sorted(folder.evaluation.glob("*.json"))}
+    order = sorted(scores, key=lambda x: (x not in SPLIT_ORDER, x != SPLIT_ORDER[0], x))
+    return {split: scores[split] for split in order}
+
+
+def _read_pictures(folder: RunFolder, splits: Iterable[str]) -> tuple[list[Picture], list[str]]:
+    """One figure of each kind, and the names of those that the page has no room for."""
+    pictures: list[Picture] = []
+    left_out: list[str] = []
+    room = MAX_PICTURE_BYTES
+    for kind, (title, caption) in FIGURES.items():
+        path = _figure_file(folder.figures, kind, splits)
+        if path is None:
+            continue
+        png = base64.b64encode(path.read_bytes()).decode("ascii")
+        if len(png) > room:
+            left_out.append(path.name)
+            continue
+        room -= len(png)
+        suffix = path.stem.removeprefix(kind).strip("_")
+        part = f"step {int(suffix):,}" if suffix.isdecimal() else f"split “{suffix}”"
+        pictures.append(Picture(f"{title}, {part}" if suffix else title, caption, png))
+    return pictures, left_out
+
+
+def _figure_file(folder: Path, kind: str, splits: Iterable[str]) -> Path | None:
+    """The run's figure of a kind: of the split that gives the answer, or of the latest step."""
+    for name in (kind, *(f"{kind}_{split}" for split in splits)):
+        if (folder / f"{name}.png").is_file():
+            return folder / f"{name}.png"
+    drawn = [(x.stem.removeprefix(f"{kind}_"), x) for x in folder.glob(f"{kind}_*.png")]
+    return max(((int(step), x) for step, x in drawn if step.isdecimal()), default=(0, None))[1]
+
+
+def _training_sentence(history: Path) -> str:
+    if not history.is_file():
+        return ""
+    with history.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        return ""
+    return f"Trained for {int(rows[-1]['step']):,} steps in {float(rows[-1]['seconds']):,.0f} s."
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and their values as text; of a path only its last part, for the page travels."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            items = value if isinstance(value, list) else [value]
+            yield f"{prefix}{key}", ", ".join(_without_folder(str(x)) for x in items)
+
+
+def _without_folder(text: str) -> str:
+    return PurePath(text.replace("\\", "/")).name if "/" in text or "\\" in text else text

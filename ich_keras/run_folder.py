@@ -1,0 +1,244 @@
+"""The folder of a run: where each of its files lies, and how one is written."""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.windows import Window
+
+RECORDED_PACKAGES = (
+    "ich-keras",
+    "tensorflow",
+    "keras",
+    "keras-tuner",
+    "numpy",
+    "pandas",
+    "pydicom",
+    "opencv-python-headless",
+)
+
+HISTORY_COLUMNS = (
+    "step",
+    "seconds",
+    "learning_rate",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_mean_auc",
+    "val_weighted_log_loss",
+)
+
+
+class RunError(InputError):
+    """A run folder that is incomplete, or holds another run."""
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """What the network was trained on, as it stands in `input.json`.
+
+    Attributes:
+        size: edge of a slice in pixels.
+        windows: one a channel, in order.
+        fingerprint: of the shards.
+    """
+
+    size: int
+    windows: tuple[Window, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: the folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        return self.path / "experiment.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def input(self) -> Path:
+        return self.path / "input.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.keras"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last"
+
+    @property
+    def position(self) -> Path:
+        return self.last / "position.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+
+def trained_run(path: Path) -> RunFolder:
+    """The run in a folder that `fit` made.
+
+    Raises:
+        RunError: if the folder lacks the experiment or a checkpoint.
+    """
+    run = RunFolder(path)
+    for needed in (run.experiment, run.input, run.best):
+        if not needed.is_file():
+            raise UsageError(
+                f"{path}: not a trained run, {needed.name} is missing; give a RUN folder that"
+                " `ich-keras fit` wrote"
+            )
+    return run
+
+
+def choose_run(experiment_name: str, *, fresh: bool, parent: Path = Path("runs")) -> RunFolder:
+    """`runs/<experiment>/<n>`, counted from 1: the latest, or a new one where `fresh`."""
+    folder = parent / experiment_name
+    latest = max((int(x.name) for x in folder.glob("*") if x.name.isdecimal()), default=0)
+    return RunFolder(folder / str(latest + 1 if fresh else max(latest, 1)))
+
+
+def read_position(run: RunFolder) -> dict[str, Any]:
+    """How far the run has come, as training last wrote it."""
+    return json.loads(run.position.read_text(encoding="utf-8"))
+
+
+def write_input(run: RunFolder, value: RunInput) -> None:
+    windows = [window._asdict() for window in value.windows]
+    write_json(
+        run.input, {"size": value.size, "windows": windows, "fingerprint": value.fingerprint}
+    )
+
+
+def read_input(run: RunFolder) -> RunInput:
+    content = json.loads(run.input.read_text(encoding="utf-8"))
+    windows = tuple(Window(**window) for window in content["windows"])
+    return RunInput(content["size"], windows, content["fingerprint"])
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`, and moves it there once it was written without error.
+
+    A file under its final name is therefore always whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole text file, or none."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a whole JSON file, or none; refuses NaN, which JSON does not have."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+class History:
+    """The rows of `history.csv`, rewritten whole each time so that a crash cannot cut one."""
+
+    def __init__(self, path: Path, *, upto_step: int = 0) -> None:
+        """Takes over the rows that an earlier session wrote, up to the step it is resumed from."""
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        if path.is_file() and upto_step:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            self.rows = [row for row in rows if int(row["step"]) <= upto_step]
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        with replacing(self.path) as temporary, temporary.open(
+            "w", encoding="utf-8", newline=""
+        ) as file:
+            writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def environment(devices: list[str], fingerprint: str, seed: int) -> dict[str, Any]:
+    """What a run depended on: versions, commit, devices, data and seed."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "git_commit": _git_commit(),
+        "command": Path(sys.argv[0]).name,
+        "devices": devices,
+        "data_fingerprint": fingerprint,
+        "seed": seed,
+    }
+
+
+def _version(package: str) -> str | None:
+    return _quiet(lambda: version(package), PackageNotFoundError)
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that holds this file, with "+changes" where it differs."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def describe() -> str:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+
+    return _quiet(describe, (OSError, subprocess.CalledProcessError))
+
+
+def _quiet(call: Callable[[], str], expected: Any) -> str | None:
+    """The call's answer, or None where it is not to be had here."""
+    try:
+        return call()
+    except expected:
+        return None

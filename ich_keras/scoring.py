@@ -1,0 +1,107 @@
+"""Batches to probabilities: the network over a whole split."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from ich_keras.dataset import ShardSet, evaluation_batches
+from tfrecords_tools.labels import LABELS
+from tfrecords_tools.manifest import INDEX_NAME
+from tfrecords_tools.progress import progress
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The network's answer for the slices of a split, one row a slice.
+
+    Attributes:
+        slice_id: str, shape (N,).
+        study_id: str, shape (N,).
+        patient_key: str, shape (N,).
+        labels: int64, shape (N, 6), 0 or 1, in the order of LABELS.
+        probabilities: float32, shape (N, 6), 0..1.
+    """
+
+    slice_id: np.ndarray
+    study_id: np.ndarray
+    patient_key: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    def table(self) -> pd.DataFrame:
+        """A row a slice: ids, then `<label>` and `<label>_true` for the six labels."""
+        columns: dict[str, np.ndarray] = {
+            "slice_id": self.slice_id,
+            "study_id": self.study_id,
+            "patient_key": self.patient_key,
+        }
+        for k, label in enumerate(LABELS):
+            columns[label] = self.probabilities[:, k]
+            columns[f"{label}_true"] = self.labels[:, k]
+        return pd.DataFrame(columns)
+
+
+Forward = Callable[[tf.Tensor], tf.Tensor]
+
+
+def compile_forward(model: keras.Model) -> Forward:
+    """The network without dropout as one graph that takes any batch, height and width."""
+    signature = tf.TensorSpec((None, None, None, model.input.shape[-1]), tf.uint8)
+    return tf.function(lambda image: model(image, training=False), input_signature=[signature])
+
+
+def predict_split(
+    forward: Forward,
+    shards: ShardSet,
+    split: str,
+    *,
+    batch_size: int,
+    batches: int | None = None,
+) -> Predictions:
+    """Runs the network over a labelled split.
+
+    Args:
+        forward: from `compile_forward`.
+        shards: the slices.
+        split: its name.
+        batch_size: slices at once.
+        batches: stop after so many; None means the whole split.
+    """
+    total = -(-shards.slices(split) // batch_size)
+    total = min(total, batches or total)
+    rows: dict[str, list[np.ndarray]] = {}
+    dataset = evaluation_batches(shards, split, batch_size=batch_size)
+    for batch in progress(islice(dataset, total), total=total, desc=f"score {split}", unit="batch"):
+        answer = {key: batch[key].numpy() for key in batch if key != "image"}
+        answer["probabilities"] = forward(batch["image"]).numpy()
+        for key, values in answer.items():
+            rows.setdefault(key, []).append(values)
+    columns = {key: np.concatenate(values) for key, values in rows.items()}
+    return Predictions(
+        slice_id=columns["slice_id"].astype(str),
+        study_id=columns["study_id"].astype(str),
+        patient_key=columns["patient_key"].astype(str),
+        labels=columns["label"],
+        probabilities=columns["probabilities"],
+    )
+
+
+def read_images(shards: ShardSet, split: str, slice_ids: Sequence[str]) -> np.ndarray:
+    """Fetches single slices, opening only the shards that hold them.
+
+    Returns:
+        uint8, shape (len(slice_ids), size, size, channels), in the order asked for.
+    """
+    index = pd.read_csv(shards.folder / INDEX_NAME, dtype={"slice_id": str, "shard": str})
+    wanted = index.set_index("slice_id").loc[list(slice_ids), "shard"]
+    images: dict[str, np.ndarray] = {}
+    for batch in evaluation_batches(shards, split, batch_size=64, only=set(wanted)):
+        names = batch["slice_id"].numpy().astype(str)
+        for place in np.flatnonzero(np.isin(names, wanted.index)):
+            images[names[place]] = batch["image"][place].numpy()
+    return np.stack([images[slice_id] for slice_id in slice_ids])

@@ -1,0 +1,18 @@
+"""Fixtures that several test modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real DICOM files, which stands beside the checkout and not in it."""
+    if not REALDATA.is_dir():
+        pytest.skip(f"real DICOM files are not here: {REALDATA} is missing")
+    return REALDATA

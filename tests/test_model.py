@@ -1,0 +1,106 @@
+"""What a user relies on: any size in, 3x3 and 1x1 only, the same network after a reload."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ich_keras.config import ModelConfig
+from ich_keras.model import (
+    CLASS_MAPS,
+    PROBABILITIES,
+    GlobalLogSumExpPooling2D,
+    build_model,
+    load_model,
+    stride,
+    summarize,
+    with_class_maps,
+)
+from tfrecords_tools.errors import InputError
+
+SMALL = ModelConfig(widths=(4, 8, 8), blocks=1, dropout=0.1)
+
+
+def slices(height: int, width: int, count: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "logsumexp"])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 48), (65, 71)])
+def test_any_height_and_width(pooling, height, width):
+    model = build_model(SMALL.model_copy(update={"pooling": pooling}), 3)
+    answer = with_class_maps(model).predict(slices(height, width), verbose=0)
+    cells = (-(-height // stride(SMALL)), -(-width // stride(SMALL)))
+    assert answer[PROBABILITIES].shape == (2, 6)
+    assert answer[CLASS_MAPS].shape == (2, *cells, 6)
+    assert np.all((answer[CLASS_MAPS] > 0) & (answer[CLASS_MAPS] < 1))
+
+
+def test_only_3x3_and_1x1_kernels_and_no_dense_layer():
+    model = build_model(SMALL, 3)
+    kernels = {x.kernel_size for x in model.layers if isinstance(x, keras.layers.Conv2D)}
+    assert kernels == {(3, 3), (1, 1)}
+    assert not [x for x in model.layers if isinstance(x, keras.layers.Dense | keras.layers.Flatten)]
+
+
+def test_max_pooling_takes_the_strongest_cell_of_the_map():
+    answer = with_class_maps(build_model(SMALL, 3)).predict(slices(64, 64), verbose=0)
+    strongest = answer[CLASS_MAPS].max(axis=(1, 2))
+    np.testing.assert_allclose(answer[PROBABILITIES], strongest, rtol=1e-6)
+
+
+def test_log_sum_exp_lies_between_mean_and_maximum_and_does_not_overflow():
+    maps = np.random.default_rng(1).normal(0, 300, (3, 5, 7, 6)).astype("float32")
+    pooled = keras.ops.convert_to_numpy(GlobalLogSumExpPooling2D()(maps))
+    reference = np.log(np.mean(np.exp(maps.astype("float64")), axis=(1, 2)))
+    np.testing.assert_allclose(pooled, reference, rtol=1e-5)
+    assert np.all(pooled <= maps.max(axis=(1, 2)) + 1e-4)
+    assert np.all(pooled >= maps.mean(axis=(1, 2)) - 1e-4)
+
+
+def test_a_reloaded_network_gives_the_same_probabilities(tmp_path):
+    model = build_model(SMALL.model_copy(update={"pooling": "logsumexp"}), 3)
+    model.save(tmp_path / "best.keras")
+    again = load_model(tmp_path / "best.keras")
+    x = slices(80, 64)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
+
+
+def test_a_broken_checkpoint_is_named(tmp_path):
+    path = tmp_path / "best.keras"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="best.keras: not a readable checkpoint"):
+        load_model(path)
+
+
+def test_predicts_on_a_tf_data_pipeline():
+    dataset = tf.data.Dataset.from_tensor_slices(slices(64, 64, count=5)).batch(2)
+    assert build_model(SMALL, 3).predict(dataset, verbose=0).shape == (5, 6)
+
+
+def test_summary_counts_what_a_hand_count_gives():
+    config = ModelConfig(widths=(4, 8), blocks=1)
+    summary = summarize(build_model(config, 1), config, 32)
+    stem = 9 * 1 * 4
+    stage1 = 2 * 9 * 4 * 4
+    stage2 = 9 * 4 * 8 + 9 * 8 * 8 + 4 * 8
+    maps = 8 * 6
+    assert summary.multiply_adds == 16 * 16 * (stem + stage1) + 8 * 8 * (stage2 + maps)
+    normalisation = 2 * (4 + 4 + 4 + 8 + 8 + 8)
+    assert summary.parameters == stem + stage1 + stage2 + maps + 6 + normalisation
+    assert summary.stride == 4
+
+
+def test_receptive_field_is_what_a_changed_pixel_reaches():
+    config = ModelConfig(widths=(4, 8), blocks=1, normalization="none")
+    model = with_class_maps(build_model(config, 1))
+    field = summarize(build_model(config, 1), config, 96).receptive_field
+    plain = np.full((1, 96, 96, 1), 128, np.uint8)
+    centre = model.predict(plain, verbose=0)[CLASS_MAPS][0, 12, 12]
+    changed = []
+    for column in range(96):
+        probe = plain.copy()
+        probe[:, :, column] = 255
+        differs = model.predict(probe, verbose=0)[CLASS_MAPS][0, 12, 12] != centre
+        changed.append(bool(differs.any()))
+    assert sum(changed) == field

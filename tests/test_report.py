@@ -1,0 +1,194 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ich_keras.metrics import evaluate_scores
+from ich_keras.report import plain_answer, write_report
+from ich_keras.run_folder import RunError
+from tfrecords_tools.labels import LABELS
+
+ONE_PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
+)
+
+
+@pytest.fixture(scope="module")
+def scores():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((2000, 6), int)
+    labels[:, :5] = rng.random((2000, 5)) < 0.08
+    labels[:, 5] = labels.any(axis=1)
+    probabilities = 1 / (1 + np.exp(-(6 * labels - 3 + rng.normal(size=labels.shape))))
+    patients = np.arange(2000) // 20
+    scores = evaluate_scores(labels, probabilities, patients, draws=100)
+    return scores | {"size": 128, "checkpoint_step": 700}
+
+
+@pytest.fixture
+def run(tmp_path, scores):
+    run = tmp_path / "a-run"
+    for folder in ("evaluation", "figures"):
+        (run / folder).mkdir(parents=True)
+    (run / "evaluation/val.json").write_text(json.dumps(scores), encoding="utf-8")
+    for name in ("curves", "class_grid_100", "class_grid_90", "roc_val", "class_maps_val"):
+        (run / f"figures/{name}.png").write_bytes(ONE_PIXEL)
+    (run / "history.csv").write_text(
+        "step,seconds,loss\n10,1.5,0.2\n700,95.4,0.1\n", encoding="utf-8"
+    )
+    (run / "experiment.yaml").write_text(
+        "name: <demo>\ndata:\n  shards: /home/somebody/shards\n  size: 128\n", encoding="utf-8"
+    )
+    (run / "environment.json").write_text('{"python": "3.11.2", "seed": 5}', encoding="utf-8")
+    return run
+
+
+class Page(HTMLParser):
+    """Tables as rows of texts, the sources that the page loads, and its tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.sources, self.tags, self.headings = [], [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.tag = tag
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append([])
+
+    def handle_data(self, data):
+        if not data.strip():
+            return
+        if self.tag in ("h2", "h3"):
+            self.headings.append(data.strip())
+        elif self.tag in ("td", "th", "small"):
+            self.rows[-1][-1].append(data.strip())
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_tables_hold_the_figures_of_the_json(run, scores):
+    page = Page(read(write_report(run)))
+    rows = {row[0][0]: row[1:] for row in page.rows if row and row[0]}
+
+    def shown(estimate):
+        return [f"{estimate['value']:.3f}", "{:.3f} to {:.3f}".format(*estimate["interval"])]
+
+    for label in LABELS:
+        assert rows[label] == [
+            [f"{scores['positives'][label]}"],
+            shown(scores["auc"][label]),
+            shown(scores["sensitivity"][label]),
+            shown(scores["specificity"][label]),
+            [f"{scores['false_negatives'][label]}"],
+            [f"{scores['false_positives'][label]}"],
+            shown(scores["accuracy"][label]),
+            [f"{scores['always_negative_accuracy'][label]:.3f}"],
+            shown(scores["average_precision"][label]),
+            [f"{scores['positives'][label] / 2000:.3f}"],
+        ]
+    assert rows["mean AUC"][:2] == [shown(scores["mean_auc"]), ["0.500"]]
+    assert rows["accuracy"][:2] == [
+        [f"{scores['accuracy_mean']:.4f}"],
+        [f"{scores['always_negative_accuracy_mean']:.4f}"],
+    ]
+    assert rows["weighted log loss"][0][0] == f"{scores['weighted_log_loss']:.3f}"
+    assert rows["weighted log loss"][1] == [f"{scores['prior_weighted_log_loss']:.3f}"]
+    assert rows["Brier score"][:2] == [[f"{scores['brier']:.4f}"], [f"{scores['prior_brier']:.4f}"]]
+
+
+def test_the_page_stands_alone_and_tells_no_path(run):
+    text = read(write_report(run))
+    page = Page(text)
+    assert len(page.sources) == 4
+    assert all(x.startswith("data:image/png;base64,") for x in page.sources)
+    assert not page.tags & {"script", "link", "iframe"}
+    assert "somebody" not in text
+    assert str(run.parent) not in text
+    assert "&lt;demo&gt;" in text
+    assert "For research, not for diagnosis" in text
+
+
+def test_the_class_grid_of_the_latest_step_is_shown_until_a_split_has_its_own(run):
+    headings = Page(read(write_report(run))).headings
+    assert "Class grid, step 100" in headings
+    assert "ROC, precision and recall, split “val”" in headings
+    (run / "figures/class_grid_val.png").write_bytes(ONE_PIXEL)
+    headings = [x for x in Page(read(write_report(run))).headings if x.startswith("Class grid")]
+    assert headings == ["Class grid, split “val”"]
+
+
+def test_the_same_run_gives_the_same_page(run):
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+
+
+def test_a_run_without_evaluation_says_so(tmp_path):
+    text = read(write_report(tmp_path))
+    assert "Not scored yet" in text
+    assert "There are none yet" in text
+    assert "Experiment: not recorded." in text
+
+
+def test_no_folder_is_an_error_of_one_line(tmp_path):
+    with pytest.raises(RunError, match="no such run folder"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_undefined_scores_are_a_dash(run, scores):
+    changed = json.loads(json.dumps(scores))
+    changed["auc"]["epidural"] = {"value": None, "interval": None}
+    changed["warnings"] = ["epidural: no positive slice, so it has no AUC"]
+    (run / "evaluation/val.json").write_text(json.dumps(changed), encoding="utf-8")
+    text = read(write_report(run))
+    row = next(row for row in Page(text).rows if row[0] == ["epidural"])
+    assert row[2] == ["-"]
+    assert "<li>epidural: no positive slice" in text
+    assert "not shown to do better than chance on: epidural." in text
+
+
+def test_pictures_beyond_the_limit_are_named(run):
+    (run / "figures/roc_val.png").write_bytes(np.random.default_rng(0).bytes(6_000_000))
+    path = write_report(run)
+    assert path.stat().st_size < 8_000_000
+    assert re.search(r"Too large for this page.*roc_val\.png", read(path))
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ([0.01, 0.02], "Yes, it is better than always saying no:"),
+        ([-0.01, 0.02], "Not shown to be better than always saying no:"),
+        ([-0.02, -0.01], "No, it is worse than always saying no:"),
+        (None, "Whether it is better than always saying no is not known:"),
+    ],
+)
+def test_the_answer_follows_the_interval(scores, interval, verdict):
+    changed = scores | {"accuracy_gain": {"value": 0.0, "interval": interval}}
+    assert plain_answer({"val": changed}, "val")[0].startswith(verdict)
+
+
+def test_the_answer_counts_and_tells_on_what_it_rests(scores):
+    answer = " ".join(plain_answer({"val": scores}, "val"))
+    missed, positives = scores["false_negatives"]["any"], scores["positives"]["any"]
+    assert f"misses {missed} of {positives} slices with any bleeding" in answer
+    assert "2,000 slices of 100 patients" in answer
+    assert "chosen on this split" in answer
+    assert "chosen on this split" not in " ".join(plain_answer({"test": scores}, "test"))
+
+
+def test_the_test_split_gives_the_answer_where_it_was_scored(run, scores):
+    (run / "evaluation/test.json").write_text(json.dumps(scores), encoding="utf-8")
+    (run / "figures/roc_test.png").write_bytes(ONE_PIXEL)
+    text = read(write_report(run))
+    assert "split “test”; intervals" in text
+    assert "ROC, precision and recall, split “test”" in Page(text).headings

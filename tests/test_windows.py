@@ -1,0 +1,209 @@
+"""Windowing against the formula of the standard, in double precision."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pydicom import Dataset
+from pydicom.pixels import apply_windowing
+
+from tfrecords_tools.windows import (
+    AIR,
+    WINDOWS,
+    Window,
+    WindowError,
+    apply_windows,
+    pad_square,
+    parse_windows,
+    resize_area,
+    window_slice,
+)
+
+ALL = tuple(WINDOWS.values())
+SLICES = arrays.arrays(
+    np.float32,
+    arrays.array_shapes(min_dims=2, max_dims=2, max_side=12),
+    elements=st.floats(-4096, 32767, width=32),
+)
+
+
+def reference(hu: np.ndarray, window: Window) -> np.ndarray:
+    """The contract's formula, in double precision and not rounded."""
+    lower = window.center - window.width / 2
+    return np.clip((hu.astype(np.float64) - lower) / window.width, 0, 1) * 255
+
+
+def test_the_named_windows() -> None:
+    assert {name: (w.center, w.width) for name, w in WINDOWS.items()} == {
+        "brain": (40, 80),
+        "subdural": (80, 200),
+        "bone": (600, 2800),
+        "stroke": (40, 40),
+        "soft": (40, 380),
+    }
+
+
+def test_values_known_by_hand() -> None:
+    hu = np.array([[-1000, 0, 20, 40, 80, 3000]], np.float32)
+    grey = apply_windows(hu, parse_windows("brain,wide=0/2000"))
+    assert grey.dtype == np.uint8
+    np.testing.assert_array_equal(grey[0, :, 0], [0, 0, 64, 128, 255, 255])  # 63.75, 127.5
+    np.testing.assert_array_equal(grey[0, :, 1], [0, 128, 130, 133, 138, 255])
+
+
+@given(SLICES)
+def test_windows_match_double_precision(hu: np.ndarray) -> None:
+    grey = apply_windows(hu, ALL)
+    assert grey.shape == (*hu.shape, len(ALL))
+    for channel, window in enumerate(ALL):
+        exact = reference(hu, window)
+        off = np.abs(grey[..., channel] - exact)
+        assert off.max() <= 0.5 + 1e-3  # a tie may fall either way, nothing else may
+        clear = np.abs(exact - np.floor(exact) - 0.5) > 1e-3
+        np.testing.assert_array_equal(grey[..., channel][clear], np.rint(exact)[clear])
+
+
+def test_every_hu_of_every_window_matches_pydicom() -> None:
+    hu = np.arange(-4096, 32768, dtype=np.int32).reshape(-1, 64)
+    grey = apply_windows(hu.astype(np.float32), ALL)
+    for channel, window in enumerate(ALL):
+        dataset = Dataset()
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+        dataset.BitsStored, dataset.PixelRepresentation = 16, 1
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+        dataset.WindowCenter, dataset.WindowWidth = window.center, window.width
+        dataset.VOILUTFunction = "LINEAR_EXACT"
+        shown = apply_windowing(hu, dataset)
+        shown = (shown - shown.min()) / (shown.max() - shown.min()) * 255
+        assert np.abs(grey[..., channel] - shown).max() <= 0.5 + 1e-3
+
+
+@given(SLICES, st.floats(-1000, 1000), st.floats(1, 4000))
+def test_windows_keep_the_order_of_hu(hu: np.ndarray, center: float, width: float) -> None:
+    window = Window("any", center, width)
+    grey = apply_windows(hu, [window])[..., 0].ravel()
+    assert (np.diff(grey[np.argsort(hu, axis=None)].astype(int)) >= 0).all()
+    assert (grey[hu.ravel() < center - width / 2 - 1] == 0).all()
+    assert (grey[hu.ravel() > center + width / 2 + 1] == 255).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_hu_that_are_not_finite_are_refused(value: float) -> None:
+    hu = np.zeros((4, 4), np.float32)
+    hu[1, 2] = value
+    with pytest.raises(ValueError, match="finite"):
+        apply_windows(hu, ALL)
+
+
+def test_integers_are_windowed_like_floats() -> None:
+    hu = np.arange(-1024, 3072, dtype=np.int16).reshape(64, 64)
+    np.testing.assert_array_equal(apply_windows(hu, ALL), apply_windows(hu.astype(np.float32), ALL))
+
+
+@given(SLICES)
+def test_padding_centres_the_slice_in_air(hu: np.ndarray) -> None:
+    square = pad_square(hu)
+    rows, columns = hu.shape
+    edge = max(rows, columns)
+    assert square.shape == (edge, edge)
+    assert square.dtype == np.float32
+    top, left = (edge - rows) // 2, (edge - columns) // 2
+    np.testing.assert_array_equal(square[top : top + rows, left : left + columns], hu)
+    outside = np.ones(square.shape, bool)
+    outside[top : top + rows, left : left + columns] = False
+    assert (square[outside] == AIR).all()
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 4, 8])
+def test_integer_ratios_average_blocks(ratio: int) -> None:
+    hu = np.random.default_rng(0).normal(0, 500, (32 * ratio, 32 * ratio)).astype(np.float32)
+    blocks = hu.reshape(32, ratio, 32, ratio).mean(axis=(1, 3), dtype=np.float64)
+    np.testing.assert_allclose(resize_area(hu, 32), blocks, atol=2e-3)
+
+
+def area_matrix(edge: int, size: int) -> np.ndarray:
+    """Share of each old pixel in each new one, along one axis."""
+    new = np.linspace(0, edge, size + 1)
+    old = np.arange(edge)
+    overlap = np.minimum(new[1:, None], old + 1) - np.maximum(new[:-1, None], old)
+    return np.clip(overlap, 0, None) * size / edge
+
+
+@pytest.mark.parametrize(("edge", "size"), [(512, 192), (100, 64), (65, 64), (768, 512), (101, 33)])
+def test_odd_ratios_average_areas(edge: int, size: int) -> None:
+    hu = np.random.default_rng(1).normal(0, 500, (edge, edge)).astype(np.float32)
+    matrix = area_matrix(edge, size)
+    resized = resize_area(hu, size)
+    np.testing.assert_allclose(resized, matrix @ hu @ matrix.T, atol=0.01)
+    assert resized.mean(dtype=np.float64) == pytest.approx(hu.mean(dtype=np.float64), abs=0.01)
+
+
+@pytest.mark.parametrize(("edge", "size"), [(64, 128), (100, 256), (33, 101)])
+def test_enlarging_stays_within_the_old_range(edge: int, size: int) -> None:
+    hu = np.random.default_rng(2).normal(0, 500, (edge, edge)).astype(np.float32)
+    resized = resize_area(hu, size)
+    assert resized.shape == (size, size)
+    assert hu.min() - 0.01 <= resized.min() <= resized.max() <= hu.max() + 0.01
+
+
+def test_the_same_size_changes_nothing() -> None:
+    hu = np.arange(64 * 64, dtype=np.int16).reshape(64, 64)
+    resized = resize_area(hu, 64)
+    assert resized.dtype == np.float32
+    np.testing.assert_array_equal(resized, hu)
+
+
+def test_hu_are_averaged_before_windowing() -> None:
+    checkers = np.where(np.indices((64, 64)).sum(axis=0) % 2, 1000, -920).astype(np.float32)
+    grey = window_slice(checkers, 32, parse_windows("brain"))
+    np.testing.assert_array_equal(grey, 128)  # 40 HU, the centre; the mean of 0 and 255 is as near
+    wider = window_slice(checkers + 20, 32, parse_windows("brain"))
+    np.testing.assert_array_equal(wider, 191)  # 60 HU; windowing first would give 127 or 128
+
+
+def test_a_slice_that_is_not_square_is_not_stretched() -> None:
+    hu = np.full((40, 80), 40, np.float32)
+    grey = window_slice(hu, 40, parse_windows("brain,bone"))
+    assert grey.shape == (40, 40, 2)
+    np.testing.assert_array_equal(grey[10:30, :, 0], 128)
+    np.testing.assert_array_equal(np.delete(grey, np.s_[10:30], axis=0), 0)
+
+
+def test_windows_are_read() -> None:
+    assert parse_windows("brain,subdural,bone") == (
+        WINDOWS["brain"],
+        WINDOWS["subdural"],
+        WINDOWS["bone"],
+    )
+    assert parse_windows(" mine=35/70 ,soft") == (Window("mine", 35, 70), WINDOWS["soft"])
+    assert parse_windows("low=-500.5/1e3") == (Window("low", -500.5, 1000),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "brian",
+        "brain,",
+        "brain,brain",
+        "brain=1/2,brain",
+        "x=40",
+        "x=40/0",
+        "x=40/-1",
+        "x=nan/80",
+        "x=40/inf",
+        "x=a/b",
+        "=40/80",
+        "a b=40/80",
+    ],
+)
+def test_windows_that_do_not_exist_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(WindowError) as caught:
+        parse_windows(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_refusal_offers_the_choice() -> None:
+    with pytest.raises(WindowError, match=r"'brian'.*brain, subdural, bone.*name=centre/width"):
+        parse_windows("brian")

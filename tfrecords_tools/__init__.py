@@ -1,0 +1,1 @@
+"""Offline tools: DICOM slices to TFRecord shards. Needs neither Keras nor ich_keras."""

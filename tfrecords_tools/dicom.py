@@ -1,0 +1,277 @@
+"""One DICOM file to a CT slice in HU, or a refusal with its reason.
+
+A file is taken only where its pixels can be proven to be HU of one axial slice. Where the file
+is in doubt it is refused: a slice left out is counted, a wrong one is believed.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from pydicom import Dataset, FileDataset, dcmread
+from pydicom.errors import BytesLengthException
+from pydicom.pixels import apply_modality_lut, get_decoder
+from pydicom.pixels.decoders.base import Decoder
+from pydicom.tag import Tag
+
+from tfrecords_tools.header import (
+    RefusedSlice,
+    SliceHeader,
+    integer,
+    integers,
+    numbers,
+    slice_header,
+    texts,
+)
+
+AIR = -1000.0  # HU, by definition
+MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
+AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
+MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
+TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
+
+# Whatever pydicom and its plugins were seen to raise on damaged files.
+PARSER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+# Nothing else is parsed: less to go wrong in a damaged file, and half the time.
+_TAGS = [
+    Tag(keyword)
+    for keyword in (
+        "ImageType",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "Modality",
+        "PatientID",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "InstanceNumber",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "SliceLocation",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "PixelSpacing",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+        "RescaleIntercept",
+        "RescaleSlope",
+        "RescaleType",
+        "ModalityLUTSequence",
+        "SharedFunctionalGroupsSequence",
+        "PixelData",
+    )
+]
+
+
+@dataclass(frozen=True, eq=False)
+class CTSlice:
+    """A slice in HU: float32, shape (rows, columns), all finite, within MIN_HU and MAX_HU."""
+
+    header: SliceHeader
+    hu: np.ndarray
+
+
+def read_header(path: Path) -> SliceHeader:
+    """Reads what comes before the pixels.
+
+    Raises:
+        RefusedSlice: if the header alone shows that the file is no CT slice.
+        OSError: if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return slice_header(_parse(file, headers_only=True))
+
+
+def read_slice(source: Path | BinaryIO) -> CTSlice:
+    """Reads a CT slice in HU.
+
+    HU are the stored values through Rescale Slope and Intercept, or the Modality LUT (PS3.3
+    C.11.1). MONOCHROME1 changes how a slice is displayed, not what it holds. Padding stays as
+    low as it is stored, and is never above air.
+
+    Raises:
+        RefusedSlice: if the file is no CT slice, or its values are not certainly HU.
+        OSError: if the file cannot be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_slice(file)
+    dataset = _parse(source, headers_only=False)
+    header = slice_header(dataset)
+    decoder = _decoder(dataset)
+    _check_length(dataset, header, native=decoder.is_native)
+    rescale = _rescale(dataset)
+    padding = _padding(dataset)
+    stored = _stored_values(decoder, dataset, header)
+    hu = _looked_up(dataset, stored) if rescale is None else _rescaled(stored, rescale)
+    _clip_padding(hu, stored, padding)
+    _check_range(hu)
+    if rescale is None or not rescale.certain:
+        _check_air(hu)
+    return CTSlice(header, hu)
+
+
+@dataclass(frozen=True)
+class _Rescale:
+    """From stored values to HU.
+
+    Attributes:
+        slope: HU a stored unit.
+        intercept: HU of the stored value 0.
+        wrapped: whether HU were wrapped into unsigned 12 bits.
+        certain: whether the header alone proves that the result is HU.
+    """
+
+    slope: float
+    intercept: float
+    wrapped: bool
+    certain: bool
+
+
+def _parse(file: BinaryIO, *, headers_only: bool) -> FileDataset:
+    try:
+        return dcmread(file, force=True, specific_tags=_TAGS, stop_before_pixels=headers_only)
+    except PARSER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the file's
+        raise RefusedSlice("not_dicom", f"{type(error).__name__}: {error}") from error
+
+
+def _decoder(dataset: Dataset) -> Decoder:
+    syntax = dataset.file_meta.get("TransferSyntaxUID", "")
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise RefusedSlice(
+            "unsupported_syntax", f"Transfer Syntax {syntax!r}; convert the file to another"
+        ) from error
+    if not decoder.is_available:
+        wanted = " or ".join(decoder.missing_dependencies)
+        raise RefusedSlice("missing_plugin", f"{decoder.UID.name} needs {wanted}")
+    return decoder
+
+
+def _check_length(dataset: Dataset, header: SliceHeader, *, native: bool) -> None:
+    element = dataset.get_item("PixelData", keep_deferred=True)
+    actual = len(element.value or b"") if element is not None else 0
+    if actual == 0:
+        raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
+    expected = header.rows * header.columns * integer(dataset, "BitsAllocated") // 8
+    if native and actual != expected:
+        reason = "truncated_pixels" if actual < expected else "overlong_pixels"
+        raise RefusedSlice(reason, f"{actual} bytes of Pixel Data, expected {expected}")
+
+
+def _rescale(dataset: Dataset) -> _Rescale | None:
+    """What the header says of HU, or None where a Modality LUT says it."""
+    rescale_type = texts(dataset, "RescaleType")
+    if rescale_type not in ([], ["HU"]):
+        raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
+    if "ModalityLUTSequence" in dataset:
+        return None
+    slopes, intercepts = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
+    if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
+        raise RefusedSlice("no_rescale", f"Rescale Slope {slopes}, Intercept {intercepts}")
+    (slope,), (intercept,) = slopes, intercepts
+    certain = intercept <= TRUSTED_INTERCEPT
+    unsigned_12_bit = (
+        integer(dataset, "BitsStored"),
+        integer(dataset, "PixelRepresentation"),
+    ) == (12, 0)
+    wrapped = unsigned_12_bit and not certain and slope == 1
+    return _Rescale(slope, AIR if wrapped else intercept, wrapped, certain)
+
+
+def _padding(dataset: Dataset) -> tuple[int, int] | None:
+    """Pixel Padding Value and its Range Limit (PS3.3 C.7.5.1.1.2) as the bits they are."""
+    first = integers(dataset, "PixelPaddingValue")
+    last = integers(dataset, "PixelPaddingRangeLimit") or first
+    if not first:
+        return None
+    if len(first) != 1 or len(last) != 1:
+        raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
+    return first[0], last[0]
+
+
+def _stored_values(decoder: Decoder, dataset: Dataset, header: SliceHeader) -> np.ndarray:
+    """Pixel Data as native integers of 16 or 32 bits, shape (rows, columns)."""
+    try:
+        stored, _ = decoder.as_array(dataset)
+    except PARSER_ERRORS as error:
+        more = ", ".join(decoder.missing_dependencies)
+        hint = f"another decoder may read it ({more}); " if more else ""
+        raise RefusedSlice("undecodable", f"{hint}{error}") from error
+    if stored.shape != (header.rows, header.columns):
+        raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+
+def _rescaled(stored: np.ndarray, rescale: _Rescale) -> np.ndarray:
+    if rescale.wrapped:
+        stored = _unwrapped(stored)
+    # In double precision, as a slope may be no integer.
+    return (stored * rescale.slope + rescale.intercept).astype(np.float32)
+
+
+def _unwrapped(stored: np.ndarray) -> np.ndarray:
+    """Undoes the wrap of HU into unsigned 12 bits that 123 slices of the challenge have.
+
+    Found by Jeremy Howard, 2019: add 1000, subtract 4096 from what then exceeds 12 bits; the
+    intercept is then -1000.
+    """
+    shifted = stored.astype(np.int32) + 1000
+    return np.where(shifted >= 4096, shifted - 4096, shifted)
+
+
+def _looked_up(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
+    try:
+        return apply_modality_lut(stored, dataset).astype(np.float32)
+    except PARSER_ERRORS as error:
+        raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
+
+
+def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] | None) -> None:
+    if padding is None:
+        return
+    # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
+    low, high = sorted(int(np.uint16(bits).astype(stored.dtype)) for bits in padding)
+    padded = (stored >= low) & (stored <= high)
+    hu[padded] = np.clip(hu[padded], MIN_HU, AIR)
+
+
+def _check_range(hu: np.ndarray) -> None:
+    low, high = hu.min(), hu.max()
+    if not MIN_HU <= low <= high <= MAX_HU:
+        raise RefusedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
+
+
+def _check_air(hu: np.ndarray) -> None:
+    low, high = AIR_BAND
+    share = float(np.mean((hu > low) & (hu < high)))
+    if share < MIN_AIR_SHARE:
+        raise RefusedSlice(
+            "no_air",
+            f"{share:.2%} of the pixels lie near {AIR:.0f} HU, expected {MIN_AIR_SHARE:.1%}",
+        )

@@ -1,0 +1,286 @@
+"""What a DICOM header says of a CT slice, checked element by element.
+
+Elements are taken as the bytes of the file, not as pydicom converts them: the challenge's
+identifiers are no valid UIDs, of which pydicom warns thrice a file, and neither its validation
+mode nor the warning filters can be changed for one thread alone.
+"""
+
+import math
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+
+from tfrecords_tools.errors import InputError
+
+REASONS = {
+    "not_dicom": "the bytes cannot be parsed as DICOM",
+    "not_ct": "another modality, or no image",
+    "secondary_capture": "a screenshot or another capture of a screen, whatever its modality says",
+    "multi_frame": "several frames, or an enhanced object whose rescale stands per frame",
+    "localizer": "a scout",
+    "not_axial": "a sagittal or coronal reformat",
+    "bad_header": "an element that is needed is missing or malformed",
+    "bad_identifier": "an identifier that is missing, too long, or holds unprintable characters",
+    "bad_size": "Rows or Columns that no CT slice has",
+    "colour": "not one sample a pixel, or not MONOCHROME1 or MONOCHROME2",
+    "eight_bit": "too few grey levels to hold HU",
+    "unsupported_bits": "a layout of bits that is not decoded here",
+    "no_rescale": "no Rescale Slope and Intercept and no Modality LUT, so no HU",
+    "not_hu": "a Rescale Type other than HU",
+    "no_pixels": "no Pixel Data",
+    "truncated_pixels": "Pixel Data shorter than Rows x Columns",
+    "overlong_pixels": "Pixel Data longer than Rows x Columns",
+    "unsupported_syntax": "a transfer syntax that is missing, or that pydicom does not know",
+    "missing_plugin": "a compressed transfer syntax whose decoder is not installed",
+    "undecodable": "compressed pixels that no installed decoder reads",
+    "implausible_hu": "HU out of the range of any scanner: damaged pixels",
+    "no_air": "an uncommon rescale, and no air near -1000 HU to confirm it",
+    "too_large": "more bytes than a slice can have",
+}
+
+MIN_EDGE, MAX_EDGE = 32, 4096  # pixels
+MAX_IDENTIFIER = 64  # characters, by PS3.5 6.2 for UI and LO
+MAX_DETAIL = 300  # characters
+MIN_AXIAL_COSINE = 0.7  # about 45 degrees; gantries tilt up to 30
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW")
+
+_AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+class RefusedSlice(InputError):  # noqa: N818 - an outcome, not an error
+    """A file that is not taken.
+
+    Attributes:
+        reason: a key of REASONS.
+        detail: one line about this file.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)  # both, or a process pool could not carry it
+        self.reason = reason
+        self.detail = one_line(detail)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """What identifies and places a slice.
+
+    Identifiers are what the file says, printable and at most 64 characters long, but otherwise
+    untrusted: never a path. All but `slice_id` may be empty where the file gives none; slices
+    without a patient belong together, as they may be of one.
+
+    Attributes:
+        slice_id: SOP Instance UID.
+        patient_id: Patient ID.
+        study_id: Study Instance UID.
+        series_id: Series Instance UID.
+        rows: pixels.
+        columns: pixels.
+        position: Image Position (Patient), mm. Where the file gives none, the Slice Location,
+            else the Instance Number, else 0 stands for z.
+        orientation: Image Orientation (Patient), direction cosines; (1, 0, 0, 0, 1, 0) where the
+            file gives none.
+        position_mm: `position` along the slice normal, mm, growing towards the head.
+        pixel_spacing: mm between rows and between columns; None where the file gives none.
+    """
+
+    slice_id: str
+    patient_id: str
+    study_id: str
+    series_id: str
+    rows: int
+    columns: int
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    position_mm: float
+    pixel_spacing: tuple[float, ...] | None
+
+
+def slice_header(dataset: Dataset) -> SliceHeader:
+    """Checks and reads all that stands before the pixels.
+
+    Raises:
+        RefusedSlice: if it does not describe one axial slice of HU.
+    """
+    _check_kind(dataset)
+    _check_layout(dataset)
+    position, orientation, position_mm = _geometry(dataset)
+    return SliceHeader(
+        slice_id=_slice_id(dataset),
+        patient_id=_identifier(dataset, "PatientID"),
+        study_id=_identifier(dataset, "StudyInstanceUID"),
+        series_id=_identifier(dataset, "SeriesInstanceUID"),
+        rows=integer(dataset, "Rows"),
+        columns=integer(dataset, "Columns"),
+        position=position,
+        orientation=orientation,
+        position_mm=position_mm,
+        pixel_spacing=_numbers_or_none(dataset, "PixelSpacing", 2),
+    )
+
+
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """The values of an element of text, stripped; none where it is missing or empty."""
+    # latin-1 never fails; an identifier in another character set stays distinct, if ugly.
+    content = _content(dataset, keyword).decode("latin-1")
+    values = [value.strip(" \0") for value in content.split("\\")]
+    return values if any(values) else []
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """The values of an element of decimal or integer strings."""
+    try:
+        values = tuple(float(value) for value in texts(dataset, keyword))
+    except ValueError:
+        values = (math.nan,)
+    if not all(math.isfinite(value) for value in values):
+        raise RefusedSlice("bad_header", f"{keyword} holds what is not a number")
+    return values
+
+
+def integers(dataset: Dataset, keyword: str) -> list[int]:
+    """The values of an element of unsigned 16-bit integers."""
+    content = _content(dataset, keyword)
+    if len(content) % 2:
+        raise RefusedSlice("bad_header", f"{keyword} has {len(content)} bytes, expected 2 a value")
+    order = "<" if dataset.original_encoding[1] else ">"
+    return [value for (value,) in struct.iter_unpack(f"{order}H", content)]
+
+
+def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    """The one value of an element of unsigned 16-bit integers."""
+    values = integers(dataset, keyword)
+    if not values and default is not None:
+        return default
+    if len(values) != 1:
+        raise RefusedSlice("bad_header", f"{keyword} has {len(values)} values, expected 1")
+    return values[0]
+
+
+def _content(dataset: Dataset, keyword: str) -> bytes:
+    element = dataset.get_item(keyword, keep_deferred=True)
+    if element is None:
+        return b""
+    if isinstance(element, RawDataElement):
+        return element.value or b""
+    if not isinstance(element.value, str):
+        raise RefusedSlice("bad_header", f"{keyword} is not a plain value")
+    return element.value.encode("latin-1", "replace")  # pydicom has read this one already
+
+
+def _check_kind(dataset: Dataset) -> None:
+    sop_class = _sop_class(dataset)
+    modality = "".join(texts(dataset, "Modality")[:1])
+    if not sop_class and not modality:
+        raise RefusedSlice("not_dicom", "names neither a Modality nor a SOP class")
+    if sop_class in ENHANCED_CT:
+        raise RefusedSlice("multi_frame", "an enhanced CT; export it as single slices")
+    if modality not in ("CT", ""):
+        raise RefusedSlice("not_ct", f"Modality is {modality!r}, expected CT")
+    if sop_class.startswith(SECONDARY_CAPTURE):
+        raise RefusedSlice("secondary_capture", f"SOP class {sop_class}")
+    if sop_class not in (CT_IMAGE, ""):
+        raise RefusedSlice("not_ct", f"SOP class is {sop_class!r}, expected {CT_IMAGE}")
+    image_type = [value.upper() for value in texts(dataset, "ImageType")]
+    if any(name in value for name in LOCALIZERS for value in image_type):
+        raise RefusedSlice("localizer", f"Image Type is {image_type}")
+
+
+def _sop_class(dataset: Dataset) -> str:
+    """The SOP class; the challenge's files give it in the file meta only."""
+    values = texts(dataset, "SOPClassUID") or texts(dataset.file_meta, "MediaStorageSOPClassUID")
+    return "".join(values[:1])
+
+
+def _check_layout(dataset: Dataset) -> None:
+    frames = numbers(dataset, "NumberOfFrames")
+    if frames not in ((), (1,)) or "SharedFunctionalGroupsSequence" in dataset:
+        raise RefusedSlice("multi_frame", "more than one frame, or functional groups")
+    samples = integer(dataset, "SamplesPerPixel")
+    photometric = texts(dataset, "PhotometricInterpretation")
+    if samples != 1 or photometric not in (["MONOCHROME1"], ["MONOCHROME2"]):
+        raise RefusedSlice("colour", f"{samples} samples a pixel, {photometric}")
+    for keyword in ("Rows", "Columns"):
+        if not MIN_EDGE <= integer(dataset, keyword) <= MAX_EDGE:
+            size = integer(dataset, keyword)
+            raise RefusedSlice("bad_size", f"{keyword} {size}, expected {MIN_EDGE} to {MAX_EDGE}")
+    _check_bits(dataset)
+
+
+def _check_bits(dataset: Dataset) -> None:
+    allocated, stored = integer(dataset, "BitsAllocated"), integer(dataset, "BitsStored")
+    high = integer(dataset, "HighBit", default=stored - 1)
+    sign = integer(dataset, "PixelRepresentation")
+    if allocated == 8 or 0 < stored <= 8:
+        raise RefusedSlice("eight_bit", f"{stored} of {allocated} bits")
+    if allocated not in (16, 32) or stored > allocated or high != stored - 1 or sign > 1:
+        raise RefusedSlice(
+            "unsupported_bits",
+            f"Bits Allocated {allocated}, Bits Stored {stored}, High Bit {high},"
+            f" Pixel Representation {sign}",
+        )
+
+
+def _slice_id(dataset: Dataset) -> str:
+    """SOP Instance UID; a file stripped of it may still have its copy in the file meta."""
+    name = _identifier(dataset, "SOPInstanceUID")
+    name = name or _identifier(dataset.file_meta, "MediaStorageSOPInstanceUID")
+    if not name:
+        raise RefusedSlice("bad_identifier", "SOPInstanceUID is missing")
+    return name
+
+
+def _identifier(dataset: Dataset, keyword: str) -> str:
+    name = "\\".join(texts(dataset, keyword))
+    if len(name) > MAX_IDENTIFIER or not name.isprintable():
+        raise RefusedSlice(
+            "bad_identifier",
+            f"{keyword} is longer than {MAX_IDENTIFIER} or has unprintable characters",
+        )
+    return name
+
+
+def _geometry(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+    """Position, orientation, and the position along the normal towards the head."""
+    orientation = _numbers_or_none(dataset, "ImageOrientationPatient", 6) or _AXIAL
+    along_row, along_column = np.reshape(orientation, (2, 3))
+    normal = np.cross(along_row, along_column)
+    lengths = [np.linalg.norm(vector) for vector in (along_row, along_column, normal)]
+    if not np.allclose(lengths, 1, atol=0.01):
+        raise RefusedSlice("bad_header", "ImageOrientationPatient holds no two unit vectors")
+    if abs(normal[2]) < MIN_AXIAL_COSINE:
+        raise RefusedSlice("not_axial", f"Image Orientation (Patient) is {orientation}")
+    position = _numbers_or_none(dataset, "ImagePositionPatient", 3) or (0.0, 0.0, _order(dataset))
+    return position, orientation, float(np.dot(position, normal) * np.sign(normal[2]))
+
+
+def _order(dataset: Dataset) -> float:
+    """What orders the slices of a series that gives no position."""
+    for keyword in ("SliceLocation", "InstanceNumber"):
+        values = _numbers_or_none(dataset, keyword, 1)
+        if values:
+            return values[0]
+    return 0.0
+
+
+def _numbers_or_none(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    values = numbers(dataset, keyword)
+    if len(values) not in (0, count):
+        raise RefusedSlice("bad_header", f"{keyword} has {len(values)} values, expected {count}")
+    return values or None
+
+
+def one_line(text: str) -> str:
+    """Text of a file or a library, made fit for one line of a log or a CSV."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(line.split())[:MAX_DETAIL]

@@ -1,0 +1,142 @@
+"""`dataset.json`: what a folder of shards holds. Written last, so it vouches for the rest."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.windows import Window
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "dataset.json"
+INDEX_NAME = "index.csv"
+REJECTS_NAME = "rejects.csv"
+SPLITS = ("train", "val", "test", "unlabelled")
+
+
+class ManifestError(InputError):
+    """A folder without a readable manifest."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One record file.
+
+    Attributes:
+        name: of the file.
+        records: in it.
+        sha256: of its bytes, hexadecimal.
+    """
+
+    name: str
+    records: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a split holds.
+
+    Attributes:
+        slices: records over all its shards.
+        patients: that they come from; no patient stands in two splits.
+        positives: label to slices that bear it; empty where unlabelled.
+    """
+
+    slices: int
+    patients: int
+    positives: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `dataset.json`.
+
+    Attributes:
+        format_version: of the shards.
+        fingerprint: of the sources, the labels and every option that changes bytes.
+        windows: one a channel, in order.
+        size: edge of a slice in pixels.
+        encoding: of the images.
+        splits: by name.
+        shards: of all splits, by name.
+        rejected: reason to files left out.
+        labels_without_files: labelled slices that no file was found for.
+    """
+
+    format_version: int
+    fingerprint: str
+    windows: tuple[Window, ...]
+    size: int
+    encoding: str
+    splits: Mapping[str, Split]
+    shards: tuple[Shard, ...]
+    rejected: Mapping[str, int]
+    labels_without_files: int
+
+    def split_shards(self, split: str) -> tuple[Shard, ...]:
+        """The shards of a split, in order."""
+        return tuple(x for x in self.shards if split_of(x.name) == split)
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+    """The file name of shard `number` of `count`."""
+    return f"{split}-{number:05d}-of-{count:05d}.tfrecord"
+
+
+def split_of(name: str) -> str:
+    """The split that a shard's file name says."""
+    return name.split("-", 1)[0]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes the manifest to a file; the caller moves it into place."""
+    content = asdict(manifest)
+    content["windows"] = [window._asdict() for window in manifest.windows]
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder of shards.
+
+    Raises:
+        ManifestError: if it is missing, damaged, or of another format version.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise ManifestError(
+            f"{folder}: no {MANIFEST_NAME}, so no finished shards; run `ich-keras convert` to its end"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format_version"] != FORMAT_VERSION:
+            raise ManifestError(
+                f"{path}: format version {content['format_version']}, this program reads"
+                f" {FORMAT_VERSION}; convert again"
+            )
+        return _from_json(content)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ManifestError(f"{path}: damaged ({error!r}); convert again") from error
+
+
+def _from_json(content: dict[str, Any]) -> Manifest:
+    return Manifest(
+        **{
+            **content,
+            "windows": tuple(Window(**window) for window in content["windows"]),
+            "splits": {name: Split(**split) for name, split in content["splits"].items()},
+            "shards": tuple(Shard(**shard) for shard in content["shards"]),
+        }
+    )

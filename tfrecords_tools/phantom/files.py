@@ -1,0 +1,192 @@
+"""Phantom studies on disk, in the layout and with the quirks of the RSNA set."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from tfrecords_tools.errors import UsageError
+from tfrecords_tools.labels import LABELS
+from tfrecords_tools.phantom.study import Study, make_study
+from tfrecords_tools.plan import worker_pool
+from tfrecords_tools.progress import progress
+
+TRAIN_FOLDER, TRAIN_LABELS, MASK_FOLDER = "stage_2_train", "stage_2_train.csv", "masks"
+DOUBLED_ROWS = 2  # slices whose label rows stand twice, as four do in the RSNA set
+TRUNCATED_SHARE = 0.3  # of the pixel data that the cut file keeps
+SECOND_STUDY = 12  # one patient in so many was scanned twice
+
+
+class SynthError(UsageError):
+    """A folder that phantom studies cannot be written to."""
+
+
+@dataclass(frozen=True)
+class SynthSummary:
+    """What was written.
+
+    Attributes:
+        slices: DICOM files.
+        patients: that they come from.
+        positives: label to slices that bear it.
+    """
+
+    slices: int
+    patients: int
+    positives: dict[str, int]
+
+
+def synth(
+    directory: Path,
+    *,
+    patients: int = 320,
+    slices: int = 16,
+    size: int = 256,
+    seed: int = 0,
+    workers: int | None = None,
+) -> SynthSummary:
+    """Writes a phantom data set: `stage_2_train/`, `stage_2_train.csv` and `masks/`.
+
+    The same numbers give the same bytes, whatever the number of workers, and more patients leave
+    the earlier ones as they are. A mask is an 8-bit PNG; bit k is set where label k bleeds.
+
+    Args:
+        directory: new, or empty.
+        patients: to make.
+        slices: a study.
+        size: edge of a slice in pixels.
+        seed: of everything.
+        workers: processes; None means one a core.
+
+    Raises:
+        SynthError: if the directory holds something.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise SynthError(f"{directory}: is not an empty folder; give a new one, or remove it")
+    for folder in (TRAIN_FOLDER, MASK_FOLDER):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    jobs = [(directory, patient, slices, size, seed) for patient in range(patients)]
+    rows: list[tuple[str, np.ndarray]] = []
+    with worker_pool(workers or os.cpu_count() or 1) as pool:
+        made = pool.map(_write_patient, jobs)
+        for found in progress(made, total=patients, desc="synth", unit="patient"):
+            rows += found
+    _truncate_one(directory, rows)
+    _write_labels(directory / TRAIN_LABELS, rows)
+    totals = np.sum([labels for _, labels in rows], axis=0)
+    positives = {label: int(count) for label, count in zip(LABELS, totals, strict=True)}
+    return SynthSummary(len(rows), patients, positives)
+
+
+def phantom_id(*parts: object) -> str:
+    """An identifier in the form of the RSNA set's: `ID_` and nine hexadecimal digits."""
+    return "ID_" + hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:9]
+
+
+def _write_patient(job: tuple[Path, int, int, int, int]) -> list[tuple[str, np.ndarray]]:
+    """Writes a patient's files; returns (slice id, labels) a slice. Run in a worker."""
+    directory, patient, slices, size, seed = job
+    study = make_study(patient, slices=slices, size=size, seed=seed)
+    # Two studies of one patient: patients, not studies, must be kept apart.
+    person = patient - 1 if patient % SECOND_STUDY == 1 else patient
+    rows = []
+    for number in range(slices):
+        slice_id = phantom_id("slice", seed, patient, number)
+        patient_id = phantom_id("patient", seed, person)
+        path = directory / TRAIN_FOLDER / f"{slice_id}.dcm"
+        with _any_identifier():
+            dataset = _dataset(study, number, slice_id, patient_id, patient)
+            dataset.save_as(path, enforce_file_format=True)
+        _write_mask(directory / MASK_FOLDER / f"{slice_id}.png", study.masks[number])
+        rows.append((slice_id, study.labels[number]))
+    return rows
+
+
+def _dataset(study: Study, number: int, slice_id: str, patient_id: str, patient: int) -> Dataset:
+    """The elements that the files of the RSNA set have, and no others."""
+    storage = study.scan.storage
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = _uid("file", slice_id)
+    dataset.file_meta.TransferSyntaxUID = (
+        ExplicitVRLittleEndian if patient % 5 < 3 else ImplicitVRLittleEndian
+    )
+    study_id = phantom_id("study", patient_id, patient)
+    dataset.SOPInstanceUID = slice_id
+    dataset.StudyInstanceUID = study_id
+    dataset.SeriesInstanceUID = phantom_id("series", study_id)
+    dataset.Modality = "CT"
+    dataset.PatientID = patient_id
+    dataset.StudyID = ""
+    dataset.ImagePositionPatient = [f"{v:.6f}" for v in study.positions[number]]
+    dataset.ImageOrientationPatient = [f"{v:.6f}" for v in study.orientation]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns = study.stored.shape[1:]
+    dataset.PixelSpacing = [f"{study.pixel:.6f}"] * 2
+    dataset.BitsAllocated = 16
+    dataset.BitsStored = storage.bits
+    dataset.HighBit = storage.bits - 1
+    dataset.PixelRepresentation = int(storage.signed)
+    # As there: two values, or zeros in front.
+    dataset.WindowCenter = ["00040", "00040"] if patient % 3 else "40"
+    dataset.WindowWidth = ["00080", "00080"] if patient % 3 else "80"
+    dataset.RescaleIntercept = f"{storage.intercept:.6f}"
+    dataset.RescaleSlope = "1"
+    dataset.PixelData = study.stored[number].astype("<i2" if storage.signed else "<u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    return dataset
+
+
+def _uid(*parts: object) -> UID:
+    """A valid UID below the arc for UUIDs (PS3.5 B.2), from a hash of the parts."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:30]
+    return UID(f"2.25.{int(digest, 16)}")
+
+
+@contextmanager
+def _any_identifier() -> Iterator[None]:
+    """The set's identifiers are no valid UIDs, and pydicom warns when one is set."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Invalid value for VR UI")
+        yield
+
+
+def _write_mask(path: Path, mask: np.ndarray) -> None:
+    done, content = cv2.imencode(".png", mask)
+    if not done:
+        raise SynthError(f"{path}: the mask could not be encoded")
+    path.write_bytes(content.tobytes())
+
+
+def _truncate_one(directory: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Cuts the pixel data of one slice without bleeding, as in ID_6431af929 of the RSNA set."""
+    healthy = [slice_id for slice_id, labels in rows if not labels[-1]]
+    if healthy:
+        path = directory / TRAIN_FOLDER / f"{healthy[len(healthy) // 2]}.dcm"
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * TRUNCATED_SHARE)])
+
+
+def _write_labels(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+    """The long CSV, in the order of the ids; moved into place whole."""
+    ordered = sorted(rows, key=lambda row: row[0])
+    lines = [
+        (f"{slice_id}_{label}", value)
+        for slice_id, labels in [*ordered, *ordered[:DOUBLED_ROWS]]
+        for label, value in zip(LABELS, labels, strict=True)
+    ]
+    temporary = path.with_name(f".partial-{path.name}")
+    table = pd.DataFrame(lines, columns=["ID", "Label"])
+    table.to_csv(temporary, index=False, lineterminator="\n")
+    os.replace(temporary, path)

@@ -1,0 +1,67 @@
+"""The frames of a TFRecord file: length, checksum, record, checksum."""
+
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import google_crc32c
+
+from tfrecords_tools.errors import InputError
+
+LENGTH = struct.Struct("<Q")
+CHECKSUM = struct.Struct("<I")
+MASK_DELTA = 0xA282EAD8  # tensorflow/core/lib/hash/crc32c.h
+RECORD_LIMIT = 1 << 30  # bytes; a longer length can only be damage
+
+
+class RecordError(InputError):
+    """A record file that is damaged; names the file, the record and the place."""
+
+
+def frame(record: bytes) -> bytes:
+    """A record as it stands in a TFRecord file."""
+    length = LENGTH.pack(len(record))
+    return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
+
+
+def write_records(path: Path, records: Iterable[bytes]) -> int:
+    """Writes the records to a new file and returns how many there were."""
+    count = 0
+    with path.open("wb") as file:
+        for record in records:
+            file.write(frame(record))
+            count += 1
+    return count
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of a file, each checked against its checksums.
+
+    Raises:
+        RecordError: at the first damaged record.
+    """
+    with path.open("rb") as file:
+        number, offset = 0, 0
+        while head := file.read(LENGTH.size + CHECKSUM.size):
+            where = f"{path.name}: record {number} at byte {offset}"
+            if len(head) < LENGTH.size + CHECKSUM.size:
+                raise RecordError(f"{where}: the file ends within a length")
+            if _masked_crc(head[: LENGTH.size]) != head[LENGTH.size :]:
+                raise RecordError(f"{where}: the checksum of the length is wrong")
+            (length,) = LENGTH.unpack(head[: LENGTH.size])
+            if length > RECORD_LIMIT:
+                raise RecordError(f"{where}: a length of {length} bytes is absurd")
+            body = file.read(length + CHECKSUM.size)
+            if len(body) < length + CHECKSUM.size:
+                raise RecordError(f"{where}: the file ends within the record")
+            record = body[:length]
+            if _masked_crc(record) != body[length:]:
+                raise RecordError(f"{where}: the checksum of the record is wrong")
+            yield record
+            number, offset = number + 1, offset + len(head) + len(body)
+
+
+def _masked_crc(data: bytes) -> bytes:
+    """CRC-32C, rotated and shifted, since a checksum of a file of checksums would be weak."""
+    crc = google_crc32c.value(data)
+    return CHECKSUM.pack((((crc >> 15) | (crc << 17)) + MASK_DELTA) & 0xFFFFFFFF)

@@ -1,0 +1,139 @@
+"""HU to windowed slices: pad, resize, window."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from tfrecords_tools.errors import UsageError
+
+AIR = -1000.0  # HU
+
+
+class WindowError(UsageError):
+    """A window that does not exist or has no width."""
+
+
+class Window(NamedTuple):
+    """A DICOM LINEAR_EXACT window (PS3.3 C.11.2.1.3.2): [center - width/2, center + width/2].
+
+    LINEAR, the default of viewers, differs by up to one HU at the white end.
+    """
+
+    name: str
+    center: float  # HU
+    width: float  # HU
+
+
+WINDOWS = {
+    window.name: window
+    for window in (
+        Window("brain", 40.0, 80.0),
+        Window("subdural", 80.0, 200.0),
+        Window("bone", 600.0, 2800.0),
+        Window("stroke", 40.0, 40.0),
+        Window("soft", 40.0, 380.0),
+    )
+}
+
+
+def parse_windows(text: str) -> tuple[Window, ...]:
+    """Reads `brain,subdural,mine=35/70`: known names, or name=centre/width in HU.
+
+    Raises:
+        WindowError: on an unknown name, a malformed or empty window, or a name given twice.
+    """
+    windows = tuple(_parse_window(part.strip()) for part in text.split(","))
+    names = [window.name for window in windows]
+    if len(set(names)) < len(names):
+        raise WindowError(f"windows {text!r}: each name may stand once")
+    return windows
+
+
+def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+    """Maps each window onto 0..255, one channel a window.
+
+    Args:
+        hu: float32 or integer, shape (rows, columns), Hounsfield units, all finite.
+        windows: the windows, in channel order.
+
+    Returns:
+        uint8, shape (rows, columns, len(windows)); 0 at and below a window, 255 at and above it.
+
+    Raises:
+        ValueError: if a value is not finite.
+    """
+    if not np.isfinite(hu).all():
+        raise ValueError("HU must be finite, got NaN or infinity")
+    grey = np.empty((*hu.shape, len(windows)), np.uint8)
+    for channel, window in enumerate(windows):
+        share = (hu - np.float32(window.center - window.width / 2)) / np.float32(window.width)
+        grey[..., channel] = np.rint(np.clip(share, 0, 1) * 255)
+    return grey
+
+
+def pad_square(hu: np.ndarray) -> np.ndarray:
+    """Centres a slice in a square of air, so that nothing is stretched.
+
+    Returns:
+        float32, shape (n, n) with n = max(rows, columns).
+    """
+    rows, columns = hu.shape
+    edge = max(rows, columns)
+    if rows == columns:
+        return hu.astype(np.float32, copy=False)
+    square = np.full((edge, edge), AIR, np.float32)
+    top, left = (edge - rows) // 2, (edge - columns) // 2
+    square[top : top + rows, left : left + columns] = hu
+    return square
+
+
+def resize_area(hu: np.ndarray, size: int) -> np.ndarray:
+    """Averages HU over the area of each new pixel; enlarging interpolates linearly.
+
+    HU are averaged before windowing: the mean of clipped values would hide partial volume.
+
+    Args:
+        hu: float32 or integer, shape (n, n), Hounsfield units.
+        size: edge of the result in pixels.
+
+    Returns:
+        float32, shape (size, size).
+    """
+    hu = hu.astype(np.float32, copy=False)
+    if hu.shape == (size, size):
+        return hu
+    return cv2.resize(hu, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def window_slice(hu: np.ndarray, size: int, windows: Sequence[Window]) -> np.ndarray:
+    """The whole way from a slice in HU to what the network sees.
+
+    Args:
+        hu: shape (rows, columns), Hounsfield units, all finite.
+        size: edge of the result in pixels.
+        windows: the windows, in channel order.
+
+    Returns:
+        uint8, shape (size, size, len(windows)).
+    """
+    return apply_windows(resize_area(pad_square(hu), size), windows)
+
+
+def _parse_window(part: str) -> Window:
+    if part in WINDOWS:
+        return WINDOWS[part]
+    name, separator, levels = part.partition("=")
+    center, slash, width = levels.partition("/")
+    try:
+        if not (separator and slash and name.isidentifier()):
+            raise ValueError
+        window = Window(name, float(center), float(width))
+    except ValueError:
+        raise WindowError(
+            f"unknown window {part!r}; choose of {', '.join(WINDOWS)}, or give name=centre/width"
+        ) from None
+    if not (np.isfinite(window.center) and np.isfinite(window.width) and window.width > 0):
+        raise WindowError(f"window {part!r}: the width must be above 0 HU, and both finite")
+    return window
