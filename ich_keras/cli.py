@@ -145,9 +145,7 @@ def demo(
     """The whole way on phantom studies, into DIRECTORY."""
     from ich_keras.demo import run_demo
 
-    report = run_demo(
-        directory, patients=patients, seed=seed, workers=workers, overrides=overrides
-    )
+    report = run_demo(directory, patients=patients, seed=seed, workers=workers, overrides=overrides)
     click.echo(f"Demo finished: open {report}")
 
 
@@ -250,9 +248,7 @@ def fit(
 @_shards_option
 @click.option("--run", type=click.Path(path_type=Path), help="[default: runs/HPARAMS/1]")
 @_set_option
-def tune(
-    hparams: str, shards: Path | None, run: Path | None, overrides: tuple[str, ...]
-) -> None:
+def tune(hparams: str, shards: Path | None, run: Path | None, overrides: tuple[str, ...]) -> None:
     """Searches hyperparameters with KerasTuner as HPARAMS says."""
     from ich_keras.config import load_search
 

@@ -66,5 +66,6 @@ def _examples(labels: np.ndarray) -> np.ndarray:
         alone_first = bearing[np.argsort(companions[bearing], kind="stable")]
         chosen += [int(i) for i in alone_first if i not in chosen][:EXAMPLES_A_KIND]
     healthy = np.flatnonzero(companions == 0)
-    spread = np.linspace(0, len(healthy) - 1, EXAMPLES_A_KIND).astype(int) if len(healthy) else []
-    return np.array(chosen + [int(healthy[i]) for i in spread], int)
+    count = min(EXAMPLES_A_KIND, len(healthy))
+    spread = healthy[np.linspace(0, len(healthy) - 1, count).astype(int)]
+    return np.array([*chosen, *spread], int)

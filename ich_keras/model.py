@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -25,7 +26,7 @@ class GlobalLogSumExpPooling2D(layers.Layer):
     networks", 2015, equation 6 with r = 1.
     """
 
-    def call(self, maps):  # (N, H, W, C) -> (N, C)
+    def call(self, maps: Any) -> Any:  # (N, H, W, C) -> (N, C)
         peak = ops.max(maps, axis=(1, 2), keepdims=True)
         mean = ops.mean(ops.exp(maps - peak), axis=(1, 2))
         return ops.log(mean) + ops.squeeze(peak, axis=(1, 2))
@@ -143,7 +144,7 @@ def summarize(model: keras.Model, config: ModelConfig, size: int) -> Summary:
     )
 
 
-def _residual_block(x, config: ModelConfig, width: int, name: str, synchronized: bool):
+def _residual_block(x: Any, config: ModelConfig, width: int, name: str, synchronized: bool) -> Any:
     """Two 3x3 convolutions beside an identity, or beside a 1x1 where the width changes."""
     shortcut = x
     if x.shape[-1] != width:
@@ -156,7 +157,7 @@ def _residual_block(x, config: ModelConfig, width: int, name: str, synchronized:
 
 
 def _convolution(
-    x,
+    x: Any,
     config: ModelConfig,
     width: int,
     kernel: int,
@@ -164,7 +165,7 @@ def _convolution(
     *,
     stride: int = 1,
     synchronized: bool,
-):
+) -> Any:
     """A convolution and, where configured, the normalisation that takes over its bias."""
     normalized = config.normalization == "batch"
     x = layers.Conv2D(

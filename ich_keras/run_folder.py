@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -165,7 +164,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".partial-{path.name}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -195,9 +194,10 @@ class History:
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        with replacing(self.path) as temporary, temporary.open(
-            "w", encoding="utf-8", newline=""
-        ) as file:
+        with (
+            replacing(self.path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)

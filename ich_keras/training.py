@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 STATE_NAME = "state.npz"
 HIGHER_IS_BETTER = {"mean_auc": True, "loss": False, "weighted_log_loss": False}
 
+
 class TrainingError(InputError):
     """A run that cannot go on."""
 
@@ -164,9 +165,7 @@ class _Trainer:
         self.position = self._restore()
         self.history = History(run.history, upto_step=self.position.step)
         self.forward = compile_forward(self.model)
-        self.train_step = compile_train_step(
-            self.strategy, self.model, self.optimizer, self.config
-        )
+        self.train_step = compile_train_step(self.strategy, self.model, self.optimizer, self.config)
 
     def train(self) -> FitResult:
         """Steps until `max_steps` or until patience ends; a complete run is left as it is."""
@@ -249,9 +248,7 @@ class _Trainer:
         if best is None or sign * value > sign * best:
             with replacing(self.run.best) as temporary:
                 self.model.save(temporary)
-            self.position = replace(
-                self.position, best_value=value, best_step=row["step"], stale=0
-            )
+            self.position = replace(self.position, best_value=value, best_step=row["step"], stale=0)
         else:
             self.position = replace(self.position, stale=self.position.stale + 1)
         log.info(
@@ -308,7 +305,9 @@ class _Trainer:
         return [*self.model.variables, *self.optimizer.variables]
 
     def _save_state(self) -> None:
-        values = {f"{i:04d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
+        values = {
+            f"{i:04d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())
+        }
         position = asdict(self.position)
         with replacing(self.run.last / STATE_NAME) as temporary, temporary.open("wb") as file:
             np.savez(file, position=np.array(json.dumps(position)), **values)

@@ -50,7 +50,7 @@ def test_max_pooling_takes_the_strongest_cell_of_the_map():
 
 
 def test_log_sum_exp_lies_between_mean_and_maximum_and_does_not_overflow():
-    maps = np.random.default_rng(1).normal(0, 300, (3, 5, 7, 6)).astype("float32")
+    maps = np.random.default_rng(1).normal(0, 100, (3, 5, 7, 6)).astype("float32")
     pooled = keras.ops.convert_to_numpy(GlobalLogSumExpPooling2D()(maps))
     reference = np.log(np.mean(np.exp(maps.astype("float64")), axis=(1, 2)))
     np.testing.assert_allclose(pooled, reference, rtol=1e-5)
@@ -69,7 +69,7 @@ def test_a_reloaded_network_gives_the_same_probabilities(tmp_path):
 def test_a_broken_checkpoint_is_named(tmp_path):
     path = tmp_path / "best.keras"
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match="best.keras: not a readable checkpoint"):
+    with pytest.raises(InputError, match=r"best\.keras: not a readable checkpoint"):
         load_model(path)
 
 

@@ -50,7 +50,12 @@ WORK = ".work"  # what an unfinished conversion needs to go on
 PLAN_NAME = "plan.json"
 SHARD_BYTES = 150 << 20  # of decoded pixels; files of 100 to 200 MB read well from any storage
 MINIMUM_SHARDS = 8  # of a split of some hundred slices, so that a shuffle can mix them
-LABEL_FILES = ("stage_2_train.csv", "stage_2_train.csv.gz", "stage_1_train.csv", "stage_1_train.csv.gz")
+LABEL_FILES = (
+    "stage_2_train.csv",
+    "stage_2_train.csv.gz",
+    "stage_1_train.csv",
+    "stage_1_train.csv.gz",
+)
 
 
 class ConvertError(InputError):
@@ -202,15 +207,15 @@ def _write_shard(source: Path, out: Path, shard: Planned, options: Options) -> N
                 example = _example(source, row, options)
             except RefusedSlice as refusal:
                 rejects.append(
-                    {"path": row.path, "reason": refusal.reason, "detail": refusal.detail}
+                    {"path": str(row.path), "reason": refusal.reason, "detail": refusal.detail}
                 )
                 continue
-            kept.append(row.slice_id)
+            kept.append(str(row.slice_id))
             yield encode_example(example, options.encoding)
 
     write_records(temporary, records())
     result = {"sha256": file_sha256(temporary), "kept": kept, "rejects": rejects}
-    os.replace(temporary, out / shard.name)
+    temporary.replace(out / shard.name)
     _replace(out / WORK / f"{shard.name}.json", json.dumps(result))
 
 
@@ -253,7 +258,7 @@ def _finish(out: Path, plan: Plan, options: Options) -> Manifest:
     )
     temporary = out / WORK / MANIFEST_NAME
     write_manifest(temporary, manifest)
-    os.replace(temporary, out / MANIFEST_NAME)
+    temporary.replace(out / MANIFEST_NAME)
     shutil.rmtree(out / WORK)
     return manifest
 
@@ -273,4 +278,4 @@ def _count(rows: pd.DataFrame) -> Split:
 def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".partial-{path.name}")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -4,6 +4,7 @@ A file is taken only where its pixels can be proven to be HU of one axial slice.
 is in doubt it is refused: a slice left out is counted, a wrong one is believed.
 """
 
+import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
 MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
 TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
 
+MAX_BYTES = 128 << 20  # of a file; the largest slice taken has 64 MiB of pixels
+
 # Whatever pydicom and its plugins were seen to raise on damaged files.
 PARSER_ERRORS = (
     ArithmeticError,
@@ -40,6 +43,7 @@ PARSER_ERRORS = (
     BytesLengthException,
     EOFError,
     LookupError,
+    MemoryError,  # of a length that lies; the file itself is small enough
     OSError,
     RuntimeError,
     TypeError,
@@ -151,6 +155,10 @@ class _Rescale:
 
 
 def _parse(file: BinaryIO, *, headers_only: bool) -> FileDataset:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size > MAX_BYTES:
+        raise RefusedSlice("too_large", f"{size} bytes, expected at most {MAX_BYTES}")
     try:
         return dcmread(file, force=True, specific_tags=_TAGS, stop_before_pixels=headers_only)
     except PARSER_ERRORS as error:
@@ -160,7 +168,7 @@ def _parse(file: BinaryIO, *, headers_only: bool) -> FileDataset:
 
 
 def _decoder(dataset: Dataset) -> Decoder:
-    syntax = dataset.file_meta.get("TransferSyntaxUID", "")
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))  # damaged, it may be a list
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
@@ -195,6 +203,8 @@ def _rescale(dataset: Dataset) -> _Rescale | None:
     if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
         raise RefusedSlice("no_rescale", f"Rescale Slope {slopes}, Intercept {intercepts}")
     (slope,), (intercept,) = slopes, intercepts
+    if max(slope, abs(intercept)) > MAX_HU:
+        raise RefusedSlice("implausible_hu", f"Rescale Slope {slope}, Intercept {intercept}")
     certain = intercept <= TRUSTED_INTERCEPT
     unsigned_12_bit = (
         integer(dataset, "BitsStored"),
@@ -231,8 +241,10 @@ def _stored_values(decoder: Decoder, dataset: Dataset, header: SliceHeader) -> n
 def _rescaled(stored: np.ndarray, rescale: _Rescale) -> np.ndarray:
     if rescale.wrapped:
         stored = _unwrapped(stored)
-    # In double precision, as a slope may be no integer.
-    return (stored * rescale.slope + rescale.intercept).astype(np.float32)
+    whole = rescale.slope == 1 and rescale.intercept.is_integer()  # single precision is exact then
+    precision: type[np.floating] = np.float32 if whole else np.float64
+    hu = stored.astype(precision) * rescale.slope + rescale.intercept
+    return hu.astype(np.float32, copy=False)
 
 
 def _unwrapped(stored: np.ndarray) -> np.ndarray:
@@ -247,9 +259,11 @@ def _unwrapped(stored: np.ndarray) -> np.ndarray:
 
 def _looked_up(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
     try:
-        return apply_modality_lut(stored, dataset).astype(np.float32)
+        values = apply_modality_lut(stored, dataset)
     except PARSER_ERRORS as error:
         raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
+    # A LUT's entries have no sign of their own, and air, which must be found, needs one.
+    return values.astype(np.int16).astype(np.float32)
 
 
 def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] | None) -> None:
@@ -269,7 +283,7 @@ def _check_range(hu: np.ndarray) -> None:
 
 def _check_air(hu: np.ndarray) -> None:
     low, high = AIR_BAND
-    share = float(np.mean((hu > low) & (hu < high)))
+    share = np.count_nonzero((hu > low) & (hu < high)) / hu.size
     if share < MIN_AIR_SHARE:
         raise RefusedSlice(
             "no_air",

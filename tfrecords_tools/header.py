@@ -38,12 +38,13 @@ REASONS = {
     "undecodable": "compressed pixels that no installed decoder reads",
     "implausible_hu": "HU out of the range of any scanner: damaged pixels",
     "no_air": "an uncommon rescale, and no air near -1000 HU to confirm it",
-    "too_large": "more bytes than a slice can have",
+    "too_large": "a file of more bytes than a slice has",
 }
 
 MIN_EDGE, MAX_EDGE = 32, 4096  # pixels
 MAX_IDENTIFIER = 64  # characters, by PS3.5 6.2 for UI and LO
 MAX_DETAIL = 300  # characters
+MAX_COSINE_ERROR = 0.01  # of the length of a direction; files give three digits or more
 MIN_AXIAL_COSINE = 0.7  # about 45 degrees; gantries tilt up to 30
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -131,9 +132,12 @@ def slice_header(dataset: Dataset) -> SliceHeader:
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
     """The values of an element of text, stripped; none where it is missing or empty."""
-    # latin-1 never fails; an identifier in another character set stays distinct, if ugly.
-    content = _content(dataset, keyword).decode("latin-1")
-    values = [value.strip(" \0") for value in content.split("\\")]
+    content = _content(dataset, keyword)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # never fails, and keeps identifiers distinct
+    values = [value.strip(" \0") for value in text.split("\\")]
     return values if any(values) else []
 
 
@@ -175,7 +179,7 @@ def _content(dataset: Dataset, keyword: str) -> bytes:
         return element.value or b""
     if not isinstance(element.value, str):
         raise RefusedSlice("bad_header", f"{keyword} is not a plain value")
-    return element.value.encode("latin-1", "replace")  # pydicom has read this one already
+    return element.value.encode("utf-8", "replace")  # pydicom has read this one already
 
 
 def _check_kind(dataset: Dataset) -> None:
@@ -256,7 +260,7 @@ def _geometry(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...], f
     along_row, along_column = np.reshape(orientation, (2, 3))
     normal = np.cross(along_row, along_column)
     lengths = [np.linalg.norm(vector) for vector in (along_row, along_column, normal)]
-    if not np.allclose(lengths, 1, atol=0.01):
+    if max(abs(length - 1) for length in lengths) > MAX_COSINE_ERROR:
         raise RefusedSlice("bad_header", "ImageOrientationPatient holds no two unit vectors")
     if abs(normal[2]) < MIN_AXIAL_COSINE:
         raise RefusedSlice("not_axial", f"Image Orientation (Patient) is {orientation}")

@@ -117,7 +117,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     if not path.is_file():
         raise ManifestError(
-            f"{folder}: no {MANIFEST_NAME}, so no finished shards; run `ich-keras convert` to its end"
+            f"{folder}: no {MANIFEST_NAME}, so no finished shards; let `ich-keras convert` finish"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -93,7 +93,9 @@ def parse_split(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--split {text!r}: expected three fractions, such as 0.8,0.1,0.1") from None
+        raise UsageError(
+            f"--split {text!r}: expected three fractions, such as 0.8,0.1,0.1"
+        ) from None
     if min(train, val, test) < 0 or abs(train + val + test - 1) > 1e-6 or not train:
         raise UsageError(f"--split {text!r}: the fractions must be 0 or more and sum to 1")
     return train, val, test
@@ -156,9 +158,13 @@ def make_plan(
         slices = slices.join(labels, on="slice_id")
     if slices.empty:
         raise PlanError(
-            "no usable slice: " + (_reasons(rejects) or "the folder holds no files")
+            "no usable slice: "
+            + (_reasons(rejects) or "the folder holds no files")
             + "; check the folder and the label file"
         )
+    # Slices that name no patient may all be of one: by study where there is one, else together.
+    nameless = slices["patient_id"] == ""
+    slices["patient_id"] = slices["patient_id"].where(~nameless, "study " + slices["study_id"])
     fingerprint = _fingerprint(slices, labels is not None, options, key)
     salt = str(options.seed).encode() if key is None else key
     slices["patient_key"] = _hashes(slices["patient_id"], salt)
@@ -175,9 +181,7 @@ def make_plan(
     return Plan(fingerprint, _cut(slices, options.shard_size), rejects, missing)
 
 
-def assign_splits(
-    slices: pd.DataFrame, fractions: Sequence[float], seed: int
-) -> dict[str, str]:
+def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -> dict[str, str]:
     """Puts each patient into one split, so that every label reaches every split where it can.
 
     Patients are taken by their rarest bleeding, in the order of a hash; the next one goes to the
@@ -223,9 +227,7 @@ def _cut(slices: pd.DataFrame, shard_size: int) -> tuple[Planned, ...]:
     return tuple(shards)
 
 
-def _fingerprint(
-    slices: pd.DataFrame, labelled: bool, options: Options, key: bytes | None
-) -> str:
+def _fingerprint(slices: pd.DataFrame, labelled: bool, options: Options, key: bytes | None) -> str:
     """SHA-256 over what the bytes of the shards follow from."""
     digest = hashlib.sha256()
     settings: Mapping[str, Any] = {
@@ -248,7 +250,7 @@ def _fingerprint(
 
 
 def _mistaken_names(slices: pd.DataFrame) -> pd.Series:
-    """Files named as an RSNA slice that hold another: a swapped label is worse than a lost slice."""
+    """Files named as another slice: a swapped label is worse than a lost slice."""
     stems = slices["path"].map(lambda path: Path(path).stem)
     return stems.str.fullmatch(RSNA_ID.pattern) & (stems != slices["slice_id"])
 

@@ -153,8 +153,8 @@ def _encode_image(image: np.ndarray, encoding: str) -> bytes:
         if not done:
             raise SchemaError(f"an image of shape {image.shape} cannot be written as PNG")
         return content.tobytes()
-    content = np.ascontiguousarray(image).tobytes()
-    return zlib.compress(content, ZLIB_LEVEL) if encoding == "zlib" else content
+    pixels = np.ascontiguousarray(image).tobytes()
+    return zlib.compress(pixels, ZLIB_LEVEL) if encoding == "zlib" else pixels
 
 
 def _decode_image(content: bytes, encoding: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -206,9 +206,7 @@ def _example_class() -> Any:
     for field in feature.field:
         field.oneof_index = 0
     entry_name = ".tensorflow.Features.FeatureEntry"
-    features = message(
-        messages, "Features", ("feature", 1, many, types.TYPE_MESSAGE, entry_name)
-    )
+    features = message(messages, "Features", ("feature", 1, many, types.TYPE_MESSAGE, entry_name))
     entry = message(
         features.nested_type,
         "FeatureEntry",

@@ -102,9 +102,7 @@ def _shard_faults(
         )
 
 
-def _example_faults(
-    example: Example, manifest: Manifest, expected: pd.DataFrame
-) -> Iterator[str]:
+def _example_faults(example: Example, manifest: Manifest, expected: pd.DataFrame) -> Iterator[str]:
     shape = (manifest.size, manifest.size, len(manifest.windows))
     if example.image.shape != shape:
         yield f"has the shape {example.image.shape}, expected {shape}"
@@ -118,7 +116,7 @@ def _example_faults(
         if row["split"] != "unlabelled":
             yield "has no label"
         return
-    if example.label != tuple(int(row[label]) for label in LABELS):
+    if example.label != tuple(row[list(LABELS)].astype(int)):
         yield "its label is not the index's"
     if max(example.label[: len(BLEEDINGS)]) != example.label[-1]:
         yield "its `any` is not the OR of the five"

@@ -7,6 +7,7 @@ adult means and spreads of common atlases; HU are those that textbooks of crania
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -128,6 +129,11 @@ class Points:
     texture: Array
     pixel: float
 
+    @cached_property
+    def heights(self) -> tuple[float, float]:
+        """Lowest and highest z: most structures do not reach most slices."""
+        return float(self.z.min()), float(self.z.max())
+
 
 @dataclass(frozen=True)
 class Tissue:
@@ -185,7 +191,11 @@ def render(head: Head, points: Points) -> Tissue:
     depth = np.minimum(to_inner, floor_gap)
 
     hu = _scalp_and_face(head, points, depth_scalp, to_inner, floor_gap)
-    hu = _mix(hu, _bone(points, depth_scalp - head.scalp, skull), _skull_mask(head, points, depth_scalp, to_inner))
+    hu = _mix(
+        hu,
+        _bone(points, depth_scalp - head.scalp, skull),
+        _skull_mask(head, points, depth_scalp, to_inner),
+    )
     hu = _base_structures(head, points, hu, floor_gap, to_inner)
 
     inside = _inside(depth, points.pixel)
@@ -271,7 +281,9 @@ def _base_structures(
     hu = _mix(hu, 700.0, rim * (floor_gap < 3))
     hu = _mix(hu, FAT, orbit * (floor_gap < 0))
     hu = _mix(hu, 12.0, _ellipsoid(GLOBE, points) * (floor_gap < 0))
-    cells = np.where(points.texture + 0.5 * points.folds > 0.9 - 2 * head.pneumatization, AIR, 500.0)
+    cells = np.where(
+        points.texture + 0.5 * points.folds > 0.9 - 2 * head.pneumatization, AIR, 500.0
+    )
     for place in (ETHMOID, MASTOID):
         hu = _mix(hu, cells, _ellipsoid(place, points) * (floor_gap < 0))
     return hu
@@ -328,7 +340,8 @@ def _dura(head: Head, points: Points, hu: Array, depth: Array) -> Array:
 
 def _spots(head: Head, points: Points, hu: Array, inside: Array) -> Array:
     for spot in head.spots:
-        if np.abs(points.z - spot.center[2]).min() < 2 * spot.radius:
+        lowest, highest = points.heights
+        if lowest - 2 * spot.radius < spot.center[2] < highest + 2 * spot.radius:
             hu = _mix(hu, spot.hu, _ball(spot.center, spot.radius, points, rough=0.6) * inside)
     return hu
 
@@ -339,8 +352,8 @@ def _sample_spots(rng: np.random.Generator) -> tuple[Spot, ...]:
 
     def add(chance: float, center: tuple[float, float, float], radius: tuple[float, float]) -> None:
         if rng.random() < chance:
-            moved = tuple(float(v + rng.normal(0, 1.2)) for v in center)
-            spots.append(Spot(moved, float(rng.uniform(*radius)), float(rng.uniform(70, 380))))
+            x, y, z = (float(v + rng.normal(0, 1.2)) for v in center)
+            spots.append(Spot((x, y, z), float(rng.uniform(*radius)), float(rng.uniform(70, 380))))
 
     for side in (-1, 1):
         add(0.55, (side * 24.0, 34.0, 7.0), (1.5, 4.0))
@@ -355,9 +368,9 @@ def _sample_infarcts(rng: np.random.Generator) -> tuple[Infarct, ...]:
     if rng.random() > 0.2:
         return ()
     side = rng.choice([-1.0, 1.0])
-    center = (side * rng.uniform(18, 50), rng.uniform(-45, 50), rng.uniform(0, 50))
-    radius, depth = rng.uniform(6, 24), rng.uniform(5, 20)
-    return (Infarct(tuple(float(v) for v in center), float(radius), float(depth)),)
+    x, y, z = float(side * rng.uniform(18, 50)), float(rng.uniform(-45, 50)), rng.uniform(0, 50)
+    radius, depth = float(rng.uniform(6, 24)), float(rng.uniform(5, 20))
+    return (Infarct((x, y, float(z)), radius, depth),)
 
 
 def _ellipsoid(
@@ -370,7 +383,8 @@ def _ellipsoid(
     """Soft mask of an ellipsoid, mirrored where it stands beside the midline."""
     (cx, cy, cz), axes = shape
     ax, ay, az = (axis * scale + grow for axis in axes)
-    if points.z.max() < cz - az - points.pixel or points.z.min() > cz + az + points.pixel:
+    lowest, highest = points.heights
+    if highest < cz - az - points.pixel or lowest > cz + az + points.pixel:
         return np.zeros_like(points.x)
     x = np.abs(points.x) if cx else points.x
     level = np.sqrt(
@@ -394,4 +408,4 @@ def _inside(depth: Array, pixel: float) -> Array:
 
 
 def _mix(hu: Array, value: Array | float, share: Array) -> Array:
-    return hu + (value - hu) * share
+    return hu + (np.asarray(value, np.float32) - hu) * share

@@ -189,4 +189,4 @@ def _write_labels(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
     temporary = path.with_name(f".partial-{path.name}")
     table = pd.DataFrame(lines, columns=["ID", "Label"])
     table.to_csv(temporary, index=False, lineterminator="\n")
-    os.replace(temporary, path)
+    temporary.replace(path)

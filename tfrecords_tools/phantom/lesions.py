@@ -10,20 +10,20 @@ from tfrecords_tools.phantom.anatomy import Array, Head, Points, Tissue, inner_t
 # Which bleedings a patient has, and how often, chosen so that the prevalences over slices and
 # their overlap come near those of the RSNA set (Flanders et al. 2020).
 COMPANIES: tuple[tuple[float, tuple[str, ...]], ...] = (
-    (0.030, ("epidural",)),
-    (0.007, ("epidural", "subdural")),
-    (0.006, ("epidural", "intraparenchymal", "subarachnoid")),
-    (0.100, ("subdural",)),
-    (0.030, ("subdural", "subarachnoid")),
-    (0.012, ("subdural", "intraparenchymal", "subarachnoid")),
+    (0.018, ("epidural",)),
+    (0.004, ("epidural", "subdural")),
+    (0.004, ("epidural", "intraparenchymal", "subarachnoid")),
+    (0.050, ("subdural",)),
+    (0.018, ("subdural", "subarachnoid")),
+    (0.010, ("subdural", "intraparenchymal", "subarachnoid")),
     (0.008, ("subdural", "intraparenchymal")),
-    (0.075, ("intraparenchymal",)),
-    (0.055, ("intraparenchymal", "intraventricular")),
-    (0.025, ("intraparenchymal", "intraventricular", "subarachnoid")),
+    (0.060, ("intraparenchymal",)),
+    (0.075, ("intraparenchymal", "intraventricular")),
+    (0.030, ("intraparenchymal", "intraventricular", "subarachnoid")),
     (0.015, ("intraparenchymal", "subarachnoid")),
-    (0.060, ("subarachnoid",)),
-    (0.022, ("subarachnoid", "intraventricular")),
-    (0.022, ("intraventricular",)),
+    (0.045, ("subarachnoid",)),
+    (0.018, ("subarachnoid", "intraventricular")),
+    (0.010, ("intraventricular",)),
 )
 GOLDEN = 0.6180339887498949
 
@@ -64,7 +64,9 @@ def company_of(patient: int, seed: int) -> tuple[str, ...]:
     return ()
 
 
-def sample_lesions(rng: np.random.Generator, head: Head, kinds: tuple[str, ...]) -> tuple[Lesion, ...]:
+def sample_lesions(
+    rng: np.random.Generator, head: Head, kinds: tuple[str, ...]
+) -> tuple[Lesion, ...]:
     """Draws the bleedings of a patient, one a kind."""
     side = float(rng.choice([-1.0, 1.0]))
     return tuple(_SAMPLERS[kind](rng, head, side) for kind in kinds)
@@ -105,7 +107,9 @@ def _on_inner_table(head: Head, azimuth: float, elevation: float) -> tuple[float
 def _epidural(rng: np.random.Generator, head: Head, side: float) -> Lesion:
     center = _on_inner_table(head, side * rng.uniform(45, 125), rng.uniform(5, 50))
     extent = rng.uniform(24, 38)
-    return Lesion("epidural", center, extent, extent * rng.uniform(0.42, 0.62), _density(rng, old=0), 0)
+    return Lesion(
+        "epidural", center, extent, extent * rng.uniform(0.42, 0.62), _density(rng, old=0), 0
+    )
 
 
 def _subdural(rng: np.random.Generator, head: Head, side: float) -> Lesion:
@@ -126,25 +130,21 @@ def _subarachnoid(rng: np.random.Generator, head: Head, side: float) -> Lesion:
 
 def _intraparenchymal(rng: np.random.Generator, head: Head, side: float) -> Lesion:
     if rng.random() < 0.45:  # hypertensive: basal ganglia and thalamus
-        center = (side * rng.normal(22, 4), rng.uniform(-14, 16), rng.uniform(2, 16))
+        x, y, z = side * float(rng.normal(22, 4)), rng.uniform(-14, 16), rng.uniform(2, 16)
     else:  # lobar
-        x, y, z = _on_inner_table(head, side * rng.uniform(15, 165), rng.uniform(5, 60))
         inward = rng.uniform(0.5, 0.72)
-        center = (x * inward, y * inward, z * inward)
-    extent = float(np.exp(rng.uniform(np.log(7), np.log(21))))
-    return Lesion(
-        "intraparenchymal",
-        tuple(float(v) for v in center),
-        extent,
-        0,
-        _density(rng, old=0.1),
-        float(rng.uniform(2, 8)),
-    )
+        surface = _on_inner_table(head, side * rng.uniform(15, 165), rng.uniform(5, 60))
+        x, y, z = (v * inward for v in surface)
+    extent = float(np.exp(rng.uniform(np.log(9), np.log(25))))
+    density, oedema = _density(rng, old=0.1), float(rng.uniform(2, 8))
+    return Lesion("intraparenchymal", (x, y, z), extent, 0, density, oedema)
 
 
 def _intraventricular(rng: np.random.Generator, head: Head, side: float) -> Lesion:
     # The level of the layered blood, from the occipital horns alone to a cast.
-    return Lesion("intraventricular", (0.0, float(rng.uniform(-34, 22)), 0.0), 0, 0, _density(rng, old=0), 0)
+    return Lesion(
+        "intraventricular", (0.0, float(rng.uniform(-34, 22)), 0.0), 0, 0, _density(rng, old=0), 0
+    )
 
 
 def _lens(lesion: Lesion, points: Points, tissue: Tissue) -> Array:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tfrecords_tools.phantom.anatomy import AIR
-
 PADDING_STORED = -2000  # outside the field of view, in signed files
 TABLE_HU, FOAM_HU = 120.0, -940.0
 
@@ -88,7 +86,9 @@ def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
     )
 
 
-def plane(scan: Scan, shape: tuple[int, int], z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def plane(
+    scan: Scan, shape: tuple[int, int], z: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pixels of a slice in the scanner's frame: x to the left, y to the back, z up; mm.
 
     Args:

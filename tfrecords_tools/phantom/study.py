@@ -61,14 +61,16 @@ def make_study(patient: int, *, slices: int = 16, size: int = 256, seed: int = 0
 
     stored, masks = [], []
     for number in range(slices):
-        hu, depth, soft = 0.0, 0.0, np.zeros((len(BLEEDINGS), *shape), np.float32)
+        hu, depth = np.zeros((2, *shape), np.float32)
+        soft = np.zeros((len(BLEEDINGS), *shape), np.float32)
         for layer in range(2):  # partial volume: a slice is the mean of its two halves
             fields = (_enlarge(x[number, layer], shape) for x in (folds, texture))
-            layer_hu, layer_depth, found = _layer(
+            layer_hu, layer_depth, bleeding = _layer(
                 head, bleedings, scan, shape, layers[number, layer], *fields
             )
-            hu, depth = hu + layer_hu / 2, depth + layer_depth / 2
-            for kind, mask in found.items():
+            hu += layer_hu / 2
+            depth += layer_depth / 2
+            for kind, mask in bleeding.items():
                 soft[BLEEDINGS.index(kind)] += mask / 2
         stored.append(scanner.store(scan, scanner.acquire(scan, rng, hu, depth)))
         masks.append(soft > 0.5)

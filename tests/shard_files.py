@@ -1,0 +1,90 @@
+"""Small shards for tests, written by the schema alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tfrecords_tools.labels import BLEEDINGS, LABELS
+from tfrecords_tools.manifest import (
+    FORMAT_VERSION,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    Shard,
+    Split,
+    file_sha256,
+    shard_name,
+    write_manifest,
+)
+from tfrecords_tools.schema import Example, encode_example
+from tfrecords_tools.tfrecord import write_records
+from tfrecords_tools.windows import WINDOWS
+
+SIZE, CHANNELS = 32, 3
+WINDOW_NAMES = ("brain", "subdural", "bone")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_shards` wrote."""
+
+    folder: Path
+    examples: dict[str, list[Example]]
+
+
+def write_shards(folder: Path, **splits: int) -> Written:
+    """Shards whose positive slices carry a bright square, a place for each kind."""
+    rng = np.random.default_rng(7)
+    examples = {name: [_example(rng, name, i) for i in range(n)] for name, n in splits.items()}
+    shards, rows = [], []
+    for name, members in examples.items():
+        halves = [members[: len(members) // 2], members[len(members) // 2 :]]
+        for number, half in enumerate(halves):
+            path = folder / shard_name(name, number, len(halves))
+            write_records(path, (encode_example(x, "zlib") for x in half))
+            shards.append(Shard(path.name, len(half), file_sha256(path)))
+            rows += [
+                (x.slice_id, x.study_id, x.patient_key, name, path.name, *x.label, x.position_mm)
+                for x in half
+            ]
+    columns = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
+    table = pd.DataFrame(rows, columns=columns).sort_values("slice_id")
+    table.to_csv(folder / INDEX_NAME, index=False)
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        fingerprint="0" * 64,
+        windows=tuple(WINDOWS[name] for name in WINDOW_NAMES),
+        size=SIZE,
+        encoding="zlib",
+        splits={
+            name: Split(
+                len(members),
+                len({x.patient_key for x in members}),
+                {label: sum(x.label[k] for x in members) for k, label in enumerate(LABELS)},
+            )
+            for name, members in examples.items()
+        },
+        shards=tuple(shards),
+        rejected={},
+        labels_without_files=0,
+    )
+    write_manifest(folder / MANIFEST_NAME, manifest)
+    return Written(folder, examples)
+
+
+def _example(rng: np.random.Generator, split: str, number: int) -> Example:
+    image = rng.integers(40, 90, (SIZE, SIZE, CHANNELS), np.uint8)
+    bleedings = [int(number % 7 == k) for k in range(len(BLEEDINGS))]
+    for k, present in enumerate(bleedings):
+        if present:
+            image[4 * k + 4 : 4 * k + 10, 8:20] = 230
+    return Example(
+        image=image,
+        label=(*bleedings, max(bleedings)),
+        slice_id=f"{split}{number:04d}",
+        study_id=f"study{split}{number // 4}",
+        patient_key=f"patient{split}{number // 4}",
+        position_mm=float(number),
+    )

@@ -1,0 +1,98 @@
+"""What identifies and places a slice."""
+
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_dicom import TRUE_HU, make_dataset, read, saved
+
+from tfrecords_tools import dicom, header
+from tfrecords_tools.dicom import RefusedSlice, read_header, read_slice
+from tfrecords_tools.header import REASONS
+
+
+def test_every_reason_is_documented_and_used() -> None:
+    sources = "".join(Path(module.__file__).read_text("utf-8") for module in (dicom, header))
+    used = set(re.findall(r'RefusedSlice\(\s*"(\w+)"', sources))
+    used |= set(re.findall(r'"(\w+_pixels)"', sources))
+    assert used <= set(REASONS)
+    assert set(REASONS) == used
+
+
+def test_the_identifiers_of_the_challenge_cause_no_warning() -> None:
+    file = saved(make_dataset(np.int16(TRUE_HU + 1024)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        identity = read_slice(file).header
+    assert identity.slice_id == "ID_00a1b2c3d"
+    assert identity.patient_id == "ID_patient"
+    assert identity.study_id == "ID_study"
+    assert identity.series_id == "ID_series"
+
+
+def test_header_of_a_whole_file(tmp_path: Path) -> None:
+    file = tmp_path / "slice"
+    file.write_bytes(saved(make_dataset(np.int16(TRUE_HU + 1024))).read())
+    identity = read_header(file)
+    assert identity == read_slice(file).header
+    assert (identity.rows, identity.columns) == (40, 48)
+    assert identity.pixel_spacing == (0.5, 0.4)
+    assert identity.position == (-125, -120, 12.5)
+    assert identity.position_mm == 12.5
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"SliceLocation": "-7.25", "InstanceNumber": 3}, -7.25),
+        ({"InstanceNumber": 3}, 3.0),
+        ({}, 0.0),
+    ],
+)
+def test_a_slice_without_position_is_still_ordered(
+    elements: dict[str, Any], expected: float
+) -> None:
+    missing = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
+    identity = read(np.int16(TRUE_HU + 1024), **missing, **elements).header
+    assert identity.position_mm == expected
+    assert identity.pixel_spacing is None
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_position_grows_towards_the_head_along_a_tilted_normal(flip: int) -> None:
+    tilt = np.radians(20)
+    normal = np.array([0, -np.sin(tilt), np.cos(tilt)])
+    orientation = [1, 0, 0, 0, flip * np.cos(tilt), flip * np.sin(tilt)]
+    for distance in (-30.0, 0.0, 44.5):
+        identity = read(
+            np.int16(TRUE_HU + 1024),
+            ImageOrientationPatient=[f"{value:.6f}" for value in orientation],
+            ImagePositionPatient=[f"{value:.6f}" for value in distance * normal],
+        ).header
+        assert identity.position_mm == pytest.approx(distance, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["M\u00fcller-\u00c9", "\u5c71\u7530", "a\\b"])
+def test_identifiers_beyond_ascii_stay_as_they_are(name: str) -> None:
+    dataset = make_dataset(np.int16(TRUE_HU + 1024), SpecificCharacterSet="ISO_IR 192")
+    dataset.add_new("PatientID", "LO", name.split("\\"))
+    assert read_slice(saved(dataset)).header.patient_id == name
+
+
+def test_a_file_stripped_of_identifiers_keeps_its_slice_id() -> None:
+    dataset = make_dataset(
+        np.int16(TRUE_HU + 1024), SOPInstanceUID="", PatientID="", StudyInstanceUID=None
+    )
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    identity = read_slice(saved(dataset)).header
+    assert (identity.slice_id, identity.patient_id, identity.study_id) == ("1.2.3", "", "")
+
+
+def test_a_refusal_survives_a_process_pool() -> None:
+    refusal = pickle.loads(pickle.dumps(RefusedSlice("colour", "line\nbreak \x1b[1m")))
+    assert (refusal.reason, refusal.detail) == ("colour", "line break [1m")
+    assert str(refusal) == "colour: line break [1m"
