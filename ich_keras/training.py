@@ -227,7 +227,7 @@ class _Trainer:
         return {
             "step": step,
             "seconds": round(seconds, 1),
-            "learning_rate": float(keras.ops.convert_to_numpy(self.optimizer.learning_rate)),
+            "learning_rate": float(self.optimizer.learning_rate),
             "loss": float(loss),
             "accuracy": float(accuracy),
         }
@@ -306,7 +306,7 @@ class _Trainer:
 
     def _save_state(self) -> None:
         values = {
-            f"{i:04d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())
+            f"{i:04d}": v.numpy() for i, v in enumerate(self._variables())
         }
         position = asdict(self.position)
         with replacing(self.run.last / STATE_NAME) as temporary, temporary.open("wb") as file:

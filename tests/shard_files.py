@@ -35,7 +35,7 @@ class Written:
 
 
 def write_shards(folder: Path, **splits: int) -> Written:
-    """Shards whose positive slices carry a bright square, a place for each kind."""
+    """Shards whose positive slices carry a square, as bright as its kind."""
     rng = np.random.default_rng(7)
     examples = {name: [_example(rng, name, i) for i in range(n)] for name, n in splits.items()}
     shards, rows = [], []
@@ -79,7 +79,7 @@ def _example(rng: np.random.Generator, split: str, number: int) -> Example:
     bleedings = [int(number % 7 == k) for k in range(len(BLEEDINGS))]
     for k, present in enumerate(bleedings):
         if present:
-            image[4 * k + 4 : 4 * k + 10, 8:20] = 230
+            image[4 * k + 4 : 4 * k + 10, 8:20] = 110 + 30 * k
     return Example(
         image=image,
         label=(*bleedings, max(bleedings)),

@@ -1,0 +1,237 @@
+"""A run learns, keeps its best, goes on where it stopped, and refuses to be mixed up."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ich_keras.config import load_experiment
+from ich_keras.dataset import open_shards
+from ich_keras.model import load_model
+from ich_keras.run_folder import RunError, RunFolder, choose_run, read_input, trained_run
+from ich_keras.stepping import make_optimizer
+from ich_keras.training import TrainingError, constant_guess_loss, fit
+from tests.shard_files import write_shards
+from tfrecords_tools.errors import UsageError
+
+SETTINGS = [
+    "model.widths=[4, 8]",
+    "model.dropout=0.2",
+    "training.max_steps=12",
+    "training.batch_size=8",
+    "training.warmup_steps=2",
+    "training.validate_every=4",
+    "training.figure_every=1000",
+    "training.log_every=2",
+    "data.shuffle_buffer=16",
+    "data.augmentation.grey=0.05",
+]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("shards"), train=56, val=28).folder
+
+
+def experiment(*overrides):
+    return load_experiment("demo", [*SETTINGS, *overrides])
+
+
+def weights(run: RunFolder) -> list[np.ndarray]:
+    with np.load(run.last / "state.npz", allow_pickle=False) as state:
+        return [state[name] for name in sorted(state.files) if name != "position"]
+
+
+@pytest.fixture(scope="module")
+def finished(shards, tmp_path_factory):
+    run = RunFolder(tmp_path_factory.mktemp("runs") / "whole")
+    return run, fit(experiment(), shards, run)
+
+
+def test_the_folder_holds_what_the_contract_names(finished):
+    run, _ = finished
+    for path in (run.experiment, run.environment, run.history, run.best, run.tensorboard):
+        assert path.exists(), path
+    assert list(run.last.iterdir())
+    assert {path.name for path in run.figures.glob("*.png")} == {"class_grid_12.png", "curves.png"}
+    assert not list(run.path.rglob(".partial-*"))
+    recorded = json.loads(run.environment.read_text(encoding="utf-8"))
+    assert recorded["packages"]["tensorflow"] == tf.__version__
+    assert recorded["seed"] == 1498
+
+
+def test_the_resolved_experiment_gives_the_same_run_again(finished):
+    run, _ = finished
+    assert load_experiment(str(run.experiment)) == experiment()
+
+
+def test_history_counts_steps_and_marks_validations(finished):
+    run, result = finished
+    with run.history.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert next(iter(rows[0])) == "step"
+    assert [int(row["step"]) for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert [int(row["step"]) for row in rows if row["val_loss"]] == [4, 8, 12]
+    assert len(result.validations) == 3
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(finished):
+    run, result = finished
+    best = max(result.validations, key=lambda row: row["val_mean_auc"])
+    assert result.position.best_step == best["step"]
+    assert result.position.best_value == best["val_mean_auc"]
+    assert load_model(run.best).output_shape == (None, 6)
+
+
+def test_the_same_run_again_gives_the_same_bits(finished, shards, tmp_path):
+    run, _ = finished
+    again = RunFolder(tmp_path / "again")
+    fit(experiment(), shards, again)
+    for one, other in zip(weights(run), weights(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Stopped(BaseException):
+    """Stands in for a signal that ends the process."""
+
+
+@pytest.mark.parametrize("stop_at", [5, 9])
+def test_an_interrupted_run_ends_like_an_undisturbed_one(
+    finished, shards, tmp_path, monkeypatch, stop_at
+):
+    run = RunFolder(tmp_path / "run")
+    from ich_keras import training
+
+    def stopping(*arguments):
+        step = compile_step(*arguments)
+        count = iter(range(1, 100))
+
+        def wrapped(image, label):
+            if next(count) == stop_at:
+                raise Stopped
+            return step(image, label)
+
+        return wrapped
+
+    compile_step = training.compile_train_step
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(training, "compile_train_step", stopping)
+        fit(experiment(), shards, run)
+    result = fit(experiment(), shards, run)
+    whole, whole_result = finished
+    for one, other in zip(weights(whole), weights(run), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert result.position.best_value == whole_result.position.best_value
+    assert result.position.best_step == whole_result.position.best_step
+    columns = ("step", "loss", "val_loss", "val_mean_auc")
+    with whole.history.open() as one, run.history.open() as other:
+        for row, same in zip(csv.DictReader(one), csv.DictReader(other), strict=True):
+            assert [row[x] for x in columns] == [same[x] for x in columns]
+
+
+def test_a_complete_run_is_left_as_it_is(finished, shards):
+    run, result = finished
+    before = run.history.read_bytes(), run.best.stat().st_mtime_ns
+    again = fit(experiment(), shards, run)
+    assert again.position == result.position
+    assert (run.history.read_bytes(), run.best.stat().st_mtime_ns) == before
+
+
+def test_another_experiment_or_other_shards_are_refused(finished, shards, tmp_path):
+    run, _ = finished
+    with pytest.raises(RunError, match=r"another experiment, which differs in.*dropout: 0\.1"):
+        fit(experiment("model.dropout=0.1"), shards, run)
+    other = write_shards(tmp_path, train=16, val=7).folder
+    manifest = other / "dataset.json"
+    manifest.write_text(manifest.read_text().replace("0" * 64, "1" * 64))
+    with pytest.raises(RunError, match="trained on other shards"):
+        fit(experiment(), other, run)
+    with pytest.raises(RunError, match="holds a run already"):
+        fit(experiment(), shards, run, resume=False)
+
+
+def test_patience_ends_a_run(shards, tmp_path):
+    settings = ("training.learning_rate=1e-12", "training.patience=1", "training.max_steps=200")
+    result = fit(experiment(*settings), shards, RunFolder(tmp_path / "run"))
+    assert result.position.stale == 1
+    assert result.position.step < 200
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_when(shards, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    settings = ("model.normalization=none", "training.learning_rate=1e30", "training.optimizer=sgd")
+    with pytest.raises(TrainingError, match=r"the loss is nan between steps \d+ and \d+; lower"):
+        fit(experiment(*settings), shards, run)
+
+
+def test_a_warm_start_takes_the_weights_of_another_size(finished, shards, tmp_path):
+    run, _ = finished
+    settings = (f"model.weights={run.best}", "data.size=16", "training.learning_rate=1e-12")
+    warm = RunFolder(tmp_path / "warm")
+    fit(experiment(*settings, "training.max_steps=4", "training.log_every=4"), shards, warm)
+    kernels = [load_model(x.best).get_layer("stem").kernel for x in (run, warm)]
+    np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-6)
+    with pytest.raises(RunError, match="is another network"):
+        other = experiment(f"model.weights={run.best}", "model.widths=[4, 4]")
+        fit(other, shards, RunFolder(tmp_path / "other"))
+    with pytest.raises(RunError, match="no such file"):
+        fit(experiment("model.weights=nowhere.keras"), shards, RunFolder(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("overrides", [("training.loss=bce",), ("training.strategy=mirrored",)])
+def test_other_losses_and_strategies_run(shards, tmp_path, overrides):
+    settings = (*overrides, "training.max_steps=4")
+    result = fit(experiment(*settings), shards, RunFolder(tmp_path / "run"))
+    assert result.position.step == 4
+
+
+def test_it_learns_what_can_be_learned(shards, tmp_path):
+    settings = (
+        "model.widths=[8, 16]",
+        "model.dropout=0.0",
+        "training.batch_size=16",
+        "training.learning_rate=1e-2",
+        "training.max_steps=100",
+        "training.validate_every=50",
+        "training.log_every=50",
+    )
+    result = fit(experiment(*settings), shards, RunFolder(tmp_path / "run"))
+    assert result.position.best_value > 0.85  # a coin scores 0.5
+
+
+def test_the_best_constant_guess_is_the_prevalence(shards):
+    opened = open_shards(shards, experiment().data)
+    index = np.genfromtxt(shards / "index.csv", delimiter=",", names=True, dtype=None, encoding="utf8")
+    rows = index[index["split"] == "val"]
+    labels = np.array([[row[i] for i in range(5, 11)] for row in rows], float)
+    guesses = np.linspace(0, 1, 1001)
+    best = np.mean([min(np.mean((column - g) ** 2) for g in guesses) for column in labels.T])
+    assert constant_guess_loss(opened, "val", "mse") == pytest.approx(best, abs=1e-6)
+
+
+def test_the_learning_rate_warms_up_and_decays():
+    config = load_experiment("halfres", ["training.max_steps=1000"]).training
+    schedule = make_optimizer(config)._learning_rate
+    rates = [float(schedule(step)) for step in (0, 128, 256, 1000)]
+    assert rates == pytest.approx([0, 0.0075, 0.015, 0], abs=1e-6)
+
+
+def test_runs_are_numbered(tmp_path):
+    assert choose_run("x", fresh=False, parent=tmp_path).path == tmp_path / "x" / "1"
+    (tmp_path / "x" / "2").mkdir(parents=True)
+    assert choose_run("x", fresh=False, parent=tmp_path).path == tmp_path / "x" / "2"
+    assert choose_run("x", fresh=True, parent=tmp_path).path == tmp_path / "x" / "3"
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"not a trained run, experiment\.yaml is missing"):
+        trained_run(tmp_path)
+
+
+def test_the_run_knows_its_input(finished):
+    run, _ = finished
+    trained = read_input(run)
+    assert trained.size == 32
+    assert [window.name for window in trained.windows] == ["brain", "subdural", "bone"]
