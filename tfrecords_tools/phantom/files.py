@@ -105,7 +105,7 @@ def _write_patient(job: tuple[Path, int, int, int, int]) -> list[tuple[str, np.n
         path = directory / TRAIN_FOLDER / f"{slice_id}.dcm"
         with _any_identifier():
             dataset = _dataset(study, number, slice_id, patient_id, patient)
-            dataset.save_as(path, enforce_file_format=True)
+            dataset.save_as(path)  # as it stands: enforcing the format would mend the quirks
         _write_mask(directory / MASK_FOLDER / f"{slice_id}.png", study.masks[number])
         rows.append((slice_id, study.labels[number]))
     return rows
@@ -115,7 +115,9 @@ def _dataset(study: Study, number: int, slice_id: str, patient_id: str, patient:
     """The elements that the files of the RSNA set have, and no others."""
     storage = study.scan.storage
     dataset = Dataset()
+    dataset.preamble = b"\0" * 128
     dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.FileMetaInformationGroupLength = 0  # pydicom puts in what it is
     dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
     dataset.file_meta.MediaStorageSOPInstanceUID = _uid("file", slice_id)
     dataset.file_meta.TransferSyntaxUID = (

@@ -1,0 +1,340 @@
+"""Shards hold every usable slice once, by patient, and the same bytes however they were made."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from tfrecords_tools import convert as convert_module
+from tfrecords_tools.convert import convert
+from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.labels import LABELS, read_labels
+from tfrecords_tools.manifest import read_manifest
+from tfrecords_tools.phantom import synth
+from tfrecords_tools.schema import decode_example
+from tfrecords_tools.tfrecord import read_records
+from tfrecords_tools.verify import VerifyError, verify
+from tfrecords_tools.windows import parse_windows, window_slice
+
+OPTIONS = {"size": 32, "split": "0.6,0.2,0.2", "shard_size": 40, "workers": 2}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source") / "rsna-ich"
+    synth(folder, patients=30, slices=5, size=48, seed=3, workers=2)
+    (folder / "stage_2_train" / "notes.txt").write_text("not a DICOM file")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(source, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "shards"
+    return out, convert(source, out, **OPTIONS)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def examples(folder: Path):
+    manifest = read_manifest(folder)
+    for shard in manifest.shards:
+        for record in read_records(folder / shard.name):
+            yield shard, decode_example(record, manifest.encoding)
+
+
+def test_every_slice_is_there_once_with_its_own_pixels_and_label(source, shards):
+    out, _ = shards
+    labels = read_labels(source / "stage_2_train.csv")
+    windows = parse_windows("brain,subdural,bone")
+    found = {}
+    for _, example in examples(out):
+        assert example.slice_id not in found
+        found[example.slice_id] = example
+    rejected = pd.read_csv(out / "rejects.csv")
+    lost = {Path(path).stem for path in rejected["path"]} - {"notes"}
+    assert found.keys() | lost == set(labels.index)
+    assert not found.keys() & lost
+    for slice_id, example in found.items():
+        ct = read_slice(source / "stage_2_train" / f"{slice_id}.dcm")
+        np.testing.assert_array_equal(example.image, window_slice(ct.hu, 32, windows))
+        assert example.label == tuple(labels.loc[slice_id])
+        assert example.study_id == ct.header.study_id
+
+
+def test_what_is_left_out_has_its_reason(shards):
+    out, manifest = shards
+    rejects = pd.read_csv(out / "rejects.csv")
+    assert sorted(rejects["reason"]) == ["not_dicom", "truncated_pixels"]
+    assert manifest.rejected == {"not_dicom": 1, "truncated_pixels": 1}
+
+
+def test_no_patient_stands_in_two_splits(source, shards):
+    out, _ = shards
+    index = pd.read_csv(out / "index.csv").set_index("slice_id")
+    patient = {}
+    for slice_id, split in index["split"].items():
+        path = source / "stage_2_train" / f"{slice_id}.dcm"
+        patient.setdefault(read_slice(path).header.patient_id, set()).add(split)
+    assert all(len(splits) == 1 for splits in patient.values())
+    assert set(index["split"]) == {"train", "val", "test"}
+
+
+def test_the_manifest_counts_what_tensorflow_reads(shards):
+    out, manifest = shards
+    for name, split in manifest.splits.items():
+        paths = [str(out / shard.name) for shard in manifest.split_shards(name)]
+        count = sum(1 for _ in tf.data.TFRecordDataset(paths))
+        assert count == split.slices == sum(x.records for x in manifest.split_shards(name))
+    labels = [(shard.name.split("-")[0], x.label) for shard, x in examples(out)]
+    for name, split in manifest.splits.items():
+        totals = np.sum([label for where, label in labels if where == name], axis=0)
+        assert dict(zip(LABELS, map(int, totals), strict=True)) == split.positives
+
+
+def test_the_number_of_workers_changes_no_byte(source, shards, tmp_path):
+    out, _ = shards
+    convert(source, tmp_path / "one", **{**OPTIONS, "workers": 1})
+    assert files(out) == files(tmp_path / "one")
+
+
+def test_nothing_of_the_machine_is_written(shards, source):
+    out, _ = shards
+    for name, content in files(out).items():
+        assert str(source).encode() not in content, name
+        assert str(out).encode() not in content, name
+        assert not name.startswith(".")
+
+
+def test_patients_are_named_by_a_hash(source, shards, tmp_path):
+    out, _ = shards
+    patients = {read_slice(source / "stage_2_train" / f"{i}.dcm").header.patient_id
+                for i in pd.read_csv(out / "index.csv")["slice_id"]}
+    everything = b"".join(files(out).values())
+    assert not [name for name in patients if name.encode() in everything]
+    key = tmp_path / "key"
+    key.write_bytes(b"secret of the hospital")
+    convert(source, tmp_path / "keyed", **OPTIONS, patient_key_file=key)
+    one = pd.read_csv(out / "index.csv")
+    other = pd.read_csv(tmp_path / "keyed" / "index.csv")
+    assert not set(one["patient_key"]) & set(other["patient_key"])
+    assert not set(one["slice_id"]) & set(other["slice_id"])
+    keyed = b"".join(files(tmp_path / "keyed").values())
+    assert b"secret of the hospital" not in keyed
+
+
+class Killed(BaseException):
+    """Stands in for a signal."""
+
+
+def test_an_interrupted_conversion_goes_on_and_ends_with_the_same_bytes(
+    source, shards, tmp_path, monkeypatch
+):
+    out = tmp_path / "shards"
+    finish = convert_module._write_shards
+
+    def stop_midway(source, out, plan, options, workers):
+        convert_module._write_shard(source, out, plan.shards[0], options)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(convert_module, "_write_shards", stop_midway)
+        convert(source, out, **OPTIONS)
+    assert not (out / "dataset.json").exists()
+    written = []
+    original = convert_module._write_shard
+    monkeypatch.setattr(
+        convert_module, "_write_shards",
+        lambda *a: (written.append(len(list((out / ".work").glob("*.tfrecord.json")))), finish(*a)),
+    )
+    convert(source, out, **OPTIONS)
+    assert original is convert_module._write_shard
+    assert written == [1]  # the finished shard was still there and was kept
+    assert files(out) == files(shards[0])
+
+
+def test_a_complete_conversion_is_left_alone_and_another_is_refused(source, shards):
+    out, manifest = shards
+    before = files(out)
+    assert convert(source, out, **OPTIONS) == manifest
+    with pytest.raises(UsageError, match="holds shards of other data or options"):
+        convert(source, out, **{**OPTIONS, "size": 16})
+    assert files(out) == before
+
+
+def test_changed_labels_are_noticed(source, shards, tmp_path):
+    other = tmp_path / "source"
+    shutil.copytree(source, other)
+    table = other / "stage_2_train.csv"
+    lines = table.read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if line.endswith("_epidural,0"))
+    slice_id = lines[place].split("_epidural")[0]
+    changed = [
+        line[:-1] + "1" if line.startswith((f"{slice_id}_epidural", f"{slice_id}_any")) else line
+        for line in lines
+    ]
+    table.write_text("\n".join(changed) + "\n")
+    with pytest.raises(UsageError, match="holds shards of other data or options"):
+        convert(other, shards[0], **OPTIONS)
+
+
+def test_a_folder_in_use_is_refused(source, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty and holds no shards"):
+        convert(source, tmp_path, **OPTIONS)
+
+
+def test_a_folder_of_another_layout_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"expected stage_2_train\.csv beside the folder"):
+        convert(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"split": "0.5,0.5"}, "expected three fractions"),
+        ({"split": "0.5,0.2,0.2"}, "sum to 1"),
+        ({"windows": "brian"}, "unknown window 'brian'"),
+        ({"encoding": "png", "windows": "brain,bone"}, "PNG holds 1, 3 or 4 channels"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(source, tmp_path, option, message):
+    with pytest.raises(UsageError, match=message):
+        convert(source, tmp_path / "out", **{**OPTIONS, **option})
+    assert not (tmp_path / "out").exists()
+
+
+def test_slices_without_labels_are_left_out_or_converted_as_such(source, tmp_path):
+    other = tmp_path / "source"
+    shutil.copytree(source, other)
+    table = other / "stage_2_train.csv"
+    lines = table.read_text().splitlines()
+    gone = lines[1].split("_epidural")[0]
+    kept = [line for line in lines if not line.startswith(gone)]
+    table.write_text("\n".join([*kept, *(f"ID_fffffffff_{label},0" for label in LABELS)]) + "\n")
+    manifest = convert(other, tmp_path / "out", **OPTIONS)
+    assert manifest.rejected["no_label"] == 1
+    assert manifest.labels_without_files == 1
+    manifest = convert(
+        source / "stage_2_train", tmp_path / "bare", **{**OPTIONS, "unlabelled": True}
+    )
+    assert set(manifest.splits) == {"unlabelled"}
+    assert all(example.label is None for _, example in examples(tmp_path / "bare"))
+    assert verify(tmp_path / "bare").records == manifest.splits["unlabelled"].slices
+
+
+def test_a_renamed_file_is_refused_rather_than_given_another_ones_label(source, tmp_path):
+    other = tmp_path / "source"
+    shutil.copytree(source, other)
+    names = sorted((other / "stage_2_train").glob("ID_*.dcm"))
+    names[0].rename(other / "swap")
+    names[1].rename(names[0])
+    (other / "swap").rename(names[1])
+    manifest = convert(other, tmp_path / "out", **OPTIONS)
+    assert manifest.rejected["id_mismatch"] == 2
+
+
+def test_no_usable_slice_is_an_error_that_says_why(tmp_path):
+    (tmp_path / "stage_2_train").mkdir()
+    (tmp_path / "stage_2_train" / "a.dcm").write_text("x")
+    rows = "".join(f"ID_1_{label},0\n" for label in LABELS)
+    (tmp_path / "stage_2_train.csv").write_text("ID,Label\n" + rows)
+    with pytest.raises(InputError, match=r"no usable slice: not_dicom \(1\)"):
+        convert(tmp_path, tmp_path / "out", **OPTIONS)
+
+
+def test_real_files_are_converted_or_refused(realdata, tmp_path):
+    manifest = convert(
+        realdata / "neurolabusc+dcm_qa_ct", tmp_path / "out", **{**OPTIONS, "unlabelled": True}
+    )
+    assert manifest.splits["unlabelled"].slices >= 28
+    for _, example in examples(tmp_path / "out"):
+        path = next(
+            path for path in (realdata / "neurolabusc+dcm_qa_ct").rglob("*")
+            if path.is_file() and _slice_id(path) == example.slice_id
+        )
+        expected = window_slice(read_slice(path).hu, 32, parse_windows("brain,subdural,bone"))
+        np.testing.assert_array_equal(example.image, expected)
+        break
+
+
+def _slice_id(path: Path) -> str | None:
+    try:
+        return read_slice(path).header.slice_id
+    except RefusedSlice:
+        return None
+
+
+@pytest.fixture
+def copied(shards, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(shards[0], out)
+    return out
+
+
+def test_whole_shards_verify(copied):
+    manifest = read_manifest(copied)
+    assert verify(copied).records == sum(shard.records for shard in manifest.shards)
+
+
+def test_a_flipped_byte_is_found_wherever_it_is(copied):
+    path = copied / read_manifest(copied).shards[0].name
+    content = path.read_bytes()
+    for place in np.linspace(0, len(content) - 1, 12).astype(int):
+        damaged = bytearray(content)
+        damaged[place] ^= 255
+        path.write_bytes(damaged)
+        with pytest.raises(VerifyError, match=path.name):
+            verify(copied)
+
+
+def test_cut_missing_swapped_and_strange_shards_are_named(copied):
+    one, other = (copied / shard.name for shard in read_manifest(copied).shards[:2])
+    content = one.read_bytes()
+    one.write_bytes(content[:-5])
+    with pytest.raises(VerifyError, match=f"{one.name}: record .* the file ends within"):
+        verify(copied)
+    one.unlink()
+    with pytest.raises(VerifyError, match=f"{one.name}: is missing"):
+        verify(copied)
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    with pytest.raises(VerifyError) as caught:
+        verify(copied)
+    assert one.name in str(caught.value)
+    assert other.name in str(caught.value)
+    (copied / "train-00007-of-00008.tfrecord").write_bytes(b"")
+    with pytest.raises(VerifyError, match="is not in the manifest"):
+        verify(copied)
+
+
+def test_a_changed_index_is_found(copied):
+    index = pd.read_csv(copied / "index.csv")
+    index.loc[0, "any"] = 1 - index.loc[0, "any"]
+    index.to_csv(copied / "index.csv", index=False)
+    with pytest.raises(VerifyError, match="label is not the index's"):
+        verify(copied)
+
+
+def test_a_damaged_manifest_is_named(copied):
+    path = copied / "dataset.json"
+    text = path.read_text()
+    for broken in (text[:50], "[]", text.replace('"size"', '"sise"')):
+        path.write_text(broken)
+        with pytest.raises(InputError, match=r"dataset\.json: damaged"):
+            verify(copied)
+    content = json.loads(text)
+    content["format_version"] = 99
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="format version 99, this program reads 1"):
+        verify(copied)
+    path.unlink()
+    with pytest.raises(InputError, match="no finished shards"):
+        verify(copied)
