@@ -133,6 +133,26 @@ def _shards_folder(given: Path | None, of_experiment: str | None) -> Path:
     return folder.resolve()
 
 
+def _load_tensorflow() -> None:
+    """Imports TensorFlow without the lines that its libraries write while they load.
+
+    They are written before any log level counts, and would bury an error of ours. With --verbose
+    they stay.
+    """
+    if log.isEnabledFor(logging.DEBUG):
+        return
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 @_command()
 @click.argument("directory", type=click.Path(path_type=Path), default=Path("demo"))
 @click.option("--patients", type=click.IntRange(min=10), default=320, help="Phantom patients.")
@@ -143,6 +163,7 @@ def demo(
     directory: Path, patients: int, seed: int, workers: int | None, overrides: tuple[str, ...]
 ) -> None:
     """The whole way on phantom studies, into DIRECTORY."""
+    _load_tensorflow()
     from ich_keras.demo import run_demo
 
     report = run_demo(directory, patients=patients, seed=seed, workers=workers, overrides=overrides)
@@ -235,6 +256,7 @@ def fit(
 
     loaded = load_experiment(experiment, overrides)
     folder = _shards_folder(shards, loaded.data.shards)
+    _load_tensorflow()
     from ich_keras.run_folder import RunFolder, choose_run
     from ich_keras.training import fit as train
 
@@ -254,6 +276,7 @@ def tune(hparams: str, shards: Path | None, run: Path | None, overrides: tuple[s
 
     search = load_search(hparams, overrides)
     folder = _shards_folder(shards, search.base.data.shards)
+    _load_tensorflow()
     from ich_keras.tuning import tune as run_search
 
     best = run_search(search, folder, run or Path("runs") / search.name / "1")
@@ -267,15 +290,14 @@ def tune(hparams: str, shards: Path | None, run: Path | None, overrides: tuple[s
 @_shards_option
 def evaluate(run: Path, split: str, size: int | None, shards: Path | None) -> None:
     """Scores RUN on a split, and writes its figures and report."""
-    from ich_keras.run_folder import trained_run
+    from ich_keras.run_folder import read_input, trained_run
 
     folder = trained_run(run)
-    from ich_keras.config import load_experiment
+    shards_folder = _shards_folder(shards, read_input(folder).shards)
+    _load_tensorflow()
     from ich_keras.evaluation import evaluate as score
 
-    experiment = load_experiment(str(folder.experiment))
-    result = score(folder, _shards_folder(shards, experiment.data.shards), split=split, size=size)
-    click.echo(result.sentence())
+    click.echo(score(folder, shards_folder, split=split, size=size).sentence())
 
 
 @_command()
@@ -293,6 +315,7 @@ def predict(run: Path, paths: tuple[Path, ...], out: Path | None, size: int | No
     for path in paths:
         if not path.exists():
             raise UsageError(f"no such file or folder: {path}")
+    _load_tensorflow()
     from ich_keras.inference import predict as apply_run
 
     result = apply_run(folder, paths, out or Path("predictions"), size=size)
@@ -310,6 +333,7 @@ def export(run: Path, kind: str, out: Path | None) -> None:
     from ich_keras.run_folder import trained_run
 
     folder = trained_run(run)
+    _load_tensorflow()
     from ich_keras.export import export_model
 
     click.echo(f"Exported: {export_model(folder, kind, out or folder.path / 'export')}")

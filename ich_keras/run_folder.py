@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,13 @@ class RunInput:
     Attributes:
         size: edge of a slice in pixels.
         windows: one a channel, in order.
+        shards: the folder they lay in.
         fingerprint: of the shards.
     """
 
     size: int
     windows: tuple[Window, ...]
+    shards: str
     fingerprint: str
 
 
@@ -142,16 +144,15 @@ def read_position(run: RunFolder) -> dict[str, Any]:
 
 
 def write_input(run: RunFolder, value: RunInput) -> None:
-    windows = [window._asdict() for window in value.windows]
-    write_json(
-        run.input, {"size": value.size, "windows": windows, "fingerprint": value.fingerprint}
-    )
+    content = asdict(value)
+    content["windows"] = [window._asdict() for window in value.windows]
+    write_json(run.input, content)
 
 
 def read_input(run: RunFolder) -> RunInput:
     content = json.loads(run.input.read_text(encoding="utf-8"))
-    windows = tuple(Window(**window) for window in content["windows"])
-    return RunInput(content["size"], windows, content["fingerprint"])
+    windows = tuple(Window(**window) for window in content.pop("windows"))
+    return RunInput(windows=windows, **content)
 
 
 @contextmanager

@@ -305,9 +305,7 @@ class _Trainer:
         return [*self.model.variables, *self.optimizer.variables]
 
     def _save_state(self) -> None:
-        values = {
-            f"{i:04d}": v.numpy() for i, v in enumerate(self._variables())
-        }
+        values = {f"{i:04d}": v.numpy() for i, v in enumerate(self._variables())}
         position = asdict(self.position)
         with replacing(self.run.last / STATE_NAME) as temporary, temporary.open("wb") as file:
             np.savez(file, position=np.array(json.dumps(position)), **values)
@@ -354,7 +352,12 @@ def _claim_folder(
 
 def _run_input(shards: ShardSet) -> RunInput:
     windows = tuple(shards.manifest.windows[i] for i in shards.window_indices)
-    return RunInput(shards.size, windows, shards.manifest.fingerprint)
+    return RunInput(
+        size=shards.size,
+        windows=windows,
+        shards=str(shards.folder.resolve()),
+        fingerprint=shards.manifest.fingerprint,
+    )
 
 
 def _refuse_other_run(run: RunFolder, text: str, fingerprint: str) -> None:

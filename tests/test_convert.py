@@ -115,8 +115,10 @@ def test_nothing_of_the_machine_is_written(shards, source):
 
 def test_patients_are_named_by_a_hash(source, shards, tmp_path):
     out, _ = shards
-    patients = {read_slice(source / "stage_2_train" / f"{i}.dcm").header.patient_id
-                for i in pd.read_csv(out / "index.csv")["slice_id"]}
+    patients = {
+        read_slice(source / "stage_2_train" / f"{i}.dcm").header.patient_id
+        for i in pd.read_csv(out / "index.csv")["slice_id"]
+    }
     everything = b"".join(files(out).values())
     assert not [name for name in patients if name.encode() in everything]
     key = tmp_path / "key"
@@ -151,7 +153,8 @@ def test_an_interrupted_conversion_goes_on_and_ends_with_the_same_bytes(
     written = []
     original = convert_module._write_shard
     monkeypatch.setattr(
-        convert_module, "_write_shards",
+        convert_module,
+        "_write_shards",
         lambda *a: (written.append(len(list((out / ".work").glob("*.tfrecord.json")))), finish(*a)),
     )
     convert(source, out, **OPTIONS)
@@ -257,7 +260,8 @@ def test_real_files_are_converted_or_refused(realdata, tmp_path):
     assert manifest.splits["unlabelled"].slices >= 28
     for _, example in examples(tmp_path / "out"):
         path = next(
-            path for path in (realdata / "neurolabusc+dcm_qa_ct").rglob("*")
+            path
+            for path in (realdata / "neurolabusc+dcm_qa_ct").rglob("*")
             if path.is_file() and _slice_id(path) == example.slice_id
         )
         expected = window_slice(read_slice(path).hu, 32, parse_windows("brain,subdural,bone"))

@@ -203,7 +203,9 @@ def test_it_learns_what_can_be_learned(shards, tmp_path):
 
 def test_the_best_constant_guess_is_the_prevalence(shards):
     opened = open_shards(shards, experiment().data)
-    index = np.genfromtxt(shards / "index.csv", delimiter=",", names=True, dtype=None, encoding="utf8")
+    index = np.genfromtxt(
+        shards / "index.csv", delimiter=",", names=True, dtype=None, encoding="utf8"
+    )
     rows = index[index["split"] == "val"]
     labels = np.array([[row[i] for i in range(5, 11)] for row in rows], float)
     guesses = np.linspace(0, 1, 1001)

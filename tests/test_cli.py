@@ -1,0 +1,253 @@
+"""The commands as a user types them: what they make, what they say, and how they end."""
+
+import csv
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from ich_keras.model import CLASS_MAPS, PROBABILITIES
+from tfrecords_tools.labels import LABELS
+
+SHORT = [
+    *("--set", "training.max_steps=6"),
+    *("--set", "training.validate_every=3"),
+    *("--set", "training.batch_size=8"),
+    *("--set", "model.widths=[4,8]"),
+    *("--set", "evaluation.bootstrap_draws=50"),
+]
+
+
+def run(*arguments: object, cwd: Path | None = None, **environment: str):
+    command = [sys.executable, "-m", "ich_keras", *map(str, arguments)]
+    variables = {"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", "HOME": "/nonexistent", **environment}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=variables, check=False
+    )
+
+
+def succeed(*arguments: object, **options) -> str:
+    done = run(*arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    last = succeed("demo", folder, "--patients", 36, *SHORT).splitlines()[-1]
+    assert last == f"Demo finished: open {folder / 'run' / 'report.html'}"
+    return folder
+
+
+def test_the_demo_makes_everything_that_the_contract_names(demo):
+    made = demo / "run"
+    for name in (
+        "experiment.yaml",
+        "environment.json",
+        "history.csv",
+        "best.keras",
+        "last",
+        "tensorboard",
+        "figures",
+        "evaluation/val.json",
+        "evaluation/val_predictions.csv",
+        "evaluation/test.json",
+        "report.html",
+    ):
+        assert (made / name).exists(), name
+    figures = {path.name for path in (made / "figures").iterdir()}
+    assert {"curves.png", "roc_val.png", "class_maps_val.png", "class_grid_val.png"} <= figures
+    assert (made / "report.html").stat().st_size < 8_000_000
+
+
+def test_the_scores_are_those_of_the_contract(demo):
+    scores = json.loads((demo / "run" / "evaluation" / "val.json").read_text())
+    for name in ("auc", "average_precision", "accuracy", "sensitivity", "specificity"):
+        assert set(scores[name]) == set(LABELS)
+        assert set(scores[name]["any"]) == {"value", "interval"}
+    for name in (
+        *("slices", "patients", "mean_auc", "accuracy_mean", "always_negative_accuracy_mean"),
+        *("exact_match", "weighted_log_loss", "prior_weighted_log_loss", "brier"),
+        *("false_positives", "false_negatives", "size", "checkpoint_step"),
+    ):
+        assert name in scores, name
+    assert scores["size"] == 128
+    with (demo / "run" / "evaluation" / "val_predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == scores["slices"]
+    columns = ["slice_id", "study_id", "patient_key"]
+    columns += [name for label in LABELS for name in (label, f"{label}_true")]
+    assert list(rows[0]) == columns
+    positives = sum(int(row["any_true"]) for row in rows)
+    assert scores["always_negative_accuracy"]["any"] == pytest.approx(1 - positives / len(rows))
+
+
+def test_the_demo_again_keeps_what_is_there(demo):
+    shards = {p.name: p.read_bytes() for p in (demo / "shards").iterdir()}
+    history = (demo / "run" / "history.csv").read_bytes()
+    succeed("demo", demo, "--patients", 36, *SHORT)
+    assert {p.name: p.read_bytes() for p in (demo / "shards").iterdir()} == shards
+    assert (demo / "run" / "history.csv").read_bytes() == history
+
+
+def test_evaluate_takes_other_sizes_and_other_shards(demo, tmp_path):
+    line = succeed("evaluate", demo / "run", "--split", "test", "--size", 96, cwd=tmp_path)
+    assert "always negative" in line
+    assert json.loads((demo / "run" / "evaluation" / "test.json").read_text())["size"] == 96
+    done = run("evaluate", demo / "run", "--size", 256)
+    assert done.returncode == 1
+    assert "convert with --size 256" in done.stderr
+
+
+def test_verify_reads_the_demos_shards(demo):
+    assert "are as written" in succeed("verify", demo / "shards")
+
+
+@pytest.mark.parametrize("size", [96, 192])
+def test_demo_yaml_trains_on_shards_of_another_size(demo, tmp_path, size):
+    succeed("convert", demo / "rsna-ich", "--out", "shards", "--size", size, cwd=tmp_path)
+    line = succeed("fit", "demo.yaml", *SHORT, "--set", "training.max_steps=3", cwd=tmp_path)
+    assert line.splitlines()[-1].endswith("runs/demo/1")
+    trained = json.loads((tmp_path / "runs" / "demo" / "1" / "input.json").read_text())
+    assert trained["size"] == size
+
+
+def test_tune_finds_a_point_that_fit_takes(demo, tmp_path):
+    settings = ("--set", "train_steps=4", "--set", "model.widths=[4,8]")
+    command = ("tune", "demo_hparams.yaml", "--shards", demo / "shards", *settings)
+    line = succeed(*command, cwd=tmp_path).splitlines()[-1]
+    folder = tmp_path / "runs" / "demo_hparams" / "1"
+    assert "best of 2 points by val_loss" in line
+    with (folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(float(row["training.learning_rate"]) for row in rows) == [0.001, 0.004]
+    assert len(list(folder.glob("trials/*/sample_*/best.keras"))) == 4
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    assert (
+        f"learning_rate: {float(best['training.learning_rate'])}"
+        in (folder / "best.yaml").read_text()
+    )
+    before = (folder / "trials.csv").read_bytes()
+    succeed(*command, cwd=tmp_path)  # every sample is finished, and answers from its folder
+    assert (folder / "trials.csv").read_bytes() == before
+    succeed("fit", folder / "best.yaml", "--shards", demo / "shards", "--run", tmp_path / "again")
+
+
+def test_predict_answers_on_files_folders_and_archives(demo, tmp_path):
+    files = sorted((demo / "rsna-ich" / "stage_2_train").iterdir())[:3]
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        archive.write(files[1], "deep/inside.dcm")
+        archive.writestr("readme.txt", "not a slice")
+    (tmp_path / "folder" / "nested").mkdir(parents=True)
+    (tmp_path / "folder" / "nested" / "slice").write_bytes(files[2].read_bytes())
+    out = tmp_path / "out"
+    line = succeed(
+        "predict", demo / "run", files[0], tmp_path / "study.zip", tmp_path / "folder", "--out", out
+    )
+    assert "3 slices of" in line
+    assert "not for diagnosis" in line
+    with (out / "slices.csv").open() as file:
+        rows = {row["slice_id"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {path.stem for path in files}
+    with (demo / "run" / "evaluation" / "val_predictions.csv").open() as file:
+        scored = {row["slice_id"]: row for row in csv.DictReader(file)}
+    for slice_id in rows.keys() & scored.keys():  # the same slice, the same answer
+        assert float(rows[slice_id]["any"]) == pytest.approx(
+            float(scored[slice_id]["any"]), abs=1e-4
+        )
+    with (out / "rejects.csv").open() as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["study.zip:readme.txt"]
+    assert list(out.glob("study_*.png"))
+
+
+def test_predict_gives_the_answer_of_evaluate(demo, tmp_path):
+    with (demo / "run" / "evaluation" / "val_predictions.csv").open() as file:
+        scored = list(csv.DictReader(file))[:4]
+    folder = demo / "rsna-ich" / "stage_2_train"
+    paths = [folder / f"{row['slice_id']}.dcm" for row in scored]
+    succeed("predict", demo / "run", *paths, "--out", tmp_path / "out")
+    with (tmp_path / "out" / "slices.csv").open() as file:
+        rows = {row["slice_id"]: row for row in csv.DictReader(file)}
+    for row in scored:
+        for label in LABELS:
+            answer = float(rows[row["slice_id"]][label])
+            assert answer == pytest.approx(float(row[label]), abs=1e-5)
+
+
+def test_predict_answers_on_real_slices(demo, tmp_path, realdata):
+    ct = realdata / "pydicom+pydicom" / "src" / "pydicom" / "data" / "test_files" / "CT_small.dcm"
+    head = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
+    assert "29 slices of 2 studies" in succeed(
+        "predict", demo / "run", ct, head, "--out", tmp_path / "out"
+    )
+
+
+def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 80, 3), np.uint8)
+    for kind, name in (("keras", "model.keras"), ("savedmodel", "savedmodel")):
+        succeed("export", demo / "run", "--format", kind, "--out", tmp_path)
+        assert (tmp_path / name).exists()
+    metadata = json.loads((tmp_path / "metadata.json").read_text())
+    assert [window["name"] for window in metadata["windows"]] == ["brain", "subdural", "bone"]
+    expected = keras.saving.load_model(tmp_path / "model.keras")(images)
+    served = keras.layers.TFSMLayer(tmp_path / "savedmodel", call_endpoint="serve")(images)
+    for name in (PROBABILITIES, CLASS_MAPS):
+        np.testing.assert_allclose(served[name], expected[name], atol=1e-5)
+    done = run("export", demo / "run", "--format", "keras", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fti"], 2, "No such command 'fti'"),
+        (["fit"], 2, "Missing argument 'EXPERIMENT'"),
+        (["fit", "halfres.yaml"], 2, "no shards at shards; make them with `ich-keras convert SRC"),
+        (["fit", "halfers.yaml"], 2, "did you mean halfres.yaml?"),
+        (["fit", "demo.yaml", "--set", "training.max_stps=1"], 2, "training.max_steps?"),
+        (["tune"], 2, "no shards at shards"),
+        (["convert"], 2, "no data set at /data/rsna-ich; give its folder"),
+        (["convert", "nowhere"], 2, "no data set at nowhere"),
+        (["convert", ".", "--size", "big"], 2, "'big' is not a valid integer"),
+        (["verify", "nowhere"], 2, "'nowhere' does not exist"),
+        (["verify", "."], 1, "no dataset.json"),
+        (["evaluate", "nowhere"], 2, "not a trained run"),
+        (["predict", "nowhere", "x.dcm"], 2, "not a trained run"),
+        (["synth", "/dev/null/x", "--patients", "1"], 1, "Not a directory"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_its_exit_code(tmp_path, arguments, code, message):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_predict_without_a_usable_file_says_why(demo, tmp_path):
+    (tmp_path / "x.dcm").write_text("nonsense")
+    done = run("predict", demo / "run", tmp_path / "x.dcm", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "nothing to predict" in done.stderr
+    assert "not_dicom (1)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_checkpoint_is_one_line(demo, tmp_path):
+    broken = tmp_path / "run"
+    broken.mkdir()
+    for name in ("experiment.yaml", "input.json"):
+        (broken / name).write_bytes((demo / "run" / name).read_bytes())
+    (broken / "best.keras").write_bytes(b"nonsense")
+    done = run("evaluate", broken, "--shards", demo / "shards")
+    assert done.returncode == 1
+    assert "not a readable checkpoint" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
