@@ -15,8 +15,9 @@ from ich_keras.gallery import draw_class_grid, draw_class_maps
 from ich_keras.metrics import evaluate_scores
 from ich_keras.model import load_model, with_class_maps
 from ich_keras.report import write_report
-from ich_keras.run_folder import RunFolder, read_input, read_position, replacing, write_json
+from ich_keras.run_folder import RunFolder, read_input, read_position, write_json
 from ich_keras.scoring import compile_forward, predict_split
+from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.labels import LABELS
 
@@ -96,7 +97,7 @@ def evaluate(
     for warning in scores["warnings"]:
         log.warning("%s: %s", split, warning)
     write_json(run.evaluation / f"{split}.json", scores)
-    with replacing(run.evaluation / f"{split}_predictions.csv") as temporary:
+    with whole_file(run.evaluation / f"{split}_predictions.csv") as temporary:
         predictions.table().to_csv(temporary, index=False, lineterminator="\n")
     save_png(
         roc_curves(predictions.labels, predictions.probabilities, threshold=judged.threshold),

@@ -5,7 +5,8 @@ from pathlib import Path
 import keras
 
 from ich_keras.model import load_model, with_class_maps
-from ich_keras.run_folder import RunFolder, read_input, replacing, write_json
+from ich_keras.run_folder import RunFolder, read_input, write_json
+from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.labels import LABELS
 
@@ -33,7 +34,7 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
     if target.exists():
         raise UsageError(f"{target} exists already; give another --out, or remove it")
     model = with_class_maps(load_model(run.best))
-    with replacing(target) as temporary:
+    with whole_file(target) as temporary:
         _write(model, kind, temporary)
     network_input = read_input(run)
     metadata = {

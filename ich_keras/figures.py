@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ich_keras.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
-from ich_keras.run_folder import replacing
+from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.labels import BLEEDINGS, LABELS
 
 TRAINING, VALIDATION, BASELINE = "#0072B2", "#D55E00", "#555555"
@@ -32,7 +32,7 @@ MAP_OPACITY = 0.7  # of a class map at 1
 
 def save_png(figure: Figure, path: Path) -> None:
     """Writes a figure whole or not at all; the same figure gives the same bytes."""
-    with replacing(path) as temporary:
+    with whole_file(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
 
 

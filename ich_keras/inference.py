@@ -14,7 +14,8 @@ import pandas as pd
 
 from ich_keras import figures
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
-from ich_keras.run_folder import RunFolder, RunInput, read_input, replacing, write_json
+from ich_keras.run_folder import RunFolder, RunInput, read_input, write_json
+from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.dicom import CTSlice, RefusedSlice, read_slice
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.labels import LABELS
@@ -192,7 +193,7 @@ def _write_tables(out: Path, slices: pd.DataFrame, rejects: list[dict[str, str]]
         ("studies.csv", studies),
         ("rejects.csv", pd.DataFrame(rejects, columns=["path", "reason", "detail"])),
     ):
-        with replacing(out / name) as temporary:
+        with whole_file(out / name) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
     write_json(out / "studies.json", studies.to_dict(orient="records"))
 

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import yaml
 
-from ich_keras.run_folder import RunError, RunFolder, write_text
+from ich_keras.run_folder import RunError, RunFolder
+from tfrecords_tools.atomic import write_text
 from tfrecords_tools.labels import LABELS
 
 SPLIT_ORDER = ("test", "val")  # the first that was scored gives the answer

@@ -5,13 +5,13 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tfrecords_tools.atomic import whole_file, write_text
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.windows import Window
 
@@ -150,30 +150,12 @@ def write_input(run: RunFolder, value: RunInput) -> None:
 
 
 def read_input(run: RunFolder) -> RunInput:
-    content = json.loads(run.input.read_text(encoding="utf-8"))
-    windows = tuple(Window(**window) for window in content.pop("windows"))
-    return RunInput(windows=windows, **content)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, and moves it there once it was written without error.
-
-    A file under its final name is therefore always whole.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{path.name}")
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a whole text file, or none."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        content = json.loads(run.input.read_text(encoding="utf-8"))
+        windows = tuple(Window(**window) for window in content.pop("windows"))
+        return RunInput(windows=windows, **content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.input}: damaged ({error}); train again") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -196,7 +178,7 @@ class History:
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         with (
-            replacing(self.path) as temporary,
+            whole_file(self.path) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as file,
         ):
             writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="", lineterminator="\n")

@@ -30,10 +30,8 @@ from ich_keras.run_folder import (
     RunInput,
     environment,
     read_input,
-    replacing,
     write_input,
     write_json,
-    write_text,
 )
 from ich_keras.scoring import Predictions, compile_forward, predict_split
 from ich_keras.stepping import (
@@ -43,6 +41,7 @@ from ich_keras.stepping import (
     compile_train_step,
     make_optimizer,
 )
+from tfrecords_tools.atomic import whole_file, write_text
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.labels import LABELS
 from tfrecords_tools.progress import progress
@@ -246,7 +245,7 @@ class _Trainer:
         sign = 1 if HIGHER_IS_BETTER[self.config.monitor] else -1
         best = self.position.best_value
         if best is None or sign * value > sign * best:
-            with replacing(self.run.best) as temporary:
+            with whole_file(self.run.best) as temporary:
                 self.model.save(temporary)
             self.position = replace(self.position, best_value=value, best_step=row["step"], stale=0)
         else:
@@ -307,7 +306,7 @@ class _Trainer:
     def _save_state(self) -> None:
         values = {f"{i:04d}": v.numpy() for i, v in enumerate(self._variables())}
         position = asdict(self.position)
-        with replacing(self.run.last / STATE_NAME) as temporary, temporary.open("wb") as file:
+        with whole_file(self.run.last / STATE_NAME) as temporary, temporary.open("wb") as file:
             np.savez(file, position=np.array(json.dumps(position)), **values)
         write_json(self.run.position, position)
 

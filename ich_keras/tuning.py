@@ -21,8 +21,9 @@ import pandas as pd
 from keras_tuner.engine.base_tuner import BaseTuner
 
 from ich_keras.config import Dimension, Experiment, Search, experiment_to_yaml, with_values
-from ich_keras.run_folder import RunFolder, replacing, write_text
+from ich_keras.run_folder import RunFolder
 from ich_keras.training import TrainingError, fit
+from tfrecords_tools.atomic import whole_file, write_text
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def tune(search: Search, shards_folder: Path, folder: Path) -> SearchResult:
     tuner = _Tuner(search, shards_folder, folder, oracle)
     tuner.search()
     table = pd.DataFrame(tuner.rows)
-    with replacing(folder / "trials.csv") as temporary:
+    with whole_file(folder / "trials.csv") as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     done = table.dropna(subset=[search.objective])
     if done.empty:

@@ -1,6 +1,5 @@
 """Shards hold every usable slice once, by patient, and the same bytes however they were made."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,16 +8,16 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tfrecords_tools import convert as convert_module
+from tests.rsna_folder import write_rsna
 from tfrecords_tools.convert import convert
 from tfrecords_tools.dicom import RefusedSlice, read_slice
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.labels import LABELS, read_labels
-from tfrecords_tools.manifest import read_manifest
+from tfrecords_tools.manifest import Split, read_manifest
 from tfrecords_tools.phantom import synth
 from tfrecords_tools.schema import decode_example
 from tfrecords_tools.tfrecord import read_records
-from tfrecords_tools.verify import VerifyError, verify
+from tfrecords_tools.verify import verify
 from tfrecords_tools.windows import parse_windows, window_slice
 
 OPTIONS = {"size": 32, "split": "0.6,0.2,0.2", "shard_size": 40, "workers": 2}
@@ -132,37 +131,6 @@ def test_patients_are_named_by_a_hash(source, shards, tmp_path):
     assert b"secret of the hospital" not in keyed
 
 
-class Killed(BaseException):
-    """Stands in for a signal."""
-
-
-def test_an_interrupted_conversion_goes_on_and_ends_with_the_same_bytes(
-    source, shards, tmp_path, monkeypatch
-):
-    out = tmp_path / "shards"
-    finish = convert_module._write_shards
-
-    def stop_midway(source, out, plan, options, workers):
-        convert_module._write_shard(source, out, plan.shards[0], options)
-        raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(convert_module, "_write_shards", stop_midway)
-        convert(source, out, **OPTIONS)
-    assert not (out / "dataset.json").exists()
-    written = []
-    original = convert_module._write_shard
-    monkeypatch.setattr(
-        convert_module,
-        "_write_shards",
-        lambda *a: (written.append(len(list((out / ".work").glob("*.tfrecord.json")))), finish(*a)),
-    )
-    convert(source, out, **OPTIONS)
-    assert original is convert_module._write_shard
-    assert written == [1]  # the finished shard was still there and was kept
-    assert files(out) == files(shards[0])
-
-
 def test_a_complete_conversion_is_left_alone_and_another_is_refused(source, shards):
     out, manifest = shards
     before = files(out)
@@ -233,6 +201,23 @@ def test_slices_without_labels_are_left_out_or_converted_as_such(source, tmp_pat
     assert verify(tmp_path / "bare").records == manifest.splits["unlabelled"].slices
 
 
+def test_the_test_folder_becomes_the_unlabelled_split(tmp_path):
+    truths = write_rsna(tmp_path / "rsna", patients=12, test_patients=2)
+    out = tmp_path / "out"
+    manifest = convert(tmp_path / "rsna", out, **OPTIONS)
+    assert list(manifest.splits) == ["train", "val", "test", "unlabelled"]
+    assert manifest.splits["unlabelled"] == Split(slices=6, patients=2, positives={})
+    index = pd.read_csv(out / "index.csv", dtype=str, keep_default_na=False)
+    for row in index.itertuples():
+        truth = truths[row.slice_id]
+        assert float(row.z_mm) == truth.z
+        values = tuple(getattr(row, label) for label in LABELS)
+        assert values == (("",) * 6 if row.split == "unlabelled" else tuple(map(str, truth.label)))
+    for shard, example in examples(out):
+        unlabelled = shard.name.startswith("unlabelled")
+        assert example.label == (None if unlabelled else truths[example.slice_id].label)
+
+
 def test_a_renamed_file_is_refused_rather_than_given_another_ones_label(source, tmp_path):
     other = tmp_path / "source"
     shutil.copytree(source, other)
@@ -274,71 +259,3 @@ def _slice_id(path: Path) -> str | None:
         return read_slice(path).header.slice_id
     except RefusedSlice:
         return None
-
-
-@pytest.fixture
-def copied(shards, tmp_path):
-    out = tmp_path / "copy"
-    shutil.copytree(shards[0], out)
-    return out
-
-
-def test_whole_shards_verify(copied):
-    manifest = read_manifest(copied)
-    assert verify(copied).records == sum(shard.records for shard in manifest.shards)
-
-
-def test_a_flipped_byte_is_found_wherever_it_is(copied):
-    path = copied / read_manifest(copied).shards[0].name
-    content = path.read_bytes()
-    for place in np.linspace(0, len(content) - 1, 12).astype(int):
-        damaged = bytearray(content)
-        damaged[place] ^= 255
-        path.write_bytes(damaged)
-        with pytest.raises(VerifyError, match=path.name):
-            verify(copied)
-
-
-def test_cut_missing_swapped_and_strange_shards_are_named(copied):
-    one, other = (copied / shard.name for shard in read_manifest(copied).shards[:2])
-    content = one.read_bytes()
-    one.write_bytes(content[:-5])
-    with pytest.raises(VerifyError, match=f"{one.name}: record .* the file ends within"):
-        verify(copied)
-    one.unlink()
-    with pytest.raises(VerifyError, match=f"{one.name}: is missing"):
-        verify(copied)
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(content)
-    with pytest.raises(VerifyError) as caught:
-        verify(copied)
-    assert one.name in str(caught.value)
-    assert other.name in str(caught.value)
-    (copied / "train-00007-of-00008.tfrecord").write_bytes(b"")
-    with pytest.raises(VerifyError, match="is not in the manifest"):
-        verify(copied)
-
-
-def test_a_changed_index_is_found(copied):
-    index = pd.read_csv(copied / "index.csv")
-    index.loc[0, "any"] = 1 - index.loc[0, "any"]
-    index.to_csv(copied / "index.csv", index=False)
-    with pytest.raises(VerifyError, match="label is not the index's"):
-        verify(copied)
-
-
-def test_a_damaged_manifest_is_named(copied):
-    path = copied / "dataset.json"
-    text = path.read_text()
-    for broken in (text[:50], "[]", text.replace('"size"', '"sise"')):
-        path.write_text(broken)
-        with pytest.raises(InputError, match=r"dataset\.json: damaged"):
-            verify(copied)
-    content = json.loads(text)
-    content["format_version"] = 99
-    path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="format version 99, this program reads 1"):
-        verify(copied)
-    path.unlink()
-    with pytest.raises(InputError, match="no finished shards"):
-        verify(copied)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_dicom import TRUE_HU, make_dataset, read, refusal, saved
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.encaps import encapsulate
@@ -24,6 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from tests.made_dicom import TRUE_HU, make_dataset, read, refusal, saved
 from tfrecords_tools.dicom import (
     AIR,
     MAX_HU,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_dicom import TRUE_HU, make_dataset, read, saved
 
+from tests.made_dicom import TRUE_HU, make_dataset, read, saved
 from tfrecords_tools import dicom, header
 from tfrecords_tools.dicom import RefusedSlice, read_header, read_slice
 from tfrecords_tools.header import REASONS

@@ -2,18 +2,18 @@
 
 import json
 import logging
-import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import as_completed
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from tfrecords_tools.atomic import PARTIAL, whole_file, write_text
 from tfrecords_tools.dicom import RefusedSlice, read_slice
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.labels import LABELS, read_labels
@@ -22,6 +22,7 @@ from tfrecords_tools.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
     REJECTS_NAME,
+    SPLITS,
     Manifest,
     Shard,
     Split,
@@ -33,33 +34,45 @@ from tfrecords_tools.manifest import (
 from tfrecords_tools.plan import (
     Options,
     Plan,
-    Planned,
+    PlannedShard,
+    default_shard_size,
     make_plan,
     parse_split,
-    scan,
-    worker_pool,
 )
 from tfrecords_tools.progress import progress
+from tfrecords_tools.scan import REJECT_COLUMNS, find_source, scan
 from tfrecords_tools.schema import Example, check_encoding, encode_example
 from tfrecords_tools.tfrecord import write_records
 from tfrecords_tools.windows import parse_windows, window_slice
-
-log = logging.getLogger(__name__)
+from tfrecords_tools.workers import worker_pool
 
 WORK = ".work"  # what an unfinished conversion needs to go on
 PLAN_NAME = "plan.json"
-SHARD_BYTES = 150 << 20  # of decoded pixels; files of 100 to 200 MB read well from any storage
-MINIMUM_SHARDS = 8  # of a split of some hundred slices, so that a shuffle can mix them
-LABEL_FILES = (
-    "stage_2_train.csv",
-    "stage_2_train.csv.gz",
-    "stage_1_train.csv",
-    "stage_1_train.csv.gz",
-)
+INDEX_COLUMNS = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
+
+log = logging.getLogger(__name__)
 
 
 class ConvertError(InputError):
     """A conversion that cannot go on."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """From where to where, and how; what a worker needs beside its shard."""
+
+    source: Path
+    out: Path
+    options: Options
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What became of a planned shard."""
+
+    shard: Shard
+    kept: list[str]  # ids of its slices
+    rejects: list[tuple[str, str, str]]  # path, reason and detail of those refused by their pixels
 
 
 def convert(
@@ -76,75 +89,64 @@ def convert(
     unlabelled: bool = False,
     patient_key_file: Path | None = None,
 ) -> Manifest:
-    """Writes the shards of an RSNA-layout folder; goes on where it was interrupted.
+    """Writes the shards of a folder of DICOM files; goes on where it was interrupted.
 
-    The same sources and options give the same bytes, whatever the number of workers.
+    The same files and options give the same bytes, whatever the number of workers.
 
     Args:
-        source: holds `stage_2_train/` with DICOM files and `stage_2_train.csv`; or, with
-            `unlabelled`, DICOM files at any depth.
-        out: a new folder, or one that this conversion has begun.
+        source: as `find_source` takes it.
+        out: a new folder, or one that this very conversion has begun.
         size: edge of a slice in pixels.
-        windows: names, or name=centre/width in HU.
-        split: fractions of the patients for train, val and test.
+        windows: as `parse_windows` takes them.
+        split: as `parse_split` takes it.
         seed: of split, order and patient keys.
         workers: processes; None means one a core.
-        encoding: `zlib`, `raw` or `png`.
-        shard_size: records a shard; None chooses by their bytes.
+        encoding: of the images, one of ENCODINGS.
+        shard_size: records a shard, at most; None chooses.
         unlabelled: leave labels aside and write one split, `unlabelled`.
-        patient_key_file: holds the secret that keys the hashes of identities.
+        patient_key_file: its bytes are the key of `make_plan`.
 
     Raises:
-        UsageError: if an option, the source's layout or the state of `out` do not allow it.
-        InputError: if the label file or the data cannot be used.
+        InputError: one line, if options, source or `out` are not as they must be.
+        OSError: if a file cannot be read or written.
     """
     parsed = parse_windows(windows)
     check_encoding(encoding, len(parsed))
-    workers = workers or os.cpu_count() or 1
-    files, label_file = _find_sources(source, unlabelled=unlabelled)
-    labels = read_labels(label_file) if label_file else None
-    options = Options(
-        size=size,
-        windows=parsed,
-        split=parse_split(split),
-        seed=seed,
-        encoding=encoding,
-        shard_size=shard_size or _shard_size(size, len(parsed), len(files)),
-    )
-    key = patient_key_file.read_bytes() if patient_key_file else None
-    plan = make_plan(*scan(source, files, workers), labels, options, key)
-    if key is None:
-        log.info("patient ids are hashed with the seed only, so they can be guessed from a list")
-    finished = _finished(out, plan.fingerprint)
-    if finished:
-        log.info("%s: is complete, nothing to do", out)
-        return finished
-    _begin(out, plan.fingerprint)
-    _write_shards(source, out, plan, options, workers)
-    return _finish(out, plan, options)
+    fractions, key = parse_split(split), _key(patient_key_file)
+    _check_out(out)
+    found = find_source(source, unlabelled=unlabelled)
+    labels = read_labels(found.label_file) if found.label_file else None
+    with worker_pool(workers) as pool:
+        slices, rejects = scan(found, pool)
+        shard_size = shard_size or default_shard_size(size, len(parsed), encoding, len(slices))
+        options = Options(size, parsed, fractions, seed, encoding, shard_size)
+        plan = make_plan(slices, rejects, labels, options, key)
+        manifest = _finished(out, plan.fingerprint)
+        if manifest is None:
+            _begin(out, plan.fingerprint)
+            _write_shards(pool, _Job(source, out, options), plan)
+            manifest = _finish(out, plan, options)
+    shutil.rmtree(out / WORK, ignore_errors=True)
+    return manifest
 
 
-def _find_sources(source: Path, *, unlabelled: bool) -> tuple[list[Path], Path | None]:
-    """The DICOM files, in the order of their names, and the label file."""
-    if unlabelled:
-        return _files(source), None
-    for name in LABEL_FILES:
-        folder = source / name.split(".")[0]
-        if (source / name).is_file() and folder.is_dir():
-            return _files(folder), source / name
-    raise UsageError(
-        f"{source}: expected stage_2_train.csv beside the folder stage_2_train; give the folder"
-        " that holds both, or --unlabelled for DICOM files without labels"
-    )
+def _key(path: Path | None) -> bytes | None:
+    if path is None:
+        log.info("no patient key file: who has a list of the patients can tell who is who")
+        return None
+    key = path.read_bytes()
+    if not key:
+        raise UsageError(f"{path}: is empty, so no secret; write some random bytes to it")
+    return key
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
-
-
-def _shard_size(size: int, channels: int, files: int) -> int:
-    by_bytes = max(SHARD_BYTES // (size * size * channels), 1)
-    return min(by_bytes, max(files // MINIMUM_SHARDS, 64))
+def _check_out(out: Path) -> None:
+    """Refuses what is not ours, before the time that a scan takes is spent."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; choose another --out")
+    ours = (out / MANIFEST_NAME).is_file() or (out / WORK).is_dir()
+    if out.is_dir() and any(out.iterdir()) and not ours:
+        raise UsageError(f"{out}: is not empty and holds no shards; choose another --out")
 
 
 def _finished(out: Path, fingerprint: str) -> Manifest | None:
@@ -156,6 +158,7 @@ def _finished(out: Path, fingerprint: str) -> Manifest | None:
         raise UsageError(
             f"{out}: holds shards of other data or options; choose another --out, or remove it"
         )
+    log.info("%s: is complete already, nothing to do", out)
     return manifest
 
 
@@ -165,117 +168,130 @@ def _begin(out: Path, fingerprint: str) -> None:
     if plan_file.is_file():
         if json.loads(plan_file.read_text(encoding="utf-8")) != {"fingerprint": fingerprint}:
             raise UsageError(
-                f"{out}: an unfinished conversion of other data or options is here; choose another"
-                " --out, or remove it"
+                f"{out}: was begun with other data or options; choose another --out, or remove it"
             )
         return
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out}: is not empty and holds no shards; choose another --out")
     plan_file.parent.mkdir(parents=True, exist_ok=True)
-    _replace(plan_file, json.dumps({"fingerprint": fingerprint}))
+    write_text(plan_file, json.dumps({"fingerprint": fingerprint}))
 
 
-def _write_shards(source: Path, out: Path, plan: Plan, options: Options, workers: int) -> None:
-    """Writes those shards that are not there yet."""
-    waiting = [x for x in plan.shards if not (out / WORK / f"{x.name}.json").is_file()]
+def _write_shards(pool: Executor, job: _Job, plan: Plan) -> None:
+    """Writes the shards that are not there yet."""
+    waiting = [x for x in plan.shards if not _is_written(job.out, x.name)]
+    if len(waiting) < len(plan.shards):
+        log.info("%d of %d shards stand already", len(plan.shards) - len(waiting), len(plan.shards))
     total = sum(len(shard.slices) for shard in waiting)
-    with worker_pool(workers) as pool, progress(total=total, desc="convert", unit="slice") as bar:
-        tasks = {pool.submit(_write_shard, source, out, x, options): x for x in waiting}
+    with progress(total=total, desc="convert", unit="slice") as bar:
         try:
+            tasks = {pool.submit(_write_shard, job, x): len(x.slices) for x in waiting}
             for task in as_completed(tasks):
                 task.result()
-                bar.update(len(tasks[task].slices))
+                bar.update(tasks[task])
+        except OSError as error:
+            raise ConvertError(f"{error}; once that is mended, the same command goes on") from error
         except BrokenProcessPool as error:
+            partial = sorted(path.name for path in job.out.glob(f"{PARTIAL}*.tfrecord"))
+            at_hand = ", ".join(name.removeprefix(PARTIAL) for name in partial)
             raise ConvertError(
-                "a worker died, by a codec or for want of memory; the same command goes on, try"
-                " --workers 1"
+                f"{job.out}: a worker died, by a crash in a codec or for want of memory, while"
+                f" writing {at_hand or 'a shard'}; the same command goes on from there"
             ) from error
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
-def _write_shard(source: Path, out: Path, shard: Planned, options: Options) -> None:
-    """Writes one shard and what became of its slices; run in a worker."""
-    rejects: list[dict[str, str]] = []
+def _is_written(out: Path, name: str) -> bool:
+    return (out / name).is_file() and _result_file(out, name).is_file()
+
+
+def _result_file(out: Path, name: str) -> Path:
+    return out / WORK / f"{name}.json"
+
+
+def _write_shard(job: _Job, planned: PlannedShard) -> None:
+    """Writes one shard and, after it, what became of its slices; run in a worker."""
     kept: list[str] = []
-    temporary = out / WORK / f"{shard.name}.tmp"
+    rejects: list[tuple[str, str, str]] = []
 
     def records() -> Iterator[bytes]:
-        for row in shard.slices.itertuples(index=False):
+        for row in planned.slices.to_dict("records"):
             try:
-                example = _example(source, row, options)
+                example = _example(job, row)
             except RefusedSlice as refusal:
-                rejects.append(
-                    {"path": str(row.path), "reason": refusal.reason, "detail": refusal.detail}
-                )
+                rejects.append((row["path"], refusal.reason, refusal.detail))
                 continue
-            kept.append(str(row.slice_id))
-            yield encode_example(example, options.encoding)
+            kept.append(row["slice_id"])
+            yield encode_example(example, job.options.encoding)
 
-    write_records(temporary, records())
-    result = {"sha256": file_sha256(temporary), "kept": kept, "rejects": rejects}
-    temporary.replace(out / shard.name)
-    _replace(out / WORK / f"{shard.name}.json", json.dumps(result))
+    path = job.out / planned.name
+    with whole_file(path) as temporary:
+        write_records(temporary, records())
+        digest = file_sha256(temporary)
+    written = _Written(Shard(planned.name, len(kept), digest), kept, rejects)
+    write_text(_result_file(job.out, planned.name), json.dumps(asdict(written)))
 
 
-def _example(source: Path, row: Any, options: Options) -> Example:
-    ct = read_slice(source / row.path)
-    label = tuple(int(getattr(row, x)) for x in LABELS) if hasattr(row, "any") else None
+def _read_result(out: Path, name: str) -> _Written:
+    content = json.loads(_result_file(out, name).read_text(encoding="utf-8"))
+    return _Written(**{**content, "shard": Shard(**content["shard"])})
+
+
+def _example(job: _Job, row: Mapping[Any, Any]) -> Example:
+    path = job.source / row["path"]
+    ct = read_slice(path)
+    if ct.header.slice_id != row["sop_uid"]:
+        raise ConvertError(f"{path}: changed while it was being converted; give the command again")
+    label = None if pd.isna(row["any"]) else tuple(int(row[name]) for name in LABELS)
     return Example(
-        image=window_slice(ct.hu, options.size, options.windows),
+        image=window_slice(ct.hu, job.options.size, job.options.windows),
         label=label,
-        slice_id=row.slice_id,
-        study_id=row.study_id,
-        patient_key=row.patient_key,
-        position_mm=row.position_mm,
+        slice_id=row["slice_id"],
+        study_id=row["study_id"],
+        patient_key=row["patient_key"],
+        position_mm=row["position_mm"],
     )
 
 
 def _finish(out: Path, plan: Plan, options: Options) -> Manifest:
-    """Writes index and rejects, the manifest last, and clears up."""
-    index, shards, rejects = [], [], [plan.rejects]
-    for planned in plan.shards:
-        result = json.loads((out / WORK / f"{planned.name}.json").read_text(encoding="utf-8"))
-        shards.append(Shard(planned.name, len(result["kept"]), result["sha256"]))
-        rejects.append(pd.DataFrame(result["rejects"], columns=["path", "reason", "detail"]))
-        kept = planned.slices[planned.slices["slice_id"].isin(result["kept"])]
-        index.append(kept.assign(split=split_of(planned.name), shard=planned.name))
-    table = pd.concat(index).sort_values("slice_id")
-    refused = pd.concat(rejects).sort_values("path")
-    _replace(out / INDEX_NAME, _index_csv(table))
-    _replace(out / REJECTS_NAME, refused.to_csv(index=False, lineterminator="\n"))
+    """Writes index and rejects and, last, the manifest."""
+    written = [_read_result(out, planned.name) for planned in plan.shards]
+    index = _index(plan, written)
+    refused = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in written]
+    rejects = pd.concat([plan.rejects, *refused]).sort_values("path")
+    reasons = dict(sorted(Counter(rejects["reason"]).items()))
+    if index.empty:
+        raise ConvertError(f"{out}: no slice could be read: {reasons}; check the DICOM files")
+    tables = {
+        INDEX_NAME: index.to_csv(index=False, float_format="%.3f", lineterminator="\n"),
+        REJECTS_NAME: rejects.to_csv(index=False, lineterminator="\n"),
+    }
+    for name, text in tables.items():
+        write_text(out / name, text)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         fingerprint=plan.fingerprint,
         windows=options.windows,
         size=options.size,
         encoding=options.encoding,
-        splits={str(name): _count(rows) for name, rows in table.groupby("split")},
-        shards=tuple(shards),
-        rejected=dict(sorted(Counter(refused["reason"]).items())),
+        splits={x: _count(index[index["split"] == x]) for x in SPLITS if x in set(index["split"])},
+        shards=tuple(x.shard for x in written),
+        rejected=reasons,
         labels_without_files=plan.labels_without_files,
+        tables={name: file_sha256(out / name) for name in tables},
     )
-    temporary = out / WORK / MANIFEST_NAME
-    write_manifest(temporary, manifest)
-    temporary.replace(out / MANIFEST_NAME)
-    shutil.rmtree(out / WORK)
+    write_manifest(out / MANIFEST_NAME, manifest)
     return manifest
 
 
-def _index_csv(table: pd.DataFrame) -> str:
-    columns = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS]
-    table = table.rename(columns={"position_mm": "z_mm"})
-    return table.reindex(columns=[*columns, "z_mm"]).to_csv(index=False, lineterminator="\n")
+def _index(plan: Plan, written: list[_Written]) -> pd.DataFrame:
+    """A row a slice that was written, by slice id."""
+    parts = []
+    for planned, result in zip(plan.shards, written, strict=True):
+        kept = planned.slices[planned.slices["slice_id"].isin(result.kept)]
+        parts.append(kept.assign(split=split_of(planned.name), shard=planned.name))
+    table = pd.concat(parts).rename(columns={"position_mm": "z_mm"})
+    return table[INDEX_COLUMNS].sort_values("slice_id")
 
 
 def _count(rows: pd.DataFrame) -> Split:
-    labelled = "any" in rows and not rows["any"].isna().any()
-    positives = {x: int(np.sum(rows[x])) for x in LABELS} if labelled else {}
+    labelled = rows[rows["any"].notna()]
+    positives = {label: int(labelled[label].sum()) for label in LABELS} if len(labelled) else {}
     return Split(len(rows), rows["patient_key"].nunique(), positives)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".partial-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.windows import Window
 
@@ -65,6 +66,7 @@ class Manifest:
         shards: of all splits, by name.
         rejected: reason to files left out.
         labels_without_files: labelled slices that no file was found for.
+        tables: name of a CSV file beside it to the SHA-256 of its bytes.
     """
 
     format_version: int
@@ -76,6 +78,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     rejected: Mapping[str, int]
     labels_without_files: int
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     def split_shards(self, split: str) -> tuple[Shard, ...]:
         """The shards of a split, in order."""
@@ -102,17 +105,17 @@ def file_sha256(path: Path) -> str:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Writes the manifest to a file; the caller moves it into place."""
+    """Writes the manifest to a file, whole or not at all."""
     content = asdict(manifest)
     content["windows"] = [window._asdict() for window in manifest.windows]
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, _sealed(content))
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a folder of shards.
 
     Raises:
-        ManifestError: if it is missing, damaged, or of another format version.
+        ManifestError: if it is missing, not as it was written, or of another format version.
     """
     path = folder / MANIFEST_NAME
     if not path.is_file():
@@ -120,18 +123,29 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder}: no {MANIFEST_NAME}, so no finished shards; let `ich-keras convert` finish"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format_version"] != FORMAT_VERSION:
-            raise ManifestError(
-                f"{path}: format version {content['format_version']}, this program reads"
-                f" {FORMAT_VERSION}; convert again"
-            )
-        return _from_json(content)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+        version = content["format_version"]
+        if version == FORMAT_VERSION:
+            return _unsealed(content, text)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path}: damaged ({error!r}); convert again") from error
+    raise ManifestError(
+        f"{path}: format version {version}, this program reads {FORMAT_VERSION}; convert again"
+    )
 
 
-def _from_json(content: dict[str, Any]) -> Manifest:
+def _sealed(content: dict[str, Any]) -> str:
+    """The text of the manifest, its last entry a checksum of all others."""
+    plain = json.dumps(content, indent=2)
+    checksum = hashlib.sha256(plain.encode()).hexdigest()
+    return json.dumps({**content, "checksum": checksum}, indent=2) + "\n"
+
+
+def _unsealed(content: dict[str, Any], text: str) -> Manifest:
+    del content["checksum"]
+    if text != _sealed(content):
+        raise ValueError("the checksum is wrong")
     return Manifest(
         **{
             **content,

@@ -1,8 +1,11 @@
 """Every record of a folder of shards, read again and held against manifest and index."""
 
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,9 +19,13 @@ from tfrecords_tools.manifest import (
     read_manifest,
     split_of,
 )
+from tfrecords_tools.plan import UNLABELLED
 from tfrecords_tools.progress import progress
 from tfrecords_tools.schema import Example, SchemaError, decode_example
 from tfrecords_tools.tfrecord import RecordError, read_records
+
+TEXT_COLUMNS = ("slice_id", "study_id", "patient_key", "split", "shard")
+Row = Mapping[Hashable, Any]
 
 
 class VerifyError(InputError):
@@ -42,102 +49,123 @@ def verify(folder: Path) -> Verified:
     """Reads every record: checksums, schema, labels, identities, counts and file hashes.
 
     Raises:
-        ManifestError: if there is no readable manifest.
+        ManifestError: if the manifest is missing or not as it was written.
         VerifyError: names every fault.
     """
     manifest = read_manifest(folder)
-    index = _read_index(folder)
-    faults = list(_strays(folder, manifest))
+    faults = [*_stray_faults(folder, manifest), *_table_faults(folder, manifest)]
+    index = _read_index(folder / INDEX_NAME)
     for shard in progress(manifest.shards, desc="verify", unit="shard"):
-        faults += _shard_faults(folder, shard, manifest, index)
-    faults += _count_faults(manifest, index)
+        faults += _shard_faults(folder / shard.name, shard, manifest, index)
+    faults += _index_faults(manifest, index)
     if faults:
-        raise VerifyError("\n".join([f"{folder}: {len(faults)} faults", *faults]))
+        count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
+        raise VerifyError("\n".join([f"{folder}: {count}; convert again", *faults]))
     return Verified(len(manifest.shards), sum(shard.records for shard in manifest.shards))
 
 
-def _read_index(folder: Path) -> pd.DataFrame:
-    path = folder / INDEX_NAME
-    if not path.is_file():
-        raise VerifyError(f"{path}: is missing; convert again")
-    try:
-        text = {"slice_id": str, "study_id": str, "patient_key": str}
-        return pd.read_csv(path, dtype=text).set_index("slice_id")
-    except (ValueError, KeyError) as error:
-        raise VerifyError(f"{path}: damaged ({error}); convert again") from error
-
-
-def _strays(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _stray_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
     known = {shard.name for shard in manifest.shards}
     for path in sorted(folder.glob("*.tfrecord")):
         if path.name not in known:
             yield f"{path.name}: is not in the manifest"
 
 
+def _table_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
+    for name, sha256 in manifest.tables.items():
+        if not (folder / name).is_file():
+            yield f"{name}: is missing"
+        elif file_sha256(folder / name) != sha256:
+            yield f"{name}: its SHA-256 is not the manifest's"
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    try:
+        index = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+        numbers = index[[*LABELS, "z_mm"]].apply(pd.to_numeric)
+        return index[list(TEXT_COLUMNS)].join(numbers)
+    except (OSError, ValueError, LookupError) as error:
+        raise VerifyError(f"{path}: cannot be read ({error}); convert again") from error
+
+
 def _shard_faults(
-    folder: Path, shard: Shard, manifest: Manifest, index: pd.DataFrame
+    path: Path, shard: Shard, manifest: Manifest, index: pd.DataFrame
 ) -> Iterator[str]:
-    path = folder / shard.name
     if not path.is_file():
         yield f"{shard.name}: is missing"
         return
     if file_sha256(path) != shard.sha256:
         yield f"{shard.name}: its SHA-256 is not the manifest's"
-    expected = index[index["shard"] == shard.name]
+    rows = index[index["shard"] == shard.name].to_dict("records")
+    expected = {row["slice_id"]: row for row in rows}
     seen: set[str] = set()
+    faults: dict[str, list[int]] = {}
     try:
         for number, record in enumerate(read_records(path)):
-            example = decode_example(record, manifest.encoding)
-            seen.add(example.slice_id)
-            for fault in _example_faults(example, manifest, expected):
-                yield f"{shard.name}: record {number} ({example.slice_id}): {fault}"
+            for fault in _record_faults(record, manifest, expected, seen):
+                faults.setdefault(fault, []).append(number)
     except RecordError as error:
         yield str(error)
+    for fault, numbers in faults.items():
+        more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+        yield f"{shard.name}: record {numbers[0]}{more}: {fault}"
+    if len(seen) != shard.records:
+        yield f"{shard.name}: {len(seen)} slices, {shard.records} in the manifest"
+    if seen != expected.keys():
+        yield f"{shard.name}: its slices are not the {len(expected)} that the index names"
+
+
+def _record_faults(
+    record: bytes, manifest: Manifest, expected: Mapping[str, Row], seen: set[str]
+) -> Iterator[str]:
+    """What is wrong with one record; adds its slice to those seen."""
+    try:
+        example = decode_example(record, manifest.encoding)
     except SchemaError as error:
-        yield f"{shard.name}: record {number}: {error}"
-    if seen != set(expected.index) or len(expected) != shard.records:
-        yield (
-            f"{shard.name}: {len(seen)} slices, {len(expected)} in the index,"
-            f" {shard.records} in the manifest"
-        )
-
-
-def _example_faults(example: Example, manifest: Manifest, expected: pd.DataFrame) -> Iterator[str]:
+        yield str(error)
+        return
     shape = (manifest.size, manifest.size, len(manifest.windows))
     if example.image.shape != shape:
-        yield f"has the shape {example.image.shape}, expected {shape}"
-    if example.slice_id not in expected.index:
-        yield "is not in the index"
-        return
-    row = expected.loc[example.slice_id]
+        yield f"the image has the shape {example.image.shape}, expected {shape}"
+    if example.slice_id in seen:
+        yield f"slice {example.slice_id} stands twice"
+    seen.add(example.slice_id)
+    if example.slice_id in expected:
+        yield from _row_faults(example, expected[example.slice_id])
+    else:
+        yield "the index does not name this slice in this shard"
+
+
+def _row_faults(example: Example, row: Row) -> Iterator[str]:
+    """Where an example is not what its row of the index says."""
     if (example.study_id, example.patient_key) != (row["study_id"], row["patient_key"]):
-        yield "its study or patient is not the index's"
+        yield "study or patient are not the index's"
+    # The index has three decimals, the record a float32.
+    if not math.isclose(example.position_mm, row["z_mm"], rel_tol=1e-6, abs_tol=1e-3):
+        yield "the position is not the index's"
     if example.label is None:
-        if row["split"] != "unlabelled":
-            yield "has no label"
+        if row["split"] != UNLABELLED:
+            yield "there is no label"
         return
-    if example.label != tuple(row[list(LABELS)].astype(int)):
-        yield "its label is not the index's"
-    if max(example.label[: len(BLEEDINGS)]) != example.label[-1]:
-        yield "its `any` is not the OR of the five"
+    if example.label != tuple(row[name] for name in LABELS):
+        yield "the label is not the index's"
+    if example.label[-1] != max(example.label[: len(BLEEDINGS)]):
+        yield "`any` is not the OR of the five labels"
 
 
-def _count_faults(manifest: Manifest, index: pd.DataFrame) -> Iterator[str]:
-    if not index.index.is_unique:
-        yield f"{INDEX_NAME}: {index.index[index.index.duplicated()][0]} stands twice"
-    shared = index.groupby("patient_key")["split"].nunique()
-    if (shared > 1).any():
-        yield f"{INDEX_NAME}: patient {shared.index[shared > 1][0]} stands in several splits"
-    for name, split in manifest.splits.items():
-        rows = index[index["split"] == name]
-        records = sum(x.records for x in manifest.shards if split_of(x.name) == name)
-        if not len(rows) == records == split.slices:
-            yield (
-                f"split {name}: {split.slices} slices in the manifest, {records} in its shards,"
-                f" {len(rows)} in the index"
-            )
-        if rows["patient_key"].nunique() != split.patients:
-            yield f"split {name}: the number of patients is not the index's"
-        for label, count in split.positives.items():
-            if int(rows[label].sum()) != count:
-                yield f"split {name}: the positives of {label} are not the index's"
+def _index_faults(manifest: Manifest, index: pd.DataFrame) -> Iterator[str]:
+    for slice_id in index["slice_id"][index["slice_id"].duplicated()].unique():
+        yield f"{INDEX_NAME}: slice {slice_id} stands twice"
+    splits = index[index["split"] != UNLABELLED].groupby("patient_key")["split"].nunique()
+    for patient_key in splits.index[splits > 1]:
+        yield f"{INDEX_NAME}: patient {patient_key} stands in several splits"
+    records: Counter[str] = Counter()
+    for shard in manifest.shards:
+        records[split_of(shard.name)] += shard.records
+    for name in sorted({*manifest.splits, *records, *index["split"]}):
+        rows, split = index[index["split"] == name], manifest.splits.get(name)
+        positives = {} if name == UNLABELLED else rows[list(LABELS)].sum().astype(int).to_dict()
+        if split is None or not len(rows) == records[name] == split.slices:
+            yield f"split {name}: manifest, shards and index count its slices differently"
+        elif (rows["patient_key"].nunique(), positives) != (split.patients, split.positives):
+            yield f"split {name}: manifest and index count patients or positives differently"

@@ -17,8 +17,8 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRL
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.labels import LABELS
 from tfrecords_tools.phantom.study import Study, make_study
-from tfrecords_tools.plan import worker_pool
 from tfrecords_tools.progress import progress
+from tfrecords_tools.workers import worker_pool
 
 TRAIN_FOLDER, TRAIN_LABELS, MASK_FOLDER = "stage_2_train", "stage_2_train.csv", "masks"
 DOUBLED_ROWS = 2  # slices whose label rows stand twice, as four do in the RSNA set

@@ -1,0 +1,213 @@
+"""Damage of every kind to a folder of shards is found and named."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.rsna_folder import EDGE, write_rsna
+from tfrecords_tools.convert import convert
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.manifest import (
+    INDEX_NAME,
+    MANIFEST_NAME,
+    ManifestError,
+    file_sha256,
+    read_manifest,
+    write_manifest,
+)
+from tfrecords_tools.schema import decode_example, encode_example
+from tfrecords_tools.tfrecord import read_records, write_records
+from tfrecords_tools.verify import Verified, VerifyError, verify
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verify")
+    write_rsna(folder / "rsna", patients=12, test_patients=2)
+    options = {"size": EDGE, "split": "0.5,0.25,0.25", "shard_size": 6, "workers": 1}
+    convert(folder / "rsna", folder / "shards", **options)
+    return folder / "shards"
+
+
+@pytest.fixture
+def shards(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "shards")
+
+
+def faults(folder) -> list[str]:
+    with pytest.raises(VerifyError) as caught:
+        verify(folder)
+    return str(caught.value).splitlines()[1:]
+
+
+def sealed_again(folder, name: str) -> None:
+    """Makes the manifest agree with a file that was changed: only its content can tell."""
+    manifest, sha256 = read_manifest(folder), file_sha256(folder / name)
+    shards = tuple(replace(x, sha256=sha256) if x.name == name else x for x in manifest.shards)
+    tables = {x: sha256 if x == name else old for x, old in manifest.tables.items()}
+    write_manifest(folder / MANIFEST_NAME, replace(manifest, shards=shards, tables=tables))
+
+
+def rewritten(folder, name: str, change) -> list[str]:
+    """The faults after the examples of a shard were changed, checksums and all."""
+    examples = [decode_example(record, "zlib") for record in read_records(folder / name)]
+    write_records(folder / name, (encode_example(x, "zlib") for x in change(examples)))
+    sealed_again(folder, name)
+    return faults(folder)
+
+
+def test_what_was_converted_is_sound(sound):
+    assert verify(sound) == Verified(shards=len(read_manifest(sound).shards), records=42)
+
+
+def test_a_flipped_byte_is_found_wherever_it_is(shards):
+    rng = np.random.default_rng(0)
+    files = sorted(shards.iterdir())
+    assert {path.suffix for path in files} == {".json", ".csv", ".tfrecord"}
+    for path in files:
+        whole = path.read_bytes()
+        places = {0, len(whole) - 1, *map(int, rng.integers(0, len(whole), 3))}
+        for place in places:
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << rng.integers(8)
+            path.write_bytes(damaged)
+            with pytest.raises(InputError, match=path.name):
+                verify(shards)
+        path.write_bytes(whole)
+    verify(shards)
+
+
+def test_a_flipped_byte_of_a_record_is_placed(shards):
+    path = shards / "train-00001-of-00003.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    found = faults(shards)
+    assert f"{path.name}: its SHA-256 is not the manifest's" in found
+    assert any(x.startswith(f"{path.name}: record 5 at byte ") for x in found)
+
+
+@pytest.mark.parametrize("name", ["val-00000-of-00002.tfrecord", "rejects.csv"])
+def test_a_missing_file_is_named(shards, name):
+    (shards / name).unlink()
+    assert faults(shards) == [f"{name}: is missing"]
+
+
+@pytest.mark.parametrize("name", [INDEX_NAME, MANIFEST_NAME])
+def test_without_index_or_manifest_there_is_one_line(shards, name):
+    (shards / name).unlink()
+    with pytest.raises(InputError, match=name) as caught:
+        verify(shards)
+    assert "\n" not in str(caught.value)
+
+
+def test_swapped_shards_are_both_named(shards):
+    first, second = (shards / f"train-0000{number}-of-00003.tfrecord" for number in (0, 2))
+    first.rename(shards / "third")
+    second.rename(first)
+    (shards / "third").rename(second)
+    found = faults(shards)
+    for path in (first, second):
+        assert any(x.startswith(f"{path.name}: its SHA-256") for x in found)
+        assert any(x.startswith(f"{path.name}: its slices are not") for x in found)
+
+
+def test_a_stray_shard_is_named(shards):
+    shutil.copy(shards / "train-00000-of-00003.tfrecord", shards / "train-00009-of-00010.tfrecord")
+    assert faults(shards) == ["train-00009-of-00010.tfrecord: is not in the manifest"]
+
+
+def test_a_lost_record_is_found(shards):
+    name = "val-00000-of-00002.tfrecord"
+    found = rewritten(shards, name, lambda examples: examples[1:])
+    records = next(x.records for x in read_manifest(shards).shards if x.name == name)
+    assert f"{name}: {records - 1} slices, {records} in the manifest" in found
+
+
+def test_a_record_that_stands_twice_is_found(shards):
+    found = rewritten(shards, "val-00000-of-00002.tfrecord", lambda x: [*x[:-1], x[0]])
+    assert any("stands twice" in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"label": (1, 0, 0, 0, 0, 0)}, "`any` is not the OR of the five labels"),
+        ({"label": (1, 1, 1, 1, 1, 1)}, "the label is not the index's"),
+        ({"label": None}, "there is no label"),
+        ({"study_id": "ID_other"}, "study or patient are not the index's"),
+        ({"patient_key": "0" * 16}, "study or patient are not the index's"),
+        ({"position_mm": 3.0}, "the position is not the index's"),
+        ({"slice_id": "ID_other"}, "the index does not name this slice in this shard"),
+        ({"image": np.zeros((EDGE, EDGE, 1), np.uint8)}, r"the image has the shape"),
+    ],
+)
+def test_a_wrong_record_is_found_behind_right_checksums(shards, change, fault):
+    name = "train-00000-of-00003.tfrecord"
+    found = rewritten(shards, name, lambda x: [x[0], replace(x[1], **change), *x[2:]])
+    assert any(x.startswith(f"{name}: record 1: {fault}") for x in found)
+
+
+def test_a_fault_of_many_records_is_one_line(shards):
+    name = "train-00000-of-00003.tfrecord"
+    found = rewritten(shards, name, lambda x: [replace(y, position_mm=-1.0) for y in x])
+    assert found == [f"{name}: record 0 and 5 more: the position is not the index's"]
+
+
+def index_after(folder, change) -> list[str]:
+    lines = (folder / INDEX_NAME).read_text(encoding="utf-8").splitlines()
+    header, *rows = (line.split(",") for line in lines)
+    text = "\n".join(",".join(row) for row in [header, *change(rows)]) + "\n"
+    (folder / INDEX_NAME).write_text(text, encoding="utf-8")
+    sealed_again(folder, INDEX_NAME)
+    return faults(folder)
+
+
+def test_a_patient_in_two_splits_is_found(shards):
+    def share(rows):
+        train = next(row for row in rows if row[3] == "train")
+        val = next(row for row in rows if row[3] == "val")
+        return [[*row[:2], train[2], *row[3:]] if row is val else row for row in rows]
+
+    assert any("stands in several splits" in fault for fault in index_after(shards, share))
+
+
+def test_rows_lost_and_doubled_are_found(shards):
+    found = index_after(shards, lambda rows: [rows[1], *rows[1:]])
+    assert any(fault.startswith("index.csv: slice ") for fault in found)
+    assert any(fault.endswith("that the index names") for fault in found)
+
+
+def test_counts_of_the_manifest_are_held_against_the_index(shards):
+    manifest = read_manifest(shards)
+    split = manifest.splits["train"]
+    for wrong in (
+        replace(split, slices=1),
+        replace(split, patients=1),
+        replace(split, positives={}),
+    ):
+        write_manifest(
+            shards / MANIFEST_NAME, replace(manifest, splits={**manifest.splits, "train": wrong})
+        )
+        (fault,) = faults(shards)
+        assert fault.startswith("split train: manifest")
+
+
+def test_a_manifest_of_another_version_says_so(shards):
+    write_manifest(shards / MANIFEST_NAME, replace(read_manifest(shards), format_version=99))
+    with pytest.raises(ManifestError, match="format version 99, this program reads 1"):
+        verify(shards)
+
+
+def test_a_folder_without_shards_says_what_to_do(tmp_path):
+    with pytest.raises(ManifestError, match="no finished shards; let `ich-keras convert` finish"):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format_version": 1}', "\xff"])
+def test_a_manifest_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / MANIFEST_NAME).write_text(text, encoding="latin-1")
+    with pytest.raises(ManifestError, match=r"damaged .*; convert again"):
+        read_manifest(tmp_path)

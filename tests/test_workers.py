@@ -1,0 +1,47 @@
+"""Processes that do not outlive their parent, and whose death is said in one line."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tfrecords_tools.workers import WorkerError, worker_pool
+
+
+def runs(process_id: int) -> bool:
+    """Whether it does; a zombie that nobody has collected does not."""
+    status = Path(f"/proc/{process_id}/status")
+    try:
+        return "State:\tZ" not in status.read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_worker_that_dies_is_an_error_of_one_line():
+    one_line = pytest.raises(WorkerError, match=r"^a worker process died, .*--workers.*$")
+    with one_line, worker_pool(1) as pool:
+        pool.submit(os._exit, 1).result()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_workers_end_when_their_parent_is_killed():
+    """Else one would still write while the restarted command does."""
+    program = (
+        "import os, time\n"
+        "from tfrecords_tools.workers import worker_pool\n"
+        "with worker_pool(1) as pool:\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 60).result()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    assert runs(worker)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not runs(worker)

@@ -1,0 +1,25 @@
+"""Files that are whole under their name, or not there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".partial-"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`, and `path` itself to what was written there.
+
+    An exception leaves the unfinished file; the next attempt writes over it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(PARTIAL + path.name)
+    yield temporary
+    temporary.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8, with the line ends as they are."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(text.encode())

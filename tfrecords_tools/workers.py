@@ -1,0 +1,57 @@
+"""Processes for work that fills the cores."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+import cv2
+
+from tfrecords_tools.errors import InputError
+
+
+class WorkerError(InputError):
+    """A worker that died."""
+
+
+@contextmanager
+def worker_pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
+    """Processes to give work to; on an error what is at hand is finished, the rest dropped.
+
+    Args:
+        workers: how many; None means one a core.
+
+    Raises:
+        WorkerError: if one dies, as of a crash in a codec.
+    """
+    # Spawned, so that no lock and no thread of this process is inherited in the middle of its use.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "a worker process died, by a crash in a library or for want of memory; give the same"
+            " command again, with fewer --workers if memory is short"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start() -> None:
+    # Ctrl-C reaches every process of a terminal; the parent's answer to it is an orderly end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)  # there is a worker a core already
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when its parent is killed, before a restart writes the same files."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
