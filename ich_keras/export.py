@@ -33,10 +33,11 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
     target = out / NAMES[kind]
     if target.exists():
         raise UsageError(f"{target} exists already; give another --out, or remove it")
+    network_input = read_input(run)
     model = with_class_maps(load_model(run.best))
+    model(keras.ops.zeros((1, 64, 64, len(network_input.windows)), "uint8"))  # ONNX wants a call
     with whole_file(target) as temporary:
         _write(model, kind, temporary)
-    network_input = read_input(run)
     metadata = {
         "input": "uint8, (slices, height, width, windows), HU windowed to 0..255",
         "size": network_input.size,

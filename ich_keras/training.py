@@ -18,19 +18,15 @@ import pandas as pd
 import tensorflow as tf
 
 from ich_keras import metrics
-from ich_keras.config import Experiment, ModelConfig, experiment_to_yaml
+from ich_keras.config import Experiment
 from ich_keras.dataset import ShardSet, open_shards, training_batches
 from ich_keras.figures import curves, save_png
 from ich_keras.gallery import draw_class_grid
-from ich_keras.model import build_model, load_model, summarize
+from ich_keras.model import build_model, summarize
+from ich_keras.preparation import TrainingError, check_splits, claim_folder, warm_start
 from ich_keras.run_folder import (
     History,
-    RunError,
     RunFolder,
-    RunInput,
-    environment,
-    read_input,
-    write_input,
     write_json,
 )
 from ich_keras.scoring import Predictions, compile_forward, predict_split
@@ -41,8 +37,7 @@ from ich_keras.stepping import (
     compile_train_step,
     make_optimizer,
 )
-from tfrecords_tools.atomic import whole_file, write_text
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.labels import LABELS
 from tfrecords_tools.progress import progress
 
@@ -50,10 +45,6 @@ log = logging.getLogger(__name__)
 
 STATE_NAME = "state.npz"
 HIGHER_IS_BETTER = {"mean_auc": True, "loss": False, "weighted_log_loss": False}
-
-
-class TrainingError(InputError):
-    """A run that cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,8 @@ def fit(
         TrainingError: if the loss is no longer finite.
     """
     shards = open_shards(shards_folder, experiment.data)
-    _claim_folder(run, experiment, shards, resume=resume)
+    check_splits(shards, experiment.training.monitor)
+    claim_folder(run, experiment, shards, resume=resume)
     trainer = _Trainer(experiment, shards, run)
     return trainer.train()
 
@@ -158,7 +150,7 @@ class _Trainer:
             )
         with self.strategy.scope():
             self.model = build_model(experiment.model, shards.channels, synchronized=replicas > 1)
-            _warm_start(self.model, experiment.model)
+            warm_start(self.model, experiment.model)
             self.optimizer = make_optimizer(self.config)
             self.optimizer.build(self.model.trainable_variables)
         self.position = self._restore()
@@ -330,62 +322,6 @@ def validation_scores(predictions: Predictions, loss: str) -> dict[str, float]:
         "val_mean_auc": metrics.mean_auc(labels, probabilities),
         "val_weighted_log_loss": metrics.weighted_log_loss(labels, probabilities),
     }
-
-
-def _claim_folder(
-    run: RunFolder, experiment: Experiment, shards: ShardSet, *, resume: bool
-) -> None:
-    """Writes what the run is; a folder that holds another run is refused."""
-    text = experiment_to_yaml(experiment)
-    fingerprint = shards.manifest.fingerprint
-    if run.experiment.is_file():
-        if not resume:
-            raise RunError(f"{run.path}: holds a run already; give another --run, or --resume")
-        _refuse_other_run(run, text, fingerprint)
-        return
-    devices = [device.name for device in tf.config.list_logical_devices()]
-    write_input(run, _run_input(shards))
-    write_json(run.environment, environment(devices, fingerprint, experiment.seed))
-    write_text(run.experiment, text)
-
-
-def _run_input(shards: ShardSet) -> RunInput:
-    windows = tuple(shards.manifest.windows[i] for i in shards.window_indices)
-    return RunInput(
-        size=shards.size,
-        windows=windows,
-        shards=str(shards.folder.resolve()),
-        fingerprint=shards.manifest.fingerprint,
-    )
-
-
-def _refuse_other_run(run: RunFolder, text: str, fingerprint: str) -> None:
-    before = run.experiment.read_text(encoding="utf-8").splitlines()
-    changed = sorted(set(before) ^ set(text.splitlines()))
-    if changed:
-        raise RunError(
-            f"{run.experiment}: is the run of another experiment, which differs in"
-            f" {'; '.join(line.strip() for line in changed[:4])}; give another --run"
-        )
-    if read_input(run).fingerprint != fingerprint:
-        raise RunError(f"{run.path}: was trained on other shards; give those, or another --run")
-
-
-def _warm_start(model: keras.Model, config: ModelConfig) -> None:
-    """Takes the weights of another run; its slices may have had any size."""
-    if config.weights is None:
-        return
-    path = Path(config.weights)
-    if not path.is_file():
-        raise RunError(f"model.weights: no such file {path}; give the best.keras of a run")
-    other = load_model(path)
-    shapes = [tuple(x.shape) for x in other.weights]
-    if shapes != [tuple(x.shape) for x in model.weights]:
-        raise RunError(
-            f"model.weights: {path} is another network; widths, blocks, normalization and the"
-            " number of windows must be the same"
-        )
-    model.set_weights(other.get_weights())
 
 
 def _write_scalars(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:

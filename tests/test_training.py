@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from ich_keras.stepping import make_optimizer
 from ich_keras.training import TrainingError, constant_guess_loss, fit
 from tests.shard_files import write_shards
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.labels import LABELS
+from tfrecords_tools.manifest import MANIFEST_NAME, read_manifest, write_manifest
 
 SETTINGS = [
     "model.widths=[4, 8]",
@@ -37,6 +40,10 @@ def shards(tmp_path_factory):
 
 def experiment(*overrides):
     return load_experiment("demo", [*SETTINGS, *overrides])
+
+
+def rewrite_manifest(folder, **changes):
+    write_manifest(folder / MANIFEST_NAME, replace(read_manifest(folder), **changes))
 
 
 def weights(run: RunFolder) -> list[np.ndarray]:
@@ -144,8 +151,7 @@ def test_another_experiment_or_other_shards_are_refused(finished, shards, tmp_pa
     with pytest.raises(RunError, match=r"another experiment, which differs in.*dropout: 0\.1"):
         fit(experiment("model.dropout=0.1"), shards, run)
     other = write_shards(tmp_path, train=16, val=7).folder
-    manifest = other / "dataset.json"
-    manifest.write_text(manifest.read_text().replace("0" * 64, "1" * 64))
+    rewrite_manifest(other, fingerprint="1" * 64)
     with pytest.raises(RunError, match="trained on other shards"):
         fit(experiment(), other, run)
     with pytest.raises(RunError, match="holds a run already"):
@@ -237,3 +243,13 @@ def test_the_run_knows_its_input(finished):
     trained = read_input(run)
     assert trained.size == 32
     assert [window.name for window in trained.windows] == ["brain", "subdural", "bone"]
+
+
+def test_a_split_that_cannot_be_monitored_is_refused_before_the_first_step(tmp_path):
+    shards = write_shards(tmp_path, train=16, val=7).folder
+    splits = read_manifest(shards).splits
+    healthy = replace(splits["val"], positives=dict.fromkeys(LABELS, 0))
+    rewrite_manifest(shards, splits={**splits, "val": healthy})
+    with pytest.raises(TrainingError, match="no slice of the split val bleeds"):
+        fit(experiment(), shards, RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

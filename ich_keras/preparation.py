@@ -1,0 +1,90 @@
+"""What must hold before the first step: shards that serve, a free folder, weights that fit."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from ich_keras.config import Experiment, ModelConfig, experiment_to_yaml
+from ich_keras.dataset import ShardSet
+from ich_keras.model import load_model
+from ich_keras.run_folder import (
+    RunError,
+    RunFolder,
+    RunInput,
+    environment,
+    read_input,
+    write_input,
+    write_json,
+)
+from tfrecords_tools.atomic import write_text
+from tfrecords_tools.errors import InputError
+
+
+class TrainingError(InputError):
+    """A run that cannot go on."""
+
+
+def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, resume: bool) -> None:
+    """Writes what the run is; a folder that holds another run is refused."""
+    text = experiment_to_yaml(experiment)
+    fingerprint = shards.manifest.fingerprint
+    if run.experiment.is_file():
+        if not resume:
+            raise RunError(f"{run.path}: holds a run already; give another --run, or --resume")
+        _refuse_other_run(run, text, fingerprint)
+        return
+    devices = [device.name for device in tf.config.list_logical_devices()]
+    write_input(run, _run_input(shards))
+    write_json(run.environment, environment(devices, fingerprint, experiment.seed))
+    write_text(run.experiment, text)
+
+
+def check_splits(shards: ShardSet, monitor: str) -> None:
+    """Refuses at the start what would otherwise be found at the first validation."""
+    for split in ("train", "val"):
+        shards.slices(split)
+    if monitor == "mean_auc" and not any(shards.manifest.splits["val"].positives.values()):
+        raise TrainingError(
+            f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"
+            " convert with another --split or --seed, or set training.monitor to loss"
+        )
+
+
+def warm_start(model: keras.Model, config: ModelConfig) -> None:
+    """Takes the weights of another run; its slices may have had any size."""
+    if config.weights is None:
+        return
+    path = Path(config.weights)
+    if not path.is_file():
+        raise RunError(f"model.weights: no such file {path}; give the best.keras of a run")
+    other = load_model(path)
+    shapes = [tuple(x.shape) for x in other.weights]
+    if shapes != [tuple(x.shape) for x in model.weights]:
+        raise RunError(
+            f"model.weights: {path} is another network; widths, blocks, normalization and the"
+            " number of windows must be the same"
+        )
+    model.set_weights(other.get_weights())
+
+
+def _run_input(shards: ShardSet) -> RunInput:
+    windows = tuple(shards.manifest.windows[i] for i in shards.window_indices)
+    return RunInput(
+        size=shards.size,
+        windows=windows,
+        shards=str(shards.folder.resolve()),
+        fingerprint=shards.manifest.fingerprint,
+    )
+
+
+def _refuse_other_run(run: RunFolder, text: str, fingerprint: str) -> None:
+    before = run.experiment.read_text(encoding="utf-8").splitlines()
+    changed = sorted(set(before) ^ set(text.splitlines()))
+    if changed:
+        raise RunError(
+            f"{run.experiment}: is the run of another experiment, which differs in"
+            f" {'; '.join(line.strip() for line in changed[:4])}; give another --run"
+        )
+    if read_input(run).fingerprint != fingerprint:
+        raise RunError(f"{run.path}: was trained on other shards; give those, or another --run")
