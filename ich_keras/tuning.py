@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ich_keras.config import Dimension, Experiment, Search, experiment_to_yaml, 
 from ich_keras.run_folder import RunFolder
 from ich_keras.training import TrainingError, fit
 from tfrecords_tools.atomic import whole_file, write_text
+from tfrecords_tools.errors import InputError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,12 @@ def tune(search: Search, shards_folder: Path, folder: Path) -> SearchResult:
     """
     oracle = _oracle(search)
     tuner = _Tuner(search, shards_folder, folder, oracle)
-    tuner.search()
+    try:
+        tuner.search()
+    except keras_tuner.errors.FatalError as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None  # the user's to mend, whatever the point
+        raise
     table = pd.DataFrame(tuner.rows)
     with whole_file(folder / "trials.csv") as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
@@ -108,7 +115,8 @@ class _Tuner(BaseTuner):
         log.info("point %d: %s", len(self.rows) + 1, _describe(point))
         row: dict[str, Any] = {"point": name, **{k: str(v) for k, v in point.items()}}
         try:
-            scores = [self._sample(experiment, name, n, steps) for n in range(self._samples())]
+            numbers = range(self.spec.samples_per_point)
+            scores = [self._sample(experiment, name, number, steps) for number in numbers]
         except TrainingError as error:
             self.rows.append({**row, self.spec.objective: None, "failure": str(error)})
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
@@ -119,17 +127,16 @@ class _Tuner(BaseTuner):
         self.rows.append({**row, self.spec.objective: mean, "spread": spread, "failure": ""})
         return {self.spec.objective: mean}
 
-    def _samples(self) -> int:
-        return self.spec.samples_per_point
-
     def _sample(self, experiment: Experiment, name: str, number: int, steps: int | None) -> float:
         """The objective at the last validation of one run."""
         values: dict[str, Any] = {}
+        folder = f"sample_{number + 1}"
         if self.spec.randomize_seed:
             values["seed"] = experiment.seed + number * SEED_STRIDE
         if steps is not None:
             values["training.max_steps"] = steps
-        run = RunFolder(self.folder / "trials" / name / f"sample_{number + 1}")
+            folder += f"_{steps}_steps"
+        run = RunFolder(self.folder / "trials" / name / folder)
         result = fit(with_values(experiment, values), self.shards_folder, run)
         keras.backend.clear_session()
         return float(result.validations[-1][self.spec.objective])
@@ -158,6 +165,10 @@ def _oracle(search: Search) -> keras_tuner.Oracle:
     }
     if search.tuner == "hyperband":
         return keras_tuner.oracles.HyperbandOracle(max_epochs=_rungs(search), **options)
+    if search.tuner == "bayesian" and find_spec("sklearn") is None:
+        raise UsageError(
+            "tuner bayesian needs a package that is missing: pip install 'ich-keras[bayesian]'"
+        )
     kinds = {
         "grid": keras_tuner.oracles.GridSearchOracle,
         "random": keras_tuner.oracles.RandomSearchOracle,
