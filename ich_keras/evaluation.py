@@ -94,6 +94,7 @@ def evaluate(
             threshold=judged.threshold,
         ),
     }
+    log.info("%s: %d slices\n%s", split, scores["slices"], score_table(scores))
     for warning in scores["warnings"]:
         log.warning("%s: %s", split, warning)
     write_json(run.evaluation / f"{split}.json", scores)
@@ -111,13 +112,17 @@ def evaluate(
     return EvaluateResult(run, split, scores)
 
 
-def score_table(scores: dict[str, Any]) -> pd.DataFrame:
-    """The scores of the labels, a row each, as a person reads them."""
-    columns = ("auc", "average_precision", "sensitivity", "specificity", "accuracy")
-    return pd.DataFrame(
-        {name: [scores[name][label]["value"] for label in LABELS] for name in columns},
-        index=list(LABELS),
-    )
+def score_table(scores: dict[str, Any]) -> str:
+    """The scores of the labels, a line each, accuracy beside that of always saying "no"."""
+    rows = []
+    for label in LABELS:
+        low, high = scores["auc"][label]["interval"] or (None, None)
+        row = {"label": label, "positives": scores["positives"][label]}
+        row |= {"AUC": scores["auc"][label]["value"], "from": low, "to": high}
+        for name in ("average_precision", "sensitivity", "specificity", "accuracy"):
+            row[name.replace("_", " ")] = scores[name][label]["value"]
+        rows.append(row | {"always no": scores["always_negative_accuracy"][label]})
+    return pd.DataFrame(rows).to_string(index=False, float_format="%.4f", na_rep="-")
 
 
 def _check_windows(shards: ShardSet, trained: tuple) -> None:
