@@ -1,0 +1,103 @@
+"""What `evaluate` writes follows from its own predictions, and from nothing else."""
+
+import json
+
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ich_keras.config import load_experiment
+from ich_keras.evaluation import evaluate, score_table
+from ich_keras.run_folder import RunFolder
+from ich_keras.training import fit
+from tests.shard_files import write_shards
+from tfrecords_tools.errors import UsageError
+from tfrecords_tools.labels import LABELS
+from tfrecords_tools.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from tfrecords_tools.windows import Window
+
+SETTINGS = [
+    "model.widths=[8,16]",
+    "training.max_steps=30",
+    "training.batch_size=16",
+    "training.validate_every=30",
+    "training.log_every=30",
+    "training.learning_rate=1e-2",
+    "evaluation.bootstrap_draws=100",
+]
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    (folder / "shards").mkdir()
+    shards = write_shards(folder / "shards", train=56, val=35).folder
+    run = RunFolder(folder / "run")
+    fit(load_experiment("demo", SETTINGS), shards, run)
+    return run, shards, evaluate(run, shards)
+
+
+def test_the_scores_follow_from_the_predictions_by_scikit_learn(scored):
+    run, _, result = scored
+    table = pd.read_csv(run.evaluation / "val_predictions.csv")
+    areas = []
+    for label in LABELS:
+        truth, probability = table[f"{label}_true"], table[label]
+        area = roc_auc_score(truth, probability)
+        areas.append(area)
+        assert result.scores["auc"][label]["value"] == pytest.approx(area, abs=1e-6)
+        missed = int(((probability < 0.5) & (truth == 1)).sum())
+        assert result.scores["false_negatives"][label] == missed
+    assert result.scores["mean_auc"]["value"] == pytest.approx(sum(areas) / 6, abs=1e-6)
+    assert json.loads((run.evaluation / "val.json").read_text()) == result.scores
+
+
+def test_the_labels_of_the_predictions_are_those_of_the_index(scored):
+    run, shards, _ = scored
+    table = pd.read_csv(run.evaluation / "val_predictions.csv").set_index("slice_id")
+    index = pd.read_csv(shards / "index.csv").set_index("slice_id")
+    index = index[index["split"] == "val"]
+    assert set(table.index) == set(index.index)
+    for label in LABELS:
+        assert (table[f"{label}_true"] == index.loc[table.index, label]).all()
+
+
+def test_the_printed_table_has_the_numbers_of_the_json(scored):
+    _, _, result = scored
+    lines = score_table(result.scores).splitlines()
+    assert len(lines) == 1 + len(LABELS)
+    for line, label in zip(lines[1:], LABELS, strict=True):
+        assert line.split()[0] == label
+        assert f"{result.scores['auc'][label]['value']:.4f}" in line
+        assert f"{result.scores['always_negative_accuracy'][label]:.4f}" in line
+
+
+def test_the_sentence_names_the_baseline_beside_the_accuracy(scored):
+    _, _, result = scored
+    assert f"(always negative {result.scores['always_negative_accuracy_mean']:.4f})" in (
+        result.sentence()
+    )
+
+
+def test_the_same_evaluation_gives_the_same_bytes(scored):
+    run, shards, _ = scored
+    before = {path.name: path.read_bytes() for path in run.evaluation.iterdir()}
+    evaluate(run, shards)
+    assert {path.name: path.read_bytes() for path in run.evaluation.iterdir()} == before
+
+
+def test_shards_with_other_windows_are_refused(scored, tmp_path):
+    run, _, _ = scored
+    shards = write_shards(tmp_path, train=7, val=7).folder
+    manifest = read_manifest(shards)
+    windows = (Window("brain", 35.0, 80.0), *manifest.windows[1:])
+    changed = type(manifest)(**{**vars(manifest), "windows": windows})
+    write_manifest(shards / MANIFEST_NAME, changed)
+    with pytest.raises(UsageError, match=r"the run was trained on.*convert with those"):
+        evaluate(run, shards)
+
+
+def test_a_split_without_labels_is_sent_to_predict(scored):
+    run, shards, _ = scored
+    with pytest.raises(UsageError, match="use `ich-keras predict`"):
+        evaluate(run, shards, split="unlabelled")
