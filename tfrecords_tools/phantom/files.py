@@ -16,6 +16,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRL
 
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.labels import LABELS
+from tfrecords_tools.phantom.cohort import studies_of
 from tfrecords_tools.phantom.study import Study, make_study
 from tfrecords_tools.progress import progress
 from tfrecords_tools.workers import worker_pool
@@ -23,7 +24,6 @@ from tfrecords_tools.workers import worker_pool
 TRAIN_FOLDER, TRAIN_LABELS, MASK_FOLDER = "stage_2_train", "stage_2_train.csv", "masks"
 DOUBLED_ROWS = 2  # slices whose label rows stand twice, as four do in the RSNA set
 TRUNCATED_SHARE = 0.3  # of the pixel data that the cut file keeps
-SECOND_STUDY = 12  # one patient in so many was scanned twice
 
 
 class SynthError(UsageError):
@@ -35,11 +35,13 @@ class SynthSummary:
     """What was written.
 
     Attributes:
+        directory: where.
         slices: DICOM files.
         patients: that they come from.
         positives: label to slices that bear it.
     """
 
+    directory: Path
     slices: int
     patients: int
     positives: dict[str, int]
@@ -61,7 +63,7 @@ def synth(
 
     Args:
         directory: new, or empty.
-        patients: to make.
+        patients: to make; one in twelve is scanned twice.
         slices: a study.
         size: edge of a slice in pixels.
         seed: of everything.
@@ -84,7 +86,7 @@ def synth(
     _write_labels(directory / TRAIN_LABELS, rows)
     totals = np.sum([labels for _, labels in rows], axis=0)
     positives = {label: int(count) for label, count in zip(LABELS, totals, strict=True)}
-    return SynthSummary(len(rows), patients, positives)
+    return SynthSummary(directory, len(rows), patients, positives)
 
 
 def phantom_id(*parts: object) -> str:
@@ -95,25 +97,32 @@ def phantom_id(*parts: object) -> str:
 def _write_patient(job: tuple[Path, int, int, int, int]) -> list[tuple[str, np.ndarray]]:
     """Writes a patient's files; returns (slice id, labels) a slice. Run in a worker."""
     directory, patient, slices, size, seed = job
-    study = make_study(patient, slices=slices, size=size, seed=seed)
-    # Two studies of one patient: patients, not studies, must be kept apart.
-    person = patient - 1 if patient % SECOND_STUDY == 1 else patient
+    patient_id = phantom_id("patient", seed, patient)
     rows = []
-    for number in range(slices):
-        slice_id = phantom_id("slice", seed, patient, number)
-        patient_id = phantom_id("patient", seed, person)
-        path = directory / TRAIN_FOLDER / f"{slice_id}.dcm"
-        with _any_identifier():
-            dataset = _dataset(study, number, slice_id, patient_id, patient)
-            dataset.save_as(path)  # as it stands: enforcing the format would mend the quirks
-        _write_mask(directory / MASK_FOLDER / f"{slice_id}.png", study.masks[number])
-        rows.append((slice_id, study.labels[number]))
+    for which in range(studies_of(patient)):
+        study = make_study(patient, study=which, slices=slices, size=size, seed=seed)
+        study_id = phantom_id("study", seed, patient, which)
+        for number in range(slices):
+            slice_id = phantom_id("slice", seed, patient, which, number)
+            dataset = _dataset(study, number, (slice_id, study_id, patient_id), patient)
+            with _any_identifier():  # as it stands: enforcing the format would mend the quirks
+                dataset.save_as(directory / TRAIN_FOLDER / f"{slice_id}.dcm")
+            _write_mask(directory / MASK_FOLDER / f"{slice_id}.png", study.masks[number])
+            rows.append((slice_id, study.labels[number]))
     return rows
 
 
-def _dataset(study: Study, number: int, slice_id: str, patient_id: str, patient: int) -> Dataset:
-    """The elements that the files of the RSNA set have, and no others."""
+def _dataset(study: Study, number: int, ids: tuple[str, str, str], patient: int) -> Dataset:
+    """The elements that the files of the RSNA set have, and no others.
+
+    Args:
+        study: of the patient.
+        number: of the slice in it.
+        ids: of slice, study and patient.
+        patient: decides the transfer syntax, and how the window is written.
+    """
     storage = study.scan.storage
+    slice_id, study_id, patient_id = ids
     dataset = Dataset()
     dataset.preamble = b"\0" * 128
     dataset.file_meta = FileMetaDataset()
@@ -123,10 +132,10 @@ def _dataset(study: Study, number: int, slice_id: str, patient_id: str, patient:
     dataset.file_meta.TransferSyntaxUID = (
         ExplicitVRLittleEndian if patient % 5 < 3 else ImplicitVRLittleEndian
     )
-    study_id = phantom_id("study", patient_id, patient)
-    dataset.SOPInstanceUID = slice_id
-    dataset.StudyInstanceUID = study_id
-    dataset.SeriesInstanceUID = phantom_id("series", study_id)
+    with _any_identifier():
+        dataset.SOPInstanceUID = slice_id
+        dataset.StudyInstanceUID = study_id
+        dataset.SeriesInstanceUID = phantom_id("series", study_id)
     dataset.Modality = "CT"
     dataset.PatientID = patient_id
     dataset.StudyID = ""
@@ -175,7 +184,7 @@ def _truncate_one(directory: Path, rows: Sequence[tuple[str, np.ndarray]]) -> No
     """Cuts the pixel data of one slice without bleeding, as in ID_6431af929 of the RSNA set."""
     healthy = [slice_id for slice_id, labels in rows if not labels[-1]]
     if healthy:
-        path = directory / TRAIN_FOLDER / f"{healthy[len(healthy) // 2]}.dcm"
+        path = directory / TRAIN_FOLDER / f"{healthy[0]}.dcm"  # whatever the number of patients
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * TRUNCATED_SHARE)])
 

@@ -49,7 +49,10 @@ class Scan:
         sharpness: standard deviation of the kernel's blur, mm.
         noise: standard deviation in the middle of the head, HU.
         cupping: HU that the brain gains beside the bone.
-        table: height of the head holder behind the origin, mm; None if out of view.
+        table: of the head holder behind the middle, mm; None if out of view.
+        holder: half of its width, mm.
+        foam: thickness of its padding, mm.
+        streaks: HU of the dark band between the petrous bones.
         circle: whether pixels outside the inscribed circle are padding.
         storage: of the files.
     """
@@ -63,6 +66,9 @@ class Scan:
     noise: float
     cupping: float
     table: float | None
+    holder: float
+    foam: float
+    streaks: float
     circle: bool
     storage: Storage
 
@@ -70,26 +76,32 @@ class Scan:
 def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
     """Draws an acquisition. Rare ways of storing come once in every twenty patients each."""
     rare = patient % 20
-    storage = RARE[rare // 4] if rare % 4 == 2 else COMMON[int(rng.random() < 0.55)]
+    common = COMMON[int(rng.random() < 0.55)]
+    storage = RARE[rare // 4] if rare % 4 == 2 else common
     return Scan(
-        fov=float(rng.uniform(208, 250)),
+        fov=float(rng.uniform(212, 262)),
         thickness=float(rng.choice([2.5, 5.0, 5.0, 7.0])),
         tilt=float(rng.choice([0.0, rng.uniform(-20, 20)])),
         angles=(float(rng.normal(0, 4)), float(rng.normal(0, 6)), float(rng.normal(0, 3))),
         shift=(float(rng.normal(0, 4)), float(rng.normal(0, 6))),
         sharpness=float(rng.uniform(0.35, 0.8)),
-        noise=float(rng.uniform(2.0, 5.0)),
-        cupping=float(rng.uniform(2, 9)),
-        table=float(rng.uniform(106, 122)) if rng.random() < 0.85 else None,
+        noise=float(rng.uniform(1.8, 4.5)),
+        cupping=float(rng.uniform(2, 12)),
+        table=float(rng.uniform(104, 122)) if rng.random() < 0.85 else None,
+        holder=float(rng.uniform(88, 125)),
+        foam=float(rng.choice([0.0, rng.uniform(3, 10)])),
+        streaks=float(rng.uniform(3, 12)),
         circle=bool(rng.random() < 0.6),
         storage=storage,
     )
 
 
-def plane(
+def frame(
     scan: Scan, shape: tuple[int, int], z: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels of a slice in the scanner's frame: x to the left, y to the back, z up; mm.
+    """First pixel, step from row to row, and from column to column, in the scanner's frame.
+
+    x runs to the patient's left, y to the back, z up; float64, shape (3,), mm.
 
     Args:
         scan: gives field of view and tilt.
@@ -98,54 +110,63 @@ def plane(
     """
     rows, columns = shape
     pixel = scan.fov / columns
-    along = (np.arange(columns, dtype=np.float32) - (columns - 1) / 2) * pixel
-    down = (np.arange(rows, dtype=np.float32) - (rows - 1) / 2) * pixel
     tilt = np.radians(scan.tilt)
-    x = np.broadcast_to(along, shape)
-    y = np.broadcast_to(np.float32(np.cos(tilt)) * down[:, None], shape)
-    height = np.broadcast_to(np.float32(z) + np.float32(np.sin(tilt)) * down[:, None], shape)
-    return x, y, height
+    down = pixel * np.array([0.0, np.cos(tilt), np.sin(tilt)])
+    along = pixel * np.array([1.0, 0.0, 0.0])
+    middle = np.array([0.0, 0.0, z])
+    return middle - (rows - 1) / 2 * down - (columns - 1) / 2 * along, down, along
 
 
 def to_head(
-    scan: Scan, x: np.ndarray, y: np.ndarray, z: np.ndarray
+    scan: Scan,
+    size: tuple[float, float, float],
+    frame: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same points in the head's own frame."""
-    rotation = _rotation(scan.angles).astype(np.float32)
-    x, y = x - np.float32(scan.shift[0]), y - np.float32(scan.shift[1])
-    head_x, head_y, head_z = (row[0] * x + row[1] * y + row[2] * z for row in rotation)
-    return head_x, head_y, head_z
+    """The same in the frame of the mean head, for a head of a size."""
+    origin, down, along = frame
+    turn = _rotation(scan.angles) / np.array(size)[:, None]
+    shift = np.array([*scan.shift, 0.0])
+    return turn @ (origin - shift), turn @ down, turn @ along
 
 
-def add_table(scan: Scan, hu: np.ndarray, y: np.ndarray, x: np.ndarray, pixel: float) -> np.ndarray:
-    """Sets the head holder into the air behind the head: a curved shell with foam on it."""
+def add_table(scan: Scan, hu: np.ndarray) -> None:
+    """Sets the head holder into the air behind the head, in place: a trough, foam within."""
     if scan.table is None:
-        return hu
-    depth = y + x**2 / 260 - scan.table
-    air = hu < -700
-    foam = air & (depth < 0) & (depth > -9)
-    shell = np.clip(1.5 - np.abs(depth - 1) / pixel, 0, 1) * air
-    hu = np.where(foam, np.float32(FOAM_HU), hu)
-    return hu + (TABLE_HU - hu) * shell
+        return
+    rows, columns = hu.shape
+    pixel = scan.fov / columns
+    x = (np.arange(columns, dtype=np.float32) - columns / 2) * pixel
+    y = (np.arange(rows, dtype=np.float32)[:, None] - rows / 2) * pixel
+    level = np.sqrt((x / scan.holder) ** 4 + (np.maximum(y, 0) / scan.table) ** 4) ** 0.5
+    depth = (level - 1) * scan.table  # mm outside the trough
+    air = (hu < -700) & (y > -20)
+    hu[air & (depth < -2) & (depth > -2 - scan.foam) & (y > 30)] = FOAM_HU
+    shell = np.clip(1.2 - np.abs(depth) / max(pixel, 1.5), 0, 1) * air
+    hu += (TABLE_HU - hu) * shell
 
 
-def acquire(scan: Scan, rng: np.random.Generator, hu: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def acquire(
+    scan: Scan, rng: np.random.Generator, hu: np.ndarray, depth: np.ndarray, band: np.ndarray
+) -> np.ndarray:
     """What the scanner makes of the true HU: resolution, beam hardening, noise.
 
     Beam hardening is the residual of a water correction, brighter brain within a centimetre of
-    the bone; noise is white noise through the kernel and a high pass, stronger behind bone. Both
-    are approximations of the picture, not projections.
+    the bone, and a dark band with streaks between the petrous bones; noise is white noise through
+    the kernel and a high pass, stronger behind bone. These are approximations of the picture, not
+    projections.
 
     Args:
         scan: kernel, noise and cupping.
         rng: of the noise.
         hu: float32, shape (rows, columns).
         depth: mm inside the bone; float32, the same shape.
+        band: 0..1, between the petrous bones; likewise.
     """
     pixel = scan.fov / hu.shape[1]
     blurred = cv2.GaussianBlur(hu, (0, 0), max(scan.sharpness / pixel, 0.3))
     inside = (depth > 0).astype(np.float32)
-    blurred = blurred + scan.cupping * inside * np.exp(-np.clip(depth, 0, 40) / 8)
+    blurred = blurred + scan.cupping * inside * np.exp(-np.clip(depth, 0, 40) / 11)
+    blurred -= scan.streaks * inside * band
     white = rng.standard_normal(hu.shape, dtype=np.float32)
     fine = cv2.GaussianBlur(white, (0, 0), 0.8 / pixel)
     noise = fine - cv2.GaussianBlur(fine, (0, 0), 3.5 / pixel)
