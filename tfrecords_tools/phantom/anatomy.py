@@ -19,6 +19,7 @@ class Tissue:
         depth: mm inside the inner table and above the skull base; negative outside.
         table: mm inside the inner table alone.
         inside: 0..1, inside the dura.
+        edge: mm over which the inner table blurs; see `Points.edge`.
         brain: what lies there.
     """
 
@@ -26,6 +27,7 @@ class Tissue:
     depth: Array
     table: Array
     inside: Array
+    edge: Array
     brain: Brain
 
 
@@ -41,7 +43,7 @@ def render(head: Head, points: Points, shifted: Points, squeeze: Array | float) 
     distance = skull.distances(head, points)
     hu = skull.render(head, points, distance)
     depth = np.minimum(distance.brain, distance.floor)
-    within = inside(depth, points.pixel)
+    within = inside(depth, distance.edge)
     content = brain.render(head, shifted, depth, squeeze)
     mix(hu, content.hu, within)
-    return Tissue(hu, depth, distance.brain, within, content)
+    return Tissue(hu, depth, distance.brain, within, distance.edge, content)

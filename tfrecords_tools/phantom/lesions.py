@@ -70,7 +70,7 @@ class Epidural(Lesion):
     def mask(self, points: Points, tissue: Tissue) -> Array:
         reach = _distance(self.center, points) / self.extent
         thickness = self.thickness * np.clip(1 - reach * reach, 0, 1)
-        return inside(thickness - tissue.table, points.pixel) * tissue.inside * (reach < 1)
+        return inside(thickness - tissue.table, tissue.edge) * tissue.inside * (reach < 1)
 
     def push(self) -> Push | None:
         return _inward(self.center, 0.35 * self.thickness)
@@ -93,7 +93,7 @@ class Subdural(Lesion):
         if self.along_falx:
             sheet = inside(thickness - side, points.pixel) * inside(side, points.pixel)
             return sheet * tissue.brain.dura.falx_reach * tissue.inside * _fade(reach)
-        crescent = inside(thickness - tissue.table, points.pixel) * inside(side - 2, points.pixel)
+        crescent = inside(thickness - tissue.table, tissue.edge) * inside(side - 2, points.pixel)
         above = 1 - tissue.brain.dura.below
         return crescent * above * tissue.inside * _fade(reach)
 

@@ -42,6 +42,7 @@ class Points:
         down: from row to row, mm; likewise.
         along: from column to column.
         shape: rows, columns.
+        thickness: of the layer that the pixels stand for, mm.
         folds: zero where a sulcus runs; unit variance, smooth over some 4 mm.
         texture: unit variance, smooth over some 7 mm.
         grain: unit variance, smooth over some 2.5 mm.
@@ -52,6 +53,7 @@ class Points:
     down: np.ndarray
     along: np.ndarray
     shape: tuple[int, int]
+    thickness: float
     folds: Array
     texture: Array
     grain: Array
@@ -76,6 +78,22 @@ class Points:
         rows, columns = (n * step for n in values.shape)
         large = cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)
         return large[: self.shape[0], : self.shape[1]]
+
+    def edge(self, depth: Array) -> Array:
+        """Over how many mm of depth a surface blurs: partial volume of pixel and layer.
+
+        A surface that the layer cuts at a slant, as at the vertex, blurs by its thickness.
+
+        Args:
+            depth: mm from the surface, anywhere about as steep as a distance.
+        """
+        step = max(1, int(COARSE / self.pixel))
+        coarse = np.ascontiguousarray(depth[::step, ::step])
+        down, along = (np.abs(g) / (step * self.pixel) for g in np.gradient(coarse))
+        steep = np.clip(1 - down * down - along * along, 0, 1)
+        width = self.pixel * np.maximum(down, along) + self.thickness * np.sqrt(steep)
+        width = np.maximum(width, self.pixel / 2).astype(np.float32)
+        return cv2.resize(width, self.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
     def window(self, center: Point, reach: float) -> Window | None:
         """The pixels within `reach` mm of a point; None if there are none."""
@@ -181,9 +199,9 @@ def both_sides(*shapes: Shape) -> Iterator[Shape]:
         yield shape.mirrored()
 
 
-def inside(depth: Array, pixel: float) -> Array:
-    """1 inside, 0 outside, a ramp of a pixel between: partial volume within the plane."""
-    return np.clip(depth / pixel + 0.5, 0, 1)
+def inside(depth: Array, width: Array | float) -> Array:
+    """1 inside, 0 outside, a ramp of `width` mm between: partial volume."""
+    return np.clip(depth / width + 0.5, 0, 1)
 
 
 def soft_mask(

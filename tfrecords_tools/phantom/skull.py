@@ -67,12 +67,14 @@ class Distances:
         bone: below the outer table.
         brain: inside the inner table.
         floor: above the floor of the skull.
+        edge: mm over which the tables blur; see `Points.edge`.
     """
 
     scalp: Array
     bone: Array
     brain: Array
     floor: Array
+    edge: Array
 
 
 def distances(head: Head, points: Points) -> Distances:
@@ -83,7 +85,7 @@ def distances(head: Head, points: Points) -> Distances:
     floor = points.smooth(lambda x, y, z: z - floor_height(head, x, y))
     bone = scalp - cover
     brain = bone - vault - 0.5 * points.texture
-    return Distances(scalp, bone, brain, floor + 0.7 * points.texture)
+    return Distances(scalp, bone, brain, floor + 0.7 * points.texture, points.edge(scalp))
 
 
 def render(head: Head, points: Points, distance: Distances) -> Array:
@@ -95,11 +97,11 @@ def render(head: Head, points: Points, distance: Distances) -> Array:
     if low:
         for shape in both_sides(*SOFT_FACE):
             paint(hu, 10 + 60 * points.grain, shape, points, rough=0.5)
-    mix(hu, _soft_tissue(head, points, distance), inside(distance.scalp, points.pixel))
+    mix(hu, _soft_tissue(head, points, distance), inside(distance.scalp, distance.edge))
     if low:
         below = inside(-distance.floor - 3, points.pixel) * inside(distance.bone, points.pixel)
         _face(head, points, hu, below)
-    shell = inside(distance.bone, points.pixel) * inside(-distance.brain, points.pixel)
+    shell = inside(distance.bone, distance.edge) * inside(-distance.brain, distance.edge)
     if lowest < 5:
         # Below, the shell is vault only at the sides and behind; in front stands the face.
         vault = np.where(y < 22, (z + 30) / 14, (z - VAULT_END) / 12)

@@ -154,7 +154,8 @@ def _points(
 ) -> Points:
     """The pixels of a slice in the head, with the fields there."""
     frame = scanner.to_head(scan, head.size, scanner.frame(scan, shape, height))
-    bare = Points(*frame, shape=shape, folds=_NONE, texture=_NONE, grain=_NONE)
+    thickness = scan.thickness / 2
+    bare = Points(*frame, shape=shape, thickness=thickness, folds=_NONE, texture=_NONE, grain=_NONE)
     folds, texture, grain = fields
     return replace(
         bare,
