@@ -16,7 +16,6 @@ from tfrecords_tools.phantom.points import (
     join,
     mix,
     paint,
-    soft_mask,
 )
 
 FAR = np.float32(99)  # mm; from what is not there
@@ -39,11 +38,13 @@ CAUDATE = Ellipsoid((11.0, -21.0, 9.0), (5.0, 9.0, 9.0))
 LENTIFORM = Ellipsoid((24.0, -6.0, 4.0), (7.5, 16.0, 9.0))
 THALAMUS = Ellipsoid((10.5, 12.0, 5.0), (8.5, 13.0, 9.0))
 INSULA = Ellipsoid((29.0, 1.0, 4.0), (13.0, 25.0, 19.0))
-BRAINSTEM = (
-    Ellipsoid((0.0, 12.0, -14.0), (17.0, 13.0, 11.0)),  # midbrain
-    Ellipsoid((0.0, 17.0, -36.0), (16.0, 13.0, 14.0)),  # pons
+PEDUNCLE = Capsule((11.0, 3.0, -13.0), (7.0, 13.0, -16.0), (6.0, 7.5))
+MIDBRAIN = (Ellipsoid((0.0, 17.0, -14.0), (12.0, 9.0, 11.0)), PEDUNCLE, PEDUNCLE.mirrored())
+PONS = (
+    Ellipsoid((0.0, 17.0, -36.0), (16.0, 13.0, 14.0)),
     Capsule((0.0, 23.0, -46.0), (0.0, 27.0, -70.0), (9.0, 7.0)),  # medulla
 )
+CEREBELLOPONTINE = Capsule((17.0, 8.0, -40.0), (27.0, 14.0, -38.0), (3.5, 1.5))
 SUPRASELLAR = (
     Ellipsoid((0.0, -9.0, -22.0), (11.0, 8.0, 5.5)),
     Capsule((0.0, -12.0, -22.0), (0.0, -38.0, -18.0), (2.5, 1.0)),
@@ -142,15 +143,16 @@ def _sulci(
 
 def _matter(head: Head, points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
     """Grey and white matter, and the folia of the cerebellum; HU."""
-    ribbon = cortex * np.clip(2 - np.abs(points.folds) / 0.3, 0, 1)
-    ribbon = np.maximum(np.clip((4.5 - depth) / 1.5, 0, 1), ribbon)
+    # The folded cortex takes most of the outer two centimetres; white matter reaches into it.
+    ribbon = cortex * np.clip(1.7 - np.abs(points.folds) / 0.5, 0.2, 1)
+    ribbon = np.maximum(np.clip((6 - depth) / 2.5, 0, 1), ribbon)
     for nucleus in both_sides(CAUDATE, LENTIFORM, THALAMUS):
         join(ribbon, nucleus, points, rough=0.6)
     grey = np.maximum(ribbon * (1 - dura.below), 0.55 * dura.below)
-    hu = WHITE + head.brain_offset + head.contrast * grey + 0.8 * points.texture
+    hu = WHITE + head.brain_offset + head.contrast * grey + 1.2 * points.texture
     hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - grey)
     folia = np.abs(np.sin(0.75 * dura.tentorium + points.texture))
-    return hu - 4 * dura.below * np.clip(1 - 3 * folia, 0, 1)
+    return hu - (3 + 9 * head.atrophy) * dura.below * np.clip(1 - 3 * folia, 0, 1)
 
 
 def _above_tentorium(x: Array, y: Array, z: Array) -> Array:
@@ -160,17 +162,20 @@ def _above_tentorium(x: Array, y: Array, z: Array) -> Array:
 
 def _cisterns(head: Head, points: Points) -> Array:
     """About the brainstem and the insula."""
-    wide = 0.75 + 0.5 * head.atrophy
-    mask, stem = np.zeros((2, *points.shape), np.float32)
-    for shape in BRAINSTEM:
-        found = soft_mask(shape, points, grow=0.5 + 2.2 * head.atrophy)
-        if found is not None:
-            np.maximum(mask[found[0]], found[1], out=mask[found[0]])
-        join(stem, shape, points)
-    mask *= (1 - stem) * np.clip(
-        0.6 + 0.7 * points.texture, 0, 1
-    )  # here and there the stem touches
-    for shape in (*both_sides(*SUPRASELLAR, *QUADRIGEMINAL), CISTERNA_MAGNA):
+    wide = 0.75 + 0.6 * head.atrophy
+    mask, stem, pons = np.zeros((3, *points.shape), np.float32)
+    for shape in MIDBRAIN:
+        join(mask, shape, points, grow=0.8 + 2.4 * head.atrophy)
+        join(stem, shape, points, rough=0.5)
+    for shape in PONS:
+        join(pons, shape, points, grow=1.2 + 3.0 * head.atrophy)
+        join(stem, shape, points, rough=0.5)
+    _, y, z = points.xyz
+    # Behind, pons and medulla lie on the cerebellum, and beside the midbrain the temporal lobe
+    # touches it here and there.
+    mask *= np.clip(0.7 + 0.6 * points.texture, 0, 1)
+    np.maximum(mask, pons * np.clip((16 - y - 0.3 * (z + 36)) / 6, 0, 1), out=mask)
+    for shape in (*both_sides(*SUPRASELLAR, *QUADRIGEMINAL, CEREBELLOPONTINE), CISTERNA_MAGNA):
         join(mask, shape.scaled(wide), points, rough=0.4)
     mask *= 1 - stem
     for side in (-1.0, 1.0):

@@ -78,7 +78,7 @@ def sample_head(rng: np.random.Generator) -> Head:
         ventricles=(float(left), float(right)),
         brain_offset=float(rng.normal(0, 1.5)),
         contrast=float(rng.uniform(6, 12)),
-        leukoaraiosis=float(12 * max(0.0, atrophy - 0.35) * rng.random()),
+        leukoaraiosis=float(18 * max(0.0, atrophy - 0.25) * rng.random()),
         sinus_hu=float(rng.normal(54, 6)),
         falx_hu=float(rng.normal(56, 5)),
         falx_bend=float(rng.normal(0, 1.2)),

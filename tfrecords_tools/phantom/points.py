@@ -246,9 +246,11 @@ def paint(
     hu[window] += (new - hu[window]) * share
 
 
-def join(mask: Array, shape: Shape, points: Points, *, rough: float = 0.0) -> None:
+def join(
+    mask: Array, shape: Shape, points: Points, *, rough: float = 0.0, grow: float = 0.0
+) -> None:
     """Adds a shape to a soft mask, in place."""
-    found = soft_mask(shape, points, rough=rough)
+    found = soft_mask(shape, points, rough=rough, grow=grow)
     if found is not None:
         window, share = found
         np.maximum(mask[window], share, out=mask[window])
