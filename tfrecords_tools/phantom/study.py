@@ -9,6 +9,7 @@ from scipy import ndimage
 from tfrecords_tools.labels import BLEEDINGS, LABELS
 from tfrecords_tools.phantom import anatomy, lesions, scanner
 from tfrecords_tools.phantom.cohort import company_of
+from tfrecords_tools.phantom.devices import Devices, sample_devices, set_devices
 from tfrecords_tools.phantom.head import MEAN_AXES, Head, sample_head
 from tfrecords_tools.phantom.points import Points
 from tfrecords_tools.phantom.scanner import Scan
@@ -20,6 +21,7 @@ FINE = 3  # cells that one is divided into before it is looked up
 LOW, HIGH = -125.0, 135.0  # mm; no slice reaches further, whatever its tilt
 BELOW, FAR_BELOW, ABOVE = -58.0, -82.0, 6.0  # mm; foramen magnum, upper jaw, above the vertex
 FAR = 0.15  # of the studies begin at the upper jaw
+BASE = (-20.0, 25.0)  # mm; between these, a study of mixed thickness goes from thin to thick
 _NONE = np.zeros((0, 0), np.float32)
 NOT_SQUARE = 11  # each twentieth patient, counted from here, has more rows than columns
 DOUBLED_POSITION = 13  # likewise, two slices at one position
@@ -50,6 +52,15 @@ class Study:
     scan: Scan
 
 
+@dataclass(frozen=True)
+class _Person:
+    """A patient, whatever the study."""
+
+    head: Head
+    bleedings: tuple[lesions.Lesion, ...]
+    devices: Devices
+
+
 def make_study(
     patient: int, *, study: int = 0, slices: int = 16, size: int = 256, seed: int = 0
 ) -> Study:
@@ -63,28 +74,17 @@ def make_study(
         seed: of everything.
     """
     own = np.random.default_rng([seed, 0, patient])
-    head = sample_head(own)
-    bleedings = lesions.sample_lesions(own, head, company_of(patient, seed))
+    person = _person(own, patient, seed)
     rng = np.random.default_rng([seed, 2, patient, study])
     scan = scanner.sample_scan(rng, patient)
     rows = size * 9 // 8 if patient % 20 == NOT_SQUARE else size
     shape, pixel = (rows, size), scan.fov / size
-    heights = _heights(rng, head, slices, doubled=patient % 20 == DOUBLED_POSITION)
-    layers = np.stack([heights - scan.thickness / 4, heights + scan.thickness / 4], axis=1)
-    fields = [_field(own, layers, scan.fov, scale) for scale in FIELDS.values()]
-
-    stored, masks = [], []
-    for number in range(slices):
-        halves = [
-            _points(head, scan, shape, layers[number, half], [f[number, half] for f in fields])
-            for half in range(2)
-        ]
-        hu, depth, band, soft = _slice(head, bleedings, halves)
-        scanner.add_table(scan, hu)
-        stored.append(scanner.store(scan, scanner.acquire(scan, rng, hu, depth, band)))
-        masks.append(soft > 0.5)
-    found = _drop_small(np.stack(masks), pixel)
-    values = np.stack(stored)
+    doubled = patient % 20 == DOUBLED_POSITION
+    heights, thickness = _layers(rng, scan, person.head, slices, doubled=doubled)
+    true, masks = _true_slices(own, person, scan, shape, heights, thickness)
+    scanner.surround(scan, true, heights)
+    values = scanner.store(scan, scanner.acquire(scan, rng, true, thickness))
+    found = _drop_small(masks, pixel)
     tilt = np.radians(scan.tilt)
     return Study(
         stored=values,
@@ -98,63 +98,84 @@ def make_study(
     )
 
 
-def _heights(rng: np.random.Generator, head: Head, slices: int, *, doubled: bool) -> np.ndarray:
-    """Where the middles of the slices lie, in mm of the scanner's z."""
-    lowest = FAR_BELOW if rng.random() < FAR else BELOW
-    highest = MEAN_AXES[2] * head.size[2] + ABOVE
-    heights = np.linspace(lowest + rng.uniform(-6, 6), highest + rng.uniform(-4, 6), slices)
+def _person(rng: np.random.Generator, patient: int, seed: int) -> _Person:
+    head = sample_head(rng)
+    bleedings = lesions.sample_lesions(rng, head, company_of(patient, seed))
+    return _Person(head, bleedings, sample_devices(np.random.default_rng([seed, 3, patient]), head))
+
+
+def _layers(
+    rng: np.random.Generator, scan: Scan, head: Head, slices: int, *, doubled: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the middles of the slices lie, in mm of the scanner's z, and how thick they are.
+
+    Their distances are in proportion to their thickness.
+    """
+    lowest = (FAR_BELOW if rng.random() < FAR else BELOW) + rng.uniform(-6, 6)
+    highest = MEAN_AXES[2] * head.size[2] + ABOVE + rng.uniform(-4, 6)
+    change = rng.uniform(*BASE)
+    base, above = scan.thickness
+    steps = np.array([0, (change - lowest) / base, (highest - change) / above]).cumsum()
+    heights = np.interp(np.linspace(0, steps[-1], slices), steps, [lowest, change, highest])
     if doubled and slices > 1:
         heights[slices // 2] = heights[slices // 2 - 1]
-    return heights
+    return heights, np.where(heights < change, base, above)
 
 
-def _slice(
-    head: Head, bleedings: tuple[lesions.Lesion, ...], halves: list[Points]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _true_slices(
+    rng: np.random.Generator,
+    person: _Person,
+    scan: Scan,
+    shape: tuple[int, int],
+    heights: np.ndarray,
+    thickness: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Partial volume: a slice is the mean of its two halves.
 
     Returns:
-        True HU, depth inside the bone, share between the petrous bones, and the bleedings' soft
-        masks, which have a first axis of the five kinds.
+        True HU, float32, shape (slices, rows, columns); where each of the five kinds bleeds, bool,
+        shape (slices, 5, rows, columns).
     """
-    hu, depth, band = np.zeros((3, *halves[0].shape), np.float32)
-    soft = np.zeros((len(BLEEDINGS), *halves[0].shape), np.float32)
-    for points in halves:
-        half_hu, tissue, found = _render(head, bleedings, points)
-        hu += half_hu / 2
-        depth += tissue.depth / 2
-        band += _between_petrous(points) / 2
-        for kind, mask in found.items():
-            soft[BLEEDINGS.index(kind)] += mask / 2
-    return hu, depth, band, soft
+    halves = np.stack([heights - thickness / 4, heights + thickness / 4], axis=1)
+    fields = [_field(rng, halves, scan.fov, scale) for scale in FIELDS.values()]
+    true = np.zeros((len(heights), *shape), np.float32)
+    masks = np.empty((len(heights), len(BLEEDINGS), *shape), bool)
+    for number, deep in enumerate(thickness / 2):
+        soft = np.zeros((len(BLEEDINGS), *shape), np.float32)
+        for half, height in enumerate(halves[number]):
+            here = [field[number, half] for field in fields]
+            points = _points(person.head, scan, shape, (height, deep), here)
+            hu, found = _render(person, points)
+            true[number] += hu / 2
+            for kind, mask in found.items():
+                soft[BLEEDINGS.index(kind)] += mask / 2
+        masks[number] = soft > 0.5
+    return true, masks
 
 
-def _render(
-    head: Head, bleedings: tuple[lesions.Lesion, ...], points: Points
-) -> tuple[np.ndarray, anatomy.Tissue, dict[str, np.ndarray]]:
-    """True HU, the tissue without bleeding, and the bleedings' soft masks at one height."""
-    pushes = lesions.pushes(bleedings)
+def _render(person: _Person, points: Points) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """True HU and the bleedings' soft masks at one height."""
+    pushes = lesions.pushes(person.bleedings)
     squeeze: np.ndarray | float = 0.0
     for push in pushes:
         squeeze = np.maximum(squeeze, points.smooth(push.fading))
     shifted = replace(points, pushes=pushes) if pushes else points
-    tissue = anatomy.render(head, points, shifted, squeeze)
-    hu, masks = lesions.bleed(bleedings, points, tissue)
-    return hu, tissue, masks
-
-
-def _between_petrous(points: Points) -> np.ndarray:
-    return points.smooth(
-        lambda x, y, z: np.exp(-(((y - 12) / 9) ** 2) - ((z + 38) / 9) ** 2 - (x / 40) ** 2)
-    )
+    tissue = anatomy.render(person.head, points, shifted, squeeze)
+    hu, masks = lesions.bleed(person.bleedings, points, tissue)
+    set_devices(person.devices, hu, points)
+    return hu, masks
 
 
 def _points(
-    head: Head, scan: Scan, shape: tuple[int, int], height: float, fields: list[np.ndarray]
+    head: Head,
+    scan: Scan,
+    shape: tuple[int, int],
+    layer: tuple[float, float],
+    fields: list[np.ndarray],
 ) -> Points:
-    """The pixels of a slice in the head, with the fields there."""
+    """The pixels of a layer in the head, given its height and thickness, with the fields there."""
+    height, thickness = layer
     frame = scanner.to_head(scan, head.size, scanner.frame(scan, shape, height))
-    thickness = scan.thickness / 2
     bare = Points(*frame, shape=shape, thickness=thickness, folds=_NONE, texture=_NONE, grain=_NONE)
     folds, texture, grain = fields
     return replace(
