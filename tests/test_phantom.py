@@ -15,6 +15,7 @@ from tfrecords_tools.labels import BLEEDINGS, LABELS, read_labels
 from tfrecords_tools.phantom import anatomy, make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
 from tfrecords_tools.phantom.files import SynthError, phantom_id
+from tfrecords_tools.phantom.groups import GROUPS
 from tfrecords_tools.phantom.head import sample_head
 from tfrecords_tools.phantom.points import Points, Push
 from tfrecords_tools.phantom.scanner import RARE
@@ -247,6 +248,35 @@ def test_look_alikes_are_no_bleeding():
         middle = study.hu[4:9, 50:80, 50:80]
         spots += int((middle > 90).sum())
     assert spots > 0
+
+
+@pytest.fixture(scope="module")
+def whole_studies():
+    """A few patients, one of them bleeding, with all that belongs to them."""
+    bleeds = next(i for i in range(40) if company_of(i, 0) == ("subdural",))
+    return {i: make_study(i, slices=4, size=48) for i in (0, 1, 2, bleeds)}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_left_out_changes_the_picture_and_not_the_cohort(group, whole_studies):
+    changed = 0
+    for patient, whole in whole_studies.items():
+        part = make_study(patient, slices=4, size=48, without=group)
+        assert part.scan.storage == whole.scan.storage
+        assert part.hu.shape == whole.hu.shape
+        changed += not np.array_equal(part.hu, whole.hu)
+    assert changed > 0
+
+
+def test_without_look_alikes_a_healthy_brain_holds_nothing_dense():
+    patient = next(i for i in range(40) if not company_of(i, 0) and has_dense_spot(i))
+    assert not has_dense_spot(patient, without="look-alikes")
+
+
+def has_dense_spot(patient: int, without: str | None = None) -> bool:
+    """Whether something denser than blood lies deep in the brain."""
+    study = make_study(patient, slices=12, size=96, without=without)
+    return bool((study.hu[4:9, 40:56, 40:56] > 110).any())
 
 
 def test_a_mass_pushes_the_ventricles_away():

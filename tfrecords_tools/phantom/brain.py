@@ -20,6 +20,7 @@ from tfrecords_tools.phantom.points import (
 
 FAR = np.float32(99)  # mm; from what is not there
 CSF, WHITE = 6.0, 27.0  # HU; grey matter lies some 9 HU above white
+NUCLEI = 0.75  # share of the cortex's contrast; fibres run through them
 
 # Shapes with x > 0 stand on both sides.
 LATERAL_VENTRICLE = (
@@ -146,8 +147,10 @@ def _matter(head: Head, points: Points, depth: Array, cortex: Array, dura: Dura)
     # The folded cortex takes most of the outer two centimetres; white matter reaches into it.
     ribbon = cortex * np.clip(1.7 - np.abs(points.folds) / 0.5, 0.2, 1)
     ribbon = np.maximum(np.clip((6 - depth) / 2.5, 0, 1), ribbon)
+    nuclei = np.zeros(points.shape, np.float32)
     for nucleus in both_sides(CAUDATE, LENTIFORM, THALAMUS):
-        join(ribbon, nucleus, points, rough=0.6)
+        join(nuclei, nucleus, points, rough=1.0)
+    ribbon = np.maximum(ribbon, NUCLEI * nuclei)
     grey = np.maximum(ribbon * (1 - dura.below), 0.55 * dura.below)
     hu = WHITE + head.brain_offset + head.contrast * grey + 1.2 * points.texture
     hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - grey)

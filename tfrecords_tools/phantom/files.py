@@ -55,6 +55,7 @@ def synth(
     size: int = 256,
     seed: int = 0,
     workers: int | None = None,
+    without: str | None = None,
 ) -> SynthSummary:
     """Writes a phantom data set: `stage_2_train/`, `stage_2_train.csv` and `masks/`.
 
@@ -68,6 +69,7 @@ def synth(
         size: edge of a slice in pixels.
         seed: of everything.
         workers: processes; None means one a core.
+        without: a group of the phantom to leave out; see `groups.GROUPS`.
 
     Raises:
         SynthError: if the directory holds something.
@@ -76,7 +78,7 @@ def synth(
         raise SynthError(f"{directory}: is not an empty folder; give a new one, or remove it")
     for folder in (TRAIN_FOLDER, MASK_FOLDER):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    jobs = [(directory, patient, slices, size, seed) for patient in range(patients)]
+    jobs = [(directory, patient, slices, size, seed, without) for patient in range(patients)]
     rows: list[tuple[str, np.ndarray]] = []
     with worker_pool(workers or os.cpu_count() or 1) as pool:
         made = pool.map(_write_patient, jobs)
@@ -94,13 +96,17 @@ def phantom_id(*parts: object) -> str:
     return "ID_" + hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:9]
 
 
-def _write_patient(job: tuple[Path, int, int, int, int]) -> list[tuple[str, np.ndarray]]:
+def _write_patient(
+    job: tuple[Path, int, int, int, int, str | None],
+) -> list[tuple[str, np.ndarray]]:
     """Writes a patient's files; returns (slice id, labels) a slice. Run in a worker."""
-    directory, patient, slices, size, seed = job
+    directory, patient, slices, size, seed, without = job
     patient_id = phantom_id("patient", seed, patient)
     rows = []
     for which in range(studies_of(patient)):
-        study = make_study(patient, study=which, slices=slices, size=size, seed=seed)
+        study = make_study(
+            patient, study=which, slices=slices, size=size, seed=seed, without=without
+        )
         study_id = phantom_id("study", seed, patient, which)
         for number in range(slices):
             slice_id = phantom_id("slice", seed, patient, which, number)

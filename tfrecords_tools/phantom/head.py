@@ -33,6 +33,7 @@ class Head:
         falx_bend: mm by which the falx bows to the left.
         pneumatization: 0 to 1, how far air fills mastoid, frontal and sphenoid cells.
         base: mm by which the floor of the skull is raised.
+        has_base: whether the skull has a base, and a face before it; every real one has.
         findings: what is neither healthy nor bleeding.
     """
 
@@ -54,6 +55,7 @@ class Head:
     falx_bend: float
     pneumatization: float
     base: float
+    has_base: bool
     findings: tuple[Finding, ...]
 
 
@@ -76,7 +78,7 @@ def sample_head(rng: np.random.Generator) -> Head:
         diploe_hu=float(rng.uniform(350, 900)),
         atrophy=atrophy,
         ventricles=(float(left), float(right)),
-        brain_offset=float(rng.normal(0, 1.5)),
+        brain_offset=float(rng.normal(1, 2.5)),
         contrast=float(rng.uniform(6, 12)),
         leukoaraiosis=float(18 * max(0.0, atrophy - 0.25) * rng.random()),
         sinus_hu=float(rng.normal(54, 6)),
@@ -84,5 +86,6 @@ def sample_head(rng: np.random.Generator) -> Head:
         falx_bend=float(rng.normal(0, 1.2)),
         pneumatization=float(rng.uniform(0.2, 1.0)),
         base=float(rng.normal(0, 3)),
+        has_base=True,
         findings=sample_findings(rng, atrophy),
     )

@@ -73,7 +73,7 @@ def _near(rng: np.random.Generator, x: float, y: float, z: float, spread: float)
 
 def _plexus(rng: np.random.Generator, atrophy: float) -> Findings:
     """Calcified choroid plexus in the atria: in most adults, mostly on both sides."""
-    if rng.random() < 0.25 + 0.5 * atrophy:
+    if rng.random() < 0.35 + 0.5 * atrophy:
         radius, hu = rng.uniform(1.5, 5.0), rng.uniform(70, 500)
         for side in (-1, 1):
             if rng.random() < 0.85:

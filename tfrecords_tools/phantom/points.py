@@ -97,7 +97,7 @@ class Points:
 
     def window(self, center: Point, reach: float) -> Window | None:
         """The pixels within `reach` mm of a point; None if there are none."""
-        reach += sum(float(np.linalg.norm(push.shift)) for push in self.pushes)
+        reach += self._pushed
         toward = np.asarray(center) - self.origin
         if abs(toward @ self._normal) > reach:
             return None
@@ -118,6 +118,11 @@ class Points:
             fading = push.fading(x, y, z)
             x, y, z = (a - s * fading for a, s in zip((x, y, z), push.shift, strict=True))
         return x, y, z
+
+    @cached_property
+    def _pushed(self) -> float:
+        """The farthest that tissue may have moved, mm."""
+        return sum(float(np.linalg.norm(push.shift)) for push in self.pushes)
 
     @cached_property
     def _normal(self) -> np.ndarray:

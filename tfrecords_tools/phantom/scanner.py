@@ -61,7 +61,8 @@ class Scan:
         shift: of the head's origin in the scanner, x and y in mm.
         kernel: of the reconstruction.
         noise: standard deviation in a 5 mm slice in the middle of 200 mm of water, HU.
-        hardening: share of the beam hardening that the scanner's correction for bone leaves.
+        hardening: share of the beam hardening that the scanner's correction for bone leaves;
+            above 1 where scatter adds to it.
         modulation: 0 to 1, how far the current of the tube follows the girth of each slice.
         motion: of a restless patient; None of a calm one.
         rings: (radius in mm, gain error in mm of water) of the channels that err.
@@ -107,7 +108,7 @@ def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
         shift=(float(rng.normal(0, 6)), float(rng.normal(0, 8))),
         kernel=Kernel(blur, float(rng.uniform(0, 0.15)) if blur < 0.45 else 0.0),
         noise=float(np.clip(noise, 1.5, 8)),
-        hardening=float(rng.uniform(0.25, 1)),
+        hardening=float(rng.uniform(0.2, 2.2)),
         modulation=float(rng.uniform(0.4, 0.9)),
         motion=_sample_motion(rng) if rng.random() < 0.08 else None,
         rings=_sample_rings(rng) if rng.random() < 0.04 else (),

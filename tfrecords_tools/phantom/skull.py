@@ -20,6 +20,7 @@ from tfrecords_tools.phantom.points import (
 AIR, FAT, SKIN, MUSCLE = -1000.0, -85.0, 20.0, 55.0  # HU
 CORTICAL_BONE, PETROUS_BONE, CARTILAGE = 1300.0, 1500.0, 90.0
 FACE_TOP, VAULT_END = -12.0, -58.0  # mm; the face begins, the occipital bone ends
+ABSENT = 99.0  # mm; from what a head does not have
 
 # Shapes with x > 0 stand on both sides.
 ORBIT = Ellipsoid((30.0, -66.0, -32.0), (17.0, 23.0, 16.0))
@@ -83,6 +84,8 @@ def distances(head: Head, points: Points) -> Distances:
     cover = points.smooth(lambda x, y, z: _scalp_thickness(head, x, y, z))
     vault = points.smooth(lambda x, y, z: _skull_thickness(head, x, y, z))
     floor = points.smooth(lambda x, y, z: z - floor_height(head, x, y))
+    if not head.has_base:
+        floor = np.full_like(floor, ABSENT)
     bone = scalp - cover
     brain = bone - vault - 0.5 * points.texture
     return Distances(scalp, bone, brain, floor + 0.7 * points.texture, points.edge(scalp))
@@ -93,7 +96,7 @@ def render(head: Head, points: Points, distance: Distances) -> Array:
     hu = np.full(points.shape, AIR, np.float32)
     _, y, z = points.xyz
     lowest = float(z.min())
-    low = lowest < FACE_TOP + 25
+    low = head.has_base and lowest < FACE_TOP + 25
     if low:
         for shape in both_sides(*SOFT_FACE):
             paint(hu, 10 + 60 * points.grain, shape, points, rough=0.5)
@@ -102,7 +105,7 @@ def render(head: Head, points: Points, distance: Distances) -> Array:
         below = inside(-distance.floor - 3, points.pixel) * inside(distance.bone, points.pixel)
         _face(head, points, hu, below)
     shell = inside(distance.bone, distance.edge) * inside(-distance.brain, distance.edge)
-    if lowest < 5:
+    if head.has_base and lowest < 5:
         # Below, the shell is vault only at the sides and behind; in front stands the face.
         vault = np.where(y < 22, (z + 30) / 14, (z - VAULT_END) / 12)
         shell *= np.clip(np.where(np.abs(points.xyz[0]) > 62, (z + 52) / 8, vault), 0, 1)

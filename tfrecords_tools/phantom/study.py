@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from tfrecords_tools.labels import BLEEDINGS, LABELS
 from tfrecords_tools.phantom import anatomy, lesions, scanner
-from tfrecords_tools.phantom.cohort import company_of
-from tfrecords_tools.phantom.devices import Devices, sample_devices, set_devices
-from tfrecords_tools.phantom.head import MEAN_AXES, Head, sample_head
+from tfrecords_tools.phantom.devices import set_devices
+from tfrecords_tools.phantom.drawing import Draw, draw
+from tfrecords_tools.phantom.groups import GROUPS
 from tfrecords_tools.phantom.points import Points
 from tfrecords_tools.phantom.scanner import Scan
 
@@ -19,12 +19,8 @@ FIELDS = {"folds": 3.2, "texture": 7.0, "grain": 2.5}  # mm; deviation of each o
 CELL = 3.5  # mm between the draws of a field
 FINE = 3  # cells that one is divided into before it is looked up
 LOW, HIGH = -125.0, 135.0  # mm; no slice reaches further, whatever its tilt
-BELOW, FAR_BELOW, ABOVE = -58.0, -82.0, 6.0  # mm; foramen magnum, upper jaw, above the vertex
-FAR = 0.15  # of the studies begin at the upper jaw
-BASE = (-20.0, 25.0)  # mm; between these, a study of mixed thickness goes from thin to thick
 _NONE = np.zeros((0, 0), np.float32)
 NOT_SQUARE = 11  # each twentieth patient, counted from here, has more rows than columns
-DOUBLED_POSITION = 13  # likewise, two slices at one position
 
 
 @dataclass(frozen=True)
@@ -52,17 +48,14 @@ class Study:
     scan: Scan
 
 
-@dataclass(frozen=True)
-class _Person:
-    """A patient, whatever the study."""
-
-    head: Head
-    bleedings: tuple[lesions.Lesion, ...]
-    devices: Devices
-
-
 def make_study(
-    patient: int, *, study: int = 0, slices: int = 16, size: int = 256, seed: int = 0
+    patient: int,
+    *,
+    study: int = 0,
+    slices: int = 16,
+    size: int = 256,
+    seed: int = 0,
+    without: str | None = None,
 ) -> Study:
     """Makes a study of a patient; the same numbers give the same study.
 
@@ -72,18 +65,42 @@ def make_study(
         slices: from the skull base to above the vertex.
         size: columns of a slice, and rows but for a few patients.
         seed: of everything.
+        without: a group of GROUPS to leave out, to measure what it is worth.
     """
-    own = np.random.default_rng([seed, 0, patient])
-    person = _person(own, patient, seed)
-    rng = np.random.default_rng([seed, 2, patient, study])
-    scan = scanner.sample_scan(rng, patient)
+    drawn = draw(patient, study=study, slices=slices, seed=seed)
+    if without is not None:
+        drawn = GROUPS[without](drawn)
     rows = size * 9 // 8 if patient % 20 == NOT_SQUARE else size
+    fields = np.random.default_rng([seed, 4, patient])
+    return _render_study(
+        drawn, fields, np.random.default_rng([seed, 5, patient, study]), rows, size
+    )
+
+
+def _render_study(
+    drawn: Draw, of_head: np.random.Generator, noise: np.random.Generator, rows: int, size: int
+) -> Study:
+    """The arrays of a study, from what was drawn and the random fields of head and scanner."""
+    scan, thickness = drawn.scan, drawn.thickness
     shape, pixel = (rows, size), scan.fov / size
-    doubled = patient % 20 == DOUBLED_POSITION
-    heights, thickness = _layers(rng, scan, person.head, slices, doubled=doubled)
-    true, masks = _true_slices(own, person, scan, shape, heights, thickness)
-    scanner.surround(scan, true, heights)
-    values = scanner.store(scan, scanner.acquire(scan, rng, true, thickness))
+    layers = np.stack([drawn.heights - thickness / 4, drawn.heights + thickness / 4], axis=1)
+    fields = [_field(of_head, layers, scan.fov, scale) for scale in FIELDS.values()]
+    true = np.empty((len(layers), *shape), np.float32)
+    masks = np.empty((len(layers), len(BLEEDINGS), *shape), bool)
+    for number, layer in enumerate(layers):
+        halves = [
+            _points(
+                drawn,
+                shape,
+                (layer[half], thickness[number] / 2),
+                [f[number, half] for f in fields],
+            )
+            for half in range(2)
+        ]
+        true[number], soft = _slice(drawn, halves)
+        masks[number] = soft > 0.5
+    scanner.surround(scan, true, drawn.heights)
+    values = scanner.store(scan, scanner.acquire(scan, noise, true, thickness))
     found = _drop_small(masks, pixel)
     tilt = np.radians(scan.tilt)
     return Study(
@@ -91,91 +108,49 @@ def make_study(
         hu=scanner.rescaled(scan, values),
         masks=np.packbits(found, axis=1, bitorder="little")[:, 0],
         labels=_labels(found),
-        positions=np.array([scanner.frame(scan, shape, float(z))[0] for z in heights]),
+        positions=np.array([scanner.frame(scan, shape, float(z))[0] for z in drawn.heights]),
         orientation=(1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(np.sin(tilt))),
         pixel=pixel,
         scan=scan,
     )
 
 
-def _person(rng: np.random.Generator, patient: int, seed: int) -> _Person:
-    head = sample_head(rng)
-    bleedings = lesions.sample_lesions(rng, head, company_of(patient, seed))
-    return _Person(head, bleedings, sample_devices(np.random.default_rng([seed, 3, patient]), head))
-
-
-def _layers(
-    rng: np.random.Generator, scan: Scan, head: Head, slices: int, *, doubled: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where the middles of the slices lie, in mm of the scanner's z, and how thick they are.
-
-    Their distances are in proportion to their thickness.
-    """
-    lowest = (FAR_BELOW if rng.random() < FAR else BELOW) + rng.uniform(-6, 6)
-    highest = MEAN_AXES[2] * head.size[2] + ABOVE + rng.uniform(-4, 6)
-    change = rng.uniform(*BASE)
-    base, above = scan.thickness
-    steps = np.array([0, (change - lowest) / base, (highest - change) / above]).cumsum()
-    heights = np.interp(np.linspace(0, steps[-1], slices), steps, [lowest, change, highest])
-    if doubled and slices > 1:
-        heights[slices // 2] = heights[slices // 2 - 1]
-    return heights, np.where(heights < change, base, above)
-
-
-def _true_slices(
-    rng: np.random.Generator,
-    person: _Person,
-    scan: Scan,
-    shape: tuple[int, int],
-    heights: np.ndarray,
-    thickness: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def _slice(drawn: Draw, halves: list[Points]) -> tuple[np.ndarray, np.ndarray]:
     """Partial volume: a slice is the mean of its two halves.
 
     Returns:
-        True HU, float32, shape (slices, rows, columns); where each of the five kinds bleeds, bool,
-        shape (slices, 5, rows, columns).
+        True HU, and the bleedings' soft masks, which have a first axis of the five kinds.
     """
-    halves = np.stack([heights - thickness / 4, heights + thickness / 4], axis=1)
-    fields = [_field(rng, halves, scan.fov, scale) for scale in FIELDS.values()]
-    true = np.zeros((len(heights), *shape), np.float32)
-    masks = np.empty((len(heights), len(BLEEDINGS), *shape), bool)
-    for number, deep in enumerate(thickness / 2):
-        soft = np.zeros((len(BLEEDINGS), *shape), np.float32)
-        for half, height in enumerate(halves[number]):
-            here = [field[number, half] for field in fields]
-            points = _points(person.head, scan, shape, (height, deep), here)
-            hu, found = _render(person, points)
-            true[number] += hu / 2
-            for kind, mask in found.items():
-                soft[BLEEDINGS.index(kind)] += mask / 2
-        masks[number] = soft > 0.5
-    return true, masks
+    hu = np.zeros(halves[0].shape, np.float32)
+    soft = np.zeros((len(BLEEDINGS), *halves[0].shape), np.float32)
+    for points in halves:
+        half_hu, found = _render(drawn, points)
+        set_devices(drawn.devices, half_hu, points)
+        hu += half_hu / 2
+        for kind, mask in found.items():
+            soft[BLEEDINGS.index(kind)] += mask / 2
+    return hu, soft
 
 
-def _render(person: _Person, points: Points) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _render(drawn: Draw, points: Points) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """True HU and the bleedings' soft masks at one height."""
-    pushes = lesions.pushes(person.bleedings)
     squeeze: np.ndarray | float = 0.0
-    for push in pushes:
+    for push in drawn.pushes:
         squeeze = np.maximum(squeeze, points.smooth(push.fading))
-    shifted = replace(points, pushes=pushes) if pushes else points
-    tissue = anatomy.render(person.head, points, shifted, squeeze)
-    hu, masks = lesions.bleed(person.bleedings, points, tissue)
-    set_devices(person.devices, hu, points)
-    return hu, masks
+    shifted = replace(points, pushes=drawn.pushes) if drawn.pushes else points
+    tissue = anatomy.render(drawn.head, points, shifted, squeeze)
+    return lesions.bleed(drawn.bleedings, points, tissue)
 
 
 def _points(
-    head: Head,
-    scan: Scan,
+    drawn: Draw,
     shape: tuple[int, int],
     layer: tuple[float, float],
     fields: list[np.ndarray],
 ) -> Points:
     """The pixels of a layer in the head, given its height and thickness, with the fields there."""
     height, thickness = layer
-    frame = scanner.to_head(scan, head.size, scanner.frame(scan, shape, height))
+    frame = scanner.to_head(drawn.scan, drawn.head.size, scanner.frame(drawn.scan, shape, height))
     bare = Points(*frame, shape=shape, thickness=thickness, folds=_NONE, texture=_NONE, grain=_NONE)
     folds, texture, grain = fields
     return replace(
