@@ -40,9 +40,7 @@ def count_alarms(run: Path, series: Path, out: Path) -> Alarms:
     validation = pd.read_csv(run / "evaluation" / "val_predictions.csv")
     bleeding = validation["any_true"] == 1
     # The lowest value that still finds the share: none between two slices.
-    threshold = float(
-        np.quantile(validation.loc[bleeding, "any"], 1 - SENSITIVITY, method="lower")
-    )
+    threshold = float(np.quantile(validation.loc[bleeding, "any"], 1 - SENSITIVITY, method="lower"))
     command = [sys.executable, "-m", "ich_keras", "predict", run, series, "--out", out, "--quiet"]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
     answers = pd.read_csv(out / "slices.csv")

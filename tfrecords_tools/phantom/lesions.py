@@ -15,6 +15,8 @@ from tfrecords_tools.phantom.head import Head
 from tfrecords_tools.phantom.points import Array, Ellipsoid, Point, Points, Push, inside, soft_mask
 from tfrecords_tools.phantom.skull import inner_table
 
+SEEN = 0.9  # share of a pixel inside the skull from which its blood is told from bone
+
 
 @dataclass(frozen=True)
 class Blood:
@@ -178,7 +180,7 @@ def bleed(
     """Sets the bleedings into a slice.
 
     Returns:
-        HU with them, and a soft mask 0..1 a kind.
+        HU with them, and a soft mask 0..1 a kind, 0 where bone in the same pixel hides the blood.
     """
     hu, masks = tissue.hu.copy(), {}
     free = (1 - tissue.brain.ventricles) * (1 - tissue.brain.sulci) * tissue.inside
@@ -187,10 +189,11 @@ def bleed(
         found = soft_mask(rim, points, rough=2.5) if rim else None
         if found is not None:
             hu[found[0]] -= 10 * found[1] * free[found[0]]
+    seen = tissue.inside > SEEN
     for lesion in lesions:
         mask = lesion.mask(points, tissue)
         hu += (lesion.blood.density(points) - hu) * mask
-        masks[lesion.kind] = mask
+        masks[lesion.kind] = mask * seen
     return hu, masks
 
 
