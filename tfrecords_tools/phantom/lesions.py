@@ -15,6 +15,7 @@ from tfrecords_tools.phantom.head import Head
 from tfrecords_tools.phantom.points import Array, Ellipsoid, Point, Points, Push, inside, soft_mask
 from tfrecords_tools.phantom.skull import inner_table
 
+OLD_SUBDURAL = 0.22  # share of the subdurals over a hemisphere
 SEEN = 0.9  # share of a pixel inside the skull from which its blood is told from bone
 
 
@@ -203,16 +204,16 @@ def _fresh(rng: np.random.Generator, *, swirl: float = 0.0) -> Blood:
     return Blood(float(rng.uniform(55, 84)), mixed)
 
 
-def _aged(rng: np.random.Generator, level: float) -> Blood:
-    """Subdural blood of any age: 82 % acute, then subacute, sedimented, chronic."""
+def _old(rng: np.random.Generator, level: float) -> Blood:
+    """Subdural blood of days to weeks: subacute, sedimented, chronic, chronic with membranes."""
     age = rng.random()
-    if age < 0.82:
-        return _fresh(rng, swirl=0.2)
-    if age < 0.88:
-        return Blood(float(rng.uniform(44, 54)))
-    if age < 0.96:  # bled anew: the fresh part has sunk
+    if age < 0.2:
+        return Blood(float(rng.uniform(42, 54)))
+    if age < 0.5:  # bled anew: the fresh part has sunk
         return Blood(float(rng.uniform(52, 66)), float(rng.uniform(20, 34)), level)
-    return Blood(float(rng.uniform(12, 22)))
+    if age < 0.8:
+        return Blood(float(rng.uniform(10, 24)))
+    return Blood(float(rng.uniform(40, 55)), float(rng.uniform(24, 34)))
 
 
 def _epidural(rng: np.random.Generator, head: Head, side: float) -> Lesion:
@@ -227,9 +228,11 @@ def _subdural(rng: np.random.Generator, head: Head, side: float) -> Lesion:
         extent, thickness = float(rng.uniform(35, 55)), float(rng.uniform(3.5, 6))
         return Subdural(_fresh(rng), center, extent, thickness, along_falx=True)
     center = _on_inner_table(head, side * rng.uniform(60, 120), rng.uniform(18, 48))
-    blood = _aged(rng, center[1] + float(rng.uniform(-15, 15)))
-    extent, thickness = float(rng.uniform(46, 74)), float(rng.uniform(5, 14))
-    return Subdural(blood, center, extent, thickness, along_falx=False)
+    blood, extent, thickness = _fresh(rng, swirl=0.2), rng.uniform(46, 74), rng.uniform(5, 14)
+    if rng.random() < OLD_SUBDURAL:
+        # Those that were small are gone by then, or were never scanned.
+        blood, thickness = _old(rng, center[1] + float(rng.uniform(-15, 15))), rng.uniform(10, 24)
+    return Subdural(blood, center, float(extent), float(thickness), along_falx=False)
 
 
 def _subarachnoid(rng: np.random.Generator, head: Head, side: float) -> Lesion:
