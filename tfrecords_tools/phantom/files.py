@@ -17,7 +17,8 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRL
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.labels import LABELS
 from tfrecords_tools.phantom.cohort import studies_of
-from tfrecords_tools.phantom.study import Study, make_study
+from tfrecords_tools.phantom.scanner import Storage
+from tfrecords_tools.phantom.study import make_study
 from tfrecords_tools.progress import progress
 from tfrecords_tools.workers import worker_pool
 
@@ -47,6 +48,27 @@ class SynthSummary:
     positives: dict[str, int]
 
 
+@dataclass(frozen=True, eq=False)
+class StoredSlice:
+    """A slice as its file holds it.
+
+    Attributes:
+        stored: int16 or uint16, shape (rows, columns).
+        storage: how HU became those values.
+        position: Image Position (Patient), mm; shape (3,).
+        orientation: Image Orientation (Patient), six numbers.
+        pixel: edge of a pixel, mm.
+        mask: uint8, shape (rows, columns); bit k is set where label k of the five bleeds.
+    """
+
+    stored: np.ndarray
+    storage: Storage
+    position: np.ndarray
+    orientation: Sequence[float]
+    pixel: float
+    mask: np.ndarray
+
+
 def synth(
     directory: Path,
     *,
@@ -74,10 +96,7 @@ def synth(
     Raises:
         SynthError: if the directory holds something.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise SynthError(f"{directory}: is not an empty folder; give a new one, or remove it")
-    for folder in (TRAIN_FOLDER, MASK_FOLDER):
-        (directory / folder).mkdir(parents=True, exist_ok=True)
+    make_folders(directory)
     jobs = [(directory, patient, slices, size, seed, without) for patient in range(patients)]
     rows: list[tuple[str, np.ndarray]] = []
     with worker_pool(workers or os.cpu_count() or 1) as pool:
@@ -85,10 +104,58 @@ def synth(
         for found in progress(made, total=patients, desc="synth", unit="patient"):
             rows += found
     _truncate_one(directory, rows)
-    _write_labels(directory / TRAIN_LABELS, rows)
+    write_labels(directory, rows)
     totals = np.sum([labels for _, labels in rows], axis=0)
     positives = {label: int(count) for label, count in zip(LABELS, totals, strict=True)}
     return SynthSummary(directory, len(rows), patients, positives)
+
+
+def make_folders(directory: Path) -> None:
+    """Makes the folders of a data set.
+
+    Raises:
+        SynthError: if the directory holds something.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise SynthError(f"{directory}: is not an empty folder; give a new one, or remove it")
+    for folder in (TRAIN_FOLDER, MASK_FOLDER):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+
+
+def write_slice(
+    directory: Path, ids: tuple[str, str, str], image: StoredSlice, patient: int
+) -> None:
+    """Writes a slice's DICOM file and its mask into the folders of a data set.
+
+    Args:
+        directory: of the data set.
+        ids: of slice, study and patient.
+        image: the slice.
+        patient: decides the transfer syntax, and how the window is written.
+    """
+    dataset = _dataset(image, ids, patient)
+    with _any_identifier():  # as it stands: enforcing the format would mend the quirks
+        dataset.save_as(directory / TRAIN_FOLDER / f"{ids[0]}.dcm")
+    _write_mask(directory / MASK_FOLDER / f"{ids[0]}.png", image.mask)
+
+
+def write_labels(directory: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Writes the long CSV of a data set, in the order of the ids; moved into place whole.
+
+    Args:
+        directory: of the data set.
+        rows: of each slice its id and six labels.
+    """
+    ordered = sorted(rows, key=lambda row: row[0])
+    lines = [
+        (f"{slice_id}_{label}", value)
+        for slice_id, labels in [*ordered, *ordered[:DOUBLED_ROWS]]
+        for label, value in zip(LABELS, labels, strict=True)
+    ]
+    temporary = directory / f".partial-{TRAIN_LABELS}"
+    table = pd.DataFrame(lines, columns=["ID", "Label"])
+    table.to_csv(temporary, index=False, lineterminator="\n")
+    temporary.replace(directory / TRAIN_LABELS)
 
 
 def phantom_id(*parts: object) -> str:
@@ -110,24 +177,22 @@ def _write_patient(
         study_id = phantom_id("study", seed, patient, which)
         for number in range(slices):
             slice_id = phantom_id("slice", seed, patient, which, number)
-            dataset = _dataset(study, number, (slice_id, study_id, patient_id), patient)
-            with _any_identifier():  # as it stands: enforcing the format would mend the quirks
-                dataset.save_as(directory / TRAIN_FOLDER / f"{slice_id}.dcm")
-            _write_mask(directory / MASK_FOLDER / f"{slice_id}.png", study.masks[number])
+            image = StoredSlice(
+                stored=study.stored[number],
+                storage=study.scan.storage,
+                position=study.positions[number],
+                orientation=study.orientation,
+                pixel=study.pixel,
+                mask=study.masks[number],
+            )
+            write_slice(directory, (slice_id, study_id, patient_id), image, patient)
             rows.append((slice_id, study.labels[number]))
     return rows
 
 
-def _dataset(study: Study, number: int, ids: tuple[str, str, str], patient: int) -> Dataset:
-    """The elements that the files of the RSNA set have, and no others.
-
-    Args:
-        study: of the patient.
-        number: of the slice in it.
-        ids: of slice, study and patient.
-        patient: decides the transfer syntax, and how the window is written.
-    """
-    storage = study.scan.storage
+def _dataset(image: StoredSlice, ids: tuple[str, str, str], patient: int) -> Dataset:
+    """The elements that the files of the RSNA set have, and no others."""
+    storage = image.storage
     slice_id, study_id, patient_id = ids
     dataset = Dataset()
     dataset.preamble = b"\0" * 128
@@ -145,12 +210,12 @@ def _dataset(study: Study, number: int, ids: tuple[str, str, str], patient: int)
     dataset.Modality = "CT"
     dataset.PatientID = patient_id
     dataset.StudyID = ""
-    dataset.ImagePositionPatient = [f"{v:.6f}" for v in study.positions[number]]
-    dataset.ImageOrientationPatient = [f"{v:.6f}" for v in study.orientation]
+    dataset.ImagePositionPatient = [f"{v:.6f}" for v in image.position]
+    dataset.ImageOrientationPatient = [f"{v:.6f}" for v in image.orientation]
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = study.stored.shape[1:]
-    dataset.PixelSpacing = [f"{study.pixel:.6f}"] * 2
+    dataset.Rows, dataset.Columns = image.stored.shape
+    dataset.PixelSpacing = [f"{image.pixel:.6f}"] * 2
     dataset.BitsAllocated = 16
     dataset.BitsStored = storage.bits
     dataset.HighBit = storage.bits - 1
@@ -160,7 +225,7 @@ def _dataset(study: Study, number: int, ids: tuple[str, str, str], patient: int)
     dataset.WindowWidth = ["00080", "00080"] if patient % 3 else "80"
     dataset.RescaleIntercept = f"{storage.intercept:.6f}"
     dataset.RescaleSlope = "1"
-    dataset.PixelData = study.stored[number].astype("<i2" if storage.signed else "<u2").tobytes()
+    dataset.PixelData = image.stored.astype("<i2" if storage.signed else "<u2").tobytes()
     dataset["PixelData"].VR = "OW"
     return dataset
 
@@ -193,17 +258,3 @@ def _truncate_one(directory: Path, rows: Sequence[tuple[str, np.ndarray]]) -> No
         path = directory / TRAIN_FOLDER / f"{healthy[0]}.dcm"  # whatever the number of patients
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * TRUNCATED_SHARE)])
-
-
-def _write_labels(path: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
-    """The long CSV, in the order of the ids; moved into place whole."""
-    ordered = sorted(rows, key=lambda row: row[0])
-    lines = [
-        (f"{slice_id}_{label}", value)
-        for slice_id, labels in [*ordered, *ordered[:DOUBLED_ROWS]]
-        for label, value in zip(LABELS, labels, strict=True)
-    ]
-    temporary = path.with_name(f".partial-{path.name}")
-    table = pd.DataFrame(lines, columns=["ID", "Label"])
-    table.to_csv(temporary, index=False, lineterminator="\n")
-    temporary.replace(path)
