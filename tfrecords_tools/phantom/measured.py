@@ -1,0 +1,119 @@
+"""The tissue of a head's slices, measured in the slices: what the phantom knows of its own."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from tfrecords_tools.phantom import anatomy, grid
+from tfrecords_tools.phantom.anatomy import Tissue
+from tfrecords_tools.phantom.brain import CSF, Brain
+from tfrecords_tools.phantom.fit import Fit
+from tfrecords_tools.phantom.points import Array, Points, inside
+from tfrecords_tools.phantom.series import Series
+
+NO_BONE_HU = 60.0  # the most that tissue beside bone has; the rest is partial volume of the bone
+LOCAL = 1.5  # mm, deviation; over so much the local HU are estimated
+EDGES = 2.5  # deviations of the noise; what differs by more is another tissue
+CSF_LIMIT = 0.3  # of the way from CSF to brain; infarcts and old white matter come to about 0.4
+CSF_RAMP = 8.0  # HU from pure CSF to none, about that limit
+SULCUS = 8.0  # mm; what is dark and wider is white matter, an infarct or a ventricle
+SULCUS_HU = (5.0, 12.0)  # by which a sulcus is darker than what is beside it: none of it, all
+CORTEX = 24.0  # mm that sulci reach into the brain
+BLOOD_WIDER = 0.8  # mm, deviation; by which blood in sulci looks wider than they are
+FAR = 60.0  # pixels
+NEAR_MODEL = 14.0  # mm from the phantom's ventricles and cisterns that a head's may lie
+
+
+def tissues(series: Series, masks: np.ndarray, fit: Fit) -> Iterator[tuple[Points, Tissue]]:
+    """The pixels of each slice in the head, and the tissue there.
+
+    Brain and CSF are told apart by HU; ventricles and cisterns by which ones of the fitted phantom
+    are nearer; inner table and skull base likewise. Midline and tentorium are the fitted phantom's.
+
+    Args:
+        series: of the head.
+        masks: its intracranial space; bool, shape (slices, rows, columns).
+        fit: where it lies.
+    """
+    volumes = _volumes(series, masks, fit)
+    smooth = np.stack([smoothed(hu, series.pixel) for hu in series.hu])
+    brain_hu = float(np.median(smooth[masks]))
+    for number, mask in enumerate(masks):
+        points = fit.points(series, number)
+        depth, table, apart, near_cistern = (_sampled(values, points) for values in volumes)
+        within = inside(_signed(mask) * series.pixel, series.pixel)
+        hu = np.minimum(smooth[number], NO_BONE_HU)
+        csf = inside(CSF + CSF_LIMIT * (brain_hu - CSF) - hu, CSF_RAMP) * within
+        ventricles = csf * inside(apart, 2.0)
+        outer = (csf - ventricles) * inside(np.maximum(CORTEX - depth, near_cistern), 4.0)
+        sulci, near_sulci = _sulci(hu, outer, depth, within, series.pixel)
+        dura = anatomy.render(fit.head, points, points, 0.0).brain.dura
+        brain = Brain(hu, ventricles, sulci, near_sulci, dura)
+        yield points, Tissue(hu, depth, table, within, points.edge(table), brain)
+
+
+def smoothed(hu: Array, pixel: float) -> Array:
+    """The local HU of soft tissue: noise taken out, edges kept, by a bilateral filter."""
+    soft = np.clip(hu, -100, 200)
+    noise = soft - cv2.medianBlur(soft, 5)
+    brain = (soft > 0) & (soft < NO_BONE_HU)
+    deviation = 1.48 * float(np.median(np.abs(noise[brain]))) if brain.any() else 1.0
+    return cv2.bilateralFilter(soft, -1, EDGES * max(deviation, 1.0), LOCAL / pixel)
+
+
+def _depths(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, Array]:
+    """Depth in the intracranial space, and inside the inner table alone, on the grid; mm.
+
+    Between slices, the space is interpolated by its shape (Raya and Udupa 1990).
+    """
+    signed = np.stack([_signed(mask) for mask in masks])
+    places = fit.to_scanner(grid.places())
+    heights, slices = series.origins @ series.normal, np.arange(len(series.origins))
+    number = np.interp(places @ series.normal, heights, slices)
+    corner = np.stack([np.interp(number, slices, v) for v in series.origins.T], axis=-1)
+    row, column = ((places - corner) @ way / series.pixel**2 for way in (series.down, series.along))
+    space = ndimage.map_coordinates(signed, [number, row, column], order=1, cval=-99) > 0
+    vault = ~space & (fit.model.table < fit.model.depth + 1)  # else the skull base is nearer
+    # The surface lies between the points of the grid that it parts.
+    half = grid.STEP / 2
+    depth = np.where(space, _distance_to(~space) - half, half - _distance_to(space))
+    return depth, _distance_to(vault) - half
+
+
+def _volumes(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, ...]:
+    """Depth, depth inside the inner table alone, on the ventricles' side of CSF, by cisterns; mm."""
+    depth, table = _depths(series, masks, fit)
+    ventricle = _distance_to(fit.model.ventricles > 0.5)
+    cistern = _distance_to(fit.model.cisterns > 0.5)
+    apart = np.minimum(NEAR_MODEL, cistern) - ventricle
+    return depth, table, apart, NEAR_MODEL - cistern
+
+
+def _sulci(hu: Array, csf: Array, depth: Array, within: Array, pixel: float) -> tuple[Array, Array]:
+    """Outer CSF, also in sulci that are thinner than the slice; and what blood in it fills."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(SULCUS / pixel / 2) + 1,) * 2)
+    none, all_ = SULCUS_HU
+    thin = np.clip((cv2.morphologyEx(hu, cv2.MORPH_BLACKHAT, disc) - none) / (all_ - none), 0, 1)
+    sulci = np.maximum(csf, thin * inside(CORTEX - depth, 4.0) * within)
+    wide = cv2.GaussianBlur(sulci, (0, 0), BLOOD_WIDER / pixel)
+    return sulci, np.maximum(sulci, np.clip(1.6 * wide, 0, 1)) * within
+
+
+def _sampled(values: Array, points: Points) -> Array:
+    return points.smooth(lambda *xyz: grid.sample(values, np.stack(xyz, axis=-1)))
+
+
+def _distance_to(mask: np.ndarray) -> Array:
+    """On the grid, mm."""
+    return ndimage.distance_transform_edt(~mask, grid.STEP).astype(np.float32)
+
+
+def _signed(mask: np.ndarray) -> Array:
+    """Pixels inside the outline of a mask, negative outside, at most FAR."""
+    inner, outer = (
+        cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for m in (mask, ~mask)
+    )
+    return np.clip(np.where(mask, inner - 0.5, 0.5 - outer), -FAR, FAR)
