@@ -97,8 +97,10 @@ class Plan:
 def parse_split(text: str) -> tuple[float, ...]:
     """Reads `0.8,0.1,0.1`: fractions of the patients for train, val and test.
 
+    A set that is only judged on is read by `0,1,0`.
+
     Raises:
-        UsageError: unless they are three, none negative, the first above 0, and sum to 1.
+        UsageError: unless they are three, none negative, and sum to 1.
     """
     try:
         fractions = tuple(float(part) for part in text.split(","))
@@ -106,8 +108,6 @@ def parse_split(text: str) -> tuple[float, ...]:
         fractions = ()
     if len(fractions) != 3 or not (min(fractions) >= 0 and math.isclose(sum(fractions), 1)):
         raise UsageError(f"--split {text!r}: expected three fractions that sum to 1: 0.8,0.1,0.1")
-    if fractions[0] == 0:
-        raise UsageError(f"--split {text!r}: leaves nothing to train on; use 0.8,0.1,0.1")
     return fractions
 
 
