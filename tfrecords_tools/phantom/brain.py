@@ -19,7 +19,7 @@ from tfrecords_tools.phantom.points import (
 )
 
 FAR = np.float32(99)  # mm; from what is not there
-CSF, WHITE = 6.0, 27.0  # HU; grey matter lies some 9 HU above white
+CSF, WHITE = 8.0, 33.0  # HU before beam hardening, which takes some 4; grey lies 10 above
 NUCLEI = 0.75  # share of the cortex's contrast; fibres run through them
 
 # Shapes with x > 0 stand on both sides.

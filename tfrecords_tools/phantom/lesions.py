@@ -15,7 +15,8 @@ from tfrecords_tools.phantom.head import Head
 from tfrecords_tools.phantom.points import Array, Ellipsoid, Point, Points, Push, inside, soft_mask
 from tfrecords_tools.phantom.skull import inner_table
 
-OLD_SUBDURAL = 0.22  # share of the subdurals over a hemisphere
+MEMBRANE = 0.25  # of the texture's range to either side of zero: sheets about 3 mm thick
+OLD_SUBDURAL = 0.3  # share of the subdurals over a hemisphere
 SEEN = 0.9  # share of a pixel inside the skull from which its blood is told from bone
 
 
@@ -27,15 +28,19 @@ class Blood:
         hu: 50 to 90 when fresh, falling by about 1.5 a day to that of CSF.
         swirl: HU by which parts that have not clotted are darker.
         level: y in mm behind which blood has sunk, HU above it `swirl` lower; None without.
+        membranes: HU by which the sheets that part an old bleeding are denser.
     """
 
     hu: float
     swirl: float = 0.0
     level: float | None = None
+    membranes: float = 0.0
 
     def density(self, points: Points) -> Array:
         """HU of the blood in a slice."""
         hu = self.hu + 2.5 * points.texture
+        if self.membranes:
+            hu += self.membranes * np.clip(1 - np.abs(points.texture) / MEMBRANE, 0, 1)
         if self.level is not None:
             return hu - self.swirl * inside(self.level - points.xyz[1], 4.0)
         return hu - self.swirl * np.clip(points.texture - 0.3, 0, 1) if self.swirl else hu
@@ -209,11 +214,12 @@ def _old(rng: np.random.Generator, level: float) -> Blood:
     age = rng.random()
     if age < 0.2:
         return Blood(float(rng.uniform(42, 54)))
-    if age < 0.5:  # bled anew: the fresh part has sunk
+    if age < 0.4:  # bled anew: the fresh part has sunk
         return Blood(float(rng.uniform(52, 66)), float(rng.uniform(20, 34)), level)
-    if age < 0.8:
-        return Blood(float(rng.uniform(10, 24)))
-    return Blood(float(rng.uniform(40, 55)), float(rng.uniform(24, 34)))
+    if age < 0.6:
+        return Blood(float(rng.uniform(40, 55)), float(rng.uniform(24, 34)))
+    membranes = float(rng.uniform(12, 30)) if rng.random() < 0.5 else 0.0
+    return Blood(float(rng.uniform(10, 26)), membranes=membranes)
 
 
 def _epidural(rng: np.random.Generator, head: Head, side: float) -> Lesion:
@@ -231,7 +237,7 @@ def _subdural(rng: np.random.Generator, head: Head, side: float) -> Lesion:
     blood, extent, thickness = _fresh(rng, swirl=0.2), rng.uniform(46, 74), rng.uniform(5, 14)
     if rng.random() < OLD_SUBDURAL:
         # Those that were small are gone by then, or were never scanned.
-        blood, thickness = _old(rng, center[1] + float(rng.uniform(-15, 15))), rng.uniform(10, 24)
+        blood, thickness = _old(rng, center[1] + float(rng.uniform(-15, 15))), rng.uniform(10, 28)
     return Subdural(blood, center, float(extent), float(thickness), along_falx=False)
 
 

@@ -99,15 +99,15 @@ def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
     common = COMMON[int(rng.random() < 0.55)]
     storage = RARE[rare // 4] if rare % 4 == 2 else common
     blur = float(rng.uniform(0.3, 0.7))
-    noise = 3.2 * (0.5 / blur) ** 0.75 * np.exp(rng.normal(0, 0.3))  # sharper kernels pass more
+    noise = 3.8 * (0.5 / blur) ** 0.75 * np.exp(rng.normal(0, 0.4))  # sharper kernels pass more
     return Scan(
-        fov=float(np.clip(rng.laplace(236, 15), 180, 300)),
+        fov=_sample_fov(rng),
         thickness=_sample_thickness(rng),
         tilt=float(rng.uniform(-25, 25)) if rng.random() < 0.53 else 0.0,
         angles=_sample_pose(rng),
         shift=(float(rng.normal(0, 6)), float(rng.normal(0, 8))),
         kernel=Kernel(blur, float(rng.uniform(0, 0.15)) if blur < 0.45 else 0.0),
-        noise=float(np.clip(noise, 1.5, 8)),
+        noise=float(np.clip(noise, 1.5, 14)),
         hardening=float(rng.uniform(0.2, 2.2)),
         modulation=float(rng.uniform(0.4, 0.9)),
         motion=_sample_motion(rng) if rng.random() < 0.08 else None,
@@ -251,6 +251,13 @@ def _rotation(angles: tuple[float, float, float]) -> np.ndarray:
     about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
     about_y = [[np.cos(roll), 0, np.sin(roll)], [0, 1, 0], [-np.sin(roll), 0, np.cos(roll)]]
     return np.array(about_z) @ np.array(about_x) @ np.array(about_y)
+
+
+def _sample_fov(rng: np.random.Generator) -> float:
+    """Mostly the whole head; a few reconstructions are enlarged and cut it off."""
+    if rng.random() < 0.05:
+        return float(rng.uniform(140, 190))
+    return float(np.clip(rng.laplace(236, 15), 180, 300))
 
 
 def _sample_thickness(rng: np.random.Generator) -> tuple[float, float]:
