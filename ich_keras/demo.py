@@ -13,6 +13,7 @@ from tfrecords_tools.phantom import synth
 
 log = logging.getLogger(__name__)
 
+SLICES = 10  # a study: many heads teach more than many slices of each
 SIZE = 128  # pixels; what two cores learn from in minutes
 SPLIT = "0.7,0.15,0.15"  # of a few hundred patients, enough must be left to judge by
 WINDOWS = "brain,subdural,bone"
@@ -34,7 +35,7 @@ def run_demo(
     data, shards, run = directory / "rsna-ich", directory / "shards", RunFolder(directory / "run")
     if not (data / "stage_2_train.csv").is_file():
         log.info("1/4 phantom studies of %d patients", patients)
-        synth(data, patients=patients, seed=seed, workers=workers)
+        synth(data, patients=patients, slices=SLICES, seed=seed, workers=workers)
     log.info("2/4 shards")
     convert(data, shards, size=SIZE, windows=WINDOWS, split=SPLIT, seed=seed, workers=workers)
     log.info("3/4 training")
