@@ -286,7 +286,7 @@ def has_dense_spot(patient: int, without: str | None = None) -> bool:
     heights = draw(patient, study=0, slices=12, seed=0).heights
     above_base = (heights > 5) & (heights < 45)
     study = make_study(patient, slices=12, size=96, without=without)
-    return bool((study.hu[above_base, 40:56, 40:56] > 110).any())
+    return bool((study.hu[above_base, 40:64, 36:60] > 110).any())
 
 
 def test_a_mass_pushes_the_ventricles_away():
