@@ -177,15 +177,12 @@ def demo(
 @click.option("--size", type=click.IntRange(min=32), default=256, help="Edge of a slice, pixels.")
 @click.option("--seed", type=int, default=0)
 @_workers_option
-def synth(
-    directory: Path, patients: int, slices: int, size: int, seed: int, workers: int | None
-) -> None:
+@click.option("--tissues", is_flag=True, help="Write the true tissue of each pixel too.")
+def synth(directory: Path, **options: Any) -> None:
     """Writes a phantom data set: DICOM files, labels and true masks."""
     from tfrecords_tools.phantom import synth as write_phantoms
 
-    made = write_phantoms(
-        directory, patients=patients, slices=slices, size=size, seed=seed, workers=workers
-    )
+    made = write_phantoms(directory, **options)
     click.echo(f"{made.slices:,} slices of {made.patients:,} phantom patients in {directory}")
 
 

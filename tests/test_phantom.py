@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 
@@ -21,6 +22,7 @@ from tfrecords_tools.phantom.head import sample_head
 from tfrecords_tools.phantom.points import Points, Push
 from tfrecords_tools.phantom.scanner import RARE
 from tfrecords_tools.phantom.study import MINIMUM_AREA
+from tfrecords_tools.phantom.tissues import CLASSES
 
 PATIENTS, SLICES, SIZE = 24, 6, 64
 STUDIES = [(patient, study) for patient in range(PATIENTS) for study in range(studies_of(patient))]
@@ -321,3 +323,32 @@ def test_no_warning_reaches_the_user(tmp_path):
         [sys.executable, "-W", "default", script], capture_output=True, text=True, check=True
     )
     assert "Warning" not in done.stderr
+
+
+def test_tissues_are_told_for_every_pixel():
+    """Where a class stands, the image has its HU, and blood stands where the masks have it."""
+    bleeding = next(i for i in range(40) if company_of(i, 0) == ("intraparenchymal",))
+    study = make_study(bleeding, slices=8, size=128, with_tissues=True)
+    assert study.tissues is not None and study.tissues.max() < len(CLASSES)
+    blood = study.tissues == CLASSES.index("blood")
+    assert blood[study.masks > 0].mean() > 0.95
+    typical = {name: np.median(study.hu[study.tissues == CLASSES.index(name)]) for name in CLASSES}
+    assert typical["air"] < -900
+    assert -130 < typical["fat"] < -40
+    assert typical["bone"] > 300
+    assert typical["ventricles"] < typical["white matter"] - 5
+    assert typical["white matter"] < typical["grey matter"] < typical["blood"]
+
+
+def test_tissues_change_no_other_file(tmp_path):
+    plain, told = tmp_path / "plain", tmp_path / "told"
+    for folder in (plain, told):
+        synth(folder, patients=1, slices=3, size=48, workers=1, tissues=folder is told)
+    files = [path.relative_to(plain) for path in plain.rglob("*") if path.is_file()]
+    assert all((plain / path).read_bytes() == (told / path).read_bytes() for path in files)
+    names = pd.read_csv(told / "tissues" / "classes.csv")
+    assert list(names["tissue"]) == list(CLASSES)
+    for path in (told / "stage_2_train").iterdir():
+        classes = cv2.imread(str(told / "tissues" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        assert classes.shape == (48, 48) and set(np.unique(classes)) <= set(names["value"])
+    assert not (plain / "tissues").exists()

@@ -15,7 +15,6 @@ from tfrecords_tools.phantom.points import (
     inside,
     join,
     mix,
-    paint,
 )
 
 FAR = np.float32(99)  # mm; from what is not there
@@ -86,6 +85,8 @@ class Brain:
         ventricles: 0..1.
         sulci: 0..1, sulci, fissures and cisterns: where CSF surrounds the brain.
         near_sulci: 0..1, the same with the width that blood in it takes.
+        grey: 0..1, cortex and nuclei.
+        dense: 0..1, the folds of the dura and the blood in their sinuses.
         dura: what parts it.
     """
 
@@ -93,6 +94,8 @@ class Brain:
     ventricles: Array
     sulci: Array
     near_sulci: Array
+    grey: Array
+    dense: Array
     dura: Dura
 
 
@@ -109,13 +112,14 @@ def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> 
     cortex = np.clip((18 + 5 * points.texture - depth) / 5, 0, 1) * (1 - dura.below)
     sulci, near_sulci = _sulci(head, points, depth, cortex, dura, 1 - 0.8 * squeeze)
     ventricles = _ventricles(head, points)
-    hu = _matter(head, points, depth, cortex, dura)
+    grey = _grey(points, depth, cortex, dura)
+    hu = _matter(head, points, dura, grey)
     lookalikes.darken(head.findings, hu, points)
     mix(hu, CSF, sulci)
     mix(hu, CSF, ventricles)
-    _set_dura(head, points, hu, depth, dura)
+    dense = _set_dura(head, points, hu, depth, dura)
     lookalikes.set_in(head.findings, hu, points, inside(depth, points.pixel))
-    return Brain(hu, ventricles, sulci, near_sulci, dura)
+    return Brain(hu, ventricles, sulci, near_sulci, grey, dense, dura)
 
 
 def _dura(head: Head, points: Points, depth: Array) -> Dura:
@@ -142,18 +146,22 @@ def _sulci(
     return np.maximum.reduce([sulci, outer, deep]), near_sulci
 
 
-def _matter(head: Head, points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
-    """Grey and white matter, and the folia of the cerebellum; HU."""
+def _grey(points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
+    """Cortex and nuclei, 0..1."""
     # The folded cortex takes most of the outer two centimetres; white matter reaches into it.
     ribbon = cortex * np.clip(1.7 - np.abs(points.folds) / 0.5, 0.2, 1)
     ribbon = np.maximum(np.clip((6 - depth) / 2.5, 0, 1), ribbon)
     nuclei = np.zeros(points.shape, np.float32)
     for nucleus in both_sides(CAUDATE, LENTIFORM, THALAMUS):
         join(nuclei, nucleus, points, rough=1.0)
-    ribbon = np.maximum(ribbon, NUCLEI * nuclei)
-    grey = np.maximum(ribbon * (1 - dura.below), 0.55 * dura.below)
-    hu = WHITE + head.brain_offset + head.contrast * grey + 1.2 * points.texture
-    hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - grey)
+    return np.maximum(ribbon, NUCLEI * nuclei) * (1 - dura.below)
+
+
+def _matter(head: Head, points: Points, dura: Dura, grey: Array) -> Array:
+    """Grey and white matter, and the folia of the cerebellum; HU."""
+    mixed = np.maximum(grey, 0.55 * dura.below)
+    hu = WHITE + head.brain_offset + head.contrast * mixed + 1.2 * points.texture
+    hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - mixed)
     folia = np.abs(np.sin(0.75 * dura.tentorium + points.texture))
     return hu - (3 + 9 * head.atrophy) * dura.below * np.clip(1 - 3 * folia, 0, 1)
 
@@ -217,14 +225,22 @@ def _ventricles(head: Head, points: Points) -> Array:
     return mask
 
 
-def _set_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura) -> None:
-    """Falx, tentorium and the great sinuses: denser than brain, and always there."""
+def _set_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura) -> Array:
+    """Falx, tentorium and the great sinuses: denser than brain, and always there.
+
+    Returns:
+        Where they are, 0..1.
+    """
     x, y, z = points.xyz
     tentorium = np.abs(dura.tentorium)
-    mix(hu, head.falx_hu, 0.75 * inside(0.6 - np.abs(dura.falx), points.pixel) * dura.falx_reach)
+    falx = 0.75 * inside(0.6 - np.abs(dura.falx), points.pixel) * dura.falx_reach
+    mix(hu, head.falx_hu, falx)
     lateral = np.clip((np.abs(x) - 8) / 4, 0, 1)
-    mix(hu, head.falx_hu - 8, 0.7 * inside(0.9 - tentorium, points.pixel) * lateral)
+    tent = 0.7 * inside(0.9 - tentorium, points.pixel) * lateral
+    mix(hu, head.falx_hu - 8, tent)
     sagittal = inside(5 - np.abs(x) - 0.8 * depth, points.pixel) * ((y > 20) | (z > 40))
     transverse = inside(5 - tentorium - 0.9 * depth, points.pixel) * (y > 30)
-    mix(hu, head.sinus_hu, np.maximum(sagittal, transverse))
-    paint(hu, head.sinus_hu, STRAIGHT_SINUS, points)
+    sinuses = np.maximum(sagittal, transverse)
+    join(sinuses, STRAIGHT_SINUS, points)
+    mix(hu, head.sinus_hu, sinuses)
+    return np.maximum.reduce([falx, tent, sinuses])

@@ -19,10 +19,12 @@ from tfrecords_tools.labels import LABELS
 from tfrecords_tools.phantom.cohort import studies_of
 from tfrecords_tools.phantom.scanner import Storage
 from tfrecords_tools.phantom.study import make_study
+from tfrecords_tools.phantom.tissues import CLASSES
 from tfrecords_tools.progress import progress
 from tfrecords_tools.workers import worker_pool
 
 TRAIN_FOLDER, TRAIN_LABELS, MASK_FOLDER = "stage_2_train", "stage_2_train.csv", "masks"
+TISSUE_FOLDER, TISSUE_NAMES = "tissues", "classes.csv"
 DOUBLED_ROWS = 2  # slices whose label rows stand twice, as four do in the RSNA set
 TRUNCATED_SHARE = 0.3  # of the pixel data that the cut file keeps
 
@@ -46,6 +48,19 @@ class SynthSummary:
     slices: int
     patients: int
     positives: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A patient to write: the arguments of `synth`, and which one."""
+
+    directory: Path
+    patient: int
+    slices: int
+    size: int
+    seed: int
+    without: str | None
+    tissues: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +93,7 @@ def synth(
     seed: int = 0,
     workers: int | None = None,
     without: str | None = None,
+    tissues: bool = False,
 ) -> SynthSummary:
     """Writes a phantom data set: `stage_2_train/`, `stage_2_train.csv` and `masks/`.
 
@@ -92,12 +108,18 @@ def synth(
         seed: of everything.
         workers: processes; None means one a core.
         without: a group of the phantom to leave out; see `groups.GROUPS`.
+        tissues: whether to write `tissues/` too: 8-bit PNGs whose values `classes.csv` there names.
 
     Raises:
         SynthError: if the directory holds something.
     """
     make_folders(directory)
-    jobs = [(directory, patient, slices, size, seed, without) for patient in range(patients)]
+    if tissues:
+        _write_classes(directory / TISSUE_FOLDER)
+    jobs = [
+        _Job(directory, patient, slices, size, seed, without, tissues)
+        for patient in range(patients)
+    ]
     rows: list[tuple[str, np.ndarray]] = []
     with worker_pool(workers or os.cpu_count() or 1) as pool:
         made = pool.map(_write_patient, jobs)
@@ -163,19 +185,23 @@ def phantom_id(*parts: object) -> str:
     return "ID_" + hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:9]
 
 
-def _write_patient(
-    job: tuple[Path, int, int, int, int, str | None],
-) -> list[tuple[str, np.ndarray]]:
+def _write_patient(job: _Job) -> list[tuple[str, np.ndarray]]:
     """Writes a patient's files; returns (slice id, labels) a slice. Run in a worker."""
-    directory, patient, slices, size, seed, without = job
+    seed, patient = job.seed, job.patient
     patient_id = phantom_id("patient", seed, patient)
     rows = []
     for which in range(studies_of(patient)):
         study = make_study(
-            patient, study=which, slices=slices, size=size, seed=seed, without=without
+            patient,
+            study=which,
+            slices=job.slices,
+            size=job.size,
+            seed=seed,
+            without=job.without,
+            with_tissues=job.tissues,
         )
         study_id = phantom_id("study", seed, patient, which)
-        for number in range(slices):
+        for number in range(job.slices):
             slice_id = phantom_id("slice", seed, patient, which, number)
             image = StoredSlice(
                 stored=study.stored[number],
@@ -185,7 +211,10 @@ def _write_patient(
                 pixel=study.pixel,
                 mask=study.masks[number],
             )
-            write_slice(directory, (slice_id, study_id, patient_id), image, patient)
+            write_slice(job.directory, (slice_id, study_id, patient_id), image, patient)
+            if study.tissues is not None:
+                path = job.directory / TISSUE_FOLDER / f"{slice_id}.png"
+                _write_mask(path, study.tissues[number])
             rows.append((slice_id, study.labels[number]))
     return rows
 
@@ -249,6 +278,13 @@ def _write_mask(path: Path, mask: np.ndarray) -> None:
     if not done:
         raise SynthError(f"{path}: the mask could not be encoded")
     path.write_bytes(content.tobytes())
+
+
+def _write_classes(folder: Path) -> None:
+    """Makes the folder of the tissues, and says what its values mean."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame({"value": range(len(CLASSES)), "tissue": CLASSES})
+    table.to_csv(folder / TISSUE_NAMES, index=False, lineterminator="\n")
 
 
 def _truncate_one(directory: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:

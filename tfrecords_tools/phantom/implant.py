@@ -10,7 +10,7 @@ averaged over layers of the slice. The brain about it is not moved, as a true ma
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -157,7 +157,7 @@ def _rough_areas(ground: Ground, lesion: Lesion, random: dict[str, Array]) -> li
 
 def _thinned(part: Part, step: int) -> Part:
     """Every `step`-th pixel of all that a tissue consists of."""
-    changes = {}
+    changes: dict[str, Any] = {}
     for field in fields(part):
         value = getattr(part, field.name)
         thin = value[::step, ::step] if isinstance(value, np.ndarray) else _thinned(value, step)
@@ -166,11 +166,10 @@ def _thinned(part: Part, step: int) -> Part:
 
 
 def _with_fields(points: Points, random: dict[str, Array]) -> Points:
-    found = {
-        name: points.smooth(lambda *xyz, v=field: grid.sample(v, np.stack(xyz, axis=-1)))
-        for name, field in random.items()
-    }
-    return replace(points, **found)
+    def sampled(field: Array) -> Array:
+        return points.smooth(lambda x, y, z: grid.sample(field, np.stack([x, y, z], axis=-1)))
+
+    return replace(points, texture=sampled(random["texture"]), grain=sampled(random["grain"]))
 
 
 def _field(rng: np.random.Generator, scale: float) -> Array:

@@ -18,6 +18,7 @@ LOCAL = 1.5  # mm, deviation; over so much the local HU are estimated
 EDGES = 2.5  # deviations of the noise; what differs by more is another tissue
 CSF_LIMIT = 0.3  # of the way from CSF to brain; infarcts and old white matter come to about 0.4
 CSF_RAMP = 8.0  # HU from pure CSF to none, about that limit
+GREY_RAMP, DURA_HU = 8.0, 48.0  # HU; grey matter is denser than most of the brain, dura than it
 SULCUS = 8.0  # mm; what is dark and wider is white matter, an infarct or a ventricle
 SULCUS_HU = (5.0, 12.0)  # by which a sulcus is darker than what is beside it: none of it, all
 CORTEX = 24.0  # mm that sulci reach into the brain
@@ -50,7 +51,8 @@ def tissues(series: Series, masks: np.ndarray, fit: Fit) -> Iterator[tuple[Point
         outer = (csf - ventricles) * inside(np.maximum(CORTEX - depth, near_cistern), 4.0)
         sulci, near_sulci = _sulci(hu, outer, depth, within, series.pixel)
         dura = anatomy.render(fit.head, points, points, 0.0).brain.dura
-        brain = Brain(hu, ventricles, sulci, near_sulci, dura)
+        grey, dense = inside(hu - brain_hu, GREY_RAMP), inside(hu - DURA_HU, GREY_RAMP)
+        brain = Brain(hu, ventricles, sulci, near_sulci, grey, dense, dura)
         yield points, Tissue(hu, depth, table, within, points.edge(table), brain)
 
 
@@ -83,7 +85,7 @@ def _depths(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, Array]:
 
 
 def _volumes(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, ...]:
-    """Depth, depth inside the inner table alone, on the ventricles' side of CSF, by cisterns; mm."""
+    """Depth, and that inside the inner table alone; how far ventricles and cisterns are; mm."""
     depth, table = _depths(series, masks, fit)
     ventricle = _distance_to(fit.model.ventricles > 0.5)
     cistern = _distance_to(fit.model.cisterns > 0.5)

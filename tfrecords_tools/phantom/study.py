@@ -7,7 +7,8 @@ import numpy as np
 from scipy import ndimage
 
 from tfrecords_tools.labels import BLEEDINGS, LABELS
-from tfrecords_tools.phantom import anatomy, lesions, scanner
+from tfrecords_tools.phantom import anatomy, lesions, scanner, tissues
+from tfrecords_tools.phantom.anatomy import Tissue
 from tfrecords_tools.phantom.devices import set_devices
 from tfrecords_tools.phantom.drawing import Draw, draw
 from tfrecords_tools.phantom.groups import GROUPS
@@ -36,6 +37,7 @@ class Study:
         orientation: six floats, Image Orientation (Patient).
         pixel: edge of a pixel, mm.
         scan: the acquisition.
+        tissues: uint8, the shape of `hu`, codes of `tissues.CLASSES`; None unless asked for.
     """
 
     stored: np.ndarray
@@ -46,6 +48,7 @@ class Study:
     orientation: tuple[float, ...]
     pixel: float
     scan: Scan
+    tissues: np.ndarray | None
 
 
 def make_study(
@@ -56,6 +59,7 @@ def make_study(
     size: int = 256,
     seed: int = 0,
     without: str | None = None,
+    with_tissues: bool = False,
 ) -> Study:
     """Makes a study of a patient; the same numbers give the same study.
 
@@ -66,27 +70,33 @@ def make_study(
         size: columns of a slice, and rows but for a few patients.
         seed: of everything.
         without: a group of GROUPS to leave out, to measure what it is worth.
+        with_tissues: whether to tell the tissue of each pixel too.
     """
     drawn = draw(patient, study=study, slices=slices, seed=seed)
     if without is not None:
         drawn = GROUPS[without](drawn)
     rows = size * 9 // 8 if patient % 20 == NOT_SQUARE else size
     fields = np.random.default_rng([seed, 4, patient])
-    return _render_study(
-        drawn, fields, np.random.default_rng([seed, 5, patient, study]), rows, size
-    )
+    noise = np.random.default_rng([seed, 5, patient, study])
+    return _render_study(drawn, fields, noise, (rows, size), with_tissues=with_tissues)
 
 
 def _render_study(
-    drawn: Draw, of_head: np.random.Generator, noise: np.random.Generator, rows: int, size: int
+    drawn: Draw,
+    of_head: np.random.Generator,
+    noise: np.random.Generator,
+    shape: tuple[int, int],
+    *,
+    with_tissues: bool,
 ) -> Study:
     """The arrays of a study, from what was drawn and the random fields of head and scanner."""
     scan, thickness = drawn.scan, drawn.thickness
-    shape, pixel = (rows, size), scan.fov / size
+    pixel = scan.fov / shape[1]
     layers = np.stack([drawn.heights - thickness / 4, drawn.heights + thickness / 4], axis=1)
     fields = [_field(of_head, layers, scan.fov, scale) for scale in FIELDS.values()]
     true = np.empty((len(layers), *shape), np.float32)
     masks = np.empty((len(layers), len(BLEEDINGS), *shape), bool)
+    codes = np.empty((len(layers), *shape), np.uint8) if with_tissues else None
     for number, layer in enumerate(layers):
         halves = [
             _points(
@@ -99,6 +109,8 @@ def _render_study(
         ]
         true[number], soft = _slice(drawn, halves)
         masks[number] = soft > 0.5
+        if codes is not None:
+            codes[number] = _tissues(drawn, halves)
     scanner.surround(scan, true, drawn.heights)
     values = scanner.store(scan, scanner.acquire(scan, noise, true, thickness))
     found = _drop_small(masks, pixel)
@@ -112,6 +124,7 @@ def _render_study(
         orientation=(1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(np.sin(tilt))),
         pixel=pixel,
         scan=scan,
+        tissues=codes,
     )
 
 
@@ -124,22 +137,33 @@ def _slice(drawn: Draw, halves: list[Points]) -> tuple[np.ndarray, np.ndarray]:
     hu = np.zeros(halves[0].shape, np.float32)
     soft = np.zeros((len(BLEEDINGS), *halves[0].shape), np.float32)
     for points in halves:
-        half_hu, found = _render(drawn, points)
-        set_devices(drawn.devices, half_hu, points)
+        half_hu, found, _ = _render(drawn, points)
         hu += half_hu / 2
         for kind, mask in found.items():
             soft[BLEEDINGS.index(kind)] += mask / 2
     return hu, soft
 
 
-def _render(drawn: Draw, points: Points) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """True HU and the bleedings' soft masks at one height."""
+def _tissues(drawn: Draw, halves: list[Points]) -> np.ndarray:
+    """The tissue that takes most of each pixel; uint8, (rows, columns)."""
+    found = np.zeros((len(tissues.CLASSES), *halves[0].shape), np.float32)
+    for points in halves:
+        hu, masks, tissue = _render(drawn, points)
+        blood = np.maximum.reduce([np.zeros_like(hu), *masks.values()])
+        found += tissues.shares(tissue, hu, blood)
+    return found.argmax(axis=0).astype(np.uint8)
+
+
+def _render(drawn: Draw, points: Points) -> tuple[np.ndarray, dict[str, np.ndarray], Tissue]:
+    """True HU, the bleedings' soft masks, and the tissue under them, at one height."""
     squeeze: np.ndarray | float = 0.0
     for push in drawn.pushes:
         squeeze = np.maximum(squeeze, points.smooth(push.fading))
     shifted = replace(points, pushes=drawn.pushes) if drawn.pushes else points
     tissue = anatomy.render(drawn.head, points, shifted, squeeze)
-    return lesions.bleed(drawn.bleedings, points, tissue)
+    hu, masks = lesions.bleed(drawn.bleedings, points, tissue)
+    set_devices(drawn.devices, hu, points)
+    return hu, masks, tissue
 
 
 def _points(
