@@ -1,0 +1,138 @@
+"""Bleedings set into a head that the generator did not draw: does it find its way about there?
+
+A phantom study stands for the real head, since its tissue is known; only its HU are shown.
+"""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from tfrecords_tools.labels import BLEEDINGS, LABELS, read_labels
+from tfrecords_tools.phantom import make_study, synth
+from tfrecords_tools.phantom.cohort import company_of, studies_of
+from tfrecords_tools.phantom.files import phantom_id
+from tfrecords_tools.phantom.implant import implants, survey
+from tfrecords_tools.phantom.series import Series, SeriesError, intracranial, read_series
+from tfrecords_tools.phantom.study import MINIMUM_AREA
+from tfrecords_tools.phantom.tissues import CLASSES
+
+PATIENT, SLICES = 4, 10
+IMPLANTED = Path(__file__).parents[1] / "benchmarks" / "implanted.py"
+BRAIN = [CLASSES.index(name) for name in CLASSES[CLASSES.index("dura and sinuses") :]]
+
+
+def as_series(study) -> Series:
+    """A phantom study as if it had been read from files."""
+    along, down = np.reshape(study.orientation, (2, 3)) * study.pixel
+    return Series(study.hu, study.positions, down, along)
+
+
+@pytest.fixture(scope="module")
+def study():
+    assert not company_of(PATIENT, 0)
+    return make_study(PATIENT, slices=14, size=192, with_tissues=True)
+
+
+@pytest.fixture(scope="module")
+def ground(study):
+    return survey(as_series(study))
+
+
+def dice(found: np.ndarray, true: np.ndarray) -> float:
+    return 2 * (found & true).sum() / (found.sum() + true.sum())
+
+
+def test_the_space_within_the_skull_is_found(study):
+    found = intracranial(as_series(study))
+    true = np.isin(study.tissues, BRAIN)
+    assert dice(found, true) > 0.93
+
+
+def test_ventricles_are_found(study, ground):
+    found = np.stack([tissue.brain.ventricles > 0.5 for _, tissue in ground.layers])
+    true = study.tissues == CLASSES.index("ventricles")
+    assert dice(found, true) > 0.6
+
+
+def test_the_head_is_found_where_it_lies(study, ground):
+    """The pineal of the fitted phantom head lies where that of the study does."""
+    assert ground.fit.error < 4
+    scan = study.scan
+    there = ground.fit.to_scanner(np.zeros(3))
+    np.testing.assert_allclose(there[:2], scan.shift, atol=8)
+    assert abs(there[2]) < 12
+
+
+def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
+    for one in implants(ground, places=10):
+        before = study.hu[one.number]
+        around = (before - one.hu)[one.share == 0]
+        darker = 10 if one.kind == "intraparenchymal" else 0  # by its rim of oedema
+        assert -1e-3 < around.min() and around.max() <= darker + 1e-3
+        core = one.share > 0.99
+        if core.sum() < 60:
+            continue
+        rough_before, rough_after = (
+            (hu - ndimage.gaussian_filter(hu, 1.5))[core] for hu in (before, one.hu)
+        )
+        assert np.corrcoef(rough_before, rough_after)[0, 1] > 0.8
+
+
+def test_kinds_come_in_turn_and_large_enough_and_the_same_again(ground):
+    first, again = (list(implants(ground, places=6)) for _ in range(2))
+    assert [one.kind for one in first] == [*BLEEDINGS, BLEEDINGS[0]]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.hu, other.hu)
+        assert one.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA
+
+
+def test_bleedings_lie_where_their_kind_does(study, ground):
+    ventricles = study.tissues == CLASSES.index("ventricles")
+    white = study.tissues == CLASSES.index("white matter")
+    for one in implants(ground, places=10, seed=3):
+        depth = ndimage.distance_transform_edt(np.isin(study.tissues[one.number], BRAIN))
+        depth = np.median(depth[one.mask]) * study.pixel
+        if one.kind in ("epidural", "subdural"):
+            assert depth < 15
+        if one.kind == "intraventricular":
+            assert ventricles[one.number][one.mask].mean() > 0.5
+        if one.kind == "subarachnoid":
+            assert white[one.number][one.mask].mean() < 0.5
+
+
+def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
+    assert studies_of(PATIENT) == 1
+    source, head, out = tmp_path / "synth", tmp_path / "head", tmp_path / "out"
+    synth(source, patients=PATIENT + 1, slices=SLICES, size=128)
+    head.mkdir()
+    for number in range(SLICES):
+        name = phantom_id("slice", 0, PATIENT, 0, number) + ".dcm"
+        (source / "stage_2_train" / name).rename(head / name)
+    command = [sys.executable, IMPLANTED, head, out, "--places", "5"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    labels = read_labels(out / "stage_2_train.csv")
+    assert len(labels) == SLICES + 5
+    assert labels[list(LABELS)].sum().tolist() == [1, 1, 1, 1, 1, 5]
+
+
+def test_a_series_without_a_skull_is_refused(study):
+    series = as_series(study)
+    with pytest.raises(SeriesError, match="closed vault"):
+        intracranial(replace(series, hu=np.full_like(series.hu, -1000)))
+
+
+def test_a_folder_that_holds_no_series_is_refused(tmp_path):
+    with pytest.raises(SeriesError, match="0 CT slices"):
+        read_series(tmp_path)
+
+
+def test_a_real_head_is_surveyed(realdata):
+    """Its skull fits a phantom's to a few mm, and there is room for a bleeding of each kind."""
+    real = survey(read_series(realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"))
+    assert real.fit.error < 6
+    assert [one.kind for one in implants(real, places=5)] == list(BLEEDINGS)
