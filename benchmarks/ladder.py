@@ -17,7 +17,7 @@ import click
 import pandas as pd
 from alarms import count_alarms
 
-from ich_keras.demo import SIZE, SPLIT
+from ich_keras.demo import SIZE, SLICES, SPLIT
 from tfrecords_tools.phantom import synth
 from tfrecords_tools.phantom.groups import GROUPS
 
@@ -34,15 +34,17 @@ def _scores(run: Path, shards: Path) -> dict:
     return json.loads((run / "evaluation" / "val.json").read_text())
 
 
-def _train(folder: Path, group: str, patients: int, seed: int) -> Path:
+def _train(folder: Path, group: str, patients: int, steps: int, seed: int) -> Path:
     """Phantoms without the group, and a network trained on them."""
     data, shards, run = folder / "rsna-ich", folder / "shards", folder / "run"
     if not (shards / "dataset.json").is_file():
         shutil.rmtree(data, ignore_errors=True)
-        synth(data, patients=patients, seed=seed, without=group if group != ALL else None)
+        without = group if group != ALL else None
+        synth(data, patients=patients, slices=SLICES, seed=seed, without=without)
         _ich_keras("convert", data, "--out", shards, "--size", SIZE, "--split", SPLIT)
         shutil.rmtree(data)
-    _ich_keras("fit", "demo.yaml", "--shards", shards, "--run", run)
+    steps_set = f"training.max_steps={steps}"
+    _ich_keras("fit", "demo.yaml", "--shards", shards, "--run", run, "--set", steps_set)
     return run
 
 
@@ -64,8 +66,9 @@ def _judge(folder: Path, run: Path, full: Path, series: Path, implanted: Path) -
 @click.option("--series", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--implanted", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--patients", default=480, show_default=True)
+@click.option("--steps", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(out: Path, series: Path, implanted: Path, patients: int, seed: int) -> None:
+def main(out: Path, series: Path, implanted: Path, patients: int, steps: int, seed: int) -> None:
     """Trains and judges every rung; the table is OUT/ladder.csv."""
     rows = []
     for group in (ALL, *GROUPS):
@@ -73,7 +76,7 @@ def main(out: Path, series: Path, implanted: Path, patients: int, seed: int) -> 
         result = folder / "result.json"
         if not result.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            run = _train(folder, group, patients, seed)
+            run = _train(folder, group, patients, steps, seed)
             row = _judge(folder, run, out / ALL / "shards", series, implanted)
             result.write_text(json.dumps(row, indent=1) + "\n")
         rows.append({"left out": group, **json.loads(result.read_text())})

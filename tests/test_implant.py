@@ -74,7 +74,7 @@ def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
         before = study.hu[one.number]
         around = (before - one.hu)[one.share == 0]
         darker = 10 if one.kind == "intraparenchymal" else 0  # by its rim of oedema
-        assert -1e-3 < around.min() and around.max() <= darker + 1e-3
+        assert around.min() > -1e-3 and around.max() <= darker + 1e-3
         core = ndimage.binary_erosion(one.share > 0.99, iterations=4)  # away from its edges
         if core.sum() < 60:
             continue

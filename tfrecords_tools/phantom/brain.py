@@ -160,7 +160,7 @@ def _grey(points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
 def _matter(head: Head, points: Points, dura: Dura, grey: Array) -> Array:
     """Grey and white matter, and the folia of the cerebellum; HU."""
     mixed = np.maximum(grey, 0.55 * dura.below)
-    hu = WHITE + head.brain_offset + head.contrast * mixed + 1.2 * points.texture
+    hu = WHITE + head.brain_offset + head.contrast * mixed + 1.8 * points.texture
     hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - mixed)
     folia = np.abs(np.sin(0.75 * dura.tentorium + points.texture))
     return hu - (3 + 9 * head.atrophy) * dura.below * np.clip(1 - 3 * folia, 0, 1)

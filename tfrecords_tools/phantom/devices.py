@@ -18,7 +18,7 @@ from tfrecords_tools.phantom.points import (
     paint,
     soft_mask,
 )
-from tfrecords_tools.phantom.skull import inner_table
+from tfrecords_tools.phantom.skull import dental_arch, inner_table
 
 SCAR, KERF = 30.0, 1.4  # HU in an opening; mm, width of the cut about a bone flap
 BONE_FROM = 150.0  # HU; an opening leaves what is softer as it is
@@ -88,9 +88,8 @@ def _open(hu: Array, share: Array) -> None:
 def _fillings(rng: np.random.Generator) -> Iterator[Metal]:
     """Along the arch of the upper teeth, which only the lowest slices reach."""
     for angle in rng.uniform(-75, 75, rng.integers(2, 8)):
-        x, y = 25 * np.sin(np.radians(angle)), -56 - 32 * np.cos(np.radians(angle))
         axes = rng.uniform(1.2, 3.2, 3)
-        shape = Ellipsoid((float(x), float(y), -90.0), (axes[0], axes[1], axes[2]))
+        shape = Ellipsoid((*dental_arch(angle), -90.0), (axes[0], axes[1], axes[2]))
         yield Metal(shape, float(rng.uniform(6000, DENSEST)))
 
 

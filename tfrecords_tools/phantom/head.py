@@ -11,6 +11,23 @@ AXES_SPREAD = (3.5, 4.5, 4.0)
 
 
 @dataclass(frozen=True)
+class Swelling:
+    """A bruise of the scalp: outside the skull, and no bleeding in the sense of the labels.
+
+    Attributes:
+        towards: unit vector from the origin.
+        extent: degrees about it.
+        thickness: mm at its middle.
+        hu: of oedema to blood.
+    """
+
+    towards: tuple[float, float, float]
+    extent: float
+    thickness: float
+    hu: float
+
+
+@dataclass(frozen=True)
 class Head:
     """What distinguishes one patient's head. Lengths are in mm of the mean head.
 
@@ -21,6 +38,7 @@ class Head:
         asymmetry: share by which the left half is wider.
         scalp: thickness of the scalp; half of it and more is fat.
         temporal: thickness of the temporal muscle.
+        swelling: of the scalp; None in most.
         skull: thickness of the vault.
         diploe_hu: of the spongy bone between the tables.
         atrophy: 0 (young) to 1 (old): wider ventricles, sulci and outer CSF.
@@ -43,6 +61,7 @@ class Head:
     asymmetry: float
     scalp: float
     temporal: float
+    swelling: Swelling | None
     skull: float
     diploe_hu: float
     atrophy: float
@@ -74,6 +93,7 @@ def sample_head(rng: np.random.Generator) -> Head:
         asymmetry=float(rng.normal(0, 0.015)),
         scalp=float(rng.uniform(3.0, 8.0)),
         temporal=float(rng.uniform(3, 10)),
+        swelling=_sample_swelling(rng) if rng.random() < 0.12 else None,
         skull=float(rng.uniform(4.5, 9.5)),
         diploe_hu=float(rng.uniform(350, 900)),
         atrophy=atrophy,
@@ -89,3 +109,10 @@ def sample_head(rng: np.random.Generator) -> Head:
         has_base=True,
         findings=sample_findings(rng, atrophy),
     )
+
+
+def _sample_swelling(rng: np.random.Generator) -> Swelling:
+    azimuth, elevation = np.radians([rng.uniform(-180, 180), rng.uniform(5, 70)])
+    x, y = np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth)
+    towards = (float(x), float(y), float(np.sin(elevation)))
+    return Swelling(towards, rng.uniform(15, 40), rng.uniform(3, 14), rng.uniform(15, 70))

@@ -16,7 +16,7 @@ from tfrecords_tools.phantom.points import Array, Ellipsoid, Point, Points, Push
 from tfrecords_tools.phantom.skull import inner_table
 
 MEMBRANE = 0.25  # of the texture's range to either side of zero: sheets about 3 mm thick
-OLD_SUBDURAL = 0.3  # share of the subdurals over a hemisphere
+OLD_SUBDURAL = 0.5  # share of the subdurals over a hemisphere
 SEEN = 0.9  # share of a pixel inside the skull from which its blood is told from bone
 
 
@@ -212,11 +212,11 @@ def _fresh(rng: np.random.Generator, *, swirl: float = 0.0) -> Blood:
 def _old(rng: np.random.Generator, level: float) -> Blood:
     """Subdural blood of days to weeks: subacute, sedimented, chronic, chronic with membranes."""
     age = rng.random()
-    if age < 0.2:
+    if age < 0.12:
         return Blood(float(rng.uniform(42, 54)))
-    if age < 0.4:  # bled anew: the fresh part has sunk
+    if age < 0.24:  # bled anew: the fresh part has sunk
         return Blood(float(rng.uniform(52, 66)), float(rng.uniform(20, 34)), level)
-    if age < 0.6:
+    if age < 0.4:
         return Blood(float(rng.uniform(40, 55)), float(rng.uniform(24, 34)))
     membranes = float(rng.uniform(12, 30)) if rng.random() < 0.5 else 0.0
     return Blood(float(rng.uniform(10, 26)), membranes=membranes)

@@ -54,6 +54,8 @@ FACE_BONES = (
     Capsule((10.0, -88.0, -24.0), (12.0, -92.0, -50.0), (4.0, 3.0)),  # nasal root
     Capsule((48.0, -64.0, -22.0), (50.0, -58.0, -50.0), (4.5, 4.5)),  # lateral orbital wall
 )
+TOOTH = ((-86.0, 2.6), (-98.0, 2.2))  # z and radius of its crown and its tip, mm
+ENAMEL = 2200.0  # HU, of crown and root together
 VERTEBRA = Capsule((0.0, 30.0, -74.0), (0.0, 34.0, -130.0), (24.0, 24.0))
 CANAL = Capsule((0.0, 28.0, -50.0), (0.0, 34.0, -130.0), (15.0, 13.0))
 CORD = Capsule((0.0, 26.0, -50.0), (0.0, 33.0, -130.0), (7.0, 5.5))
@@ -65,6 +67,7 @@ class Distances:
 
     Attributes:
         scalp: below the surface of the head.
+        swelling: by which the scalp is thicker than it was.
         bone: below the outer table.
         brain: inside the inner table.
         floor: above the floor of the skull.
@@ -72,6 +75,7 @@ class Distances:
     """
 
     scalp: Array
+    swelling: Array
     bone: Array
     brain: Array
     floor: Array
@@ -80,15 +84,17 @@ class Distances:
 
 def distances(head: Head, points: Points) -> Distances:
     """How far each pixel lies from scalp, tables and skull floor."""
-    scalp = points.smooth(lambda x, y, z: _below_scalp(head, x, y, z))
+    whole = points.smooth(lambda x, y, z: _below_scalp(head, x, y, z))
+    swelling = points.smooth(lambda x, y, z: _swelling(head, x, y, z))
     cover = points.smooth(lambda x, y, z: _scalp_thickness(head, x, y, z))
     vault = points.smooth(lambda x, y, z: _skull_thickness(head, x, y, z))
     floor = points.smooth(lambda x, y, z: z - floor_height(head, x, y))
     if not head.has_base:
         floor = np.full_like(floor, ABSENT)
-    bone = scalp - cover
+    bone = whole - cover
     brain = bone - vault - 0.5 * points.texture
-    return Distances(scalp, bone, brain, floor + 0.7 * points.texture, points.edge(scalp))
+    floor = floor + 0.7 * points.texture
+    return Distances(whole + swelling, swelling, bone, brain, floor, points.edge(whole))
 
 
 def render(head: Head, points: Points, distance: Distances) -> Array:
@@ -122,6 +128,15 @@ def inner_table(head: Head, direction: np.ndarray) -> tuple[float, float, float]
     depth = _below_scalp(head, x, y, z) - _scalp_thickness(head, x, y, z)
     last = int(np.argmin(np.abs(depth - _skull_thickness(head, x, y, z))))
     return float(x[last]), float(y[last]), float(z[last])
+
+
+def dental_arch(angle: float) -> tuple[float, float]:
+    """Where a tooth stands in the upper jaw: x and y, mm.
+
+    Args:
+        angle: degrees from the front to the patient's left.
+    """
+    return 25 * float(np.sin(np.radians(angle))), -56 - 32 * float(np.cos(np.radians(angle)))
 
 
 def floor_height(head: Head, x: Array, y: Array) -> Array:
@@ -167,6 +182,16 @@ def _scalp_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
     return head.scalp + head.temporal * temporal + 16 * neck
 
 
+def _swelling(head: Head, x: Array, y: Array, z: Array) -> Array:
+    """How far a bruise lifts the scalp, mm."""
+    if head.swelling is None:
+        return np.zeros_like(x)
+    a, b, c = head.swelling.towards
+    cosine = (a * x + b * y + c * z) / np.maximum(np.sqrt(x * x + y * y + z * z), 1)
+    away = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / head.swelling.extent
+    return head.swelling.thickness * np.clip(1 - away * away, 0, 1)
+
+
 def _skull_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
     """Thinner at the temples; ridges at forehead and occiput."""
     temple = np.exp(-(((y + 15) / 35) ** 2)) * np.clip((np.abs(x) - 40) / 20, 0, 1)
@@ -182,6 +207,9 @@ def _soft_tissue(head: Head, points: Points, distance: Distances) -> Array:
     )
     muscle = inside(muscle_edge - over_bone + 0.5 * points.grain, points.pixel)
     hu = FAT + (MUSCLE - FAT) * muscle
+    if head.swelling is not None:
+        bruise = head.swelling.hu + 8 * points.grain
+        mix(hu, bruise, inside(distance.swelling - over_bone, points.pixel))
     mix(hu, SKIN, inside(1.6 - distance.scalp, points.pixel))
     return hu
 
@@ -212,6 +240,11 @@ def _face(head: Head, points: Points, hu: Array, below: Array) -> None:
     turbinates = np.where(
         np.abs(points.grain + 0.4 * points.texture) < 0.35, np.float32(MUSCLE), np.float32(AIR)
     )
+    for angle in range(-75, 90, 15):
+        (top, crown), (tip, end) = TOOTH
+        x, y = dental_arch(angle)
+        tooth = Capsule((x, y, top), (x, y, tip), (crown, end))
+        paint(hu, ENAMEL, tooth, points, within=below)
     septa = np.where(np.abs(points.grain) < 0.22, np.float32(450), np.float32(AIR))
     paint(hu, turbinates, NASAL_CAVITY, points, within=below)
     paint(hu, septa, ETHMOID, points, within=below)
