@@ -155,7 +155,7 @@ def _load_tensorflow() -> None:
 
 @_command()
 @click.argument("directory", type=click.Path(path_type=Path), default=Path("demo"))
-@click.option("--patients", type=click.IntRange(min=10), default=480, help="Phantom patients.")
+@click.option("--patients", type=click.IntRange(min=10), default=1100, help="Phantom patients.")
 @click.option("--seed", type=int, default=0, help="Of the phantom studies and the split.")
 @_workers_option
 @_set_option
