@@ -6,6 +6,7 @@ The threshold is the one that finds 90 % of the slices with bleeding in the run'
 validation patients: it is never chosen on the head that is judged.
 """
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -58,6 +59,12 @@ def count_alarms(run: Path, series: Path, out: Path) -> Alarms:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("alarms"))
 def main(run: Path, series: Path, out: Path) -> None:
     """Prints the count; the pictures that explain each alarm lie in OUT."""
+    scores = json.loads((run / "evaluation" / "val.json").read_text())
+    own = json.loads((run / "input.json").read_text())
+    if scores["data_fingerprint"] != own["fingerprint"]:
+        raise click.ClickException(
+            f"{run}: scored on other shards; `ich-keras evaluate {run}` first"
+        )
     found = count_alarms(run, series, out)
     answers = pd.read_csv(out / "slices.csv")
     raised = answers[answers["any"] >= found.threshold]
