@@ -39,7 +39,7 @@ LENTIFORM = Ellipsoid((24.0, -6.0, 4.0), (7.5, 16.0, 9.0))
 THALAMUS = Ellipsoid((10.5, 12.0, 5.0), (8.5, 13.0, 9.0))
 INSULA = Ellipsoid((29.0, 1.0, 4.0), (13.0, 25.0, 19.0))
 PEDUNCLE = Capsule((11.0, 3.0, -13.0), (7.0, 13.0, -16.0), (6.0, 7.5))
-MIDBRAIN = (Ellipsoid((0.0, 17.0, -14.0), (12.0, 9.0, 11.0)), PEDUNCLE, PEDUNCLE.mirrored())
+MIDBRAIN = (Ellipsoid((0.0, 17.0, -14.0), (12.0, 9.0, 11.0)), PEDUNCLE, PEDUNCLE.mirrored)
 PONS = (
     Ellipsoid((0.0, 17.0, -36.0), (16.0, 13.0, 14.0)),
     Capsule((0.0, 23.0, -46.0), (0.0, 27.0, -70.0), (9.0, 7.0)),  # medulla
@@ -218,7 +218,7 @@ def _ventricles(head: Head, points: Points) -> Array:
     left, right = head.ventricles
     for part in LATERAL_VENTRICLE:
         join(mask, part.scaled(left), points, rough=0.3)
-        join(mask, part.mirrored().scaled(right), points, rough=0.3)
+        join(mask, part.mirrored.scaled(right), points, rough=0.3)
     third = 0.4 + (left + right) / 3
     for part in (THIRD_VENTRICLE, FOURTH_VENTRICLE, AQUEDUCT):
         join(mask, part.scaled(min(third, 1.25)), points)

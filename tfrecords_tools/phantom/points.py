@@ -98,9 +98,11 @@ class Points:
     def window(self, center: Point, reach: float) -> Window | None:
         """The pixels within `reach` mm of a point; None if there are none."""
         reach += self._pushed
-        toward = np.asarray(center) - self.origin
-        if abs(toward @ self._normal) > reach:
+        x, y, z = center
+        nx, ny, nz, height = self._plane
+        if abs(nx * x + ny * y + nz * z - height) > reach:
             return None
+        toward = np.asarray(center) - self.origin
         row, column = self._inverse @ toward
         pixels = reach / self.pixel * 1.15 + 1  # a head's scaling differs between the axes
         rows = slice(max(int(row - pixels), 0), max(int(row + pixels) + 2, 0))
@@ -125,9 +127,12 @@ class Points:
         return sum(float(np.linalg.norm(push.shift)) for push in self.pushes)
 
     @cached_property
-    def _normal(self) -> np.ndarray:
+    def _plane(self) -> tuple[float, float, float, float]:
+        """Unit normal of the slice, and how far along it the slice lies, mm."""
         normal = np.cross(self.along, self.down)
-        return normal / np.linalg.norm(normal)
+        normal = normal / np.linalg.norm(normal)
+        x, y, z = (float(v) for v in normal)
+        return x, y, z, float(normal @ self.origin)
 
     @cached_property
     def _inverse(self) -> np.ndarray:
@@ -142,8 +147,9 @@ class Ellipsoid:
     axes: Point
     slope: float = 0.0
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[Point, float]:
+        """A sphere about it: centre and radius, mm."""
         return self.center, max(self.axes) * (1 + abs(self.slope))
 
     def depth(self, x: Array, y: Array, z: Array) -> Array:
@@ -153,7 +159,9 @@ class Ellipsoid:
         u, v, w = (x - cx) / ax, back / ay, (z - cz - self.slope * back) / az
         return (1 - np.sqrt(u * u + v * v + w * w)) * min(self.axes)
 
+    @cached_property
     def mirrored(self) -> "Ellipsoid":
+        """The same on the other side of the head."""
         return replace(self, center=(-self.center[0], *self.center[1:]))
 
     def scaled(self, factor: float) -> "Ellipsoid":
@@ -169,8 +177,9 @@ class Capsule:
     end: Point
     radii: tuple[float, float]
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[Point, float]:
+        """A sphere about it: centre and radius, mm."""
         a, b = np.array(self.start), np.array(self.end)
         x, y, z = (float(v) for v in (a + b) / 2)
         return (x, y, z), float(np.linalg.norm(b - a)) / 2 + max(self.radii)
@@ -185,7 +194,9 @@ class Capsule:
         first, last = self.radii
         return first + (last - first) * share - np.sqrt(u * u + v * v + w * w)
 
+    @cached_property
     def mirrored(self) -> "Capsule":
+        """The same on the other side of the head."""
         return replace(
             self, start=(-self.start[0], *self.start[1:]), end=(-self.end[0], *self.end[1:])
         )
@@ -201,7 +212,7 @@ def both_sides(*shapes: Shape) -> Iterator[Shape]:
     """The shapes and their mirror images."""
     for shape in shapes:
         yield shape
-        yield shape.mirrored()
+        yield shape.mirrored
 
 
 def inside(depth: Array, width: Array | float) -> Array:

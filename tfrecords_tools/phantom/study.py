@@ -95,7 +95,7 @@ def _render_study(
     layers = np.stack([drawn.heights - thickness / 4, drawn.heights + thickness / 4], axis=1)
     fields = [_field(of_head, layers, scan.fov, scale) for scale in FIELDS.values()]
     true = np.empty((len(layers), *shape), np.float32)
-    masks = np.empty((len(layers), len(BLEEDINGS), *shape), bool)
+    masks = np.zeros((len(layers), len(BLEEDINGS), *shape), bool)
     codes = np.empty((len(layers), *shape), np.uint8) if with_tissues else None
     for number, layer in enumerate(layers):
         halves = [
@@ -108,7 +108,8 @@ def _render_study(
             for half in range(2)
         ]
         true[number], soft = _slice(drawn, halves)
-        masks[number] = soft > 0.5
+        for kind, mask in soft.items():
+            masks[number, BLEEDINGS.index(kind)] = mask > 0.5
         if codes is not None:
             codes[number] = _tissues(drawn, halves)
     scanner.surround(scan, true, drawn.heights)
@@ -128,20 +129,14 @@ def _render_study(
     )
 
 
-def _slice(drawn: Draw, halves: list[Points]) -> tuple[np.ndarray, np.ndarray]:
+def _slice(drawn: Draw, halves: list[Points]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Partial volume: a slice is the mean of its two halves.
 
     Returns:
-        True HU, and the bleedings' soft masks, which have a first axis of the five kinds.
+        True HU, and the soft mask of each bleeding.
     """
-    hu = np.zeros(halves[0].shape, np.float32)
-    soft = np.zeros((len(BLEEDINGS), *halves[0].shape), np.float32)
-    for points in halves:
-        half_hu, found, _ = _render(drawn, points)
-        hu += half_hu / 2
-        for kind, mask in found.items():
-            soft[BLEEDINGS.index(kind)] += mask / 2
-    return hu, soft
+    (lower, found, _), (upper, above, _) = (_render(drawn, points) for points in halves)
+    return lower / 2 + upper / 2, {kind: found[kind] / 2 + above[kind] / 2 for kind in found}
 
 
 def _tissues(drawn: Draw, halves: list[Points]) -> np.ndarray:
