@@ -67,12 +67,12 @@ def _no_projection(drawn: Draw) -> Draw:
 
 GROUPS: dict[str, Callable[[Draw], Draw]] = {
     "skull base and face": _no_base,
-    "lowest and highest slices": _no_low_and_high_slices,
     "look-alikes": _no_look_alikes,
-    "dense dura and sinuses": _no_dura,
-    "age of blood": _no_age_of_blood,
-    "mass effect": _no_mass_effect,
-    "devices and surroundings": _no_devices,
-    "pose, field of view, thickness": _no_pose,
     "beam hardening, motion, rings": _no_projection,
+    "lowest and highest slices": _no_low_and_high_slices,
+    "pose, field of view, thickness": _no_pose,
+    "age of blood": _no_age_of_blood,
+    "devices and surroundings": _no_devices,
+    "dense dura and sinuses": _no_dura,
+    "mass effect": _no_mass_effect,
 }
