@@ -32,6 +32,15 @@ class GlobalLogSumExpPooling2D(layers.Layer):
         return ops.log(mean) + ops.squeeze(peak, axis=(1, 2))
 
 
+@keras.saving.register_keras_serializable(package="ich_keras")
+class ShareOfOdds(layers.Layer):
+    """Logits of a map whose odds add up to those of the slice, under `GlobalLogSumExpPooling2D`."""
+
+    def call(self, maps: Any) -> Any:  # (N, H, W, C) -> the same
+        cells = ops.cast(ops.shape(maps)[1] * ops.shape(maps)[2], maps.dtype)
+        return maps - ops.log(cells)
+
+
 POOLING = {
     "max": layers.GlobalMaxPooling2D,
     "average": layers.GlobalAveragePooling2D,
@@ -82,9 +91,13 @@ def with_class_maps(model: keras.Model) -> keras.Model:
 
     Returns:
         A model from `image` to a dictionary of `probabilities` (N, 6) and `class_maps`
-        (N, H / stride, W / stride, 6), both float32 in 0..1.
+        (N, H / stride, W / stride, 6), both float32 in 0..1. A cell tells how probable the label
+        would be if no other cell spoke for it, so none exceeds the slice's probability.
     """
-    maps = ops.sigmoid(model.get_layer(CLASS_MAPS).output)
+    logits = model.get_layer(CLASS_MAPS).output
+    if isinstance(model.get_layer("pooling"), GlobalLogSumExpPooling2D):
+        logits = ShareOfOdds(dtype="float32", name="share_of_odds")(logits)
+    maps = ops.sigmoid(logits)
     return keras.Model(
         model.input, {PROBABILITIES: model.output, CLASS_MAPS: maps}, name="ich_fcn_with_maps"
     )

@@ -33,7 +33,7 @@ def test_any_height_and_width(pooling, height, width):
     cells = (-(-height // stride(SMALL)), -(-width // stride(SMALL)))
     assert answer[PROBABILITIES].shape == (2, 6)
     assert answer[CLASS_MAPS].shape == (2, *cells, 6)
-    assert np.all((answer[CLASS_MAPS] > 0) & (answer[CLASS_MAPS] < 1))
+    assert np.all((answer[CLASS_MAPS] >= 0) & (answer[CLASS_MAPS] <= 1))
 
 
 def test_only_3x3_and_1x1_kernels_and_no_dense_layer():
@@ -44,9 +44,19 @@ def test_only_3x3_and_1x1_kernels_and_no_dense_layer():
 
 
 def test_max_pooling_takes_the_strongest_cell_of_the_map():
-    answer = with_class_maps(build_model(SMALL, 3)).predict(slices(64, 64), verbose=0)
+    model = build_model(SMALL.model_copy(update={"pooling": "max"}), 3)
+    answer = with_class_maps(model).predict(slices(64, 64), verbose=0)
     strongest = answer[CLASS_MAPS].max(axis=(1, 2))
     np.testing.assert_allclose(answer[PROBABILITIES], strongest, rtol=1e-6)
+
+
+def test_the_odds_of_the_map_add_up_to_those_of_the_slice():
+    model = build_model(SMALL.model_copy(update={"pooling": "logsumexp"}), 3)
+    answer = with_class_maps(model).predict(slices(65, 71), verbose=0)
+    cells, whole = (np.asarray(answer[x], float) for x in (CLASS_MAPS, PROBABILITIES))
+    odds = (cells / (1 - cells)).sum(axis=(1, 2))
+    np.testing.assert_allclose(odds, whole / (1 - whole), rtol=1e-4)
+    assert np.all(cells.max(axis=(1, 2)) <= whole + 1e-6)
 
 
 def test_log_sum_exp_lies_between_mean_and_maximum_and_does_not_overflow():
