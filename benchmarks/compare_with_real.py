@@ -23,7 +23,8 @@ from tfrecords_tools.windows import apply_windows, parse_windows
 
 WINDOWS = ("brain", "subdural", "bone")
 LEVELS = (20, 40, 60, 80, 100, 120)  # mm below the top of the intracranial space
-SLICES, SIZE = 16, 512
+SLICES, SIZE = 8, 512  # of each phantom that is measured
+PICTURED = 24  # slices of the one that is drawn, so that some lie near all levels
 BAND = (0.05, 0.95)  # of the phantom patients
 HU_BINS = np.arange(-20, 101, 2)
 
@@ -32,10 +33,11 @@ def compare(source: Path, out: Path, patients: int, seed: int) -> dict:
     """Draws the pictures and returns what `comparison.json` holds."""
     real = read_series(source)
     real_masks = intracranial(real)
-    studies, likenesses = _phantoms(patients, seed)
+    numbers, likenesses = _phantoms(patients, seed)
     like_real = measure(real, real_masks)
     out.mkdir(parents=True, exist_ok=True)
-    _draw_levels((real, real_masks), studies[0]).savefig(out / "levels.png")
+    pictured = _phantom(numbers[0], PICTURED, seed)
+    _draw_levels((real, real_masks), pictured).savefig(out / "levels.png")
     _draw_hu(like_real, likenesses).savefig(out / "hu.png")
     _draw_noise(like_real, likenesses).savefig(out / "noise.png")
     found = _table(like_real, likenesses)
@@ -43,23 +45,27 @@ def compare(source: Path, out: Path, patients: int, seed: int) -> dict:
     return found
 
 
-def _phantoms(patients: int, seed: int) -> tuple[list[tuple[Series, np.ndarray]], list[Likeness]]:
-    """Healthy phantom heads whose vault is whole in the picture, and what they measure."""
-    heads, likenesses = [], []
+def _phantoms(patients: int, seed: int) -> tuple[list[int], list[Likeness]]:
+    """Healthy phantom patients whose vault is whole in the picture, and what they measure."""
+    numbers, likenesses = [], []
     healthy = (patient for patient in range(100 * patients) if not company_of(patient, seed))
     with progress(total=patients, desc="phantoms", unit="patient") as bar:
         for patient in healthy:
-            series = _as_series(make_study(patient, slices=SLICES, size=SIZE, seed=seed))
             try:
-                masks = intracranial(series)
+                likenesses.append(measure(*_phantom(patient, SLICES, seed)))
             except SeriesError:  # an enlarged picture cuts the skull off
                 continue
-            heads.append((series, masks))
-            likenesses.append(measure(series, masks))
+            numbers.append(patient)
             bar.update()
-            if len(heads) == patients:
+            if len(numbers) == patients:
                 break
-    return heads, likenesses
+    return numbers, likenesses
+
+
+def _phantom(patient: int, slices: int, seed: int) -> tuple[Series, np.ndarray]:
+    """A phantom head and its intracranial space."""
+    series = _as_series(make_study(patient, slices=slices, size=SIZE, seed=seed))
+    return series, intracranial(series)
 
 
 def _as_series(study: Study) -> Series:

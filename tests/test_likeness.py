@@ -43,6 +43,14 @@ def test_noise_and_tissue_of_water_are_found_again():
     assert np.median(found.interior) == pytest.approx(30, abs=0.3)
 
 
+def test_csf_white_and_grey_matter_are_told_apart():
+    noise = np.random.default_rng(3).normal(0, 3, (3, 200, 200))
+    stripes = np.select([np.arange(200) % 60 < 12, np.arange(200) % 60 < 36], [-22.0, -2.0], 8.0)
+    found = measure(*water(noise + stripes)).tissues
+    assert list(found) == ["csf", "white", "grey"]
+    np.testing.assert_allclose(list(found.values()), [8, 28, 38], atol=1)
+
+
 def test_smooth_noise_has_lower_frequencies():
     white = np.random.default_rng(2).normal(0, 5, (4, 200, 200))
     smooth = ndimage.gaussian_filter(white, (0, 1.5, 1.5))
@@ -51,12 +59,12 @@ def test_smooth_noise_has_lower_frequencies():
 
 
 def test_a_real_head_lies_within_the_range_of_the_phantoms(realdata, tmp_path):
-    """HU within the skull, strength and grain of the noise, of a head that nobody here made."""
+    """HU of the tissues, strength and grain of the noise, of a head that nobody here made."""
     head = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
-    command = [sys.executable, COMPARE, head, tmp_path, "--patients", "10"]
+    command = [sys.executable, COMPARE, head, tmp_path]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     found = json.loads((tmp_path / "comparison.json").read_text())
     outside = {name: row for name, row in found["statistics"].items() if not row["within"]}
-    assert not outside and len(found["statistics"]) == 7
+    assert not outside and len(found["statistics"]) == 11
     for name in ("levels", "hu", "noise"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.cluster.vq import kmeans2
 
+from tfrecords_tools.phantom.measured import PASSES, smoothed
 from tfrecords_tools.phantom.points import Array
 from tfrecords_tools.phantom.series import Series
 
@@ -13,6 +15,9 @@ PATCH = 16.0  # mm; edge of a patch of even tissue
 PATCHES = 40  # the most even ones of a series
 FREQUENCIES = np.arange(0.075, 1.0, 0.05)  # 1/mm, middles of the bins
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+TISSUES = {"csf": 0.02, "white": 0.4, "grey": 0.8}  # and at which quantile to look for each first
+SOFT_HU = (-5.0, 55.0)  # of these three; beyond lie calcium, blood in the sinuses, air
+EVERY = 10  # of how many pixels one is enough to tell them apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +26,13 @@ class Likeness:
 
     Attributes:
         interior: HU of the pixels within the skull, away from its bone; float32, shape (n,).
+        tissues: HU of each of TISSUES: medians of three classes of the smoothed interior.
         noise: standard deviation in patches of even tissue, HU.
         power: noise power, HU² mm², at FREQUENCIES; NaN above what the pixels can show.
     """
 
     interior: Array
+    tissues: dict[str, float]
     noise: float
     power: np.ndarray
 
@@ -33,9 +40,11 @@ class Likeness:
         """The same in a few numbers: quantiles in HU, noise in HU, frequencies in 1/mm."""
         values = np.quantile(self.interior, QUANTILES)
         found = {f"hu_p{100 * q:.0f}": float(v) for q, v in zip(QUANTILES, values, strict=True)}
+        found |= {f"{name}_hu": value for name, value in self.tissues.items()}
         known = ~np.isnan(self.power)
         weight = self.power[known] * FREQUENCIES[known]  # of a ring in the plane of frequencies
         found["noise_hu"] = self.noise
+        found["peak_frequency"] = float(FREQUENCIES[np.nanargmax(self.power)])
         found["mean_frequency"] = float(np.average(FREQUENCIES[known], weights=weight))
         return found
 
@@ -51,6 +60,7 @@ def measure(series: Series, masks: np.ndarray) -> Likeness:
     patches = _even_patches(series, interior)
     return Likeness(
         interior=np.concatenate([hu[mask] for hu, mask in zip(series.hu, interior, strict=True)]),
+        tissues=_tissue_hu(series, interior),
         noise=float(np.sqrt(np.mean([patch.var() for patch in patches]))),
         power=noise_power(patches, series.pixel),
     )
@@ -79,6 +89,20 @@ def noise_power(patches: np.ndarray, pixel: float) -> np.ndarray:
         if ring.any():
             power[number] = mean[ring].mean()
     return power
+
+
+def _tissue_hu(series: Series, interior: list[np.ndarray]) -> dict[str, float]:
+    """Three classes by k-means, as nothing else tells the tissues of a real head apart."""
+    smooth = np.concatenate(
+        [
+            smoothed(hu, series.pixel, PASSES)[mask]
+            for hu, mask in zip(series.hu, interior, strict=True)
+        ]
+    )
+    low, high = SOFT_HU
+    soft = smooth[(smooth > low) & (smooth < high)][::EVERY].astype(float)
+    _, number = kmeans2(soft, np.quantile(soft, list(TISSUES.values())), minit="matrix")
+    return {name: float(np.median(soft[number == k])) for k, name in enumerate(TISSUES)}
 
 
 def _even_patches(series: Series, interior: list[np.ndarray]) -> np.ndarray:
