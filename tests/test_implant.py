@@ -8,10 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from tfrecords_tools.dicom import read_slice
 from tfrecords_tools.labels import BLEEDINGS, LABELS, read_labels
 from tfrecords_tools.phantom import make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
@@ -141,6 +143,13 @@ def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
     labels = read_labels(out / "stage_2_train.csv")
     assert len(labels) == SLICES + 5
     assert labels[list(LABELS)].sum().tolist() == [1, 1, 1, 1, 1, 5]
+    before = {read_slice(path).hu.tobytes() for path in head.iterdir()}
+    for slice_id, row in labels[list(LABELS)].iterrows():
+        mask = cv2.imread(str(out / "masks" / f"{slice_id}.png"), cv2.IMREAD_UNCHANGED)
+        bits = np.bitwise_or.reduce(mask, axis=None) >> np.arange(len(BLEEDINGS)) & 1
+        assert bits.tolist() == row[list(BLEEDINGS)].tolist()
+        written = read_slice(out / "stage_2_train" / f"{slice_id}.dcm").hu
+        assert (written.tobytes() in before) == (not row["any"])
 
 
 def test_a_series_without_a_skull_is_refused(study):
