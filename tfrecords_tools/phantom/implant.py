@@ -29,9 +29,9 @@ from tfrecords_tools.phantom.study import FIELDS, MINIMUM_AREA
 
 LAYERS = 4  # of a slice, over which a bleeding is averaged
 LARGEST_AREA = 2500.0  # mm² in a slice; the areas asked for run up to it, evenly in their logarithm
-DRAWS = 6  # of which the one nearest to the area asked for is taken
+DRAWS = 6  # of which the one that comes nearest to the area asked for is taken
 TRIES = 10  # times so many draws before a place is given up
-ROUGH_STEP = 4.0  # mm² of a pixel that is enough to find the slice of the largest area
+ROUGH_STEP = 4.0  # mm² of a pixel that is enough to find the slice of the area asked for
 
 Part = TypeVar("Part", Tissue, Brain, Dura)
 
@@ -96,8 +96,8 @@ def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
     """Sets a bleeding into one slice, again and again.
 
     The kinds come in turn. An area is drawn between what the phantom counts as bleeding at least
-    and LARGEST_AREA, and of some bleedings the one of the nearest area is taken. Each is shown in
-    the slice in which it is largest.
+    and LARGEST_AREA, and of some bleedings in all slices the one of the nearest area is taken: a
+    small one is as often the end of a large bleeding as one that is small altogether.
 
     Args:
         ground: from `survey`.
@@ -113,14 +113,14 @@ def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
 
 
 def _implant(ground: Ground, kind: str, rng: np.random.Generator) -> Implant:
-    wanted = float(rng.uniform(np.log(MINIMUM_AREA), np.log(LARGEST_AREA)))
     random = {name: _field(rng, FIELDS[name]) for name in ("texture", "grain")}
     for _ in range(TRIES):
+        wanted = float(rng.uniform(np.log(MINIMUM_AREA), np.log(LARGEST_AREA)))
         drawn = [sample_lesions(rng, ground.fit.head, (kind,))[0] for _ in range(DRAWS)]
         areas = np.array([_rough_areas(ground, lesion, random) for lesion in drawn])
-        large = np.log(np.maximum(areas.max(axis=1), 1.0))
-        best = int(np.argmin(np.abs(large - wanted)))
-        found = _set_in(ground, drawn[best], random, int(areas[best].argmax()))
+        off = np.abs(np.log(np.maximum(areas, 1.0)) - wanted)
+        best, number = (int(place) for place in np.unravel_index(off.argmin(), off.shape))
+        found = _set_in(ground, drawn[best], random, number)
         if found.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA:
             return found
     raise ImplantError(f"{kind}: {TRIES * DRAWS} bleedings found no place in this head")
