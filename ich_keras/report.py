@@ -31,8 +31,9 @@ FIGURES = {
     ),
     "class_maps": (
         "Where it sees the bleeding",
-        "The class map of the most probable bleeding over slices in the brain window: the brighter,"
-        " the more certain. The network was taught with whole slices, never with outlines.",
+        "The class map of the most probable bleeding over slices in the brain window: how probable"
+        " each place alone would make it. The network was taught with whole slices, never with"
+        " outlines.",
     ),
     "roc": (
         "ROC, precision and recall",
