@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from tfrecords_tools.phantom import make_study
 from tfrecords_tools.phantom.cohort import company_of
-from tfrecords_tools.phantom.likeness import FREQUENCIES, Likeness, measure
-from tfrecords_tools.phantom.series import Series, SeriesError, intracranial, read_series
+from tfrecords_tools.phantom.real.likeness import FREQUENCIES, Likeness, measure
+from tfrecords_tools.phantom.real.series import Series, SeriesError, intracranial, read_series
 from tfrecords_tools.phantom.study import Study
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import apply_windows, parse_windows

@@ -22,9 +22,9 @@ from tfrecords_tools.phantom.files import (
     write_labels,
     write_slice,
 )
-from tfrecords_tools.phantom.implant import implants, survey
+from tfrecords_tools.phantom.real.implant import implants, survey
+from tfrecords_tools.phantom.real.series import Series, read_series
 from tfrecords_tools.phantom.scanner import CEILING, COMMON, FLOOR
-from tfrecords_tools.phantom.series import Series, read_series
 from tfrecords_tools.progress import progress
 
 STORAGE = COMMON[1]

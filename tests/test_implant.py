@@ -18,9 +18,9 @@ from tfrecords_tools.labels import BLEEDINGS, LABELS, read_labels
 from tfrecords_tools.phantom import make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
 from tfrecords_tools.phantom.files import phantom_id
-from tfrecords_tools.phantom.implant import implants, survey
-from tfrecords_tools.phantom.measured import tissues
-from tfrecords_tools.phantom.series import Series, SeriesError, intracranial, read_series
+from tfrecords_tools.phantom.real.implant import implants, survey
+from tfrecords_tools.phantom.real.measured import tissues
+from tfrecords_tools.phantom.real.series import Series, SeriesError, intracranial, read_series
 from tfrecords_tools.phantom.study import MINIMUM_AREA
 from tfrecords_tools.phantom.tissues import CLASSES
 

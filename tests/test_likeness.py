@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tfrecords_tools.phantom.likeness import FREQUENCIES, measure, noise_power
-from tfrecords_tools.phantom.series import Series
+from tfrecords_tools.phantom.real.likeness import FREQUENCIES, measure, noise_power
+from tfrecords_tools.phantom.real.series import Series
 
 PIXEL = 0.5
 COMPARE = Path(__file__).parents[1] / "benchmarks" / "compare_with_real.py"

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from tfrecords_tools.phantom import grid
-from tfrecords_tools.phantom.grid import Grid
 from tfrecords_tools.phantom.head import AXES_SPREAD, MEAN_AXES, Head, sample_head
 from tfrecords_tools.phantom.points import Points
-from tfrecords_tools.phantom.series import Series
+from tfrecords_tools.phantom.real import grid
+from tfrecords_tools.phantom.real.grid import Grid
+from tfrecords_tools.phantom.real.series import Series
 
 CANDIDATES = 8  # heads that are tried
 YAWS = (-10.0, 10.0)  # degrees from which each is; from 0, some stay at a false minimum

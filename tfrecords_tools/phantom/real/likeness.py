@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from tfrecords_tools.phantom.measured import PASSES, smoothed
 from tfrecords_tools.phantom.points import Array
-from tfrecords_tools.phantom.series import Series
+from tfrecords_tools.phantom.real.measured import PASSES, smoothed
+from tfrecords_tools.phantom.real.series import Series
 
 RIM = 8.0  # mm; nearer to bone, its partial volume counts
 PATCH = 16.0  # mm; edge of a patch of even tissue

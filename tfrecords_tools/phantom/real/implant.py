@@ -17,14 +17,14 @@ from scipy import ndimage
 
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.labels import BLEEDINGS
-from tfrecords_tools.phantom import grid
 from tfrecords_tools.phantom.anatomy import Tissue
 from tfrecords_tools.phantom.brain import Brain, Dura
-from tfrecords_tools.phantom.fit import Fit, fit_head
 from tfrecords_tools.phantom.lesions import Lesion, bleed, sample_lesions
-from tfrecords_tools.phantom.measured import tissues
 from tfrecords_tools.phantom.points import Array, Points
-from tfrecords_tools.phantom.series import Series, intracranial
+from tfrecords_tools.phantom.real import grid
+from tfrecords_tools.phantom.real.fit import Fit, fit_head
+from tfrecords_tools.phantom.real.measured import tissues
+from tfrecords_tools.phantom.real.series import Series, intracranial
 from tfrecords_tools.phantom.study import FIELDS, MINIMUM_AREA
 
 LAYERS = 4  # of a slice, over which a bleeding is averaged

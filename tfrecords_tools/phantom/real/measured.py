@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.phantom import anatomy, grid
+from tfrecords_tools.phantom import anatomy
 from tfrecords_tools.phantom.anatomy import Tissue
 from tfrecords_tools.phantom.brain import CSF, Brain
-from tfrecords_tools.phantom.fit import Fit
 from tfrecords_tools.phantom.points import Array, Points, inside
-from tfrecords_tools.phantom.series import Series
+from tfrecords_tools.phantom.real import grid
+from tfrecords_tools.phantom.real.fit import Fit
+from tfrecords_tools.phantom.real.series import Series
 
 NO_BONE_HU = 60.0  # the most that tissue beside bone has; the rest is partial volume of the bone
 LOCAL = 1.5  # mm, deviation; over so much the local HU are estimated
