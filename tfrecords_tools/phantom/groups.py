@@ -10,6 +10,7 @@ import numpy as np
 
 from tfrecords_tools.phantom.devices import Devices
 from tfrecords_tools.phantom.drawing import Draw
+from tfrecords_tools.phantom.lesions import Blood
 from tfrecords_tools.phantom.surroundings import Surroundings
 
 PLAIN_DURA = 30.0  # HU; of brain
@@ -35,9 +36,7 @@ def _no_dura(drawn: Draw) -> Draw:
 
 
 def _no_age_of_blood(drawn: Draw) -> Draw:
-    fresh = tuple(
-        replace(x, blood=replace(x.blood, hu=FRESH, swirl=0.0, level=None)) for x in drawn.bleedings
-    )
+    fresh = tuple(replace(x, blood=Blood(FRESH)) for x in drawn.bleedings)
     return replace(drawn, bleedings=fresh)
 
 
