@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.labels import BLEEDINGS, LABELS
 from tfrecords_tools.phantom.files import (
     StoredSlice,
     make_folders,

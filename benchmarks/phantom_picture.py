@@ -9,7 +9,7 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfrecords_tools.labels import BLEEDINGS
+from tfrecords_tools.bleedings import BLEEDINGS
 from tfrecords_tools.phantom import Study, make_study
 from tfrecords_tools.windows import apply_windows, parse_windows
 

@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 COLUMNS = ("control", *LABELS)
 COLUMN_LABELS = (LABELS.index("any"), *range(len(LABELS)))  # what the left bar judges

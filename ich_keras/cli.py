@@ -196,7 +196,20 @@ def synth(directory: Path, **options: Any) -> None:
 )
 @click.option("--size", type=click.IntRange(min=16), default=512, help="Edge of a slice, pixels.")
 @click.option("--windows", default="brain,subdural,bone", help="Names, or name=centre/width.")
-@click.option("--split", default="0.8,0.1,0.1", help="Fractions of patients: train,val,test.")
+@click.option(
+    "--neighbours",
+    type=click.IntRange(min=0, max=8),
+    default=0,
+    help="Slices below and above beside each one, as further channels.",
+)
+@click.option(
+    "--split",
+    default="0.8,0.1,0.1",
+    help="Fractions of patients: train,val,test; or a CSV file that says who is where.",
+)
+@click.option(
+    "--group-duplicates", is_flag=True, help="Keep patients that share a slice in one split."
+)
 @click.option("--seed", type=int, default=0, help="Of the split, the order and the patient keys.")
 @_workers_option
 @click.option("--encoding", type=click.Choice(["zlib", "raw", "png"]), default="zlib")
@@ -207,6 +220,7 @@ def synth(directory: Path, **options: Any) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Secret that keys the hash of patient ids; wanted for clinical data.",
 )
+@click.option("--fresh", is_flag=True, help="Replace what another conversion left in OUT.")
 def convert(source: Path | None, out: Path, **options: Any) -> None:
     """Converts an RSNA-layout folder of DICOM files to TFRecord shards."""
     from tfrecords_tools.convert import convert as write_shards

@@ -18,8 +18,8 @@ from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder, read_input, read_position, write_json
 from ich_keras.scoring import compile_forward, predict_split
 from tfrecords_tools.atomic import whole_file
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.labels import LABELS
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import keras
 from ich_keras.model import load_model, with_class_maps
 from ich_keras.run_folder import RunFolder, read_input, write_json
 from tfrecords_tools.atomic import whole_file
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.labels import LABELS
 
 NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras"}
 

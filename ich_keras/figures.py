@@ -19,7 +19,7 @@ from matplotlib.ticker import EngFormatter
 
 from ich_keras.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
 from tfrecords_tools.atomic import whole_file
-from tfrecords_tools.labels import BLEEDINGS, LABELS
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 
 TRAINING, VALIDATION, BASELINE = "#0072B2", "#D55E00", "#555555"
 LABEL_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#000000")

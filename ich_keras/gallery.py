@@ -10,7 +10,7 @@ from ich_keras.dataset import ShardSet
 from ich_keras.figures import class_map_overlay
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
 from ich_keras.scoring import Forward, read_images
-from tfrecords_tools.labels import BLEEDINGS, LABELS
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.manifest import INDEX_NAME
 
 EXAMPLES_A_KIND = 2  # on the sheet of class maps, beside as many slices without bleeding

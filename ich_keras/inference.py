@@ -16,9 +16,9 @@ from ich_keras import figures
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.run_folder import RunFolder, RunInput, read_input, write_json
 from tfrecords_tools.atomic import whole_file
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.dicom import CTSlice, RefusedSlice, read_slice
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.labels import LABELS
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import window_slice
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ich_keras.ranking import rank, ranking_scores, ratio, roc_auc
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.labels import LABELS
 
 LOG_LOSS_WEIGHTS = np.array([1, 1, 1, 1, 1, 2]) / 7  # the challenge's: `any` counts twice
 LOG_LOSS_CLIP = 1e-6

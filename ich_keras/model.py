@@ -8,8 +8,8 @@ import keras
 from keras import layers, ops
 
 from ich_keras.config import ModelConfig
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.labels import LABELS
 
 CLASS_MAPS = "class_maps"
 PROBABILITIES = "probabilities"

@@ -13,7 +13,7 @@ import yaml
 
 from ich_keras.run_folder import RunError, RunFolder
 from tfrecords_tools.atomic import write_text
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 SPLIT_ORDER = ("test", "val")  # the first that was scored gives the answer
 MAX_PICTURE_BYTES = 7_000_000  # encoded; the page stays below 8 MB

@@ -10,7 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from ich_keras.dataset import ShardSet, evaluation_batches
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.manifest import INDEX_NAME
 from tfrecords_tools.progress import progress
 

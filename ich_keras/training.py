@@ -38,7 +38,7 @@ from ich_keras.stepping import (
     make_optimizer,
 )
 from tfrecords_tools.atomic import whole_file
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.progress import progress
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.made_dicom import make_dataset, saved
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 EDGE = 32  # pixels
 SLICES = 3  # a study

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfrecords_tools.labels import BLEEDINGS, LABELS
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.manifest import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -56,6 +56,7 @@ def write_shards(folder: Path, **splits: int) -> Written:
         format_version=FORMAT_VERSION,
         fingerprint="0" * 64,
         windows=tuple(WINDOWS[name] for name in WINDOW_NAMES),
+        neighbours=0,
         size=SIZE,
         encoding="zlib",
         splits={

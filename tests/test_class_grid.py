@@ -12,7 +12,7 @@ from ich_keras.class_grid import (
     grid_edge,
 )
 from ich_keras.figures import save_png
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 RED, YELLOW, GREEN = (255, 0, 0), (255, 255, 0), (0, 255, 0)
 

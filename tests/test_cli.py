@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 SHORT = [
     *("--set", "training.max_steps=6"),

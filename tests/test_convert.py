@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tests.rsna_folder import write_rsna
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.convert import convert
 from tfrecords_tools.dicom import RefusedSlice, read_slice
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.labels import LABELS, read_labels
+from tfrecords_tools.labels import read_labels
 from tfrecords_tools.manifest import Split, read_manifest
 from tfrecords_tools.phantom import synth
 from tfrecords_tools.schema import decode_example

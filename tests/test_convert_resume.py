@@ -1,21 +1,22 @@
 """A conversion that is disturbed ends with the bytes of one that was not, or in one clear line."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from tests import crashing_codec
 from tests.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import convert as module
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertError, convert
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.verify import verify
 
 OPTIONS = {"size": EDGE, "windows": "brain,bone", "split": "0.5,0.25,0.25", "shard_size": 5}
 SLOW = {**OPTIONS, "size": 512, "shard_size": 1}  # time enough to be interrupted
@@ -72,26 +73,106 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
 
 
-def test_a_worker_that_dies_is_said_with_the_shard(source, tmp_path, monkeypatch):
-    class Dying(ThreadPoolExecutor):
-        def submit(self, function, *arguments, **options):
-            if function is not module._write_shard:
-                return super().submit(function, *arguments, **options)
-            job, planned = arguments
-            if planned.name.startswith("train-00001"):
-                (job.out / f".partial-{planned.name}").touch()
-            future: Future = Future()
-            future.set_exception(BrokenProcessPool())
-            return future
+@pytest.fixture
+def accidents(source, monkeypatch):
+    """Lets a decoder crash or hang in the workers, on files of this data set."""
+    monkeypatch.setattr(module, "write_shard", crashing_codec.write_shard)
+    monkeypatch.setattr(module, "SECONDS_A_FILE", 1)
+    yield lambda of_file: crashing_codec.plan_accidents(source, of_file)
+    for path in source.glob("*.crashed"):
+        path.unlink()
 
-    @contextmanager
-    def pool(_workers):
-        with Dying(1) as executor:
-            yield executor
 
-    monkeypatch.setattr(module, "worker_pool", pool)
-    with pytest.raises(InputError, match=r"died.* writing train-00001-of-\d+\.tfrecord; the same"):
-        convert(source, tmp_path / "out", **OPTIONS)
+def rejects(out: Path) -> dict[str, tuple[str, str]]:
+    table = pd.read_csv(out / "rejects.csv")
+    return {row.path: (row.reason, row.detail) for row in table.itertuples()}
+
+
+def test_a_decoder_that_crashes_or_hangs_costs_that_file_alone(source, accidents, tmp_path):
+    names = sorted(path.name for path in (source / "stage_2_train").iterdir())
+    accidents({names[4]: crashing_codec.CRASHES, names[7]: crashing_codec.HANGS})
+    manifest = convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    assert rejects(tmp_path / "out") == {
+        f"stage_2_train/{names[4]}": (
+            "decoder_crash",
+            "2 processes that read it were ended by SIGSEGV",
+        ),
+        f"stage_2_train/{names[7]}": (
+            "decoder_crash",
+            "2 processes that read it took more than 1 s",
+        ),
+    }
+    assert manifest.rejected == {"decoder_crash": 2}
+    assert verify(tmp_path / "out").records == len(names) - 2
+
+
+def test_a_worker_that_dies_by_chance_costs_nothing(source, accidents, tmp_path):
+    names = sorted(path.name for path in (source / "stage_2_train").iterdir())
+    accidents({names[4]: crashing_codec.CRASHES_ONCE, names[9]: crashing_codec.CRASHES_ONCE})
+    convert(source, tmp_path / "disturbed", workers=2, **OPTIONS)
+    accidents({})
+    convert(source, tmp_path / "quiet", workers=2, **OPTIONS)
+    assert rejects(tmp_path / "disturbed") == {}
+    assert contents(tmp_path / "disturbed") == contents(tmp_path / "quiet")
+
+
+def test_workers_that_die_at_whatever_file_are_said_in_one_line(source, accidents, tmp_path):
+    accidents({"*": crashing_codec.CRASHES_ONCE})
+    with pytest.raises(ConvertError, match=r"^.*8 workers died, each at another file.*--workers"):
+        convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to the size of files")
+def test_a_full_disk_ends_it_in_one_line_and_the_same_command_goes_on(source, tmp_path):
+    def little_space() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    out = tmp_path / "out"
+    given = [*command(source, out), "--encoding=raw"]
+    failed = subprocess.run(given, stderr=subprocess.PIPE, preexec_fn=little_space, text=True)
+    assert failed.returncode == 1
+    assert "File too large" in failed.stderr.splitlines()[-1]
+    assert "once that is mended, the same command goes on" in failed.stderr.splitlines()[-1]
+    assert "Traceback" not in failed.stderr
+    assert not list(out.glob("[!.]*"))
+    subprocess.run(given, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert verify(out).records == 36
+
+
+def test_files_written_anew_on_the_way_are_noticed(tmp_path, monkeypatch):
+    """Of the same size and header, but other pixels: shards of both would be a mixture."""
+    root, out = tmp_path / "rsna", tmp_path / "out"
+    write_rsna(root, patients=4)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_write_shards", stop)
+    with pytest.raises(KeyboardInterrupt):
+        convert(root, out, **OPTIONS)
+    monkeypatch.undo()
+    path = min((root / "stage_2_train").iterdir())
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="was begun with files that were written anew since"):
+        convert(root, out, **OPTIONS)
+    convert(root, out, fresh=True, **OPTIONS)
+    convert(root, tmp_path / "other", **OPTIONS)
+    assert contents(out) == contents(tmp_path / "other")
+
+
+def test_fresh_replaces_other_shards_and_leaves_its_own(source, tmp_path):
+    out = tmp_path / "out"
+    convert(source, out, **OPTIONS)
+    whole = contents(out)
+    convert(source, out, **{**OPTIONS, "shard_size": 3}, fresh=True)
+    convert(source, out, **OPTIONS, fresh=True)
+    assert contents(out) == whole
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    convert(source, out, **OPTIONS, fresh=True)
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
 def after_the_scan(monkeypatch, change):

@@ -13,7 +13,7 @@ from ich_keras.dataset import (
     training_batches,
 )
 from tests.shard_files import CHANNELS, SIZE, write_shards
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from ich_keras.evaluation import evaluate, score_table
 from ich_keras.run_folder import RunFolder
 from ich_keras.training import fit
 from tests.shard_files import write_shards
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.labels import LABELS
 from tfrecords_tools.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from tfrecords_tools.windows import Window
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.dicom import read_slice
-from tfrecords_tools.labels import BLEEDINGS, LABELS, read_labels
+from tfrecords_tools.labels import read_labels
 from tfrecords_tools.phantom import make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
 from tfrecords_tools.phantom.files import phantom_id

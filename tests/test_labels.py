@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfrecords_tools import labels
-from tfrecords_tools.labels import BLEEDINGS, LABELS, LabelError, read_labels
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
+from tfrecords_tools.labels import LabelError, read_labels
 
 IDS = st.from_regex(r"ID_[0-9a-f]{9}", fullmatch=True)
 ROWS = st.lists(st.booleans(), min_size=5, max_size=5)

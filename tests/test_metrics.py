@@ -18,7 +18,7 @@ from ich_keras.metrics import (
     weighted_log_loss,
 )
 from ich_keras.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 RSNA_SLICES = 752_803
 RSNA_POSITIVES = (3_145, 36_118, 26_205, 35_675, 47_166, 107_933)

@@ -11,8 +11,9 @@ import pandas as pd
 import pydicom
 import pytest
 
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.dicom import RefusedSlice, read_slice
-from tfrecords_tools.labels import BLEEDINGS, LABELS, read_labels
+from tfrecords_tools.labels import read_labels
 from tfrecords_tools.phantom import anatomy, make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
 from tfrecords_tools.phantom.drawing import draw

@@ -1,4 +1,4 @@
-"""Who is where: patients stay whole, and rare labels reach every split."""
+"""Every slice has its place once, whatever the order and the folder of the files."""
 
 import hmac
 import math
@@ -7,115 +7,26 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tfrecords_tools.errors import UsageError
-from tfrecords_tools.labels import BLEEDINGS, LABELS
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.plan import (
     Options,
     PlanError,
-    assign_splits,
     default_shard_size,
     make_plan,
-    parse_split,
 )
 from tfrecords_tools.windows import WINDOWS
 
-FRACTIONS = (0.8, 0.1, 0.1)
 OPTIONS = Options(
     size=64,
     windows=(WINDOWS["brain"],),
+    neighbours=0,
     split=(0.6, 0.2, 0.2),
     seed=1,
     encoding="zlib",
     shard_size=7,
 )
 NO_REJECTS = pd.DataFrame(columns=["path", "reason", "detail"])
-
-
-def patients(bleedings: list[tuple[int, ...]]) -> pd.DataFrame:
-    rows = [(f"p{i}", *bits, max(bits)) for i, bits in enumerate(bleedings)]
-    return pd.DataFrame(rows, columns=["patient_key", *LABELS])
-
-
-def test_the_shares_are_those_asked_for():
-    table = patients([(0, 0, 0, 0, 0)] * 1000)
-    counts = pd.Series(assign_splits(table, FRACTIONS, seed=0)).value_counts()
-    assert abs(counts["train"] - 800) <= 2
-    assert abs(counts["val"] - 100) <= 2
-    assert abs(counts["test"] - 100) <= 2
-
-
-def test_three_patients_of_a_kind_are_enough_for_three_splits():
-    rng = np.random.default_rng(0)
-    common = [tuple(int(x) for x in rng.random(5) < [0, 0.2, 0.1, 0.2, 0.3]) for _ in range(200)]
-    table = patients(common + [(1, 0, 0, 0, 1)] * 3)
-    splits = assign_splits(table, FRACTIONS, seed=1)
-    assert {splits[f"p{i}"] for i in (200, 201, 202)} == {"train", "val", "test"}
-
-
-@settings(max_examples=60)
-@given(
-    bleedings=st.lists(st.tuples(*[st.integers(0, 1)] * 5), min_size=1, max_size=120),
-    seed=st.integers(0, 5),
-)
-def test_each_patient_has_one_split_and_rows_in_any_order_give_the_same(bleedings, seed):
-    table = patients(bleedings)
-    doubled = pd.concat([table, table])
-    splits = assign_splits(doubled, FRACTIONS, seed)
-    assert splits.keys() == set(table["patient_key"])
-    assert set(splits.values()) <= {"train", "val", "test"}
-    shuffled = doubled.sample(frac=1, random_state=0)
-    assert assign_splits(shuffled, FRACTIONS, seed) == splits
-
-
-@settings(max_examples=40)
-@given(counts=st.lists(st.integers(3, 60), min_size=5, max_size=5), seed=st.integers(0, 5))
-def test_every_label_reaches_every_split(counts, seed):
-    rows = [tuple(int(j == k) for j in range(5)) for k, n in enumerate(counts) for _ in range(n)]
-    table = patients(rows).set_index("patient_key")
-    splits = assign_splits(table.reset_index(), FRACTIONS, seed)
-    for label in BLEEDINGS:
-        assert {splits[key] for key in table.index[table[label] == 1]} == {"train", "val", "test"}
-
-
-def test_a_split_of_no_share_gets_nobody():
-    table = patients([(0, 0, 0, 0, 1)] * 50)
-    assert set(assign_splits(table, (0.7, 0.3, 0.0), seed=0).values()) == {"train", "val"}
-
-
-def test_the_seed_changes_who_is_where():
-    table = patients([(0, 0, 0, 0, 0)] * 100)
-    assert assign_splits(table, FRACTIONS, 0) != assign_splits(table, FRACTIONS, 1)
-
-
-def test_small_groups_do_not_all_leave_out_the_same_split():
-    table = patients([tuple(int(j == k) for j in range(5)) for k in range(5) for _ in range(2)])
-    splits = assign_splits(table, (0.6, 0.2, 0.2), seed=0)
-    counts = pd.Series(splits).value_counts()
-    assert counts.to_dict() == {"train": 5, "val": 3, "test": 2} or counts.min() >= 2
-    for k in range(5):
-        assert "train" in {splits[f"p{2 * k}"], splits[f"p{2 * k + 1}"]}
-
-
-@settings(max_examples=40)
-@given(
-    bleedings=st.lists(st.tuples(*[st.integers(0, 1)] * 5), min_size=1, max_size=80),
-    fractions=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.3, 0.2), (0.9, 0.1, 0)]),
-)
-def test_no_group_gives_a_split_more_than_its_share_rounded_up(bleedings, fractions):
-    """Balinski and Young: the method of Adams stays within the upper quota."""
-    splits = assign_splits(patients(bleedings), fractions, seed=3)
-    rows = np.array(bleedings)
-    rarest_first = np.argsort(rows.sum(axis=0), kind="stable")
-    groups: dict[int, list[str]] = {}
-    for number, row in enumerate(rows):
-        group = next((rank for rank, label in enumerate(rarest_first) if row[label]), 5)
-        groups.setdefault(group, []).append(splits[f"p{number}"])
-    for members in groups.values():
-        for name, fraction in zip(("train", "val", "test"), fractions, strict=True):
-            assert members.count(name) <= math.ceil(len(members) * fraction - 1e-9)
 
 
 def tables(count: int = 40, slices: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -125,8 +36,11 @@ def tables(count: int = 40, slices: int = 3) -> tuple[pd.DataFrame, pd.DataFrame
         {
             "path": f"stage_2_train/ID_{patient:04x}{number}.dcm",
             "bytes": 1000 + number,
+            "modified_ns": 7,
+            "header_hash": 10 * patient + number,
             "slice_id": f"ID_{patient:04x}{number}",
             "study_id": f"ID_study{patient}",
+            "series_id": f"ID_series{patient}",
             "patient_id": f"ID_patient{patient}",
             "position_mm": 5.0 * number,
             "labelled": True,
@@ -195,6 +109,7 @@ def test_the_plan_knows_no_order_and_no_folder():
     "change",
     [
         {"size": 65},
+        {"neighbours": 1},
         {"windows": (WINDOWS["bone"],)},
         {"split": (0.7, 0.2, 0.1)},
         {"seed": 2},
@@ -220,6 +135,7 @@ def test_every_change_of_the_data_changes_the_fingerprint():
         make_plan(slices, NO_REJECTS, turned, OPTIONS),
         make_plan(slices[1:], NO_REJECTS, labels, OPTIONS),
         make_plan(slices.assign(bytes=999), NO_REJECTS, labels, OPTIONS),
+        make_plan(slices.assign(header_hash=999), NO_REJECTS, labels, OPTIONS),
         make_plan(other_patient, NO_REJECTS, labels, OPTIONS),
         make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"secret"),
         make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"other secret"),
@@ -278,7 +194,7 @@ def test_with_a_key_no_identifier_is_left_and_who_is_where_stays():
     published = table[["slice_id", "study_id", "patient_key"]]
     assert published.map(lambda text: len(text) == 16 and int(text, 16) >= 0).all(axis=None)
     assert list(table["shard"]) == list(bare["shard"])
-    assert list(table["sop_uid"]) == list(bare["slice_id"])
+    assert list(table["path"]) == list(bare["path"])
     reference = hmac.digest(b"secret", bare["slice_id"].iloc[0].encode(), "sha256").hex()
     assert table["slice_id"].iloc[0] == reference[:16]
 
@@ -311,17 +227,3 @@ def test_nothing_usable_is_an_error_that_counts_why():
 )
 def test_shards_are_of_some_150_megabytes_or_sixteen(size, encoding, slices, records):
     assert default_shard_size(size, 3, encoding, slices) == records
-
-
-def test_splits_are_three_fractions():
-    assert parse_split("0.8,0.1,0.1") == (0.8, 0.1, 0.1)
-    assert parse_split("1, 0, 0") == (1, 0, 0)
-    assert parse_split("0,1,0") == (0, 1, 0)  # a set that is only judged on
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0.8,0.2", "0.8,0.1,0.2", "a,b,c", "1.2,-0.1,-0.1", "nan,0.5,0.5"]
-)
-def test_other_splits_are_refused(text):
-    with pytest.raises(UsageError, match=r"^--split .*0\.8,0\.1,0\.1$"):
-        parse_split(text)

@@ -8,7 +8,7 @@ import pytest
 from ich_keras.metrics import evaluate_scores
 from ich_keras.report import plain_answer, write_report
 from ich_keras.run_folder import RunError
-from tfrecords_tools.labels import LABELS
+from tfrecords_tools.bleedings import LABELS
 
 ONE_PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"

@@ -1,5 +1,6 @@
 """Record files against TensorFlow's own writer and reader, and damage in each of their bytes."""
 
+import hashlib
 import struct
 from pathlib import Path
 
@@ -27,9 +28,10 @@ def written_by_tensorflow(path: Path, records: list[bytes]) -> Path:
 @IN_TMP_PATH
 def test_files_are_those_of_tensorflow(tmp_path, records):
     ours = tmp_path / "ours"
-    assert write_records(ours, records) == len(records)
+    digest = write_records(ours, records)
     theirs = written_by_tensorflow(tmp_path / "theirs", records)
     assert ours.read_bytes() == theirs.read_bytes()
+    assert digest == hashlib.sha256(theirs.read_bytes()).hexdigest()
     assert list(read_records(theirs)) == records
     assert [x.numpy() for x in tf.data.TFRecordDataset(str(ours))] == records
 

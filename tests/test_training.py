@@ -15,8 +15,8 @@ from ich_keras.run_folder import RunError, RunFolder, choose_run, read_input, tr
 from ich_keras.stepping import make_optimizer
 from ich_keras.training import TrainingError, constant_guess_loss, fit
 from tests.shard_files import write_shards
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.labels import LABELS
 from tfrecords_tools.manifest import MANIFEST_NAME, read_manifest, write_manifest
 
 SETTINGS = [

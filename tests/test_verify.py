@@ -197,7 +197,7 @@ def test_counts_of_the_manifest_are_held_against_the_index(shards):
 
 def test_a_manifest_of_another_version_says_so(shards):
     write_manifest(shards / MANIFEST_NAME, replace(read_manifest(shards), format_version=99))
-    with pytest.raises(ManifestError, match="format version 99, this program reads 1"):
+    with pytest.raises(ManifestError, match="format version 99, this program reads 2"):
         verify(shards)
 
 
@@ -206,7 +206,7 @@ def test_a_folder_without_shards_says_what_to_do(tmp_path):
         verify(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format_version": 1}', "\xff"])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format_version": 2}', "\xff"])
 def test_a_manifest_that_is_none_is_refused(tmp_path, text):
     (tmp_path / MANIFEST_NAME).write_text(text, encoding="latin-1")
     with pytest.raises(ManifestError, match=r"damaged .*; convert again"):

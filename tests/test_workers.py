@@ -23,7 +23,7 @@ def runs(process_id: int) -> bool:
 def test_a_worker_that_dies_is_an_error_of_one_line():
     one_line = pytest.raises(WorkerError, match=r"^a worker process died, .*--workers.*$")
     with one_line, worker_pool(1) as pool:
-        pool.submit(os._exit, 1).result()
+        pool.schedule(os._exit, args=(1,)).result()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
@@ -33,8 +33,8 @@ def test_workers_end_when_their_parent_is_killed():
         "import os, time\n"
         "from tfrecords_tools.workers import worker_pool\n"
         "with worker_pool(1) as pool:\n"
-        "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    pool.submit(time.sleep, 60).result()\n"
+        "    print(pool.schedule(os.getpid).result(), flush=True)\n"
+        "    pool.schedule(time.sleep, args=(60,)).result()\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     worker = int(parent.stdout.readline())

@@ -11,15 +11,23 @@ PARTIAL = ".partial-"
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`, and `path` itself to what was written there.
 
-    An exception leaves the unfinished file; the next attempt writes over it.
+    An exception removes the unfinished file, and the space that it takes; where the process is
+    killed it stays, and the next attempt writes over it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(PARTIAL + path.name)
-    yield temporary
+    try:
+        yield temporary
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file in UTF-8, with the line ends as they are."""
+    """Writes a text file in UTF-8, with the line ends as they are.
+
+    Names of files that are no text, as a file system may hold, are written with escapes.
+    """
     with whole_file(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(text.encode(errors="backslashreplace"))

@@ -2,21 +2,22 @@
 
 import json
 import logging
+import os
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+import signal
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from pebble import ProcessExpired, ProcessPool
 
-from tfrecords_tools.atomic import PARTIAL, whole_file, write_text
-from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.atomic import PARTIAL, write_text
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.labels import LABELS, read_labels
+from tfrecords_tools.header import DECODER_CRASH
+from tfrecords_tools.labels import read_labels
 from tfrecords_tools.manifest import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -24,31 +25,35 @@ from tfrecords_tools.manifest import (
     REJECTS_NAME,
     SPLITS,
     Manifest,
-    Shard,
     Split,
     file_sha256,
     read_manifest,
     split_of,
     write_manifest,
 )
-from tfrecords_tools.plan import (
-    Options,
-    Plan,
-    PlannedShard,
-    default_shard_size,
-    make_plan,
-    parse_split,
-)
+from tfrecords_tools.plan import Options, Plan, PlannedShard, default_shard_size, make_plan
 from tfrecords_tools.progress import progress
 from tfrecords_tools.scan import REJECT_COLUMNS, find_source, scan
-from tfrecords_tools.schema import Example, check_encoding, encode_example
-from tfrecords_tools.tfrecord import write_records
-from tfrecords_tools.windows import parse_windows, window_slice
+from tfrecords_tools.schema import check_encoding
+from tfrecords_tools.shard import (
+    SECONDS_A_FILE,
+    WORK,
+    Job,
+    Written,
+    file_at_hand,
+    read_result,
+    result_file,
+    write_shard,
+)
+from tfrecords_tools.split import parse_split, read_split
+from tfrecords_tools.windows import parse_windows
 from tfrecords_tools.workers import worker_pool
 
-WORK = ".work"  # what an unfinished conversion needs to go on
 PLAN_NAME = "plan.json"
+GIVEN_UP_NAME = "given_up.json"
 INDEX_COLUMNS = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
+DEATHS_A_FILE = 2  # the first may have been chance, or another program's hunger for memory
+UNEXPLAINED_DEATHS = 8  # something else is wrong than a file
 
 log = logging.getLogger(__name__)
 
@@ -57,37 +62,22 @@ class ConvertError(InputError):
     """A conversion that cannot go on."""
 
 
-@dataclass(frozen=True)
-class _Job:
-    """From where to where, and how; what a worker needs beside its shard."""
-
-    source: Path
-    out: Path
-    options: Options
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What became of a planned shard."""
-
-    shard: Shard
-    kept: list[str]  # ids of its slices
-    rejects: list[tuple[str, str, str]]  # path, reason and detail of those refused by their pixels
-
-
 def convert(
     source: Path,
     out: Path,
     *,
     size: int = 512,
     windows: str = "brain,subdural,bone",
+    neighbours: int = 0,
     split: str = "0.8,0.1,0.1",
+    group_duplicates: bool = False,
     seed: int = 0,
     workers: int | None = None,
     encoding: str = "zlib",
     shard_size: int | None = None,
     unlabelled: bool = False,
     patient_key_file: Path | None = None,
+    fresh: bool = False,
 ) -> Manifest:
     """Writes the shards of a folder of DICOM files; goes on where it was interrupted.
 
@@ -98,33 +88,43 @@ def convert(
         out: a new folder, or one that this very conversion has begun.
         size: edge of a slice in pixels.
         windows: as `parse_windows` takes them.
-        split: as `parse_split` takes it.
+        neighbours: slices below and above that stand beside each one, as further channels.
+        split: as `parse_split` takes it, or the name of a CSV file as `read_split` takes it.
+        group_duplicates: keep patients that share a slice, pixel for pixel, in one split.
         seed: of split, order and patient keys.
         workers: processes; None means one a core.
         encoding: of the images, one of ENCODINGS.
         shard_size: records a shard, at most; None chooses.
         unlabelled: leave labels aside and write one split, `unlabelled`.
         patient_key_file: its bytes are the key of `make_plan`.
+        fresh: remove what another conversion has left in `out`.
 
     Raises:
         InputError: one line, if options, source or `out` are not as they must be.
         OSError: if a file cannot be read or written.
     """
     parsed = parse_windows(windows)
-    check_encoding(encoding, len(parsed))
-    fractions, key = parse_split(split), _key(patient_key_file)
+    channels = len(parsed) * (1 + 2 * neighbours)
+    check_encoding(encoding, channels)
+    given = read_split(Path(split)) if split.endswith((".csv", ".csv.gz")) else None
+    fractions = parse_split(split) if given is None else None
+    key = _key(patient_key_file)
+    workers = workers or os.cpu_count() or 1
     _check_out(out)
     found = find_source(source, unlabelled=unlabelled)
     labels = read_labels(found.label_file) if found.label_file else None
     with worker_pool(workers) as pool:
-        slices, rejects = scan(found, pool)
-        shard_size = shard_size or default_shard_size(size, len(parsed), encoding, len(slices))
-        options = Options(size, parsed, fractions, seed, encoding, shard_size)
-        plan = make_plan(slices, rejects, labels, options, key)
-        manifest = _finished(out, plan.fingerprint)
+        slices, rejects = scan(found, pool, hash_pixels=group_duplicates)
+        shard_size = shard_size or default_shard_size(size, channels, encoding, len(slices))
+        options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
+        plan = make_plan(slices, rejects, labels, options, key, given)
+        del slices, labels  # of a million slices, they are much
+        if fresh:
+            _clear(out, plan)
+        manifest = _finished(out, plan)
         if manifest is None:
-            _begin(out, plan.fingerprint)
-            _write_shards(pool, _Job(source, out, options), plan)
+            _begin(out, plan)
+            _write_shards(pool, Job(source, out, size, parsed, encoding), plan, 2 * workers)
             manifest = _finish(out, plan, options)
     shutil.rmtree(out / WORK, ignore_errors=True)
     return manifest
@@ -149,33 +149,98 @@ def _check_out(out: Path) -> None:
         raise UsageError(f"{out}: is not empty and holds no shards; choose another --out")
 
 
-def _finished(out: Path, fingerprint: str) -> Manifest | None:
+def _clear(out: Path, plan: Plan) -> None:
+    """Removes what another conversion has left; what this one has begun stays."""
+    if not out.is_dir() or _claim(out) == _claim_of(plan) or _is_of(out, plan):
+        return
+    shutil.rmtree(out / WORK, ignore_errors=True)
+    for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
+        (out / name).unlink(missing_ok=True)
+    for path in (*out.glob("*.tfrecord"), *out.glob(f"{PARTIAL}*")):
+        path.unlink()
+
+
+def _is_of(out: Path, plan: Plan) -> bool:
+    """Whether the folder holds the finished shards of this plan."""
+    complete = (out / MANIFEST_NAME).is_file()
+    return complete and read_manifest(out).fingerprint == plan.fingerprint
+
+
+def _finished(out: Path, plan: Plan) -> Manifest | None:
     """The manifest of a folder that is complete already."""
     if not (out / MANIFEST_NAME).is_file():
         return None
-    manifest = read_manifest(out)
-    if manifest.fingerprint != fingerprint:
+    if not _is_of(out, plan):
         raise UsageError(
-            f"{out}: holds shards of other data or options; choose another --out, or remove it"
+            f"{out}: holds shards of other data or options; choose another --out, or give --fresh"
+            " to replace them"
         )
     log.info("%s: is complete already, nothing to do", out)
-    return manifest
+    return read_manifest(out)
 
 
-def _begin(out: Path, fingerprint: str) -> None:
+def _claim_of(plan: Plan) -> dict[str, str]:
+    return {"fingerprint": plan.fingerprint, "sources": plan.sources}
+
+
+def _claim(out: Path) -> dict[str, str] | None:
+    """Of which plan and files the conversion is that was begun here."""
+    path = out / WORK / PLAN_NAME
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _begin(out: Path, plan: Plan) -> None:
     """Claims the folder, or finds it claimed by this very conversion."""
-    plan_file = out / WORK / PLAN_NAME
-    if plan_file.is_file():
-        if json.loads(plan_file.read_text(encoding="utf-8")) != {"fingerprint": fingerprint}:
-            raise UsageError(
-                f"{out}: was begun with other data or options; choose another --out, or remove it"
+    claim = _claim(out)
+    if claim is None:
+        (out / WORK).mkdir(parents=True, exist_ok=True)
+        write_text(out / WORK / PLAN_NAME, json.dumps(_claim_of(plan)))
+    elif claim != _claim_of(plan):
+        same = claim["fingerprint"] == plan.fingerprint
+        what = "files that were written anew since" if same else "other data or options"
+        raise UsageError(
+            f"{out}: was begun with {what}; choose another --out, or give --fresh to start anew"
+        )
+
+
+class _Deaths:
+    """The deaths of workers, and the files that are given up for them."""
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._file = out, out / WORK / GIVEN_UP_NAME
+        self._unexplained: Counter[str | None] = Counter()
+        known = json.loads(self._file.read_text()) if self._file.is_file() else {}
+        self.given_up: dict[str, tuple[str, str]] = {x: tuple(why) for x, why in known.items()}
+
+    def note(self, shard: PlannedShard, death: ProcessExpired) -> None:
+        """Gives a file up at which workers died again and again.
+
+        Raises:
+            ConvertError: if they die whatever the file.
+        """
+        path = file_at_hand(self._out, shard.name)
+        self._unexplained[path] += 1
+        if path is not None and self._unexplained[path] == DEATHS_A_FILE:
+            del self._unexplained[path]
+            detail = f"{DEATHS_A_FILE} processes that read it {_how_it_ended(death.exitcode)}"
+            log.warning("%s: %s; it is left out", path, detail)
+            self.given_up[path] = (DECODER_CRASH, detail)
+            write_text(self._file, json.dumps(self.given_up))
+        elif self._unexplained.total() >= UNEXPLAINED_DEATHS:
+            raise ConvertError(
+                f"{self._out}: {UNEXPLAINED_DEATHS} workers died, each at another file, so for want"
+                " of memory or by another program; the same command goes on, with fewer --workers"
+                " if memory is short"
             )
-        return
-    plan_file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(plan_file, json.dumps({"fingerprint": fingerprint}))
 
 
-def _write_shards(pool: Executor, job: _Job, plan: Plan) -> None:
+def _how_it_ended(exit_code: int) -> str:
+    if exit_code == -signal.SIGALRM:
+        return f"took more than {SECONDS_A_FILE} s"
+    return f"were ended by {signal.Signals(-exit_code).name if exit_code < 0 else exit_code}"
+
+
+def _write_shards(pool: ProcessPool, job: Job, plan: Plan, queue: int) -> None:
     """Writes the shards that are not there yet."""
     waiting = [x for x in plan.shards if not _is_written(job.out, x.name)]
     if len(waiting) < len(plan.shards):
@@ -183,76 +248,41 @@ def _write_shards(pool: Executor, job: _Job, plan: Plan) -> None:
     total = sum(len(shard.slices) for shard in waiting)
     with progress(total=total, desc="convert", unit="slice") as bar:
         try:
-            tasks = {pool.submit(_write_shard, job, x): len(x.slices) for x in waiting}
-            for task in as_completed(tasks):
-                task.result()
-                bar.update(tasks[task])
+            for shard in _written_shards(pool, job, deque(waiting), queue):
+                bar.update(len(shard.slices))
         except OSError as error:
             raise ConvertError(f"{error}; once that is mended, the same command goes on") from error
-        except BrokenProcessPool as error:
-            partial = sorted(path.name for path in job.out.glob(f"{PARTIAL}*.tfrecord"))
-            at_hand = ", ".join(name.removeprefix(PARTIAL) for name in partial)
-            raise ConvertError(
-                f"{job.out}: a worker died, by a crash in a codec or for want of memory, while"
-                f" writing {at_hand or 'a shard'}; the same command goes on from there"
-            ) from error
+
+
+def _written_shards(
+    pool: ProcessPool, job: Job, waiting: deque[PlannedShard], queue: int
+) -> Iterator[PlannedShard]:
+    """Each shard as soon as it stands; one whose process died is begun again."""
+    deaths = _Deaths(job.out)
+    running: dict[Future, PlannedShard] = {}
+    while waiting or running:
+        while waiting and len(running) < queue:
+            shard = waiting.popleft()
+            arguments = (job, shard.name, shard.records(), dict(deaths.given_up))
+            running[pool.schedule(write_shard, args=arguments)] = shard
+        for task in wait(running, return_when=FIRST_COMPLETED).done:
+            shard = running.pop(task)
+            try:
+                task.result()
+            except ProcessExpired as death:
+                deaths.note(shard, death)
+                waiting.append(shard)
+            else:
+                yield shard
 
 
 def _is_written(out: Path, name: str) -> bool:
-    return (out / name).is_file() and _result_file(out, name).is_file()
-
-
-def _result_file(out: Path, name: str) -> Path:
-    return out / WORK / f"{name}.json"
-
-
-def _write_shard(job: _Job, planned: PlannedShard) -> None:
-    """Writes one shard and, after it, what became of its slices; run in a worker."""
-    kept: list[str] = []
-    rejects: list[tuple[str, str, str]] = []
-
-    def records() -> Iterator[bytes]:
-        for row in planned.slices.to_dict("records"):
-            try:
-                example = _example(job, row)
-            except RefusedSlice as refusal:
-                rejects.append((row["path"], refusal.reason, refusal.detail))
-                continue
-            kept.append(row["slice_id"])
-            yield encode_example(example, job.options.encoding)
-
-    path = job.out / planned.name
-    with whole_file(path) as temporary:
-        write_records(temporary, records())
-        digest = file_sha256(temporary)
-    written = _Written(Shard(planned.name, len(kept), digest), kept, rejects)
-    write_text(_result_file(job.out, planned.name), json.dumps(asdict(written)))
-
-
-def _read_result(out: Path, name: str) -> _Written:
-    content = json.loads(_result_file(out, name).read_text(encoding="utf-8"))
-    return _Written(**{**content, "shard": Shard(**content["shard"])})
-
-
-def _example(job: _Job, row: Mapping[Any, Any]) -> Example:
-    path = job.source / row["path"]
-    ct = read_slice(path)
-    if ct.header.slice_id != row["sop_uid"]:
-        raise ConvertError(f"{path}: changed while it was being converted; give the command again")
-    label = None if pd.isna(row["any"]) else tuple(int(row[name]) for name in LABELS)
-    return Example(
-        image=window_slice(ct.hu, job.options.size, job.options.windows),
-        label=label,
-        slice_id=row["slice_id"],
-        study_id=row["study_id"],
-        patient_key=row["patient_key"],
-        position_mm=row["position_mm"],
-    )
+    return (out / name).is_file() and result_file(out, name).is_file()
 
 
 def _finish(out: Path, plan: Plan, options: Options) -> Manifest:
     """Writes index and rejects and, last, the manifest."""
-    written = [_read_result(out, planned.name) for planned in plan.shards]
+    written = [read_result(out, planned.name) for planned in plan.shards]
     index = _index(plan, written)
     refused = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in written]
     rejects = pd.concat([plan.rejects, *refused]).sort_values("path")
@@ -269,6 +299,7 @@ def _finish(out: Path, plan: Plan, options: Options) -> Manifest:
         format_version=FORMAT_VERSION,
         fingerprint=plan.fingerprint,
         windows=options.windows,
+        neighbours=options.neighbours,
         size=options.size,
         encoding=options.encoding,
         splits={x: _count(index[index["split"] == x]) for x in SPLITS if x in set(index["split"])},
@@ -281,7 +312,7 @@ def _finish(out: Path, plan: Plan, options: Options) -> Manifest:
     return manifest
 
 
-def _index(plan: Plan, written: list[_Written]) -> pd.DataFrame:
+def _index(plan: Plan, written: list[Written]) -> pd.DataFrame:
     """A row a slice that was written, by slice id."""
     parts = []
     for planned, result in zip(plan.shards, written, strict=True):

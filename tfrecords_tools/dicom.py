@@ -97,15 +97,28 @@ class CTSlice:
     hu: np.ndarray
 
 
-def read_header(path: Path) -> SliceHeader:
-    """Reads what comes before the pixels.
+def read_header(source: Path | BinaryIO) -> SliceHeader:
+    """Reads what comes before the pixels, and leaves an open file there.
 
     Raises:
         RefusedSlice: if the header alone shows that the file is no CT slice.
         OSError: if the file cannot be read.
     """
-    with path.open("rb") as file:
-        return slice_header(_parse(file, headers_only=True))
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_header(file)
+    return slice_header(_parse(source, headers_only=True))
+
+
+def read_stored_bytes(file: BinaryIO) -> bytes:
+    """Reads the pixels of a slice as the file stores them, compressed or not.
+
+    Raises:
+        RefusedSlice: if the file cannot be parsed.
+        OSError: if it cannot be read.
+    """
+    element = _parse(file, headers_only=False).get_item("PixelData", keep_deferred=True)
+    return element.value or b"" if element is not None else b""
 
 
 def read_slice(source: Path | BinaryIO) -> CTSlice:

@@ -15,6 +15,7 @@ from pydicom.dataelem import RawDataElement
 
 from tfrecords_tools.errors import InputError
 
+DECODER_CRASH = "decoder_crash"
 REASONS = {
     "not_dicom": "the bytes cannot be parsed as DICOM",
     "not_ct": "another modality, or no image",
@@ -36,6 +37,7 @@ REASONS = {
     "unsupported_syntax": "a transfer syntax that is missing, or that pydicom does not know",
     "missing_plugin": "a compressed transfer syntax whose decoder is not installed",
     "undecodable": "compressed pixels that no installed decoder reads",
+    DECODER_CRASH: "a decoder crashed or hung on it, twice",
     "implausible_hu": "HU out of the range of any scanner: damaged pixels",
     "no_air": "an uncommon rescale, and no air near -1000 HU to confirm it",
     "too_large": "a file of more bytes than a slice has",

@@ -10,10 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.errors import InputError
-
-BLEEDINGS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
-LABELS = (*BLEEDINGS, "any")
 
 CHUNK_ROWS = 500_000  # some 100 MB of text at a time
 EXAMPLES = 3  # faults named in a message

@@ -11,7 +11,7 @@ from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.windows import Window
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "dataset.json"
 INDEX_NAME = "index.csv"
 REJECTS_NAME = "rejects.csv"
@@ -59,7 +59,9 @@ class Manifest:
     Attributes:
         format_version: of the shards.
         fingerprint: of the sources, the labels and every option that changes bytes.
-        windows: one a channel, in order.
+        windows: in order.
+        neighbours: slices below and above beside each one: of each window in turn, 2 * neighbours
+            + 1 channels stand from the lowest to the highest slice.
         size: edge of a slice in pixels.
         encoding: of the images.
         splits: by name.
@@ -72,6 +74,7 @@ class Manifest:
     format_version: int
     fingerprint: str
     windows: tuple[Window, ...]
+    neighbours: int
     size: int
     encoding: str
     splits: Mapping[str, Split]
@@ -79,6 +82,11 @@ class Manifest:
     rejected: Mapping[str, int]
     labels_without_files: int
     tables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """Of an image."""
+        return len(self.windows) * (2 * self.neighbours + 1)
 
     def split_shards(self, split: str) -> tuple[Shard, ...]:
         """The shards of a split, in order."""

@@ -3,17 +3,23 @@
 import hashlib
 import hmac
 import json
-import math
-from collections import Counter
-from collections.abc import Sequence
+import logging
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
 
-from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.labels import BLEEDINGS, LABELS
+from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import FORMAT_VERSION, SPLITS, shard_name
+from tfrecords_tools.neighbours import find_neighbours
+from tfrecords_tools.shard import PlannedSlice, SourceFile
+from tfrecords_tools.split import (
+    UNLABELLED,
+    assign_splits,
+    follow_split,
+    join_duplicates,
+    keyed_hash,
+)
 from tfrecords_tools.windows import Window
 
 SHARD_BYTES = 150_000_000  # on disk; files of 100 to 200 MB read well from any storage
@@ -21,20 +27,26 @@ COMPRESSION = {"zlib": 4, "png": 4, "raw": 1}  # bytes of pixels to a byte on di
 MINIMUM_SHARDS = 16  # of all slices, so that a small training split has 8 or more to shuffle
 MINIMUM_SHARD_SIZE = 64  # records
 
-KEY_LENGTH = 16  # hexadecimal digits; 64 bits keep 10 million slices apart
 RSNA_NAME = (
     r"^(?:.*/)?(ID_[0-9a-f]+)(?:\.[^/]*)?$"  # of a file; the challenge names it by its slice
 )
-TRAIN, UNLABELLED = SPLITS[0], SPLITS[-1]
 
 DUPLICATE_ID = "duplicate_id"
 ID_MISMATCH = "id_mismatch"
 NO_LABEL = "no_label"
+NO_SPLIT = "no_split"
 DETAILS = {
     DUPLICATE_ID: "another file has the same SOP Instance UID, and which is right cannot be told",
     ID_MISMATCH: "the file is named as one slice, and its SOP Instance UID is another's",
     NO_LABEL: "the label file does not name this slice",
+    NO_SPLIT: "the split file does not name this slice, its study or its patient",
 }
+
+_RECORD = ("neighbours", "slice_id", "study_id", "patient_key", "position_mm")
+# What is kept of a slice once its place is known.
+_PLANNED = (*SourceFile._fields, *_RECORD, *LABELS, "split", "order")
+
+log = logging.getLogger(__name__)
 
 
 class PlanError(InputError):
@@ -47,8 +59,10 @@ class Options:
 
     Attributes:
         size: edge of a slice in pixels.
-        windows: one a channel.
-        split: fractions of the patients for train, val and test; they sum to 1.
+        windows: of each slice.
+        neighbours: slices below and above that stand beside each one, as further channels.
+        split: fractions of the patients for train, val and test, which sum to 1; None where a
+            file says who is where.
         seed: of split, order and patient keys.
         encoding: of the images.
         shard_size: records a shard, at most.
@@ -56,7 +70,8 @@ class Options:
 
     size: int
     windows: tuple[Window, ...]
-    split: tuple[float, ...]
+    neighbours: int
+    split: tuple[float, ...] | None
     seed: int
     encoding: str
     shard_size: int
@@ -68,13 +83,22 @@ class PlannedShard:
 
     Attributes:
         name: of the file.
-        slices: a row a record, in order: `path`; `sop_uid`, the id within the file; `slice_id`,
-            `study_id`, `patient_key` and `position_mm` for the record; the six labels, missing
-            where unlabelled.
+        slices: a row a record, in order: `path`, `bytes` and `modified_ns` of the file;
+            `neighbours`, the files of those; `slice_id`, `study_id`, `patient_key` and
+            `position_mm` for the record; the six labels, missing where unlabelled.
     """
 
     name: str
     slices: pd.DataFrame
+
+    def records(self) -> list[PlannedSlice]:
+        """The rows as what a worker takes."""
+        rows = self.slices
+        labels = [
+            tuple(map(int, x)) if pd.notna(x[0]) else None for x in rows[list(LABELS)].to_numpy()
+        ]
+        columns = [rows[name].tolist() for name in _RECORD]
+        return list(map(PlannedSlice, _files(rows), *columns, labels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,31 +108,16 @@ class Plan:
     Attributes:
         fingerprint: of the files' identity, the labels and the options.
         shards: by split, in order.
+        sources: of the files' sizes and times; tells whether a plan that was begun still holds.
         rejects: the files left out so far: `path`, `reason`, `detail`.
         labels_without_files: labelled slices that no file was found for.
     """
 
     fingerprint: str
+    sources: str
     shards: tuple[PlannedShard, ...]
     rejects: pd.DataFrame
     labels_without_files: int
-
-
-def parse_split(text: str) -> tuple[float, ...]:
-    """Reads `0.8,0.1,0.1`: fractions of the patients for train, val and test.
-
-    A set that is only judged on is read by `0,1,0`.
-
-    Raises:
-        UsageError: unless they are three, none negative, and sum to 1.
-    """
-    try:
-        fractions = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        fractions = ()
-    if len(fractions) != 3 or not (min(fractions) >= 0 and math.isclose(sum(fractions), 1)):
-        raise UsageError(f"--split {text!r}: expected three fractions that sum to 1: 0.8,0.1,0.1")
-    return fractions
 
 
 def default_shard_size(size: int, channels: int, encoding: str, slices: int) -> int:
@@ -124,84 +133,70 @@ def make_plan(
     labels: pd.DataFrame | None,
     options: Options,
     key: bytes | None = None,
+    given_split: pd.Series | None = None,
 ) -> Plan:
     """Decides where each slice goes.
 
     Args:
-        slices: from `scan`.
+        slices: from `scan`; with a `pixel_hash`, patients that share a slice stay together.
         rejects: from `scan`.
         labels: from `read_labels`; None where no slice is labelled.
         options: what the shards will be.
         key: secret that patients, studies and slices are hashed with. Without one, slice and
             study ids stay as they are, and patient keys are salted with the seed alone: whoever
             has a list of the patients can tell who is who.
+        given_split: from `read_split`; taken where `options.split` is None.
 
     Raises:
         PlanError: if no slice is left.
+        SplitError: if `given_split` puts a patient on two sides.
     """
     known = labels.index if labels is not None else pd.Index([], dtype=str)
     slices, refused = _set_aside(slices, known)
-    rejects = pd.concat([rejects, refused]).sort_values("path", ignore_index=True)
+    slices = _with_labels(_with_patients(slices), labels)
+    slices["split"] = _splits(slices, options, given_split)
+    unnamed = slices["split"] == ""
+    refused_too = slices.loc[unnamed, ["path"]].assign(reason=NO_SPLIT, detail=DETAILS[NO_SPLIT])
+    rejects = pd.concat([rejects, refused, refused_too]).sort_values("path", ignore_index=True)
+    slices = slices[~unnamed].reset_index(drop=True)
     if slices.empty:
         raise PlanError(f"no usable slice: {_counts(rejects)}; check the folder and the label file")
-    slices = _with_labels(_with_patients(slices), labels)
-    slices["split"] = UNLABELLED
-    labelled = slices["labelled"]
-    splits = assign_splits(slices[labelled], options.split, options.seed)
-    slices.loc[labelled, "split"] = slices.loc[labelled, "patient_key"].map(splits)
     slices["order"] = keyed_hash(slices["slice_id"], f"order {options.seed}".encode())
-    fingerprint = _fingerprint(slices, options, key)
+    slices = slices.assign(neighbours=_neighbour_files(slices, options.neighbours))
+    fingerprint, sources = _fingerprint(slices, options, key), _sources(slices)
+    without_files = ~known.isin(slices.loc[slices["labelled"], "slice_id"])
     shards = _cut(_pseudonymous(slices, options.seed, key), options.shard_size)
-    without_files = ~known.isin(slices.loc[labelled, "slice_id"])
-    return Plan(fingerprint, shards, rejects, int(without_files.sum()))
+    return Plan(fingerprint, sources, shards, rejects, int(without_files.sum()))
 
 
-def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -> dict[str, str]:
-    """Puts each patient into one split, so that every label reaches every split where it can.
-
-    Patients are grouped by the rarest bleeding they have. Within a group, in the order of a hash,
-    the next one goes to the split with the fewest of the group for its fraction: the divisor
-    method of Adams, which gives each split one before any gets its second.
-
-    Args:
-        slices: with `patient_key`, whatever tells patients apart, and the six labels.
-        fractions: of train, val and test; a split of fraction 0 gets none.
-        seed: of the order.
-
-    Returns:
-        The patient's key to the name of the split.
-    """
-    bears = slices.groupby("patient_key")[list(BLEEDINGS)].max().astype(bool)
-    rarest_first = bears.sum().sort_values(kind="stable").index
-    with_none = np.ones((len(bears), 1), bool)
-    groups = np.argmax(np.hstack([bears[rarest_first].to_numpy(), with_none]), axis=1)
-    order = keyed_hash(bears.index.to_series(), f"split {seed}".encode())
-    wanted = {name: share for name, share in zip(SPLITS, fractions, strict=False) if share > 0}
-    of_group: Counter[tuple[int, str]] = Counter()
-    of_all: Counter[str] = Counter()
-    splits = {}
-    for place in np.lexsort((order.to_numpy(str), groups)):
-        group = int(groups[place])
-
-        def fullness(name: str, group: int = group) -> tuple[float, float]:
-            # Of equals train, then the smallest: else small groups would all leave out the last.
-            rest = 0 if name == TRAIN else of_all[name] / wanted[name]
-            return of_group[group, name] / wanted[name], rest
-
-        chosen = min(wanted, key=fullness)
-        of_group[group, chosen] += 1
-        of_all[chosen] += 1
-        splits[str(bears.index[place])] = chosen
-    return splits
+def _splits(slices: pd.DataFrame, options: Options, given: pd.Series | None) -> pd.Series:
+    """The split of each slice; "" where a split file does not name it."""
+    units = slices
+    if "pixel_hash" in slices:
+        units = slices.assign(patient_key=join_duplicates(slices))
+        joined = slices["patient_key"].nunique() - units["patient_key"].nunique()
+        log.info("identical slices: %d patients stand with another", joined)
+    split = pd.Series(UNLABELLED, index=slices.index)
+    labelled = slices["labelled"]
+    if options.split is None and given is not None:
+        split[labelled] = follow_split(units[labelled], given)
+    elif options.split is not None:
+        drawn = assign_splits(units[labelled], options.split, options.seed)
+        split[labelled] = units.loc[labelled, "patient_key"].map(drawn)
+    return split
 
 
-def keyed_hash(texts: pd.Series, key: bytes) -> pd.Series:
-    """HMAC-SHA-256 of each text, the first KEY_LENGTH hexadecimal digits."""
-    hashes = {
-        text: hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:KEY_LENGTH]
-        for text in texts.unique()
-    }
-    return texts.map(hashes)
+def _files(slices: pd.DataFrame) -> list[SourceFile]:
+    return list(map(SourceFile, *(slices[name].tolist() for name in SourceFile._fields)))
+
+
+def _neighbour_files(slices: pd.DataFrame, reach: int) -> pd.Series:
+    """Of each slice the tuple of its neighbours' files."""
+    if not reach:
+        return pd.Series([()] * len(slices), index=slices.index)
+    files = _files(slices)
+    rows = find_neighbours(slices, reach).tolist()
+    return pd.Series([tuple(files[x] for x in row) for row in rows], index=slices.index)
 
 
 def _set_aside(slices: pd.DataFrame, known: pd.Index) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -245,21 +240,25 @@ def _fingerprint(slices: pd.DataFrame, options: Options, key: bytes | None) -> s
         "format_version": FORMAT_VERSION,
         "key": hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest() if key else None,
     }
-    identity = ["slice_id", "study_id", "patient_key", "bytes", "labelled", *LABELS]
+    identity = ["slice_id", "study_id", "patient_key", "bytes", "header_hash", "split", *LABELS]
     table = slices[identity].sort_values("slice_id").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256((json.dumps(settings, sort_keys=True) + table).encode()).hexdigest()
+
+
+def _sources(slices: pd.DataFrame) -> str:
+    """SHA-256 over where the files lie, their sizes and when they were written."""
+    table = slices[list(SourceFile._fields)].sort_values("path").to_csv(index=False)
+    return hashlib.sha256(table.encode(errors="surrogateescape")).hexdigest()
 
 
 def _pseudonymous(slices: pd.DataFrame, seed: int, key: bytes | None) -> pd.DataFrame:
     """Leaves of the patient, and with a key of study and slice, but a hash."""
     salt = key or str(seed).encode()
-    slices = slices.assign(
-        sop_uid=slices["slice_id"], patient_key=keyed_hash(slices["patient_key"], salt)
-    )
+    slices = slices.assign(patient_key=keyed_hash(slices["patient_key"], salt))
     if key:  # clinical UIDs tell the archive's users who it is
         for column in ("slice_id", "study_id"):
             slices[column] = keyed_hash(slices[column], key)
-    return slices.drop(columns=["bytes", "labelled"])
+    return slices[list(_PLANNED)]
 
 
 def _cut(slices: pd.DataFrame, shard_size: int) -> tuple[PlannedShard, ...]:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.example_proto import ExampleMessage
-from tfrecords_tools.labels import LABELS
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -1,5 +1,6 @@
 """The frames of a TFRecord file: length, checksum, record, checksum."""
 
+import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,14 +25,15 @@ def frame(record: bytes) -> bytes:
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
 
 
-def write_records(path: Path, records: Iterable[bytes]) -> int:
-    """Writes the records to a new file and returns how many there were."""
-    count = 0
+def write_records(path: Path, records: Iterable[bytes]) -> str:
+    """Writes the records to a new file and returns the SHA-256 of its bytes, hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("wb") as file:
         for record in records:
-            file.write(frame(record))
-            count += 1
-    return count
+            framed = frame(record)
+            file.write(framed)
+            digest.update(framed)
+    return digest.hexdigest()
 
 
 def read_records(path: Path) -> Iterator[bytes]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.labels import BLEEDINGS, LABELS
 from tfrecords_tools.manifest import (
     INDEX_NAME,
     Manifest,
@@ -124,7 +124,7 @@ def _record_faults(
     except SchemaError as error:
         yield str(error)
         return
-    shape = (manifest.size, manifest.size, len(manifest.windows))
+    shape = (manifest.size, manifest.size, manifest.channels)
     if example.image.shape != shape:
         yield f"the image has the shape {example.image.shape}, expected {shape}"
     if example.slice_id in seen:

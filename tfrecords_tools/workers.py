@@ -1,15 +1,14 @@
-"""Processes for work that fills the cores."""
+"""Processes for work that fills the cores; one that dies takes nothing else along."""
 
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 import cv2
+from pebble import ProcessExpired, ProcessPool
 
 from tfrecords_tools.errors import InputError
 
@@ -19,27 +18,30 @@ class WorkerError(InputError):
 
 
 @contextmanager
-def worker_pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
-    """Processes to give work to; on an error what is at hand is finished, the rest dropped.
+def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
+    """Processes to give work to; at the end, and on an error, they are stopped.
+
+    A task whose process dies raises `pebble.ProcessExpired`; the other tasks go on.
 
     Args:
         workers: how many; None means one a core.
 
     Raises:
-        WorkerError: if one dies, as of a crash in a codec.
+        WorkerError: if such a death is not handled within.
     """
     # Spawned, so that no lock and no thread of this process is inherited in the middle of its use.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
+    pool = ProcessPool(workers or os.cpu_count() or 1, initializer=_start, context=context)
     try:
         yield pool
-    except BrokenProcessPool as error:
+    except ProcessExpired as error:
         raise WorkerError(
             "a worker process died, by a crash in a library or for want of memory; give the same"
             " command again, with fewer --workers if memory is short"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.stop()
+        pool.join()
 
 
 def _start() -> None:

@@ -1,7 +1,6 @@
 """Phantom studies on disk, in the layout and with the quirks of the RSNA set."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ import pandas as pd
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.labels import LABELS
 from tfrecords_tools.phantom.cohort import studies_of
 from tfrecords_tools.phantom.scanner import Storage
 from tfrecords_tools.phantom.study import make_study
@@ -121,8 +120,8 @@ def synth(
         for patient in range(patients)
     ]
     rows: list[tuple[str, np.ndarray]] = []
-    with worker_pool(workers or os.cpu_count() or 1) as pool:
-        made = pool.map(_write_patient, jobs)
+    with worker_pool(workers) as pool:
+        made = pool.map(_write_patient, jobs).result()
         for found in progress(made, total=patients, desc="synth", unit="patient"):
             rows += found
     _truncate_one(directory, rows)

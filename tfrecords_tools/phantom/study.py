@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.labels import BLEEDINGS, LABELS
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.phantom import anatomy, lesions, scanner, tissues
 from tfrecords_tools.phantom.anatomy import Tissue
 from tfrecords_tools.phantom.devices import set_devices

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import ndimage
 
+from tfrecords_tools.bleedings import BLEEDINGS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.labels import BLEEDINGS
 from tfrecords_tools.phantom.anatomy import Tissue
 from tfrecords_tools.phantom.brain import Brain, Dura
 from tfrecords_tools.phantom.lesions import Lesion, bleed, sample_lesions

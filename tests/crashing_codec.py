@@ -1,0 +1,38 @@
+"""A decoder that crashes or hangs on files of certain names, in the process that reads them."""
+
+import ctypes
+import time
+from pathlib import Path
+
+from tfrecords_tools import shard
+from tfrecords_tools.dicom import CTSlice, read_slice
+
+CRASHES, HANGS, CRASHES_ONCE, ALWAYS = "crashes", "hangs", "once", "always"
+ACTS = "acts"  # a file beside the data set: name of a DICOM file, and what reading it does
+
+
+def plan_accidents(source: Path, accidents: dict[str, str]) -> None:
+    lines = [f"{name} {what}\n" for name, what in accidents.items()]
+    (source / ACTS).write_text("".join(lines))
+
+
+def write_shard(job, name, slices, given_up) -> None:
+    """Stands in for `shard.write_shard`; runs in a worker."""
+    lines = (job.source / ACTS).read_text().splitlines()
+    accidents = dict(line.split() for line in lines)
+    shard.SECONDS_A_FILE = 1
+
+    def read(file) -> CTSlice:
+        what = accidents.get(Path(file.name).name, accidents.get("*"))
+        if what == HANGS:
+            time.sleep(600)
+        if what == CRASHES_ONCE:
+            marker = job.source / f"{Path(file.name).name}.crashed"
+            what = None if marker.exists() else CRASHES
+            marker.touch()
+        if what == CRASHES:
+            ctypes.string_at(0)
+        return read_slice(file)
+
+    shard.read_slice = read
+    shard.write_shard(job, name, slices, given_up)

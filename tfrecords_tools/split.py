@@ -1,0 +1,174 @@
+"""Which patient stands on which side: drawn, or given by a file."""
+
+import hashlib
+import hmac
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from tfrecords_tools.bleedings import BLEEDINGS
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.manifest import SPLITS
+
+TRAIN, UNLABELLED = SPLITS[0], SPLITS[-1]
+GIVEN_SPLITS = SPLITS[:-1]
+ID_COLUMNS = ("slice_id", "study_id", "patient_id")  # the first that a split file has counts
+EXAMPLES = 3  # faults named in a message
+
+KEY_LENGTH = 16  # hexadecimal digits; 64 bits keep 10 million slices apart
+
+
+class SplitError(InputError):
+    """A split file that cannot be followed."""
+
+
+def parse_split(text: str) -> tuple[float, ...]:
+    """Reads `0.8,0.1,0.1`: fractions of the patients for train, val and test.
+
+    A set that is only judged on is read by `0,1,0`.
+
+    Raises:
+        UsageError: unless they are three, none negative, and sum to 1.
+    """
+    try:
+        fractions = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        fractions = ()
+    if len(fractions) != 3 or not (min(fractions) >= 0 and math.isclose(sum(fractions), 1)):
+        raise UsageError(f"--split {text!r}: expected three fractions that sum to 1: 0.8,0.1,0.1")
+    return fractions
+
+
+def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -> dict[str, str]:
+    """Puts each patient into one split, so that every label reaches every split where it can.
+
+    Patients are grouped by the rarest bleeding they have. Within a group, in the order of a hash,
+    the next one goes to the split with the fewest of the group for its fraction: the divisor
+    method of Adams, which gives each split one before any gets its second.
+
+    Args:
+        slices: with `patient_key`, whatever tells patients apart, and the six labels.
+        fractions: of train, val and test; a split of fraction 0 gets none.
+        seed: of the order.
+
+    Returns:
+        The patient's key to the name of the split.
+    """
+    bears = slices.groupby("patient_key")[list(BLEEDINGS)].max().astype(bool)
+    rarest_first = bears.sum().sort_values(kind="stable").index
+    with_none = np.ones((len(bears), 1), bool)
+    groups = np.argmax(np.hstack([bears[rarest_first].to_numpy(), with_none]), axis=1)
+    order = keyed_hash(bears.index.to_series(), f"split {seed}".encode())
+    wanted = {name: share for name, share in zip(SPLITS, fractions, strict=False) if share > 0}
+    of_group: Counter[tuple[int, str]] = Counter()
+    of_all: Counter[str] = Counter()
+    splits = {}
+    for place in np.lexsort((order.to_numpy(str), groups)):
+        group = int(groups[place])
+
+        def fullness(name: str, group: int = group) -> tuple[float, float]:
+            # Of equals train, then the smallest: else small groups would all leave out the last.
+            rest = 0 if name == TRAIN else of_all[name] / wanted[name]
+            return of_group[group, name] / wanted[name], rest
+
+        chosen = min(wanted, key=fullness)
+        of_group[group, chosen] += 1
+        of_all[chosen] += 1
+        splits[str(bears.index[place])] = chosen
+    return splits
+
+
+def keyed_hash(texts: pd.Series, key: bytes) -> pd.Series:
+    """HMAC-SHA-256 of each text, the first KEY_LENGTH hexadecimal digits."""
+    hashes = {
+        text: hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:KEY_LENGTH]
+        for text in texts.unique()
+    }
+    return texts.map(hashes)
+
+
+def read_split(path: Path) -> pd.Series:
+    """Reads who is where from a CSV: an id and a `split` a row, as `index.csv` has them.
+
+    Returns:
+        The split by id; the index is named after the column of ids, one of ID_COLUMNS.
+
+    Raises:
+        SplitError: on other columns, another split than train, val and test, or an id that stands
+            on two sides; names the lines.
+        OSError: if the file cannot be opened.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    except (ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise SplitError(f"{path}: not a readable CSV ({reason})") from error
+    columns = [name for name in ID_COLUMNS if name in table.columns]
+    if not columns or "split" not in table.columns:
+        raise SplitError(
+            f"{path}: has the columns {', '.join(table.columns)}; expected split and one of"
+            f" {', '.join(ID_COLUMNS)}"
+        )
+    table.index += 2  # lines count from 1, and the first is the header
+    rows = table.loc[~table["split"].isin(["", UNLABELLED]), [columns[0], "split"]]
+    _refuse(path, rows[~rows["split"].isin(GIVEN_SPLITS)], "expected the split train, val or test")
+    rows = rows.drop_duplicates()
+    _refuse(path, rows[rows[columns[0]].duplicated()], "its id stands in another split already")
+    if rows.empty:
+        raise SplitError(f"{path}: puts nothing into train, val or test")
+    return rows.set_index(columns[0])["split"]
+
+
+def follow_split(slices: pd.DataFrame, given: pd.Series) -> pd.Series:
+    """The split of each slice as a file gives it, "" where it does not name the slice.
+
+    Args:
+        slices: with ID_COLUMNS and `patient_key`, whatever tells patients apart.
+        given: from `read_split`.
+
+    Raises:
+        SplitError: if it puts a patient on two sides.
+    """
+    split = slices[str(given.index.name)].map(given).fillna("")
+    named = split != ""
+    sides = split[named].groupby(slices.loc[named, "patient_key"]).nunique()
+    torn = sides.index[sides > 1]
+    if len(torn):
+        first = slices.loc[named & (slices["patient_key"] == torn[0]), "study_id"].iloc[0]
+        raise SplitError(
+            f"the split file puts {len(torn)} patients into more than one split (one has the study"
+            f" {first}): what is learned of a patient would be judged on the same; split by patient"
+        )
+    return split
+
+
+def join_duplicates(slices: pd.DataFrame) -> pd.Series:
+    """What stands on one side as a whole: patients that share a slice, pixel for pixel, are one.
+
+    Args:
+        slices: with `patient_key` and `pixel_hash`, 0 where the pixels tell nobody apart.
+
+    Returns:
+        Of each slice the first of the patients that are joined with its own.
+    """
+    patients, names = pd.factorize(slices["patient_key"], sort=True)
+    told = slices["pixel_hash"].to_numpy() != 0
+    pictures, _ = pd.factorize(slices["pixel_hash"].to_numpy()[told])
+    nodes = len(names) + len(slices)
+    edges = (np.ones(len(pictures), bool), (patients[told], len(names) + pictures))
+    _, component = connected_components(coo_array(edges, shape=(nodes, nodes)), directed=False)
+    first = pd.Series(names).groupby(component[: len(names)]).transform("first")
+    return pd.Series(first.to_numpy()[patients], index=slices.index)
+
+
+def _refuse(path: Path, rows: pd.DataFrame, fault: str) -> None:
+    if len(rows):
+        some = ", ".join(str(line) for line in rows.index[:EXAMPLES])
+        more = f" and {len(rows) - EXAMPLES} more" if len(rows) > EXAMPLES else ""
+        raise SplitError(f"{path}: line {some}{more}: {fault}")
