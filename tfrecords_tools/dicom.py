@@ -241,7 +241,7 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
 def _stored_values(decoder: Decoder, dataset: Dataset, header: SliceHeader) -> np.ndarray:
     """Pixel Data as native integers of 16 or 32 bits, shape (rows, columns)."""
     try:
-        stored, _ = decoder.as_array(dataset)
+        stored, _ = decoder.as_array(dataset, view_only=True)  # it is read once, and not changed
     except PARSER_ERRORS as error:
         more = ", ".join(decoder.missing_dependencies)
         hint = f"another decoder may read it ({more}); " if more else ""
@@ -254,10 +254,9 @@ def _stored_values(decoder: Decoder, dataset: Dataset, header: SliceHeader) -> n
 def _rescaled(stored: np.ndarray, rescale: _Rescale) -> np.ndarray:
     if rescale.wrapped:
         stored = _unwrapped(stored)
-    whole = rescale.slope == 1 and rescale.intercept.is_integer()  # single precision is exact then
-    precision: type[np.floating] = np.float32 if whole else np.float64
-    hu = stored.astype(precision) * rescale.slope + rescale.intercept
-    return hu.astype(np.float32, copy=False)
+    if rescale.slope == 1 and rescale.intercept.is_integer():  # single precision is exact then
+        return np.add(stored, np.float32(rescale.intercept), dtype=np.float32, casting="same_kind")
+    return (stored * np.float64(rescale.slope) + rescale.intercept).astype(np.float32)
 
 
 def _unwrapped(stored: np.ndarray) -> np.ndarray:

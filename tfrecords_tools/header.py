@@ -7,9 +7,9 @@ mode nor the warning filters can be changed for one thread alone.
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 
@@ -259,15 +259,21 @@ def _identifier(dataset: Dataset, keyword: str) -> str:
 def _geometry(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...], float]:
     """Position, orientation, and the position along the normal towards the head."""
     orientation = _numbers_or_none(dataset, "ImageOrientationPatient", 6) or _AXIAL
-    along_row, along_column = np.reshape(orientation, (2, 3))
-    normal = np.cross(along_row, along_column)
-    lengths = [np.linalg.norm(vector) for vector in (along_row, along_column, normal)]
+    along_row, along_column = orientation[:3], orientation[3:]
+    normal = _cross(along_row, along_column)
+    lengths = [math.hypot(*vector) for vector in (along_row, along_column, normal)]
     if max(abs(length - 1) for length in lengths) > MAX_COSINE_ERROR:
         raise RefusedSlice("bad_header", "ImageOrientationPatient holds no two unit vectors")
     if abs(normal[2]) < MIN_AXIAL_COSINE:
         raise RefusedSlice("not_axial", f"Image Orientation (Patient) is {orientation}")
     position = _numbers_or_none(dataset, "ImagePositionPatient", 3) or (0.0, 0.0, _order(dataset))
-    return position, orientation, float(np.dot(position, normal) * np.sign(normal[2]))
+    height = sum(x * n for x, n in zip(position, normal, strict=True))
+    return position, orientation, math.copysign(1, normal[2]) * height
+
+
+def _cross(a: Sequence[float], b: Sequence[float]) -> tuple[float, ...]:
+    """The cross product; of three numbers NumPy's takes twenty times as long."""
+    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
 def _order(dataset: Dataset) -> float:

@@ -66,11 +66,16 @@ def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     """
     if not np.isfinite(hu).all():
         raise ValueError("HU must be finite, got NaN or infinity")
-    grey = np.empty((*hu.shape, len(windows)), np.uint8)
-    for channel, window in enumerate(windows):
-        share = (hu - np.float32(window.center - window.width / 2)) / np.float32(window.width)
-        grey[..., channel] = np.rint(np.clip(share, 0, 1) * 255)
-    return grey
+    hu = hu.astype(np.float32, copy=False)
+    grey = [_windowed(hu, window) for window in windows]
+    return np.atleast_3d(cv2.merge(grey))
+
+
+def _windowed(hu: np.ndarray, window: Window) -> np.ndarray:
+    """One channel: scaled, rounded and clipped in a single pass."""
+    scale = 255 / window.width
+    offset = -(window.center - window.width / 2) * scale
+    return cv2.addWeighted(hu, scale, hu, 0, offset, dtype=cv2.CV_8U)
 
 
 def pad_square(hu: np.ndarray) -> np.ndarray:
