@@ -1,0 +1,83 @@
+"""Time and memory of the plan for very many slices, from simulated headers.
+
+    python benchmarks/plan.py --slices 1000000
+
+The headers go through the code that gathers real ones, and only their reading is left out; the
+labels are a table, as if read already.
+"""
+
+import resource
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.plan import Options, make_plan
+from tfrecords_tools.scan import Source, scan
+from tfrecords_tools.split import parse_split
+from tfrecords_tools.windows import parse_windows
+
+SLICES_A_STUDY, STUDIES_A_PATIENT = 34, 1.15  # of the challenge
+PREVALENCE = (0.004, 0.048, 0.035, 0.047, 0.063)  # of the five kinds, among its slices
+
+
+def _path(number: int) -> str:
+    return f"stage_2_train/ID_{number:09x}.dcm"
+
+
+def _row(path: str) -> tuple:
+    """What the header of a file would say."""
+    number = int(path[-13:-4], 16)
+    study = number // SLICES_A_STUDY
+    patient = int(study / STUDIES_A_PATIENT)
+    names = (f"ID_{number:09x}", f"ID_{study:010x}", f"ID_{study:010x}s", f"ID_{patient:08x}")
+    return (path, 525_000, number, number, *names, 5.0 * (number % SLICES_A_STUDY), 0, "", "")
+
+
+class _SimulatedPool:
+    """Answers where a pool would read headers."""
+
+    def map(self, _function: object, _roots: object, chunks: Iterable, _flags: object):
+        self.rows = ([_row(path) for path in chunk] for chunk in chunks)
+        return self
+
+    def result(self) -> Iterator[list[tuple]]:
+        return self.rows
+
+
+def _labels(slices: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    bleedings = (rng.random((slices, len(PREVALENCE))) < PREVALENCE).astype(np.uint8)
+    values = np.hstack([bleedings, bleedings.max(axis=1, keepdims=True)])
+    index = pd.Index([f"ID_{x:09x}" for x in range(slices)], name="slice_id")
+    return pd.DataFrame(values, index=index, columns=list(LABELS))
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--slices", default=1_000_000, show_default=True)
+@click.option("--neighbours", default=0, show_default=True)
+def main(slices: int, neighbours: int) -> None:
+    """Prints seconds and the largest memory of this process."""
+    paths = tuple(map(_path, range(slices)))
+    labels = _labels(slices)
+    windows = parse_windows("brain,subdural,bone")
+    fractions = parse_split("0.8,0.1,0.1")
+    options = Options(256, windows, neighbours, fractions, 0, "zlib", shard_size=3051)
+    start = time.perf_counter()
+    found, rejects = scan(Source(Path("simulated"), paths, (), None), _SimulatedPool())
+    scanned = time.perf_counter()
+    plan = make_plan(found, rejects, labels, options)
+    planned = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    click.echo(
+        f"{slices:,} slices, {len(plan.shards):,} shards: gathered in {scanned - start:.1f} s,"
+        f" planned in {planned - scanned:.1f} s, {peak:,.0f} MB at most"
+    )
+
+
+if __name__ == "__main__":
+    main()
