@@ -44,6 +44,7 @@ class DataConfig(Section):
     size: Annotated[int, Field(ge=16)] | None = None  # pixels; none means the shards' own
     windows: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names, in the order of the channels; none means all that the shards have."""
+    neighbours: Annotated[int, Field(ge=0)] | None = None  # below and above; none: the shards' own
     augmentation: AugmentationConfig = AugmentationConfig()
     shuffle_buffer: Positive = 2048  # encoded records; shards are random samples already
 

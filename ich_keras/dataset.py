@@ -11,6 +11,7 @@ from ich_keras.config import AugmentationConfig, DataConfig
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import Manifest, Shard, read_manifest
 from tfrecords_tools.schema import parse_example
+from tfrecords_tools.windows import Window
 
 EVALUATION_PREFETCH = 2
 OPEN_SHARDS = 4  # read in turn, so that a batch mixes shards; more only costs file handles
@@ -28,18 +29,27 @@ class ShardSet:
         folder: where the shards are.
         manifest: what they hold.
         size: edge of a slice in pixels, at most the shards' own.
-        window_indices: which channels of the shards, in the experiment's order.
+        windows: of each slice, in the experiment's order.
+        neighbours: slices below and above beside each one, at most as many as the shards have.
     """
 
     folder: Path
     manifest: Manifest
     size: int
-    window_indices: tuple[int, ...]
+    windows: tuple[Window, ...]
+    neighbours: int
 
     @property
-    def channels(self) -> int:
-        """Channels of a batch."""
-        return len(self.window_indices)
+    def channels(self) -> tuple[int, ...]:
+        """Which channels of the shards make up a batch."""
+        stored, reach = self.manifest.neighbours, self.neighbours
+        centers = (self.manifest.windows.index(x) * (2 * stored + 1) + stored for x in self.windows)
+        return tuple(c for center in centers for c in range(center - reach, center + reach + 1))
+
+    @property
+    def shown_channel(self) -> int:
+        """The channel of a batch that pictures show: the slice itself in its first window."""
+        return self.neighbours
 
     def slices(self, split: str) -> int:
         """Slices in a split.
@@ -60,12 +70,12 @@ def open_shards(folder: Path, config: DataConfig, size: int | None = None) -> Sh
 
     Args:
         folder: a folder that `ich-keras convert` wrote.
-        config: the experiment's size and windows; None there means the shards' own.
+        config: the experiment's size, windows and neighbours; None means the shards' own.
         size: overrides the experiment's size.
 
     Raises:
         ManifestError: if the folder holds no readable manifest.
-        DatasetError: if size or windows are not to be had from these shards.
+        DatasetError: if size, windows or neighbours are not to be had from these shards.
     """
     manifest = read_manifest(folder)
     wanted = size or config.size or manifest.size
@@ -74,15 +84,21 @@ def open_shards(folder: Path, config: DataConfig, size: int | None = None) -> Sh
             f"{folder}: the shards are {manifest.size} pixels wide and size {wanted} was asked for;"
             f" set data.size to at most {manifest.size}, or convert with --size {wanted}"
         )
-    names = [window.name for window in manifest.windows]
-    missing = [name for name in config.windows or () if name not in names]
+    by_name = {window.name: window for window in manifest.windows}
+    missing = [name for name in config.windows or () if name not in by_name]
     if missing:
         raise DatasetError(
-            f"{folder}: the shards have the windows {', '.join(names)}, not {', '.join(missing)};"
+            f"{folder}: the shards have the windows {', '.join(by_name)}, not {', '.join(missing)};"
             " change data.windows, or convert with these --windows"
         )
-    indices = tuple(names.index(name) for name in config.windows or names)
-    return ShardSet(folder, manifest, wanted, indices)
+    reach = manifest.neighbours if config.neighbours is None else config.neighbours
+    if reach > manifest.neighbours:
+        raise DatasetError(
+            f"{folder}: the shards have {manifest.neighbours} neighbours of each slice and {reach}"
+            f" were asked for; change data.neighbours, or convert with --neighbours {reach}"
+        )
+    windows = tuple(by_name[name] for name in config.windows or by_name)
+    return ShardSet(folder, manifest, wanted, windows, reach)
 
 
 def training_batches(
@@ -233,11 +249,11 @@ def _random_affine(image: tf.Tensor, config: AugmentationConfig, seed: tf.Tensor
 
 def _parse(record: tf.Tensor, shards: ShardSet, *, labelled: bool) -> dict[str, tf.Tensor]:
     manifest = shards.manifest
-    stored_channels = len(manifest.windows)
-    parsed = parse_example(record, manifest.encoding, stored_channels, labelled)
-    image = tf.ensure_shape(parsed["image"], (manifest.size, manifest.size, stored_channels))
-    if shards.window_indices != tuple(range(stored_channels)):
-        image = tf.gather(image, shards.window_indices, axis=-1)
+    stored = manifest.channels
+    parsed = parse_example(record, manifest.encoding, stored, labelled)
+    image = tf.ensure_shape(parsed["image"], (manifest.size, manifest.size, stored))
+    if shards.channels != tuple(range(stored)):
+        image = tf.gather(image, shards.channels, axis=-1)
     if shards.size != manifest.size:
         resized = tf.image.resize(image, (shards.size, shards.size), method="area")
         image = tf.cast(tf.round(resized), tf.uint8)

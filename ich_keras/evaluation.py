@@ -15,7 +15,7 @@ from ich_keras.gallery import draw_class_grid, draw_class_maps
 from ich_keras.metrics import evaluate_scores
 from ich_keras.model import load_model, with_class_maps
 from ich_keras.report import write_report
-from ich_keras.run_folder import RunFolder, read_input, read_position, write_json
+from ich_keras.run_folder import RunFolder, RunInput, read_input, read_position, write_json
 from ich_keras.scoring import compile_forward, predict_split
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
@@ -72,7 +72,7 @@ def evaluate(
     experiment = load_experiment(str(run.experiment))
     trained = read_input(run)
     shards = open_shards(shards_folder, experiment.data, size or trained.size)
-    _check_windows(shards, trained.windows)
+    _check_channels(shards, trained)
     if split == "unlabelled":
         raise UsageError("the split unlabelled has no labels to score; use `ich-keras predict`")
     model = load_model(run.best)
@@ -125,10 +125,10 @@ def score_table(scores: dict[str, Any]) -> str:
     return pd.DataFrame(rows).to_string(index=False, float_format="%.4f", na_rep="-")
 
 
-def _check_windows(shards: ShardSet, trained: tuple) -> None:
-    windows = tuple(shards.manifest.windows[i] for i in shards.window_indices)
-    if windows != trained:
+def _check_channels(shards: ShardSet, trained: RunInput) -> None:
+    if (shards.windows, shards.neighbours) != (trained.windows, trained.neighbours):
         raise UsageError(
-            f"{shards.folder}: has the windows {json.dumps(windows)}, the run was trained on"
-            f" {json.dumps(trained)}; convert with those"
+            f"{shards.folder}: gives the windows {json.dumps(shards.windows)} and"
+            f" {shards.neighbours} neighbours, the run was trained on"
+            f" {json.dumps(trained.windows)} and {trained.neighbours}; convert with those"
         )

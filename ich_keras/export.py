@@ -35,13 +35,16 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         raise UsageError(f"{target} exists already; give another --out, or remove it")
     network_input = read_input(run)
     model = with_class_maps(load_model(run.best))
-    model(keras.ops.zeros((1, 64, 64, len(network_input.windows)), "uint8"))  # ONNX wants a call
+    channels = len(network_input.windows) * (2 * network_input.neighbours + 1)
+    model(keras.ops.zeros((1, 64, 64, channels), "uint8"))  # ONNX wants a call
     with whole_file(target) as temporary:
         _write(model, kind, temporary)
     metadata = {
-        "input": "uint8, (slices, height, width, windows), HU windowed to 0..255",
+        "input": "uint8, (slices, height, width, channels), HU windowed to 0..255",
+        "channels": "of each window in turn, the slices from the lowest neighbour to the highest",
         "size": network_input.size,
         "windows": [window._asdict() for window in network_input.windows],
+        "neighbours": network_input.neighbours,
         "labels": list(LABELS),
         "notice": "for research, not for diagnosis",
     }

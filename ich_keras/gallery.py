@@ -38,7 +38,8 @@ def draw_class_grid(forward: Forward, shards: ShardSet, split: str, step: int) -
     chosen = choice[choice >= 0]
     images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
     probabilities = forward(images).numpy()
-    return class_grid_figure(images, labels[chosen], probabilities, choice >= 0, step=step)
+    shown = images[..., [shards.shown_channel]]
+    return class_grid_figure(shown, labels[chosen], probabilities, choice >= 0, step=step)
 
 
 def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:
@@ -54,7 +55,8 @@ def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:
     chosen = _examples(labels)
     images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
     answer = model.predict(images, verbose=0)
-    return class_map_overlay(images, answer[CLASS_MAPS], labels[chosen], answer[PROBABILITIES])
+    shown = images[..., [shards.shown_channel]]
+    return class_map_overlay(shown, answer[CLASS_MAPS], labels[chosen], answer[PROBABILITIES])
 
 
 def _examples(labels: np.ndarray) -> np.ndarray:

@@ -19,8 +19,9 @@ from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.dicom import CTSlice, RefusedSlice, read_slice
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.neighbours import find_neighbours
 from tfrecords_tools.progress import progress
-from tfrecords_tools.windows import window_slice
+from tfrecords_tools.windows import stack_slices, window_slice
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,8 @@ def predict(
         images = _windowed(members, network_input, size)
         answer = _forward(forward, images)
         rows += _rows(study_id, number, members, answer[PROBABILITIES])
-        _draw_sheet(out / f"study_{number:03d}.png", images, answer)
+        shown = images[..., [network_input.neighbours]]  # the slice itself in its first window
+        _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
     _write_tables(out, pd.DataFrame(rows), rejects)
     return PredictResult(out, len(slices), len(studies), len(rejects))
 
@@ -152,7 +154,18 @@ def _by_study(slices: list[CTSlice]) -> dict[str, list[CTSlice]]:
 
 def _windowed(members: list[CTSlice], network_input: RunInput, size: int | None) -> np.ndarray:
     edge = size or network_input.size
-    return np.stack([window_slice(x.hu, edge, network_input.windows) for x in members])
+    images = np.stack([window_slice(x.hu, edge, network_input.windows) for x in members])
+    if not network_input.neighbours:
+        return images
+    reach = network_input.neighbours
+    rows = find_neighbours(_places(members), reach)
+    rows = np.insert(rows, reach, np.arange(len(members)), axis=1)
+    return np.stack([stack_slices(images[row]) for row in rows])
+
+
+def _places(members: list[CTSlice]) -> pd.DataFrame:
+    names = ("study_id", "series_id", "slice_id", "position_mm")
+    return pd.DataFrame({name: [getattr(x.header, name) for x in members] for name in names})
 
 
 def _forward(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:

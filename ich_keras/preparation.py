@@ -63,16 +63,16 @@ def warm_start(model: keras.Model, config: ModelConfig) -> None:
     if shapes != [tuple(x.shape) for x in model.weights]:
         raise RunError(
             f"model.weights: {path} is another network; widths, blocks, normalization and the"
-            " number of windows must be the same"
+            " number of windows and neighbours must be the same"
         )
     model.set_weights(other.get_weights())
 
 
 def _run_input(shards: ShardSet) -> RunInput:
-    windows = tuple(shards.manifest.windows[i] for i in shards.window_indices)
     return RunInput(
         size=shards.size,
-        windows=windows,
+        windows=shards.windows,
+        neighbours=shards.neighbours,
         shards=str(shards.folder.resolve()),
         fingerprint=shards.manifest.fingerprint,
     )

@@ -49,13 +49,15 @@ class RunInput:
 
     Attributes:
         size: edge of a slice in pixels.
-        windows: one a channel, in order.
+        windows: in order.
+        neighbours: slices below and above beside each one.
         shards: the folder they lay in.
         fingerprint: of the shards.
     """
 
     size: int
     windows: tuple[Window, ...]
+    neighbours: int
     shards: str
     fingerprint: str
 

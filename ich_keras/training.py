@@ -149,7 +149,9 @@ class _Trainer:
                 f" {replicas} devices; change it"
             )
         with self.strategy.scope():
-            self.model = build_model(experiment.model, shards.channels, synchronized=replicas > 1)
+            self.model = build_model(
+                experiment.model, len(shards.channels), synchronized=replicas > 1
+            )
             warm_start(self.model, experiment.model)
             self.optimizer = make_optimizer(self.config)
             self.optimizer.build(self.model.trainable_variables)

@@ -1,6 +1,7 @@
 """Shards hold every usable slice once, by patient, and the same bytes however they were made."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tests.rsna_folder import write_rsna
+from tests.rsna_folder import write_rsna, write_slice
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.convert import convert
 from tfrecords_tools.dicom import RefusedSlice, read_slice
@@ -130,6 +131,48 @@ def test_patients_are_named_by_a_hash(source, shards, tmp_path):
     assert not set(one["slice_id"]) & set(other["slice_id"])
     keyed = b"".join(files(tmp_path / "keyed").values())
     assert b"secret of the hospital" not in keyed
+
+
+def test_a_published_split_is_reproduced_from_its_index(source, shards, tmp_path):
+    out, manifest = shards
+    other = {**OPTIONS, "split": str(out / "index.csv"), "seed": 9}
+    again = convert(source, tmp_path / "again", **other)
+    assert again.splits == manifest.splits
+    ours, theirs = (pd.read_csv(x / "index.csv") for x in (tmp_path / "again", out))
+    assert list(ours["slice_id"]) == list(theirs["slice_id"])
+    assert list(ours["split"]) == list(theirs["split"])
+
+
+def test_what_a_split_file_does_not_name_is_left_out_and_counted(source, shards, tmp_path):
+    index = pd.read_csv(shards[0] / "index.csv")
+    left_out = index["study_id"].unique()[:3]
+    named = index[~index["study_id"].isin(left_out)]
+    named[["study_id", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    options = {**OPTIONS, "split": str(tmp_path / "split.csv")}
+    manifest = convert(source, tmp_path / "out", **options)
+    assert manifest.rejected["no_split"] == len(index) - len(named)
+    assert sum(x.slices for x in manifest.splits.values()) == len(named)
+    verify(tmp_path / "out")
+
+
+def test_patients_with_an_identical_slice_stay_together(tmp_path):
+    """A picture that stands under two patients is learned on one side and judged on the other."""
+    truths = list(write_rsna(tmp_path / "rsna", patients=30).values())
+    folder = tmp_path / "rsna" / "stage_2_train"
+    for patient in range(0, 20, 2):
+        picture, twin = truths[3 * patient], truths[3 * (patient + 1)]
+        write_slice(folder / f"{twin.slice_id}.dcm", replace(twin, hu=picture.hu))
+    options = {**OPTIONS, "split": "0.5,0.25,0.25"}
+
+    def torn(out: Path) -> int:
+        split = pd.read_csv(out / "index.csv").set_index("slice_id")["split"]
+        pairs = [(truths[3 * p].slice_id, truths[3 * (p + 1)].slice_id) for p in range(0, 20, 2)]
+        return sum(split[one] != split[other] for one, other in pairs)
+
+    convert(tmp_path / "rsna", tmp_path / "apart", **options)
+    assert torn(tmp_path / "apart")
+    convert(tmp_path / "rsna", tmp_path / "together", group_duplicates=True, **options)
+    assert not torn(tmp_path / "together")
 
 
 def test_a_complete_conversion_is_left_alone_and_another_is_refused(source, shards):

@@ -25,7 +25,7 @@ SLICE_COLUMNS = (*FILE_COLUMNS, *TEXT_FIELDS, "position_mm", "labelled")
 REJECT_COLUMNS = ["path", "reason", "detail"]
 
 # A slice of nothing but air and padding has few values, or compresses to almost nothing.
-PLAIN_BYTES, PLAIN_VALUES, PLAIN_STRIDE = 4096, 16, 7
+PLAIN_BYTES, PLAIN_VALUES, PLAIN_STRIDE = 1024, 16, 7
 
 _NO_HEADER = ("", "", "", "", 0.0, 0)
 

@@ -21,7 +21,7 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import Shard
 from tfrecords_tools.schema import Example, encode_example
 from tfrecords_tools.tfrecord import write_records
-from tfrecords_tools.windows import Window, window_slice
+from tfrecords_tools.windows import Window, stack_slices, window_slice
 
 WORK = ".work"  # what an unfinished conversion needs to go on
 SECONDS_A_FILE = 60  # a thousand times what the slowest codec takes
@@ -211,7 +211,7 @@ def _image(planned: PlannedSlice, windowed: Callable[[SourceFile], np.ndarray]) 
         except RefusedSlice:
             stack.append(own)
     stack.insert(len(stack) // 2, own)
-    return np.stack(stack, axis=-1).reshape(*own.shape[:2], -1)
+    return stack_slices(stack)
 
 
 def _read(source: Path, file: SourceFile) -> CTSlice:

@@ -126,6 +126,19 @@ def window_slice(hu: np.ndarray, size: int, windows: Sequence[Window]) -> np.nda
     return apply_windows(resize_area(pad_square(hu), size), windows)
 
 
+def stack_slices(slices: Sequence[np.ndarray]) -> np.ndarray:
+    """A slice with its neighbours, as channels: for each window, from the lowest to the highest.
+
+    Args:
+        slices: shape (rows, columns, windows) each, from the lowest to the highest.
+
+    Returns:
+        Shape (rows, columns, windows * len(slices)).
+    """
+    rows, columns, _ = slices[0].shape
+    return np.stack(slices, axis=-1).reshape(rows, columns, -1)
+
+
 def _parse_window(part: str) -> Window:
     if part in WINDOWS:
         return WINDOWS[part]
