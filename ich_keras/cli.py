@@ -30,10 +30,18 @@ def main() -> None:
         _fail(error.format_message(), error.exit_code)
     except InputError as error:
         _fail(str(error), error.exit_code)
-    except (OSError, MemoryError) as error:
-        _fail(str(error) or type(error).__name__, 1)
+    except OSError as error:
+        _fail(_os_error_line(error), 1)
+    except MemoryError:
+        _fail("out of memory; give it more, or less to do at a time", 1)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; what was finished stays, the same command goes on", INTERRUPTED)
+
+
+def _os_error_line(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return str(error) or type(error).__name__
+    return f"{error.filename}: {error.strerror}; check the path, the permissions and the space left"
 
 
 def _fail(message: str, exit_code: int) -> None:

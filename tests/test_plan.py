@@ -26,6 +26,7 @@ OPTIONS = Options(
     encoding="zlib",
     shard_size=7,
 )
+ONE_REJECT = pd.DataFrame({"path": ["a.dcm"], "reason": ["not_ct"], "detail": ["no image"]})
 NO_REJECTS = pd.DataFrame(columns=["path", "reason", "detail"])
 
 
@@ -135,6 +136,7 @@ def test_every_change_of_the_data_changes_the_fingerprint():
         make_plan(slices, NO_REJECTS, turned, OPTIONS),
         make_plan(slices[1:], NO_REJECTS, labels, OPTIONS),
         make_plan(slices.assign(bytes=999), NO_REJECTS, labels, OPTIONS),
+        make_plan(slices, ONE_REJECT, labels, OPTIONS),
         make_plan(slices.assign(header_hash=999), NO_REJECTS, labels, OPTIONS),
         make_plan(other_patient, NO_REJECTS, labels, OPTIONS),
         make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"secret"),

@@ -167,6 +167,11 @@ def test_a_split_file_with_faults_is_refused_in_one_line(tmp_path, text, message
     assert "\n" not in str(caught.value)
 
 
+def test_a_split_file_that_is_missing_is_said(tmp_path):
+    with pytest.raises(UsageError, match=r"--split .*no such file; give a CSV, or fractions"):
+        read_split(tmp_path / "nowhere.csv")
+
+
 def test_a_split_file_that_tears_a_patient_apart_is_refused(tmp_path):
     given_split = read_split(split_file(tmp_path, "slice_id,split\na1,train\na2,test\n"))
     with pytest.raises(SplitError, match=r"puts 1 patients .*study sa.*split by patient"):

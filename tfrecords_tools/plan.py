@@ -163,7 +163,7 @@ def make_plan(
         raise PlanError(f"no usable slice: {_counts(rejects)}; check the folder and the label file")
     slices["order"] = keyed_hash(slices["slice_id"], f"order {options.seed}".encode())
     slices = slices.assign(neighbours=_neighbour_files(slices, options.neighbours))
-    fingerprint, sources = _fingerprint(slices, options, key), _sources(slices)
+    fingerprint, sources = _fingerprint(slices, rejects, options, key), _sources(slices)
     without_files = ~known.isin(slices.loc[slices["labelled"], "slice_id"])
     shards = _cut(_pseudonymous(slices, options.seed, key), options.shard_size)
     return Plan(fingerprint, sources, shards, rejects, int(without_files.sum()))
@@ -233,11 +233,14 @@ def _with_labels(slices: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFr
     return joined
 
 
-def _fingerprint(slices: pd.DataFrame, options: Options, key: bytes | None) -> str:
+def _fingerprint(
+    slices: pd.DataFrame, rejects: pd.DataFrame, options: Options, key: bytes | None
+) -> str:
     """SHA-256 over all that the shards follow from; where the files lie is no part of it."""
     settings = {
         **asdict(options),
         "format_version": FORMAT_VERSION,
+        "rejected": rejects["reason"].value_counts().to_dict(),
         "key": hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest() if key else None,
     }
     identity = ["slice_id", "study_id", "patient_key", "bytes", "header_hash", "split", *LABELS]

@@ -102,8 +102,10 @@ def read_split(path: Path) -> pd.Series:
     Raises:
         SplitError: on other columns, another split than train, val and test, or an id that stands
             on two sides; names the lines.
-        OSError: if the file cannot be opened.
+        UsageError: if there is no such file.
     """
+    if not path.is_file():
+        raise UsageError(f"--split {path}: no such file; give a CSV, or fractions: 0.8,0.1,0.1")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except (ValueError, EOFError) as error:
