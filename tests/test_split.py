@@ -68,6 +68,19 @@ def test_every_label_reaches_every_split(counts, seed):
         assert {splits[key] for key in table.index[table[label] == 1]} == {"train", "val", "test"}
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_label_is_shared_out_as_asked_for(seed):
+    """Also where kinds occur together, as they do: by a hidden severity here."""
+    rng = np.random.default_rng(seed)
+    severity = rng.normal(size=(1500, 1)) + rng.normal(size=(1500, 5))
+    bleedings = (severity > [3.2, 1.4, 1.7, 1.6, 1.4]).astype(int)
+    splits = assign_splits(patients([tuple(row) for row in bleedings.tolist()]), FRACTIONS, seed)
+    for name, fraction in zip(("train", "val", "test"), FRACTIONS, strict=True):
+        rows = bleedings[[splits[f"p{i}"] == name for i in range(len(bleedings))]]
+        assert np.abs(rows.sum(axis=0) - fraction * bleedings.sum(axis=0)).max() <= 2
+        assert abs(len(rows) - fraction * len(bleedings)) <= 2
+
+
 def test_a_split_of_no_share_gets_nobody():
     table = patients([(0, 0, 0, 0, 1)] * 50)
     assert set(assign_splits(table, (0.7, 0.3, 0.0), seed=0).values()) == {"train", "val"}

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,9 +47,10 @@ def parse_split(text: str) -> tuple[float, ...]:
 def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -> dict[str, str]:
     """Puts each patient into one split, so that every label reaches every split where it can.
 
-    Patients are grouped by the rarest bleeding they have. Within a group, in the order of a hash,
-    the next one goes to the split with the fewest of the group for its fraction: the divisor
-    method of Adams, which gives each split one before any gets its second.
+    Patients with the rarest bleeding are placed first, in the order of a hash, then those with
+    the next. Each goes to the split that has the fewest patients with that bleeding for its
+    fraction: iterative stratification (Sechidis et al., 2011) with the divisor method of Adams,
+    which gives each split one before any gets its second.
 
     Args:
         slices: with `patient_key`, whatever tells patients apart, and the six labels.
@@ -62,24 +62,22 @@ def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -
     """
     bears = slices.groupby("patient_key")[list(BLEEDINGS)].max().astype(bool)
     rarest_first = bears.sum().sort_values(kind="stable").index
-    with_none = np.ones((len(bears), 1), bool)
-    groups = np.argmax(np.hstack([bears[rarest_first].to_numpy(), with_none]), axis=1)
+    kinds = bears[rarest_first].to_numpy()
+    kinds = np.hstack([kinds, np.ones((len(kinds), 1), bool)])  # the last: a patient at all
+    rarest = np.argmax(kinds, axis=1)
     order = keyed_hash(bears.index.to_series(), f"split {seed}".encode())
-    wanted = {name: share for name, share in zip(SPLITS, fractions, strict=False) if share > 0}
-    of_group: Counter[tuple[int, str]] = Counter()
-    of_all: Counter[str] = Counter()
+    wanted = {name: share for name, share in zip(GIVEN_SPLITS, fractions, strict=True) if share > 0}
+    placed = {name: np.zeros(kinds.shape[1]) for name in wanted}  # patients of each kind
     splits = {}
-    for place in np.lexsort((order.to_numpy(str), groups)):
-        group = int(groups[place])
+    for place in np.lexsort((order.to_numpy(str), rarest)):
 
-        def fullness(name: str, group: int = group) -> tuple[float, float]:
-            # Of equals train, then the smallest: else small groups would all leave out the last.
-            rest = 0 if name == TRAIN else of_all[name] / wanted[name]
-            return of_group[group, name] / wanted[name], rest
+        def fullness(name: str, kind: int = rarest[place]) -> tuple[float, float]:
+            # Of equals train, then the smallest: else rare kinds would all leave out the last.
+            rest = 0 if name == TRAIN else placed[name][-1] / wanted[name]
+            return placed[name][kind] / wanted[name], rest
 
         chosen = min(wanted, key=fullness)
-        of_group[group, chosen] += 1
-        of_all[chosen] += 1
+        placed[chosen] += kinds[place]
         splits[str(bears.index[place])] = chosen
     return splits
 
