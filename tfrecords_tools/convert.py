@@ -235,9 +235,8 @@ class _Deaths:
 
 
 def _how_it_ended(exit_code: int) -> str:
-    if exit_code == -signal.SIGALRM:
-        return f"took more than {SECONDS_A_FILE} s"
-    return f"were ended by {signal.Signals(-exit_code).name if exit_code < 0 else exit_code}"
+    name = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+    return f"took more than {SECONDS_A_FILE} s" if name == "SIGALRM" else f"were ended by {name}"
 
 
 def _write_shards(pool: ProcessPool, job: Job, plan: Plan, queue: int) -> None:
