@@ -1,5 +1,6 @@
 """Files that are whole under their name, or not there."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,15 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if temporary.is_file():
+        _flush(temporary)
     temporary.replace(path)
+
+
+def _flush(path: Path) -> None:
+    """To the disk, else the new name may outlive a loss of power and the content not."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
