@@ -5,6 +5,7 @@ identifiers are no valid UIDs, of which pydicom warns thrice a file, and neither
 mode nor the warning filters can be changed for one thread alone.
 """
 
+import functools
 import math
 import struct
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag, Tag
 
 from tfrecords_tools.errors import InputError
 
@@ -173,8 +175,14 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     return values[0]
 
 
+@functools.cache
+def _tag(keyword: str) -> BaseTag:
+    """The tag of a keyword; pydicom looks for it in a roundabout way, each time."""
+    return Tag(keyword)
+
+
 def _content(dataset: Dataset, keyword: str) -> bytes:
-    element = dataset.get_item(keyword, keep_deferred=True)
+    element = dataset.get_item(_tag(keyword), keep_deferred=True)
     if element is None:
         return b""
     if isinstance(element, RawDataElement):
