@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def _workers_option(function: Callable) -> Callable:
 @click.version_option(__version__, prog_name="ich-keras")
 def commands() -> None:
     """Detects intracranial hemorrhage on head CT slices. For research, not for diagnosis."""
+    # Of damaged files; each has the reason why it is left out.
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
     handler = logging.StreamHandler(_ProgressAware())
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in ("ich_keras", "tfrecords_tools"):

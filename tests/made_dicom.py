@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, FileDataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -58,6 +59,13 @@ def make_dataset(
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     dataset.add_new("PixelData", "OW", stored.astype(stored.dtype.newbyteorder(order)).tobytes())
     return dataset
+
+
+def compress(dataset: Dataset, syntax: str, *fragments: bytes, table: bool = False) -> None:
+    """Puts compressed frames in the place of the pixels; with a table each is an image."""
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.add_new("PixelData", "OB", encapsulate(list(fragments), has_bot=table))
+    dataset["PixelData"].is_undefined_length = True
 
 
 def saved(dataset: Dataset) -> io.BytesIO:

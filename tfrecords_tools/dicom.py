@@ -5,20 +5,17 @@ is in doubt it is refused: a slice left out is counted, a wrong one is believed.
 """
 
 import io
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from pydicom import Dataset, FileDataset, dcmread
-from pydicom.errors import BytesLengthException
-from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.pixels.decoders.base import Decoder
+from pydicom.pixels import apply_modality_lut
 from pydicom.tag import Tag
 
 from tfrecords_tools.header import (
+    PARSER_ERRORS,
     RefusedSlice,
     SliceHeader,
     integer,
@@ -27,30 +24,16 @@ from tfrecords_tools.header import (
     slice_header,
     texts,
 )
+from tfrecords_tools.pixels import find_pixel_data, stored_values
 
 AIR = -1000.0  # HU, by definition
 MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
 AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
 MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
 TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
-
+ABOVE_BLOOD = 100.0  # HU; clotted blood reaches 90
+MAX_STEP = 8.0  # HU a stored unit of 8 bits; it leaves the brain window, 80 HU wide, ten levels
 MAX_BYTES = 128 << 20  # of a file; the largest slice taken has 64 MiB of pixels
-
-# Whatever pydicom and its plugins were seen to raise on damaged files.
-PARSER_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    LookupError,
-    MemoryError,  # of a length that lies; the file itself is small enough
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 
 # Nothing else is parsed: less to go wrong in a damaged file, and half the time.
 _TAGS = [
@@ -137,11 +120,10 @@ def read_slice(source: Path | BinaryIO) -> CTSlice:
             return read_slice(file)
     dataset = _parse(source, headers_only=False)
     header = slice_header(dataset)
-    decoder = _decoder(dataset)
-    _check_length(dataset, header, native=decoder.is_native)
+    pixel_data = find_pixel_data(dataset, header)
     rescale = _rescale(dataset)
     padding = _padding(dataset)
-    stored = _stored_values(decoder, dataset, header)
+    stored = stored_values(pixel_data)
     hu = _looked_up(dataset, stored) if rescale is None else _rescaled(stored, rescale)
     _clip_padding(hu, stored, padding)
     _check_range(hu)
@@ -180,37 +162,15 @@ def _parse(file: BinaryIO, *, headers_only: bool) -> FileDataset:
         raise RefusedSlice("not_dicom", f"{type(error).__name__}: {error}") from error
 
 
-def _decoder(dataset: Dataset) -> Decoder:
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))  # damaged, it may be a list
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise RefusedSlice(
-            "unsupported_syntax", f"Transfer Syntax {syntax!r}; convert the file to another"
-        ) from error
-    if not decoder.is_available:
-        wanted = " or ".join(decoder.missing_dependencies)
-        raise RefusedSlice("missing_plugin", f"{decoder.UID.name} needs {wanted}")
-    return decoder
-
-
-def _check_length(dataset: Dataset, header: SliceHeader, *, native: bool) -> None:
-    element = dataset.get_item("PixelData", keep_deferred=True)
-    actual = len(element.value or b"") if element is not None else 0
-    if actual == 0:
-        raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
-    expected = header.rows * header.columns * integer(dataset, "BitsAllocated") // 8
-    if native and actual != expected:
-        reason = "truncated_pixels" if actual < expected else "overlong_pixels"
-        raise RefusedSlice(reason, f"{actual} bytes of Pixel Data, expected {expected}")
-
-
 def _rescale(dataset: Dataset) -> _Rescale | None:
     """What the header says of HU, or None where a Modality LUT says it."""
     rescale_type = texts(dataset, "RescaleType")
     if rescale_type not in ([], ["HU"]):
         raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
+    bits, signed = integer(dataset, "BitsStored"), integer(dataset, "PixelRepresentation")
     if "ModalityLUTSequence" in dataset:
+        if bits <= 8:
+            raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
         return None
     slopes, intercepts = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
     if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
@@ -218,13 +178,22 @@ def _rescale(dataset: Dataset) -> _Rescale | None:
     (slope,), (intercept,) = slopes, intercepts
     if max(slope, abs(intercept)) > MAX_HU:
         raise RefusedSlice("implausible_hu", f"Rescale Slope {slope}, Intercept {intercept}")
-    certain = intercept <= TRUSTED_INTERCEPT
-    unsigned_12_bit = (
-        integer(dataset, "BitsStored"),
-        integer(dataset, "PixelRepresentation"),
-    ) == (12, 0)
-    wrapped = unsigned_12_bit and not certain and slope == 1
+    if bits <= 8:
+        _check_eight_bits(slope, intercept, bits, signed)
+    certain = intercept <= TRUSTED_INTERCEPT and bits > 8
+    wrapped = (bits, signed, slope) == (12, 0, 1) and not certain
     return _Rescale(slope, AIR if wrapped else intercept, wrapped, certain)
+
+
+def _check_eight_bits(slope: float, intercept: float, bits: int, signed: int) -> None:
+    """Tells HU in 8 bits from a picture: they reach from air to above blood, in small steps."""
+    levels = 1 << bits
+    lowest = intercept - slope * (levels // 2) * signed
+    highest = lowest + slope * (levels - 1)
+    if lowest > AIR or highest <= ABOVE_BLOOD or slope > MAX_STEP:
+        raise RefusedSlice(
+            "eight_bit", f"{bits} bits reach from {lowest:.0f} to {highest:.0f} HU by {slope:g}"
+        )
 
 
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
@@ -236,19 +205,6 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     if len(first) != 1 or len(last) != 1:
         raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
     return first[0], last[0]
-
-
-def _stored_values(decoder: Decoder, dataset: Dataset, header: SliceHeader) -> np.ndarray:
-    """Pixel Data as native integers of 16 or 32 bits, shape (rows, columns)."""
-    try:
-        stored, _ = decoder.as_array(dataset, view_only=True)  # it is read once, and not changed
-    except PARSER_ERRORS as error:
-        more = ", ".join(decoder.missing_dependencies)
-        hint = f"another decoder may read it ({more}); " if more else ""
-        raise RefusedSlice("undecodable", f"{hint}{error}") from error
-    if stored.shape != (header.rows, header.columns):
-        raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
-    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def _rescaled(stored: np.ndarray, rescale: _Rescale) -> np.ndarray:
@@ -282,7 +238,8 @@ def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] |
     if padding is None:
         return
     # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
-    low, high = sorted(int(np.uint16(bits).astype(stored.dtype)) for bits in padding)
+    bits = np.array(padding, np.uint16)
+    low, high = np.sort(bits.view(np.int16) if stored.dtype.kind == "i" else bits)
     padded = (stored >= low) & (stored <= high)
     hu[padded] = np.clip(hu[padded], MIN_HU, AIR)
 

@@ -8,11 +8,13 @@ mode nor the warning filters can be changed for one thread alone.
 import functools
 import math
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
+from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
 
 from tfrecords_tools.errors import InputError
@@ -29,21 +31,37 @@ REASONS = {
     "bad_identifier": "an identifier that is missing, too long, or holds unprintable characters",
     "bad_size": "Rows or Columns that no CT slice has",
     "colour": "not one sample a pixel, or not MONOCHROME1 or MONOCHROME2",
-    "eight_bit": "too few grey levels to hold HU",
+    "eight_bit": "8 bits or fewer that cannot hold HU from air to above blood in small steps",
     "unsupported_bits": "a layout of bits that is not decoded here",
     "no_rescale": "no Rescale Slope and Intercept and no Modality LUT, so no HU",
     "not_hu": "a Rescale Type other than HU",
     "no_pixels": "no Pixel Data",
-    "truncated_pixels": "Pixel Data shorter than Rows x Columns",
-    "overlong_pixels": "Pixel Data longer than Rows x Columns",
-    "unsupported_syntax": "a transfer syntax that is missing, or that pydicom does not know",
+    "truncated_pixels": "Pixel Data that end before Rows x Columns",
+    "overlong_pixels": "Pixel Data beyond Rows x Columns",
+    "unsupported_syntax": "a transfer syntax that is missing, or that nothing here decodes",
     "missing_plugin": "a compressed transfer syntax whose decoder is not installed",
-    "undecodable": "compressed pixels that no installed decoder reads",
+    "undecodable": "compressed pixels that the decoder does not read, or that belie the header",
     DECODER_CRASH: "a decoder crashed or hung on it, twice",
     "implausible_hu": "HU out of the range of any scanner: damaged pixels",
     "no_air": "an uncommon rescale, and no air near -1000 HU to confirm it",
     "too_large": "a file of more bytes than a slice has",
 }
+
+# Whatever pydicom and its plugins were seen to raise on damaged files.
+PARSER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    LookupError,
+    MemoryError,  # of a length that lies; the file itself is small enough
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 MIN_EDGE, MAX_EDGE = 32, 4096  # pixels
 MAX_IDENTIFIER = 64  # characters, by PS3.5 6.2 for UI and LO
@@ -235,13 +253,20 @@ def _check_bits(dataset: Dataset) -> None:
     allocated, stored = integer(dataset, "BitsAllocated"), integer(dataset, "BitsStored")
     high = integer(dataset, "HighBit", default=stored - 1)
     sign = integer(dataset, "PixelRepresentation")
-    if allocated == 8 or 0 < stored <= 8:
-        raise RefusedSlice("eight_bit", f"{stored} of {allocated} bits")
-    if allocated not in (16, 32) or stored > allocated or high != stored - 1 or sign > 1:
+    little_endian = dataset.original_encoding[1]
+    # Of more than 16 bits, or of 12, decoders order the words of big endian differently.
+    layouts = (8, 12, 16, 32) if little_endian else (8, 16)
+    if (
+        allocated not in layouts
+        or not 0 < stored <= allocated
+        or (allocated == 12 and stored != 12)
+        or high != stored - 1
+        or sign > 1
+    ):
         raise RefusedSlice(
             "unsupported_bits",
             f"Bits Allocated {allocated}, Bits Stored {stored}, High Bit {high},"
-            f" Pixel Representation {sign}",
+            f" Pixel Representation {sign}{'' if little_endian else ', big endian'}",
         )
 
 

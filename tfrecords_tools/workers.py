@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -55,6 +56,9 @@ def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # there is a worker a core already
+    # Of damaged files; each has the reason why it is left out. Set once, before there is a thread
+    # that reads: the filters are those of the whole process.
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,101 @@
+"""What a compressed frame says of its own image, read before a decoder is trusted with it.
+
+Decoders were seen to make up what a frame lacks, to drop what it has too much, and to hand out an
+image of other rows and columns as if it were the one asked for, all without a word.
+"""
+
+import struct
+from typing import NamedTuple
+
+_JPEG = b"\xff\xd8"  # start of image
+_JPEG_2000 = b"\xff\x4f\xff\x51"  # start of codestream, and image and tile size
+_END = b"\xff\xd9"  # of an image or a codestream; coded data never hold it
+_PADDING = b"\0\xff"  # what was seen behind the end, to fill up an even length
+
+# SOF0 to SOF15 without the tables DHT, JPG and DAC among them, and SOF55 of JPEG-LS.
+_FRAME_HEADERS = {*range(0xFFC0, 0xFFD0)} - {0xFFC4, 0xFFC8, 0xFFCC} | {0xFFF7}
+_HEADER_BYTES = 1 << 20  # before the frame header; real files have a few hundred
+
+
+class Codestream(NamedTuple):
+    """The header of a JPEG, JPEG-LS or JPEG 2000 image.
+
+    Attributes:
+        rows: pixels.
+        columns: pixels.
+        samples: a pixel.
+        precision: bits a sample.
+        signed: whether the samples have a sign; JPEG and JPEG-LS know none.
+        excess: bytes behind the end of the image, padding left out; None where it does not end.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    precision: int
+    signed: bool
+    excess: int | None
+
+
+def read_codestream(frame: bytes) -> Codestream:
+    """Reads the header of a compressed frame, and looks for the end of its image.
+
+    Raises:
+        ValueError: if it is neither JPEG nor JPEG-LS nor JPEG 2000.
+        struct.error: if it ends within the header.
+    """
+    return _jpeg(frame) if frame.startswith(_JPEG) else _jpeg_2000(frame)
+
+
+def rle_length(frame: bytes) -> int:
+    """Counts the pixels of an RLE frame (PS3.5 G.3.1) in its last segment, where it is cut off.
+
+    Raises:
+        ValueError: if it has no segment.
+        struct.error: if it is shorter than its header.
+    """
+    segments, *starts = struct.unpack_from("<16I", frame)
+    if not 0 < segments <= len(starts):
+        raise ValueError(f"an RLE frame of {segments} segments")
+    segment = frame[starts[segments - 1] :]
+    length = place = 0
+    while place < len(segment):
+        run = segment[place]
+        if run < 128:  # values as they are
+            length += min(run + 1, len(segment) - place - 1)
+            place += 2 + run
+        elif run > 128:  # one value, repeated
+            length += 257 - run
+            place += 2
+        else:
+            place += 1
+    return length
+
+
+def _jpeg(frame: bytes) -> Codestream:
+    """Walks from segment to segment up to the frame header (T.81 B.2.2, T.87 C.2.2)."""
+    place, marker, length = 2, 0, 0
+    while marker not in _FRAME_HEADERS:
+        place += length
+        marker, length = struct.unpack_from(">HH", frame, place)
+        if marker < 0xFF00 or place > _HEADER_BYTES:
+            raise ValueError("a JPEG image without a frame header")
+        length += 2
+    precision, rows, columns, samples = struct.unpack_from(">BHHB", frame, place + 4)
+    return Codestream(rows, columns, samples, precision, False, _excess(frame, place))
+
+
+def _jpeg_2000(frame: bytes) -> Codestream:
+    """Reads the image and tile size (T.800 A.5.1); a JP2 file may stand around the codestream."""
+    place = frame.find(_JPEG_2000, 0, _HEADER_BYTES)
+    if place < 0:
+        raise ValueError("neither a JPEG image nor a JPEG 2000 codestream")
+    right, bottom, left, top = struct.unpack_from(">4I", frame, place + 8)
+    samples, depth = struct.unpack_from(">HB", frame, place + 40)
+    size = (bottom - top, right - left, samples)
+    return Codestream(*size, (depth & 127) + 1, depth > 127, _excess(frame, place))
+
+
+def _excess(frame: bytes, start: int) -> int | None:
+    end = frame.find(_END, start)
+    return None if end < 0 else len(frame[end + len(_END) :].strip(_PADDING))
