@@ -18,6 +18,7 @@ import pandas as pd
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.plan import Options, make_plan
 from tfrecords_tools.scan import Source, scan
+from tfrecords_tools.scanned_file import ScannedFile
 from tfrecords_tools.split import parse_split
 from tfrecords_tools.windows import parse_windows
 
@@ -29,13 +30,13 @@ def _path(number: int) -> str:
     return f"stage_2_train/ID_{number:09x}.dcm"
 
 
-def _row(path: str) -> tuple:
+def _row(path: str) -> ScannedFile:
     """What the header of a file would say."""
     number = int(path[-13:-4], 16)
     study = number // SLICES_A_STUDY
     patient = int(study / STUDIES_A_PATIENT)
     names = (f"ID_{number:09x}", f"ID_{study:010x}", f"ID_{study:010x}s", f"ID_{patient:08x}")
-    return (path, 525_000, number, number, *names, 5.0 * (number % SLICES_A_STUDY), 0, "", "")
+    return ScannedFile(path, 525_000, number, number, *names, 5.0 * (number % SLICES_A_STUDY))
 
 
 class _SimulatedPool:

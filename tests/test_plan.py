@@ -44,6 +44,7 @@ def tables(count: int = 40, slices: int = 3) -> tuple[pd.DataFrame, pd.DataFrame
             "series_id": f"ID_series{patient}",
             "patient_id": f"ID_patient{patient}",
             "position_mm": 5.0 * number,
+            "pixel_hash": 0,
             "labelled": True,
         }
         for patient in range(count)

@@ -138,7 +138,7 @@ def make_plan(
     """Decides where each slice goes.
 
     Args:
-        slices: from `scan`; with a `pixel_hash`, patients that share a slice stay together.
+        slices: from `scan`; patients that share a slice by its `pixel_hash` stay together.
         rejects: from `scan`.
         labels: from `read_labels`; None where no slice is labelled.
         options: what the shards will be.
@@ -172,7 +172,7 @@ def make_plan(
 def _splits(slices: pd.DataFrame, options: Options, given: pd.Series | None) -> pd.Series:
     """The split of each slice; "" where a split file does not name it."""
     units = slices
-    if "pixel_hash" in slices:
+    if slices["pixel_hash"].any():
         units = slices.assign(patient_key=join_duplicates(slices))
         joined = slices["patient_key"].nunique() - units["patient_key"].nunique()
         log.info("identical slices: %d patients stand with another", joined)

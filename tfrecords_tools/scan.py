@@ -1,9 +1,6 @@
 """What there is to convert: the files of a source, and what their headers say."""
 
-import hashlib
 import os
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -12,22 +9,14 @@ import numpy as np
 import pandas as pd
 from pebble import ProcessPool
 
-from tfrecords_tools.dicom import RefusedSlice, read_header, read_stored_bytes
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.progress import progress
+from tfrecords_tools.scanned_file import ScannedFile, scan_files
 
 STAGES = ("stage_2", "stage_1")  # as the challenge names its folders; the later one first
 FILES_A_TASK = 256  # enough to hide what a task costs
-TEXT_FIELDS = ("slice_id", "study_id", "series_id", "patient_id")
-FILE_COLUMNS = ("path", "bytes", "modified_ns", "header_hash")
-COLUMNS = (*FILE_COLUMNS, *TEXT_FIELDS, "position_mm", "pixel_hash", "reason", "detail")
-SLICE_COLUMNS = (*FILE_COLUMNS, *TEXT_FIELDS, "position_mm", "labelled")
 REJECT_COLUMNS = ["path", "reason", "detail"]
-
-# A slice of nothing but air and padding has few values, or compresses to almost nothing.
-PLAIN_BYTES, PLAIN_VALUES, PLAIN_STRIDE = 1024, 16, 7
-
-_NO_HEADER = ("", "", "", "", 0.0, 0)
+SLICE_COLUMNS = [name for name in ScannedFile._fields if name not in ("reason", "detail")]
 
 
 @dataclass(frozen=True)
@@ -82,25 +71,24 @@ def scan(
         hash_pixels: read the pixels too, to tell identical slices.
 
     Returns:
-        (slices, rejects): a row a slice with SLICE_COLUMNS and, where asked for, a `pixel_hash`,
-        0 where the pixels tell nobody apart; and a row a file left out, with REJECT_COLUMNS.
+        (slices, rejects): a row a slice with SLICE_COLUMNS and `labelled`, and a row a file left
+        out, with REJECT_COLUMNS.
 
     Raises:
         OSError: if a file cannot be read.
     """
     files = (*source.labelled, *source.unlabelled)
     chunks = [files[i : i + FILES_A_TASK] for i in range(0, len(files), FILES_A_TASK)]
-    tables = [pd.DataFrame(columns=COLUMNS)]
+    tables = []
     with progress(total=len(files), desc="scan", unit="file") as bar:
-        tasks = pool.map(_scan_files, repeat(source.root), chunks, repeat(hash_pixels))
+        tasks = pool.map(scan_files, repeat(source.root), chunks, repeat(hash_pixels))
         for found in tasks.result():
-            tables.append(pd.DataFrame(found, columns=COLUMNS))
+            tables.append(pd.DataFrame(found, columns=ScannedFile._fields))
             bar.update(len(found))
-    table = pd.concat(tables[1:], ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
     table["labelled"] = np.arange(len(table)) < len(source.labelled)
     refused = table["reason"] != ""
-    columns = [*SLICE_COLUMNS, "pixel_hash"] if hash_pixels else [*SLICE_COLUMNS]
-    slices = table.loc[~refused, columns]
+    slices = table.loc[~refused, [*SLICE_COLUMNS, "labelled"]]
     return slices.reset_index(drop=True), table.loc[refused, REJECT_COLUMNS]
 
 
@@ -124,38 +112,3 @@ def _not_empty(source: Source) -> Source:
     if not source.labelled and not source.unlabelled:
         raise UsageError(f"{source.root}: holds no DICOM files; give the folder that does")
     return source
-
-
-def _scan_files(root: Path, paths: Sequence[str], hash_pixels: bool) -> list[tuple]:
-    return [_scan_file(root, path, hash_pixels) for path in paths]
-
-
-def _scan_file(root: Path, path: str, hash_pixels: bool) -> tuple:
-    """A row with COLUMNS."""
-    if not (root / path).is_file():  # a pipe would be waited for
-        (root / path).lstat()
-        return (path, 0, 0, 0, *_NO_HEADER, "not_dicom", "is no regular file")
-    with (root / path).open("rb") as file:
-        status = os.fstat(file.fileno())
-        row = (path, status.st_size, status.st_mtime_ns)
-        try:
-            header = read_header(file)
-            before_pixels = file.tell()
-            pixels = read_stored_bytes(file) if hash_pixels else b""
-        except RefusedSlice as refusal:
-            return (*row, 0, *_NO_HEADER, refusal.reason, refusal.detail)
-        file.seek(0)
-        header_hash = _hash(file.read(before_pixels))
-    # What is equal is one object here, and travels and is kept but once.
-    fields = (sys.intern(getattr(header, name)) for name in TEXT_FIELDS)
-    return (*row, header_hash, *fields, header.position_mm, _pixel_hash(pixels), "", "")
-
-
-def _hash(content: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(content).digest()[:7], "big")  # fits an int64
-
-
-def _pixel_hash(pixels: bytes) -> int:
-    """A hash of stored pixels; 0 where they are so plain that two patients may have the same."""
-    plain = len(pixels) < PLAIN_BYTES or len(set(pixels[::PLAIN_STRIDE])) < PLAIN_VALUES
-    return 0 if plain else _hash(pixels)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tfrecords_tools.bleedings import BLEEDINGS
 from tfrecords_tools.errors import InputError, UsageError
@@ -157,6 +155,9 @@ def join_duplicates(slices: pd.DataFrame) -> pd.Series:
     Returns:
         Of each slice the first of the patients that are joined with its own.
     """
+    from scipy.sparse import coo_array  # rarely needed, and slow to import
+    from scipy.sparse.csgraph import connected_components
+
     patients, names = pd.factorize(slices["patient_key"], sort=True)
     told = slices["pixel_hash"].to_numpy() != 0
     pictures, _ = pd.factorize(slices["pixel_hash"].to_numpy()[told])
