@@ -8,10 +8,12 @@ from pydicom import Dataset, FileDataset, uid
 from pydicom.pixels import get_decoder
 from pydicom.sequence import Sequence
 
+from tests.documents import table
 from tests.encoders import LOSSLESS, LOSSY, Encoder
 from tests.made_dicom import TRUE_HU, compress, make_dataset, read, refusal, saved
 from tests.references import gdcm_hu, itk_hu
 from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.pixels import LOSSY as LOSSY_SYNTAXES
 from tfrecords_tools.pixels import PLUGINS
 
 ROWS, COLUMNS = TRUE_HU.shape
@@ -62,6 +64,15 @@ def reason(dataset: Dataset) -> str:
 
 def test_every_transfer_syntax_that_is_decoded_is_made_here() -> None:
     assert {encoder.syntax for encoder in (*LOSSLESS, *LOSSY)} == set(PLUGINS)
+
+
+def test_the_documents_name_every_transfer_syntax_and_its_decoder() -> None:
+    rows = table("dicom.md", "UID", "name", "decoder", "lossless", "compared with")
+    compressed = {row[0]: row for row in rows if uid.UID(row[0]).is_encapsulated}
+    assert {syntax: row[2] for syntax, row in compressed.items()} == {
+        syntax: plugin.package or "pydicom" for syntax, plugin in PLUGINS.items()
+    }
+    assert {syntax for syntax, row in compressed.items() if row[3] == "no"} == LOSSY_SYNTAXES
 
 
 @pytest.mark.parametrize(
