@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from tests.made_dicom import TRUE_HU, make_dataset, read, refusal, saved
+from tests.references import itk_hu
 from tfrecords_tools.dicom import (
     AIR,
     MAX_HU,
@@ -67,10 +68,24 @@ def test_an_intercept_of_zero_is_taken_only_where_air_confirms_it() -> None:
     assert refusal(padded, RescaleIntercept="0") == "no_air"
 
 
-def test_fractional_rescale() -> None:
+@pytest.mark.parametrize(
+    ("slope", "intercept"),
+    [
+        ("2", "-1024"),
+        ("0.5", "-1000"),
+        ("2.0002442", "-1047.5"),
+        ("1", "-1024.5"),
+        ("1E+00", "-1E3"),
+    ],
+)
+def test_any_rescale_in_double_precision_as_itk(slope: str, intercept: str, tmp_path: Path) -> None:
     stored = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48)
-    hu = read(stored, RescaleSlope="2.0002442", RescaleIntercept="-1047.5").hu
-    np.testing.assert_array_equal(hu, (stored * 2.0002442 - 1047.5).astype(np.float32))
+    file = tmp_path / "slice.dcm"
+    dataset = make_dataset(stored, RescaleSlope=slope, RescaleIntercept=intercept)
+    file.write_bytes(saved(dataset).read())
+    hu = read_slice(file).hu
+    np.testing.assert_array_equal(hu, (stored * float(slope) + float(intercept)).astype(np.float32))
+    np.testing.assert_array_equal(hu, itk_hu(file).astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +130,7 @@ def test_modality_lut_is_applied_and_judged_by_its_air() -> None:
 
 
 def test_modality_lut_of_signed_values_and_of_some_of_them() -> None:
-    """Beyond its ends the values of the ends hold (PS3.3 C.11.1.1)."""
+    """Beyond its ends the values of the ends hold (PS3.3 C.11.1.1.1)."""
     table = lut(np.arange(-900, 1500), first=-900)
     hu = read(np.int16(TRUE_HU - 100), ModalityLUTSequence=table, **NO_RESCALE).hu
     np.testing.assert_array_equal(hu, np.clip(TRUE_HU - 100, -900, 1499))
@@ -158,6 +173,9 @@ def test_padding_is_never_above_air(
         ("multi_frame", {"SharedFunctionalGroupsSequence": Sequence([Dataset()])}),
         ("localizer", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}),
         ("localizer", {"ImageType": ["DERIVED", "SECONDARY", "REF_SURVIEW"]}),
+        ("secondary_capture", {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}),
+        ("secondary_capture", {"ImageType": ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"]}),
+        ("secondary_capture", {"ImageType": ["DERIVED", "SECONDARY", "DOSE_INFO"]}),
         ("not_axial", {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}),
         ("bad_header", {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}),
         ("bad_header", {"ImageOrientationPatient": [1, 0, 0]}),

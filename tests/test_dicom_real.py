@@ -11,6 +11,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_rescale, get_decoder
 
+from tests.documents import table
 from tests.references import gdcm_hu, itk_hu
 from tfrecords_tools.dicom import RefusedSlice, read_slice
 from tfrecords_tools.pixels import PLUGINS
@@ -113,6 +114,11 @@ def test_what_becomes_of_every_real_file(realdata: Path, outcomes: dict[Path, st
         damaged = folders[0] == "pwnlabmx+dicom-fuzzing-corpus"
         found.setdefault(folders[2] if damaged else folders[0], Counter())[reason] += 1
     assert found == OUTCOMES
+
+
+def test_the_documents_count_them() -> None:
+    counted = {reason: int(count) for reason, count in table("dicom.md", "outcome", "files")}
+    assert counted == sum((Counter(counts) for counts in OUTCOMES.values()), Counter())
 
 
 def test_hu_are_those_of_gdcm(outcomes: dict[Path, str]) -> None:

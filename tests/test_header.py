@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.documents import table
 from tests.made_dicom import TRUE_HU, make_dataset, read, saved
 from tfrecords_tools import convert, dicom, header, pixels
 from tfrecords_tools.dicom import RefusedSlice, read_header, read_slice
@@ -21,6 +22,11 @@ def test_every_reason_is_documented_and_used() -> None:
     used |= set(re.findall(r'"(\w+_pixels)"', sources))
     assert "given_up[path] = (DECODER_CRASH" in Path(convert.__file__).read_text("utf-8")
     assert set(REASONS) == used | {DECODER_CRASH}
+
+
+def test_every_reason_stands_in_the_documents() -> None:
+    rows = table("dicom.md", "reason", "meaning", "what to do")
+    assert {reason: meaning for reason, meaning, _ in rows} == REASONS
 
 
 def test_the_identifiers_of_the_challenge_cause_no_warning() -> None:

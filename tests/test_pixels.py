@@ -8,10 +8,12 @@ from pydicom import Dataset, FileDataset, uid
 from pydicom.pixels import get_decoder
 from pydicom.sequence import Sequence
 
+from tests.documents import table
 from tests.encoders import LOSSLESS, LOSSY, Encoder
 from tests.made_dicom import TRUE_HU, compress, make_dataset, read, refusal, saved
 from tests.references import gdcm_hu, itk_hu
 from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.pixels import LOSSY as LOSSY_SYNTAXES
 from tfrecords_tools.pixels import PLUGINS
 
 ROWS, COLUMNS = TRUE_HU.shape
@@ -62,6 +64,15 @@ def reason(dataset: Dataset) -> str:
 
 def test_every_transfer_syntax_that_is_decoded_is_made_here() -> None:
     assert {encoder.syntax for encoder in (*LOSSLESS, *LOSSY)} == set(PLUGINS)
+
+
+def test_the_documents_name_every_transfer_syntax_and_its_decoder() -> None:
+    rows = table("dicom.md", "UID", "name", "decoder", "lossless", "compared with")
+    compressed = {row[0]: row for row in rows if uid.UID(row[0]).is_encapsulated}
+    assert {syntax: row[2] for syntax, row in compressed.items()} == {
+        syntax: plugin.package or "pydicom" for syntax, plugin in PLUGINS.items()
+    }
+    assert {syntax for syntax, row in compressed.items() if row[3] == "no"} == LOSSY_SYNTAXES
 
 
 @pytest.mark.parametrize(
@@ -240,6 +251,20 @@ def test_8_bits_are_taken_where_they_reach_from_air_to_above_blood(signed: bool)
     )
     dataset.PixelData = dataset.PixelData + b"\0"  # 1353 bytes, and elements have an even length
     np.testing.assert_array_equal(read_slice(saved(dataset)).hu, 8 * stored + intercept)
+
+
+def test_8_bits_in_the_words_of_big_endian_as_gdcm(tmp_path) -> None:
+    stored = RANDOM.integers(0, 256, (40, 48)).astype(np.uint8)
+    stored[:9] = 3
+    dataset = make_dataset(
+        stored, syntax=uid.ExplicitVRBigEndian, RescaleSlope="8", RescaleIntercept="-1024"
+    )
+    dataset.PixelData = stored.view(np.uint16).byteswap().tobytes()
+    file = tmp_path / "slice.dcm"
+    file.write_bytes(saved(dataset).read())
+    hu = read_slice(file).hu
+    np.testing.assert_array_equal(hu, 8.0 * stored - 1024)
+    np.testing.assert_array_equal(hu, gdcm_hu(file))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ _PADDING = b"\0\xff"  # what was seen behind the end, to fill up an even length
 
 # SOF0 to SOF15 without the tables DHT, JPG and DAC among them, and SOF55 of JPEG-LS.
 _FRAME_HEADERS = {*range(0xFFC0, 0xFFD0)} - {0xFFC4, 0xFFC8, 0xFFCC} | {0xFFF7}
-_HEADER_BYTES = 1 << 20  # before the frame header; real files have a few hundred
+# DHT, DQT, DRI, LSE, COM and APP0 to APP15, and what comes behind them all: the scan.
+_TABLES = {0xFFC4, 0xFFDB, 0xFFDD, 0xFFF8, 0xFFFE, *range(0xFFE0, 0xFFF0)}
+_SCAN = 0xFFDA
+_HEADER_BYTES = 1 << 20  # before the scan; real files have a few hundred
 
 
 class Codestream(NamedTuple):
@@ -73,15 +76,24 @@ def rle_length(frame: bytes) -> int:
 
 
 def _jpeg(frame: bytes) -> Codestream:
-    """Walks from segment to segment up to the frame header (T.81 B.2.2, T.87 C.2.2)."""
-    place, marker, length = 2, 0, 0
-    while marker not in _FRAME_HEADERS:
-        place += length
+    """Walks from segment to segment up to the scan (T.81 B.2, T.87 C.2).
+
+    Strictly, as GDCM ends the process at what libjpeg would only warn of.
+    """
+    place, sizes = 2, []
+    marker, length = struct.unpack_from(">HH", frame, place)
+    while marker != _SCAN:
+        if marker in _FRAME_HEADERS:
+            sizes.append(struct.unpack_from(">BHHB", frame, place + 4))
+        elif marker not in _TABLES or place > _HEADER_BYTES:
+            raise ValueError(f"a JPEG image with the segment {marker:04X} at byte {place}")
+        elif frame.startswith(b"JFIF\0", place + 4) and frame[place + 9] != 1:
+            raise ValueError(f"a JPEG image of JFIF version {frame[place + 9]}")
+        place += 2 + length
         marker, length = struct.unpack_from(">HH", frame, place)
-        if marker < 0xFF00 or place > _HEADER_BYTES:
-            raise ValueError("a JPEG image without a frame header")
-        length += 2
-    precision, rows, columns, samples = struct.unpack_from(">BHHB", frame, place + 4)
+    ((precision, rows, columns, samples),) = sizes
+    if not 2 <= precision <= 16:
+        raise ValueError(f"a JPEG image of {precision} bits")
     return Codestream(rows, columns, samples, precision, False, _excess(frame, place))
 
 

@@ -73,6 +73,7 @@ CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW")
+CAPTURES = ("SCREEN SAVE", "DOSE", "REPORT", " PROT")  # the last is Siemens' patient protocol
 
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -226,6 +227,8 @@ def _check_kind(dataset: Dataset) -> None:
     image_type = [value.upper() for value in texts(dataset, "ImageType")]
     if any(name in value for name in LOCALIZERS for value in image_type):
         raise RefusedSlice("localizer", f"Image Type is {image_type}")
+    if any(name in value for name in CAPTURES for value in image_type):
+        raise RefusedSlice("secondary_capture", f"Image Type is {image_type}")
 
 
 def _sop_class(dataset: Dataset) -> str:

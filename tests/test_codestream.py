@@ -1,0 +1,94 @@
+"""What compressed images say of themselves, whole and damaged."""
+
+import struct
+
+import numpy as np
+import pytest
+from pydicom import uid
+
+from tests.encoders import LOSSLESS, LOSSY, Encoder
+from tfrecords_tools.codestream import read_codestream, rle_length
+
+VALUES = np.random.default_rng(1).integers(0, 2048, (40, 48))
+RLE, *IMAGES = (*LOSSLESS, *LOSSY[1:])
+
+
+@pytest.mark.parametrize("encoder", IMAGES, ids=lambda encoder: encoder.name)
+def test_size_precision_and_sign(encoder: Encoder) -> None:
+    frame = encoder.encode(VALUES, 12)
+    image = read_codestream(frame)
+    assert (image.rows, image.columns, image.samples) == (40, 48, 1)
+    assert image.precision == (encoder.precision or 12)
+    assert image.signed == encoder.signed
+    assert image.excess == 0
+    assert read_codestream(frame + b"\0").excess == 0
+    assert read_codestream(frame + b"\xff").excess == 0
+    assert read_codestream(frame + b"more").excess == 4
+    assert read_codestream(frame[:-2]).excess is None
+
+
+def test_a_jp2_file_around_a_codestream() -> None:
+    jpeg_2000 = next(x for x in LOSSLESS if x.syntax == uid.JPEG2000Lossless)
+    boxes = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\0jp2c"
+    image = read_codestream(boxes + jpeg_2000.encode(VALUES, 12))
+    assert (image.rows, image.columns, image.precision) == (40, 48, 12)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xff\xd8",
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8 no marker",
+        b"\xff\xd8\xff\xc0\x00\x0b\x08",
+        b"\xff\x4f\xff\x51\x00\x29",
+        b"something else",
+    ],
+)
+def test_what_is_no_image(frame: bytes) -> None:
+    with pytest.raises((ValueError, struct.error)):
+        read_codestream(frame)
+
+
+@pytest.mark.parametrize(
+    "filling", [b"\0", b"\xff", b"\xff\xe0\0\0", b"\xff\xe0\0\x02", b"\xff\x4f\xff\x51"]
+)
+def test_no_header_is_looked_for_without_end(filling: bytes) -> None:
+    with pytest.raises((ValueError, struct.error)):
+        read_codestream(b"\xff\xd8" + filling * ((64 << 20) // len(filling)))
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged", "message"),
+    [
+        (b"\xff\xc4", b"\x00\xc4", "segment 00C4"),
+        (b"\xff\xe0", b"\xff\xff", "segment FFFF"),
+        (b"\xff\xda", b"\xff\xd5", "segment FFD5"),
+        (b"JFIF\0\x01", b"JFIF\0\x02", "JFIF version 2"),
+        (b"\xff\xc3\x00\x0b\x0c", b"\xff\xc3\x00\x0b\x3f", "63 bits"),
+        (b"\xff\xc3", b"\xff\xe3", "not enough values"),
+    ],
+)
+def test_a_jpeg_header_that_would_end_the_process_in_gdcm(
+    whole: bytes, damaged: bytes, message: str
+) -> None:
+    jpeg = next(x for x in LOSSLESS if x.syntax == uid.JPEGLosslessSV1)
+    frame = jpeg.encode(VALUES, 12)
+    assert whole in frame
+    with pytest.raises(ValueError, match=message):
+        read_codestream(frame.replace(whole, damaged, 1))
+
+
+def test_rle_runs_are_counted_up_to_where_they_are_cut_off() -> None:
+    frame = RLE.encode(VALUES, 12)
+    assert rle_length(frame) == VALUES.size
+    assert rle_length(frame + b"\0") - VALUES.size in (0, 1)  # padding, read as a run
+    assert rle_length(frame[:-5]) < VALUES.size
+    header = struct.pack("<16I", 1, 64, *[0] * 14)
+    assert rle_length(header + bytes([2, 7, 7, 7, 128, 254, 9, 0, 1])) == 3 + 3 + 1
+    for segments in (0, 16):
+        with pytest.raises(ValueError, match="segments"):
+            rle_length(struct.pack("<16I", segments, *[64] * 15))
+    with pytest.raises(struct.error):
+        rle_length(b"short")
