@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
 import numpy as np
 from pydicom import Dataset, FileDataset, dcmread
 from pydicom.pixels import apply_modality_lut
@@ -245,7 +246,7 @@ def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] |
 
 
 def _check_range(hu: np.ndarray) -> None:
-    low, high = hu.min(), hu.max()
+    low, high, *_ = cv2.minMaxLoc(hu)
     if not MIN_HU <= low <= high <= MAX_HU:
         raise RefusedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
 

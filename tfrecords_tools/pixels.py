@@ -66,9 +66,9 @@ class PixelData:
     """One image of Rows x Columns, complete and not decoded yet.
 
     Attributes:
-        dataset: that holds it.
         decoder: of its transfer syntax.
         content: the value of Pixel Data.
+        vr: value representation of Pixel Data.
         shape: (rows, columns).
         bits_allocated: of a pixel.
         bits_stored: of a pixel.
@@ -76,9 +76,9 @@ class PixelData:
         precision: bits of a pixel in a compressed image; Bits Stored in any other.
     """
 
-    dataset: Dataset
     decoder: Decoder
     content: bytes
+    vr: str
     shape: tuple[int, int]
     bits_allocated: int
     bits_stored: int
@@ -99,9 +99,9 @@ def find_pixel_data(dataset: Dataset, header: SliceHeader) -> PixelData:
         raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
     bits_stored = integer(dataset, "BitsStored")
     found = PixelData(
-        dataset,
         decoder,
         content,
+        element.VR or "OW",  # implicit
         (header.rows, header.columns),
         integer(dataset, "BitsAllocated"),
         bits_stored,
@@ -208,7 +208,17 @@ def _decoded(pixel_data: PixelData) -> np.ndarray:
     decoder = pixel_data.decoder
     try:
         stored, _ = decoder.as_array(
-            pixel_data.dataset,
+            pixel_data.content,
+            pixel_keyword="PixelData",
+            pixel_vr=pixel_data.vr,
+            number_of_frames=1,
+            rows=pixel_data.shape[0],
+            columns=pixel_data.shape[1],
+            samples_per_pixel=1,
+            photometric_interpretation="MONOCHROME2",
+            bits_allocated=pixel_data.bits_allocated,
+            bits_stored=pixel_data.bits_stored,
+            pixel_representation=int(pixel_data.signed),
             decoding_plugin="" if decoder.is_native else PLUGINS[decoder.UID].name,
             view_only=True,  # it is read once, and not changed
             # By these pydicom repeats the sign from the precision of the codestream, which may be
