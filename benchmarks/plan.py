@@ -6,6 +6,7 @@ The headers go through the code that gathers real ones, and only their reading i
 labels are a table, as if read already.
 """
 
+import functools
 import resource
 import time
 from collections.abc import Iterable, Iterator
@@ -14,9 +15,13 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
+from pydicom.uid import ExplicitVRLittleEndian
 
 from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.dicom import SliceFormat
+from tfrecords_tools.pixels import PixelFormat
 from tfrecords_tools.plan import Options, make_plan
+from tfrecords_tools.rescale import Line, Rescale
 from tfrecords_tools.scan import Source, scan
 from tfrecords_tools.scanned_file import ScannedFile
 from tfrecords_tools.split import parse_split
@@ -30,13 +35,28 @@ def _path(number: int) -> str:
     return f"stage_2_train/ID_{number:09x}.dcm"
 
 
+@functools.cache
+def _formats() -> tuple[SliceFormat, ...]:
+    """As many as the challenge has combinations of bits, sign and intercept."""
+    intercepts = (-1024.0, -1000.0, 0.0, 1.0)
+    return tuple(
+        SliceFormat(
+            PixelFormat(ExplicitVRLittleEndian, False, True, (512, 512), 16, bits, bits == 16),
+            Rescale(Line(1.0, intercept, wrapped=False, certain=True), None),
+        )
+        for bits in (12, 16)
+        for intercept in intercepts
+    )
+
+
 def _row(path: str) -> ScannedFile:
     """What the header of a file would say."""
     number = int(path[-13:-4], 16)
     study = number // SLICES_A_STUDY
     patient = int(study / STUDIES_A_PATIENT)
     names = (f"ID_{number:09x}", f"ID_{study:010x}", f"ID_{study:010x}s", f"ID_{patient:08x}")
-    return ScannedFile(path, 525_000, number, number, *names, 5.0 * (number % SLICES_A_STUDY))
+    place = 5.0 * (number % SLICES_A_STUDY)
+    return ScannedFile(path, 525_000, number, 1_500, number, _formats()[number % 7], *names, place)
 
 
 class _SimulatedPool:

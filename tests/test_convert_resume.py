@@ -207,6 +207,24 @@ def test_a_file_that_changes_on_the_way_is_not_taken_for_its_predecessor(tmp_pat
     assert not list((tmp_path / "out").glob("train-00000-*"))
 
 
+def test_a_header_that_changes_unseen_is_not_taken_for_its_predecessor(tmp_path, monkeypatch):
+    """Of the same size and time: what was read of the old header would be applied to the new."""
+    root = tmp_path / "rsna"
+    write_rsna(root, patients=3)
+
+    def correct(paths):
+        path = root / paths[1]
+        times = path.stat()
+        content = path.read_bytes()
+        assert b"-1024.000000" in content
+        path.write_bytes(content.replace(b"-1024.000000", b"-1000.000000"))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    after_the_scan(monkeypatch, correct)
+    with pytest.raises(InputError, match="changed while it was being converted"):
+        convert(root, tmp_path / "out", workers=1, **OPTIONS)
+
+
 def test_an_output_that_cannot_be_is_refused_before_the_scan(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file; choose another --out"):

@@ -1,6 +1,7 @@
 """HU of files made for the purpose, one quirk each, and what is refused."""
 
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,9 @@ from pydicom.uid import (
 
 from tests.made_dicom import TRUE_HU, make_dataset, read, refusal, saved
 from tests.references import itk_hu
-from tfrecords_tools.dicom import (
-    AIR,
-    MAX_HU,
-    MIN_HU,
-    RefusedSlice,
-    read_header,
-    read_slice,
-)
+from tfrecords_tools.dicom import MAX_BYTES, RefusedSlice, read_header, read_slice
 from tfrecords_tools.header import REASONS
+from tfrecords_tools.rescale import AIR, MAX_HU, MIN_HU
 
 WHOLE = saved(make_dataset(np.int16(TRUE_HU + 1024))).read()
 
@@ -264,6 +259,29 @@ def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
     for reader in (read_header, read_slice):
         with pytest.raises(RefusedSlice, match="too_large"):
             reader(file)
+
+
+def deflated(body: bytes) -> io.BytesIO:
+    """A file whose elements behind the meta information are these, compressed."""
+    syntax = DeflatedExplicitVRLittleEndian
+    content = saved(make_dataset(np.int16(TRUE_HU), syntax=syntax)).read()
+    begin = content.index(syntax.encode()) + len(syntax)  # the last of the meta information
+    deflator = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return io.BytesIO(content[:begin] + deflator.compress(body) + deflator.flush())
+
+
+def test_a_deflated_file_that_inflates_to_gigabytes_is_refused_before_it_does() -> None:
+    bomb = deflated(bytes(MAX_BYTES + 1))
+    assert len(bomb.getbuffer()) < 200_000
+    for reader in (read_header, read_slice):
+        with pytest.raises(RefusedSlice, match="too_large: it inflates to 134217728 bytes or more"):
+            reader(bomb)
+
+
+def test_a_deflated_file_that_is_cut_off_is_refused() -> None:
+    content = deflated(WHOLE[200:]).read()
+    with pytest.raises(RefusedSlice, match="not_dicom: what is deflated in it is cut off"):
+        read_slice(io.BytesIO(content[:-10]))
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from tests.documents import table
 from tests.made_dicom import TRUE_HU, make_dataset, read, saved
-from tfrecords_tools import convert, dicom, header, pixels
+from tfrecords_tools import convert, dicom, header, pixels, rescale
 from tfrecords_tools.dicom import RefusedSlice, read_header, read_slice
 from tfrecords_tools.header import DECODER_CRASH, REASONS
 
 
 def test_every_reason_is_documented_and_used() -> None:
-    sources = "".join(Path(x.__file__).read_text("utf-8") for x in (dicom, header, pixels))
+    sources = "".join(Path(x.__file__).read_text("utf-8") for x in (dicom, header, pixels, rescale))
     used = set(re.findall(r'RefusedSlice\(\s*"(\w+)"', sources))
     used |= set(re.findall(r'"(\w+_pixels)"', sources))
     assert "given_up[path] = (DECODER_CRASH" in Path(convert.__file__).read_text("utf-8")
@@ -43,7 +43,7 @@ def test_the_identifiers_of_the_challenge_cause_no_warning() -> None:
 def test_header_of_a_whole_file(tmp_path: Path) -> None:
     file = tmp_path / "slice"
     file.write_bytes(saved(make_dataset(np.int16(TRUE_HU + 1024))).read())
-    identity = read_header(file)
+    identity = read_header(file).slice
     assert identity == read_slice(file).header
     assert (identity.rows, identity.columns) == (40, 48)
     assert identity.pixel_spacing == (0.5, 0.4)

@@ -2,39 +2,37 @@
 
 A file is taken only where its pixels can be proven to be HU of one axial slice. Where the file
 is in doubt it is refused: a slice left out is counted, a wrong one is believed.
+
+What stands before the pixels is read once and tells all of how they become HU. The pixels can
+then be read without it, at another time and in another process.
 """
 
+import hashlib
 import io
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, TypeVar
 
-import cv2
 import numpy as np
-from pydicom import Dataset, FileDataset, dcmread
-from pydicom.pixels import apply_modality_lut
+from pydicom import Dataset
+from pydicom.filereader import data_element_generator, read_dataset, read_preamble
 from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tfrecords_tools.header import (
-    PARSER_ERRORS,
-    RefusedSlice,
-    SliceHeader,
-    integer,
-    integers,
-    numbers,
-    slice_header,
-    texts,
-)
-from tfrecords_tools.pixels import find_pixel_data, stored_values
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, SliceHeader, slice_header, texts
+from tfrecords_tools.pixels import PixelFormat, check_length, pixel_format, stored_values
+from tfrecords_tools.rescale import Rescale, hounsfield, read_rescale
 
-AIR = -1000.0  # HU, by definition
-MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
-AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
-MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
-TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
-ABOVE_BLOOD = 100.0  # HU; clotted blood reaches 90
-MAX_STEP = 8.0  # HU a stored unit of 8 bits; it leaves the brain window, 80 HU wide, ten levels
-MAX_BYTES = 128 << 20  # of a file; the largest slice taken has 64 MiB of pixels
+MAX_BYTES = 128 << 20  # of a file, inflated too; the largest slice taken has 64 MiB of pixels
+
+_T = TypeVar("_T")
+
+_PIXEL_DATA = Tag("PixelData")
+_ANY_PIXELS = (_PIXEL_DATA, Tag("FloatPixelData"), Tag("DoubleFloatPixelData"))
+_META_GROUP = 2
 
 # Nothing else is parsed: less to go wrong in a damaged file, and half the time.
 _TAGS = [
@@ -68,9 +66,48 @@ _TAGS = [
         "RescaleType",
         "ModalityLUTSequence",
         "SharedFunctionalGroupsSequence",
-        "PixelData",
     )
 ]
+
+
+@dataclass(frozen=True)
+class SliceFormat:
+    """How the pixels of a slice become HU; equal for most files of a scanner.
+
+    Attributes:
+        pixels: to stored values.
+        rescale: to HU.
+    """
+
+    pixels: PixelFormat
+    rescale: Rescale
+
+
+class HeaderMark(NamedTuple):
+    """What tells that a header is still the one that was read.
+
+    Attributes:
+        bytes: before the pixels; of a deflated file, once it is inflated.
+        hash: of those, as `short_hash` has it.
+    """
+
+    bytes: int
+    hash: int
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """All that stands before the pixels of a file.
+
+    Attributes:
+        slice: what identifies and places it.
+        format: how to read its pixels.
+        mark: of the bytes that both follow from.
+    """
+
+    slice: SliceHeader
+    format: SliceFormat
+    mark: HeaderMark
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,36 +118,15 @@ class CTSlice:
     hu: np.ndarray
 
 
-def read_header(source: Path | BinaryIO) -> SliceHeader:
-    """Reads what comes before the pixels, and leaves an open file there.
-
-    Raises:
-        RefusedSlice: if the header alone shows that the file is no CT slice.
-        OSError: if the file cannot be read.
-    """
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            return read_header(file)
-    return slice_header(_parse(source, headers_only=True))
-
-
-def read_stored_bytes(file: BinaryIO) -> bytes:
-    """Reads the pixels of a slice as the file stores them, compressed or not.
-
-    Raises:
-        RefusedSlice: if the file cannot be parsed.
-        OSError: if it cannot be read.
-    """
-    element = _parse(file, headers_only=False).get_item("PixelData", keep_deferred=True)
-    return element.value or b"" if element is not None else b""
+class ChangedHeaderError(InputError):
+    """A file whose header is not the one that was read before."""
 
 
 def read_slice(source: Path | BinaryIO) -> CTSlice:
     """Reads a CT slice in HU.
 
     HU are the stored values through Rescale Slope and Intercept, or the Modality LUT (PS3.3
-    C.11.1). MONOCHROME1 changes how a slice is displayed, not what it holds. Padding stays as
-    low as it is stored, and is never above air.
+    C.11.1). MONOCHROME1 changes how a slice is displayed, not what it holds.
 
     Raises:
         RefusedSlice: if the file is no CT slice, or its values are not certainly HU.
@@ -119,143 +135,145 @@ def read_slice(source: Path | BinaryIO) -> CTSlice:
     if isinstance(source, Path):
         with source.open("rb") as file:
             return read_slice(file)
-    dataset = _parse(source, headers_only=False)
-    header = slice_header(dataset)
-    pixel_data = find_pixel_data(dataset, header)
-    rescale = _rescale(dataset)
-    padding = _padding(dataset)
-    stored = stored_values(pixel_data)
-    hu = _looked_up(dataset, stored) if rescale is None else _rescaled(stored, rescale)
-    _clip_padding(hu, stored, padding)
-    _check_range(hu)
-    if rescale is None or not rescale.certain:
-        _check_air(hu)
-    return CTSlice(header, hu)
+    header = read_header(source)
+    return CTSlice(header.slice, read_hu(source, header.format, header.mark))
 
 
-@dataclass(frozen=True)
-class _Rescale:
-    """From stored values to HU.
+def read_header(source: Path | BinaryIO) -> FileHeader:
+    """Reads what comes before the pixels.
 
-    Attributes:
-        slope: HU a stored unit.
-        intercept: HU of the stored value 0.
-        wrapped: whether HU were wrapped into unsigned 12 bits.
-        certain: whether the header alone proves that the result is HU.
+    Raises:
+        RefusedSlice: if the header alone shows that the file is no CT slice.
+        OSError: if the file cannot be read.
     """
-
-    slope: float
-    intercept: float
-    wrapped: bool
-    certain: bool
-
-
-def _parse(file: BinaryIO, *, headers_only: bool) -> FileDataset:
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_header(file)
+    size = source.seek(0, io.SEEK_END)
     if size > MAX_BYTES:
         raise RefusedSlice("too_large", f"{size} bytes, expected at most {MAX_BYTES}")
+    meta = _parsed(_read_meta, source)
+    syntax = "\\".join(texts(meta, "TransferSyntaxUID"))
+    stream = _stream(source, syntax)
+    dataset, pixel_bytes = _parsed(_read_before_pixels, stream, syntax)
+    dataset.file_meta = meta
+    end = stream.tell()
+    mark = HeaderMark(end, _hash_header(stream, end))
+    identity = slice_header(dataset)
+    pixels = pixel_format(dataset, identity)
+    check_length(pixels, pixel_bytes)
+    return FileHeader(identity, SliceFormat(pixels, read_rescale(dataset)), mark)
+
+
+def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.ndarray:
+    """Reads the pixels of a file whose header is known.
+
+    Returns:
+        As in `CTSlice`.
+
+    Raises:
+        ChangedHeaderError: if the header is not the one that is known.
+        RefusedSlice: if the pixels cannot be decoded, or are not certainly HU.
+        OSError: if the file cannot be read.
+    """
+    content, vr = read_pixel_data(file, slice_format.pixels, mark)
+    return hounsfield(stored_values(content, vr, slice_format.pixels), slice_format.rescale)
+
+
+def read_pixel_data(
+    file: BinaryIO, pixels: PixelFormat, mark: HeaderMark
+) -> tuple[bytes, str | None]:
+    """The value of Pixel Data as the file stores it, and its VR; of a file whose header is known.
+
+    Raises:
+        ChangedHeaderError: if the header is not the one that is known.
+        RefusedSlice: if the file cannot be parsed.
+        OSError: if the file cannot be read.
+    """
+    stream = file
+    if pixels.syntax == DeflatedExplicitVRLittleEndian:
+        _parsed(_read_meta, file)
+        stream = _stream(file, pixels.syntax)
+    if _hash_header(stream, mark.bytes) != mark.hash:
+        raise ChangedHeaderError("the file changed while it was read; give the command again")
+    elements = data_element_generator(stream, pixels.implicit_vr, pixels.little_endian)
+    element = _parsed(next, elements, None)
+    if element is None or element.tag != _PIXEL_DATA or not isinstance(element.value, bytes):
+        raise RefusedSlice("no_pixels", "Pixel Data is missing or not plain bytes")
+    return element.value, element.VR
+
+
+def short_hash(content: bytes) -> int:
+    """The first 56 bits of the SHA-256, which fit an int64."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:7], "big")
+
+
+def _read_meta(file: BinaryIO) -> Dataset:
+    """The file meta information; leaves the file behind it."""
+    file.seek(0)
+    read_preamble(file, force=True)
+    return read_dataset(
+        file,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, _vr, _length: tag.group != _META_GROUP,
+    )
+
+
+def _stream(file: BinaryIO, syntax: str) -> BinaryIO:
+    """The file, or where it is deflated what it inflates to, behind its meta information."""
+    if syntax != DeflatedExplicitVRLittleEndian:
+        return file
+    begin = file.tell()
+    inflator = zlib.decompressobj(-zlib.MAX_WBITS)
+    body = _parsed(inflator.decompress, file.read(), MAX_BYTES)
+    if len(body) == MAX_BYTES:
+        raise RefusedSlice("too_large", f"it inflates to {MAX_BYTES} bytes or more")
+    if not inflator.eof:
+        raise RefusedSlice("not_dicom", "what is deflated in it is cut off")
+    file.seek(0)
+    stream = io.BytesIO(file.read(begin) + body)
+    stream.seek(begin)
+    return stream
+
+
+def _read_before_pixels(stream: BinaryIO, syntax: str) -> tuple[Dataset, int]:
+    """The elements up to Pixel Data, where it leaves the stream, and how many bytes those have.
+
+    Where only their end tells, as of what is compressed, all up to the end of the file.
+    """
+    begin = stream.tell()
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(begin)
+    pixel_bytes = 0
+
+    def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
+        nonlocal pixel_bytes
+        if tag == _PIXEL_DATA:
+            pixel_bytes = min(length, size - stream.tell())  # undefined, it is the largest number
+        return tag in _ANY_PIXELS
+
+    dataset = read_dataset(
+        stream,
+        is_implicit_VR=syntax == ImplicitVRLittleEndian,
+        is_little_endian=syntax != ExplicitVRBigEndian,
+        stop_when=at_pixels,
+        specific_tags=_TAGS,
+    )
+    return dataset, pixel_bytes
+
+
+def _hash_header(stream: BinaryIO, length: int) -> int:
+    """A hash of what stands before the pixels; leaves the stream behind it."""
+    stream.seek(0)
+    return short_hash(stream.read(length))
+
+
+def _parsed(parser: Callable[..., _T], *arguments: object) -> _T:
+    """What a parser makes of a file; whatever it raises of a damaged one is a refusal."""
     try:
-        return dcmread(file, force=True, specific_tags=_TAGS, stop_before_pixels=headers_only)
+        return parser(*arguments)
     except PARSER_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the file's
         raise RefusedSlice("not_dicom", f"{type(error).__name__}: {error}") from error
-
-
-def _rescale(dataset: Dataset) -> _Rescale | None:
-    """What the header says of HU, or None where a Modality LUT says it."""
-    rescale_type = texts(dataset, "RescaleType")
-    if rescale_type not in ([], ["HU"]):
-        raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
-    bits, signed = integer(dataset, "BitsStored"), integer(dataset, "PixelRepresentation")
-    if "ModalityLUTSequence" in dataset:
-        if bits <= 8:
-            raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
-        return None
-    slopes, intercepts = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
-    if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
-        raise RefusedSlice("no_rescale", f"Rescale Slope {slopes}, Intercept {intercepts}")
-    (slope,), (intercept,) = slopes, intercepts
-    if max(slope, abs(intercept)) > MAX_HU:
-        raise RefusedSlice("implausible_hu", f"Rescale Slope {slope}, Intercept {intercept}")
-    if bits <= 8:
-        _check_eight_bits(slope, intercept, bits, signed)
-    certain = intercept <= TRUSTED_INTERCEPT and bits > 8
-    wrapped = (bits, signed, slope) == (12, 0, 1) and not certain
-    return _Rescale(slope, AIR if wrapped else intercept, wrapped, certain)
-
-
-def _check_eight_bits(slope: float, intercept: float, bits: int, signed: int) -> None:
-    """Tells HU in 8 bits from a picture: they reach from air to above blood, in small steps."""
-    levels = 1 << bits
-    lowest = intercept - slope * (levels // 2) * signed
-    highest = lowest + slope * (levels - 1)
-    if lowest > AIR or highest <= ABOVE_BLOOD or slope > MAX_STEP:
-        raise RefusedSlice(
-            "eight_bit", f"{bits} bits reach from {lowest:.0f} to {highest:.0f} HU by {slope:g}"
-        )
-
-
-def _padding(dataset: Dataset) -> tuple[int, int] | None:
-    """Pixel Padding Value and its Range Limit (PS3.3 C.7.5.1.1.2) as the bits they are."""
-    first = integers(dataset, "PixelPaddingValue")
-    last = integers(dataset, "PixelPaddingRangeLimit") or first
-    if not first:
-        return None
-    if len(first) != 1 or len(last) != 1:
-        raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
-    return first[0], last[0]
-
-
-def _rescaled(stored: np.ndarray, rescale: _Rescale) -> np.ndarray:
-    if rescale.wrapped:
-        stored = _unwrapped(stored)
-    if rescale.slope == 1 and rescale.intercept.is_integer():  # single precision is exact then
-        return np.add(stored, np.float32(rescale.intercept), dtype=np.float32, casting="same_kind")
-    return (stored * np.float64(rescale.slope) + rescale.intercept).astype(np.float32)
-
-
-def _unwrapped(stored: np.ndarray) -> np.ndarray:
-    """Undoes the wrap of HU into unsigned 12 bits that 123 slices of the challenge have.
-
-    Found by Jeremy Howard, 2019: add 1000, subtract 4096 from what then exceeds 12 bits; the
-    intercept is then -1000.
-    """
-    shifted = stored.astype(np.int32) + 1000
-    return np.where(shifted >= 4096, shifted - 4096, shifted)
-
-
-def _looked_up(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
-    try:
-        values = apply_modality_lut(stored, dataset)
-    except PARSER_ERRORS as error:
-        raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
-    # A LUT's entries have no sign of their own, and air, which must be found, needs one.
-    return values.astype(np.int16).astype(np.float32)
-
-
-def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] | None) -> None:
-    if padding is None:
-        return
-    # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
-    bits = np.array(padding, np.uint16)
-    low, high = np.sort(bits.view(np.int16) if stored.dtype.kind == "i" else bits)
-    padded = (stored >= low) & (stored <= high)
-    hu[padded] = np.clip(hu[padded], MIN_HU, AIR)
-
-
-def _check_range(hu: np.ndarray) -> None:
-    low, high, *_ = cv2.minMaxLoc(hu)
-    if not MIN_HU <= low <= high <= MAX_HU:
-        raise RefusedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
-
-
-def _check_air(hu: np.ndarray) -> None:
-    low, high = AIR_BAND
-    share = np.count_nonzero((hu > low) & (hu < high)) / hu.size
-    if share < MIN_AIR_SHARE:
-        raise RefusedSlice(
-            "no_air",
-            f"{share:.2%} of the pixels lie near {AIR:.0f} HU, expected {MIN_AIR_SHARE:.1%}",
-        )

@@ -1,7 +1,8 @@
 """Pixel Data to the values that a scanner stored, whatever the transfer syntax."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
 
 from tfrecords_tools.codestream import Codestream, read_codestream, rle_length
-from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer
+from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer, texts
 
 _T = TypeVar("_T")
 
@@ -62,88 +63,109 @@ LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # or without loss, which the syntax does not
 
 
 @dataclass(frozen=True)
-class PixelData:
-    """One image of Rows x Columns, complete and not decoded yet.
+class PixelFormat:
+    """How the pixels of a slice are stored; equal for most files of a scanner.
 
     Attributes:
-        decoder: of its transfer syntax.
-        content: the value of Pixel Data.
-        vr: value representation of Pixel Data.
+        syntax: UID of the transfer syntax, one that can be decoded here.
+        implicit_vr: whether elements are written without their VR.
+        little_endian: whether numbers are.
         shape: (rows, columns).
         bits_allocated: of a pixel.
         bits_stored: of a pixel.
         signed: whether Pixel Representation is 1.
-        precision: bits of a pixel in a compressed image; Bits Stored in any other.
     """
 
-    decoder: Decoder
-    content: bytes
-    vr: str
+    syntax: str
+    implicit_vr: bool
+    little_endian: bool
     shape: tuple[int, int]
     bits_allocated: int
     bits_stored: int
     signed: bool
-    precision: int
+
+    @property
+    def decoder(self) -> Decoder:
+        """Of the transfer syntax."""
+        return _decoder_of(self.syntax)
+
+    @property
+    def packed(self) -> bool:
+        """Whether two pixels share three bytes."""
+        return self.bits_allocated == 12 and self.decoder.is_native
 
 
-def find_pixel_data(dataset: Dataset, header: SliceHeader) -> PixelData:
-    """Finds the decoder of an image, and checks what can be checked before it is decoded.
+def pixel_format(dataset: Dataset, header: SliceHeader) -> PixelFormat:
+    """Reads how pixels are stored.
 
     Raises:
-        RefusedSlice: if it cannot be decoded, or if it is none, cut off, too long or another one.
+        RefusedSlice: if they cannot be decoded.
     """
-    decoder = _decoder(dataset)
-    element = dataset.get_item("PixelData", keep_deferred=True)
-    content = element.value or b"" if element is not None else b""
-    if not content:
-        raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
-    bits_stored = integer(dataset, "BitsStored")
-    found = PixelData(
-        decoder,
-        content,
-        element.VR or "OW",  # implicit
+    implicit_vr, little_endian = dataset.original_encoding
+    return PixelFormat(
+        _decoder(dataset).UID,
+        implicit_vr,
+        little_endian,
         (header.rows, header.columns),
         integer(dataset, "BitsAllocated"),
-        bits_stored,
+        integer(dataset, "BitsStored"),
         bool(integer(dataset, "PixelRepresentation")),
-        precision=bits_stored,
     )
-    if decoder.is_native:
-        _check_native(found)
-    elif PLUGINS[decoder.UID] is _RLE:
-        _check_rle(found)
-    else:
-        found = replace(found, precision=_checked_codestream(found).precision)
-    return found
 
 
-def stored_values(pixel_data: PixelData) -> np.ndarray:
+def check_length(pixels: PixelFormat, length: int) -> None:
+    """Checks the length of Pixel Data in bytes.
+
+    Raises:
+        RefusedSlice: if they are none, or where they are not compressed too few or too many.
+    """
+    if length == 0:
+        raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
+    if pixels.decoder.is_native:
+        rows, columns = pixels.shape
+        expected = -(-rows * columns * pixels.bits_allocated // 8)
+        if length not in (expected, expected + expected % 2):  # an element has an even length
+            reason = "truncated_pixels" if length < expected else "overlong_pixels"
+            raise RefusedSlice(reason, f"{length} bytes of Pixel Data, expected {expected}")
+
+
+def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
     """Decodes an image.
+
+    Args:
+        content: the value of Pixel Data.
+        vr: its value representation; None where it is not written.
+        pixels: from the header of the same file.
 
     Returns:
         Native integers of 8, 16 or 32 bits, shape (rows, columns), without what may stand above
         Bits Stored: that is no part of a pixel (PS3.5 8.1.1).
 
     Raises:
-        RefusedSlice: if it cannot be decoded.
+        RefusedSlice: if it cannot be decoded, or if it is none, cut off, too long or another one.
     """
-    packed = pixel_data.bits_allocated == 12 and pixel_data.decoder.is_native
-    stored = _unpacked(pixel_data) if packed else _decoded(pixel_data)
-    cut = _cut(stored, pixel_data.bits_stored)
-    overshoots = pixel_data.precision > pixel_data.bits_stored and pixel_data.decoder.UID in LOSSY
+    check_length(pixels, len(content))
+    precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)
+    stored = _unpacked(content, pixels) if pixels.packed else _decoded(content, vr, pixels)
+    cut = _cut(stored, pixels.bits_stored)
+    overshoots = precision > pixels.bits_stored and pixels.syntax in LOSSY
     if overshoots and not np.array_equal(stored, cut):
         # Compression with loss has moved them there; to cut them would turn metal into air.
         raise RefusedSlice(
-            "undecodable", f"values of more than {pixel_data.bits_stored} bits were compressed"
+            "undecodable", f"values of more than {pixels.bits_stored} bits were compressed"
         )
     return cut
 
 
+# Asked for several times a slice, and each time pydicom would validate the UID.
+_decoder_of = functools.cache(get_decoder)
+
+
 def _decoder(dataset: Dataset) -> Decoder:
     """The decoder of the transfer syntax, its plugin installed."""
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))  # damaged, it may be a list
+    syntax = "\\".join(texts(dataset.file_meta, "TransferSyntaxUID"))  # damaged, it may be several
     try:
-        decoder = get_decoder(syntax)
+        decoder = _decoder_of(syntax)
         plugin = None if decoder.is_native else PLUGINS[decoder.UID]
     except (NotImplementedError, KeyError) as error:
         raise RefusedSlice(
@@ -157,37 +179,36 @@ def _decoder(dataset: Dataset) -> Decoder:
     return decoder
 
 
-def _check_native(pixel_data: PixelData) -> None:
-    rows, columns = pixel_data.shape
-    expected = -(-rows * columns * pixel_data.bits_allocated // 8)
-    actual = len(pixel_data.content)
-    if actual not in (expected, expected + expected % 2):  # an element has an even length
-        reason = "truncated_pixels" if actual < expected else "overlong_pixels"
-        raise RefusedSlice(reason, f"{actual} bytes of Pixel Data, expected {expected}")
+def _precision(content: bytes, pixels: PixelFormat) -> int:
+    """Bits of a pixel in a compressed image, which is checked before it is decoded."""
+    if PLUGINS[pixels.decoder.UID] is _RLE:
+        _check_rle(content, pixels)
+        return pixels.bits_stored
+    return _checked_codestream(content, pixels).precision
 
 
-def _check_rle(pixel_data: PixelData) -> None:
-    rows, columns = pixel_data.shape
-    expected, actual = rows * columns, _parsed(rle_length, pixel_data.content)
+def _check_rle(content: bytes, pixels: PixelFormat) -> None:
+    rows, columns = pixels.shape
+    expected, actual = rows * columns, _parsed(rle_length, content)
     # Some writers pad a segment; pydicom would drop a second image just as well.
     if not expected <= actual < expected + columns:
         reason = "truncated_pixels" if actual < expected else "overlong_pixels"
         raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
 
 
-def _checked_codestream(pixel_data: PixelData) -> Codestream:
-    image = _parsed(read_codestream, pixel_data.content)
+def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
+    image = _parsed(read_codestream, content)
     if image.excess is None:
         raise RefusedSlice("truncated_pixels", "the compressed image has no end")
     if image.excess:
         raise RefusedSlice("overlong_pixels", f"{image.excess} bytes behind the compressed image")
-    actual, expected = (image.rows, image.columns, image.samples), (*pixel_data.shape, 1)
+    actual, expected = (image.rows, image.columns, image.samples), (*pixels.shape, 1)
     if actual != expected:
         raise RefusedSlice(
             "undecodable",
             f"the compressed image has {actual} rows, columns and samples, expected {expected}",
         )
-    if image.signed and not pixel_data.signed:
+    if image.signed and not pixels.signed:
         raise RefusedSlice("undecodable", "the compressed image is signed, the header is not")
     return image
 
@@ -204,21 +225,21 @@ def _parsed(parser: Callable[[bytes], _T], content: bytes) -> _T:
     return found
 
 
-def _decoded(pixel_data: PixelData) -> np.ndarray:
-    decoder = pixel_data.decoder
+def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
+    decoder = pixels.decoder
     try:
         stored, _ = decoder.as_array(
-            pixel_data.content,
+            content,
             pixel_keyword="PixelData",
-            pixel_vr=pixel_data.vr,
+            pixel_vr=vr or "OW",
             number_of_frames=1,
-            rows=pixel_data.shape[0],
-            columns=pixel_data.shape[1],
+            rows=pixels.shape[0],
+            columns=pixels.shape[1],
             samples_per_pixel=1,
             photometric_interpretation="MONOCHROME2",
-            bits_allocated=pixel_data.bits_allocated,
-            bits_stored=pixel_data.bits_stored,
-            pixel_representation=int(pixel_data.signed),
+            bits_allocated=pixels.bits_allocated,
+            bits_stored=pixels.bits_stored,
+            pixel_representation=int(pixels.signed),
             decoding_plugin="" if decoder.is_native else PLUGINS[decoder.UID].name,
             view_only=True,  # it is read once, and not changed
             # By these pydicom repeats the sign from the precision of the codestream, which may be
@@ -229,20 +250,20 @@ def _decoded(pixel_data: PixelData) -> np.ndarray:
         )
     except PARSER_ERRORS as error:
         raise RefusedSlice("undecodable", str(error)) from error
-    if stored.shape != pixel_data.shape:
+    if stored.shape != pixels.shape:
         raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
-def _unpacked(pixel_data: PixelData) -> np.ndarray:
+def _unpacked(content: bytes, pixels: PixelFormat) -> np.ndarray:
     """12 bits a pixel: a pair in three bytes, the low bits first. Not read by pydicom."""
-    rows, columns = pixel_data.shape
+    rows, columns = pixels.shape
     pairs = (rows * columns + 1) // 2
-    packed = np.frombuffer(pixel_data.content.ljust(3 * pairs, b"\0"), np.uint8, count=3 * pairs)
+    packed = np.frombuffer(content.ljust(3 * pairs, b"\0"), np.uint8, count=3 * pairs)
     first, middle, last = packed.reshape(pairs, 3).T.astype(np.uint16)
     values = np.stack([first | (middle & 15) << 8, middle >> 4 | last << 4], axis=-1)
     stored = values.reshape(-1)[: rows * columns].reshape(rows, columns)
-    return stored.view(np.int16) if pixel_data.signed else stored
+    return stored.view(np.int16) if pixels.signed else stored
 
 
 def _cut(stored: np.ndarray, bits: int) -> np.ndarray:

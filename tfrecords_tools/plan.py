@@ -83,8 +83,8 @@ class PlannedShard:
 
     Attributes:
         name: of the file.
-        slices: a row a record, in order: `path`, `bytes` and `modified_ns` of the file;
-            `neighbours`, the files of those; `slice_id`, `study_id`, `patient_key` and
+        slices: a row a record, in order: the fields of its SourceFile; `neighbours`, the files of
+            those; `slice_id`, `study_id`, `patient_key` and
             `position_mm` for the record; the six labels, missing where unlabelled.
     """
 
@@ -110,7 +110,8 @@ class Plan:
         shards: by split, in order.
         sources: of the files' sizes and times; tells whether a plan that was begun still holds.
         rejects: the files left out so far: `path`, `reason`, `detail`.
-        labels_without_files: labelled slices that no file was found for.
+        labels_without_files: labelled slices that no file was found for; one that is left out
+            counts as found by its name.
     """
 
     fingerprint: str
@@ -164,7 +165,7 @@ def make_plan(
     slices["order"] = keyed_hash(slices["slice_id"], f"order {options.seed}".encode())
     slices = slices.assign(neighbours=_neighbour_files(slices, options.neighbours))
     fingerprint, sources = _fingerprint(slices, rejects, options, key), _sources(slices)
-    without_files = ~known.isin(slices.loc[slices["labelled"], "slice_id"])
+    without_files = ~known.isin(_with_files(slices, rejects))
     shards = _cut(_pseudonymous(slices, options.seed, key), options.shard_size)
     return Plan(fingerprint, sources, shards, rejects, int(without_files.sum()))
 
@@ -233,6 +234,12 @@ def _with_labels(slices: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFr
     return joined
 
 
+def _with_files(slices: pd.DataFrame, rejects: pd.DataFrame) -> pd.Series:
+    """Ids of the slices of which a file was found, one that is left out included."""
+    named = rejects["path"].str.extract(RSNA_NAME, expand=False)
+    return pd.concat([slices.loc[slices["labelled"], "slice_id"], named.dropna()])
+
+
 def _fingerprint(
     slices: pd.DataFrame, rejects: pd.DataFrame, options: Options, key: bytes | None
 ) -> str:
@@ -250,7 +257,7 @@ def _fingerprint(
 
 def _sources(slices: pd.DataFrame) -> str:
     """SHA-256 over where the files lie, their sizes and when they were written."""
-    table = slices[list(SourceFile._fields)].sort_values("path").to_csv(index=False)
+    table = slices[["path", "bytes", "modified_ns"]].sort_values("path").to_csv(index=False)
     return hashlib.sha256(table.encode(errors="surrogateescape")).hexdigest()
 
 

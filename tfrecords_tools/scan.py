@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pebble import ProcessPool
 
+from tfrecords_tools.dicom import SliceFormat
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.progress import progress
 from tfrecords_tools.scanned_file import ScannedFile, scan_files
@@ -80,10 +81,12 @@ def scan(
     files = (*source.labelled, *source.unlabelled)
     chunks = [files[i : i + FILES_A_TASK] for i in range(0, len(files), FILES_A_TASK)]
     tables = []
+    formats: dict[SliceFormat | None, SliceFormat | None] = {}
     with progress(total=len(files), desc="scan", unit="file") as bar:
         tasks = pool.map(scan_files, repeat(source.root), chunks, repeat(hash_pixels))
         for found in tasks.result():
-            tables.append(pd.DataFrame(found, columns=ScannedFile._fields))
+            one_object = [x._replace(format=formats.setdefault(x.format, x.format)) for x in found]
+            tables.append(pd.DataFrame(one_object, columns=ScannedFile._fields))
             bar.update(len(found))
     table = pd.concat(tables, ignore_index=True)
     table["labelled"] = np.arange(len(table)) < len(source.labelled)

@@ -1,13 +1,19 @@
 """What the header of one file says; read in processes that need no pandas."""
 
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tfrecords_tools.dicom import RefusedSlice, read_header, read_stored_bytes
+from tfrecords_tools.dicom import (
+    FileHeader,
+    RefusedSlice,
+    SliceFormat,
+    read_header,
+    read_pixel_data,
+    short_hash,
+)
 
 # A slice of nothing but air and padding has few values, or compresses to almost nothing.
 PLAIN_BYTES, PLAIN_VALUES, PLAIN_STRIDE = 1024, 16, 7
@@ -20,7 +26,9 @@ class ScannedFile(NamedTuple):
         path: relative to the data set.
         bytes: size of the file.
         modified_ns: when it was last written.
-        header_hash: of what stands before the pixels.
+        header_bytes: of what stands before the pixels.
+        header_hash: of that.
+        format: how its pixels become HU; one object for all files where it is equal.
         slice_id: SOP Instance UID.
         study_id: Study Instance UID.
         series_id: Series Instance UID.
@@ -34,7 +42,9 @@ class ScannedFile(NamedTuple):
     path: str
     bytes: int
     modified_ns: int
+    header_bytes: int = 0
     header_hash: int = 0
+    format: SliceFormat | None = None
     slice_id: str = ""
     study_id: str = ""
     series_id: str = ""
@@ -51,10 +61,13 @@ def scan_files(root: Path, paths: Sequence[str], hash_pixels: bool) -> list[Scan
     Raises:
         OSError: if a file cannot be read.
     """
-    return [_scan_file(root, path, hash_pixels) for path in paths]
+    formats: dict[SliceFormat, SliceFormat] = {}
+    return [_scan_file(root, path, hash_pixels, formats) for path in paths]
 
 
-def _scan_file(root: Path, path: str, hash_pixels: bool) -> ScannedFile:
+def _scan_file(
+    root: Path, path: str, hash_pixels: bool, formats: dict[SliceFormat, SliceFormat]
+) -> ScannedFile:
     if not (root / path).is_file():  # a pipe would be waited for
         (root / path).lstat()
         return ScannedFile(path, 0, 0, reason="not_dicom", detail="is no regular file")
@@ -62,33 +75,27 @@ def _scan_file(root: Path, path: str, hash_pixels: bool) -> ScannedFile:
         status = os.fstat(file.fileno())
         scanned = ScannedFile(path, status.st_size, status.st_mtime_ns)
         try:
-            return _with_header(scanned, file, hash_pixels)
+            header = read_header(file)
+            pixels = _pixel_hash(file, header) if hash_pixels else 0
         except RefusedSlice as refusal:
             return scanned._replace(reason=refusal.reason, detail=refusal.detail)
-
-
-def _with_header(scanned: ScannedFile, file: BinaryIO, hash_pixels: bool) -> ScannedFile:
-    header = read_header(file)
-    before_pixels = file.tell()
-    pixels = read_stored_bytes(file) if hash_pixels else b""
-    file.seek(0)
+    identity = header.slice
     return scanned._replace(
-        header_hash=_hash(file.read(before_pixels)),
-        slice_id=header.slice_id,
+        header_bytes=header.mark.bytes,
+        header_hash=header.mark.hash,
         # What is equal is one object here, and travels and is kept but once.
-        study_id=sys.intern(header.study_id),
-        series_id=sys.intern(header.series_id),
-        patient_id=sys.intern(header.patient_id),
-        position_mm=header.position_mm,
-        pixel_hash=_pixel_hash(pixels),
+        format=formats.setdefault(header.format, header.format),
+        slice_id=identity.slice_id,
+        study_id=sys.intern(identity.study_id),
+        series_id=sys.intern(identity.series_id),
+        patient_id=sys.intern(identity.patient_id),
+        position_mm=identity.position_mm,
+        pixel_hash=pixels,
     )
 
 
-def _hash(content: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(content).digest()[:7], "big")  # fits an int64
-
-
-def _pixel_hash(pixels: bytes) -> int:
+def _pixel_hash(file: BinaryIO, header: FileHeader) -> int:
     """A hash of stored pixels; 0 where they are so plain that two patients may have the same."""
+    pixels, _ = read_pixel_data(file, header.format.pixels, header.mark)
     plain = len(pixels) < PLAIN_BYTES or len(set(pixels[::PLAIN_STRIDE])) < PLAIN_VALUES
-    return 0 if plain else _hash(pixels)
+    return 0 if plain else short_hash(pixels)

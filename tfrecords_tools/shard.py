@@ -16,7 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords_tools.atomic import whole_file, write_text
-from tfrecords_tools.dicom import CTSlice, RefusedSlice, read_slice
+from tfrecords_tools.dicom import (
+    ChangedHeaderError,
+    HeaderMark,
+    RefusedSlice,
+    SliceFormat,
+    read_hu,
+)
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import Shard
 from tfrecords_tools.schema import Example, encode_example
@@ -32,11 +38,23 @@ class ChangedSourceError(InputError):
 
 
 class SourceFile(NamedTuple):
-    """A file as it was when its header was read."""
+    """A file as it was when its header was read.
 
-    path: str  # relative to the source
+    Attributes:
+        path: relative to the source.
+        bytes: size of the file.
+        modified_ns: when it was last written.
+        header_bytes: of what stands before the pixels.
+        header_hash: of that.
+        format: how its pixels become HU.
+    """
+
+    path: str
     bytes: int
     modified_ns: int
+    header_bytes: int
+    header_hash: int
+    format: SliceFormat
 
 
 class PlannedSlice(NamedTuple):
@@ -193,7 +211,7 @@ def _example(
         if file.path in given_up:
             raise RefusedSlice(*given_up[file.path])
         at_hand(file.path)
-        return window_slice(_read(job.source, file).hu, job.size, job.windows)
+        return window_slice(_read(job.source, file), job.size, job.windows)
 
     return Example(
         image=_image(planned, windowed),
@@ -220,12 +238,17 @@ def _image(planned: PlannedSlice, windowed: Callable[[SourceFile], np.ndarray]) 
     return stack_slices(stack)
 
 
-def _read(source: Path, file: SourceFile) -> CTSlice:
+def _read(source: Path, file: SourceFile) -> np.ndarray:
+    """HU, float32, shape (rows, columns)."""
     path = source / file.path
+    changed = ChangedSourceError(
+        f"{path}: changed while it was being converted; give the command again"
+    )
     with path.open("rb") as opened:
         status = os.fstat(opened.fileno())
         if (status.st_size, status.st_mtime_ns) != (file.bytes, file.modified_ns):
-            raise ChangedSourceError(
-                f"{path}: changed while it was being converted; give the command again"
-            )
-        return read_slice(opened)
+            raise changed
+        try:
+            return read_hu(opened, file.format, HeaderMark(file.header_bytes, file.header_hash))
+        except ChangedHeaderError:
+            raise changed from None

@@ -1,0 +1,209 @@
+"""Stored values to HU, and whether they can be HU at all."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from pydicom import DataElement, Dataset
+from pydicom.config import IGNORE
+from pydicom.pixels import apply_modality_lut
+
+from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, integer, integers, numbers, texts
+
+AIR = -1000.0  # HU, by definition
+MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
+AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
+MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
+TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
+ABOVE_BLOOD = 100.0  # HU; clotted blood reaches 90
+MAX_STEP = 8.0  # HU a stored unit of 8 bits; it leaves the brain window, 80 HU wide, ten levels
+
+
+@dataclass(frozen=True)
+class Line:
+    """HU as a straight line over stored values.
+
+    Attributes:
+        slope: HU a stored unit.
+        intercept: HU of the stored value 0.
+        wrapped: whether HU were wrapped into unsigned 12 bits.
+        certain: whether the header alone proves that the result is HU.
+    """
+
+    slope: float
+    intercept: float
+    wrapped: bool
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """HU from a Modality LUT (PS3.3 C.11.1.1).
+
+    Attributes:
+        descriptor: number of entries, first stored value that is mapped, bits an entry.
+        entries: unsigned, as the file has them.
+    """
+
+    descriptor: tuple[int, ...]
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """What a header says of the way from stored values to HU.
+
+    Attributes:
+        mapping: of the values.
+        padding: bits of the first and the last stored value that are no tissue, or None.
+    """
+
+    mapping: Line | Table
+    padding: tuple[int, int] | None
+
+
+def read_rescale(dataset: Dataset) -> Rescale:
+    """Reads the way to HU.
+
+    Raises:
+        RefusedSlice: if it does not lead to HU.
+    """
+    rescale_type = texts(dataset, "RescaleType")
+    if rescale_type not in ([], ["HU"]):
+        raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
+    mapping = _table(dataset) if "ModalityLUTSequence" in dataset else _line(dataset)
+    return Rescale(mapping, _padding(dataset))
+
+
+def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
+    """Maps stored values to HU.
+
+    Padding stays as low as it is stored, and is never above air.
+
+    Args:
+        stored: integers of 8, 16 or 32 bits, shape (rows, columns).
+        rescale: from the header of the same file.
+
+    Returns:
+        float32, same shape, all finite, within MIN_HU and MAX_HU.
+
+    Raises:
+        RefusedSlice: if the result is not certainly HU.
+    """
+    mapping = rescale.mapping
+    hu = _on_line(stored, mapping) if isinstance(mapping, Line) else _looked_up(stored, mapping)
+    _clip_padding(hu, stored, rescale.padding)
+    _check_range(hu)
+    if not (isinstance(mapping, Line) and mapping.certain):
+        _check_air(hu)
+    return hu
+
+
+def _line(dataset: Dataset) -> Line:
+    bits, signed = integer(dataset, "BitsStored"), integer(dataset, "PixelRepresentation")
+    slopes, intercepts = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
+    if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
+        raise RefusedSlice("no_rescale", f"Rescale Slope {slopes}, Intercept {intercepts}")
+    (slope,), (intercept,) = slopes, intercepts
+    if max(slope, abs(intercept)) > MAX_HU:
+        raise RefusedSlice("implausible_hu", f"Rescale Slope {slope}, Intercept {intercept}")
+    if bits <= 8:
+        _check_eight_bits(slope, intercept, bits, signed)
+    certain = intercept <= TRUSTED_INTERCEPT and bits > 8
+    wrapped = (bits, signed, slope) == (12, 0, 1) and not certain
+    return Line(slope, AIR if wrapped else intercept, wrapped, certain)
+
+
+def _check_eight_bits(slope: float, intercept: float, bits: int, signed: int) -> None:
+    """Tells HU in 8 bits from a picture: they reach from air to above blood, in small steps."""
+    levels = 1 << bits
+    lowest = intercept - slope * (levels // 2) * signed
+    highest = lowest + slope * (levels - 1)
+    if lowest > AIR or highest <= ABOVE_BLOOD or slope > MAX_STEP:
+        raise RefusedSlice(
+            "eight_bit", f"{bits} bits reach from {lowest:.0f} to {highest:.0f} HU by {slope:g}"
+        )
+
+
+def _table(dataset: Dataset) -> Table:
+    bits = integer(dataset, "BitsStored")
+    if bits <= 8:
+        raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
+    order = "<" if dataset.original_encoding[1] else ">"
+    try:
+        (item,) = dataset.ModalityLUTSequence
+        entries = item.LUTData
+        if isinstance(entries, bytes):
+            entries = np.frombuffer(entries, f"{order}u2").tolist()
+        return Table(tuple(map(int, item.LUTDescriptor)), tuple(map(int, entries)))
+    except PARSER_ERRORS as error:
+        raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
+
+
+def _padding(dataset: Dataset) -> tuple[int, int] | None:
+    """Pixel Padding Value and its Range Limit (PS3.3 C.7.5.1.1.2) as the bits they are."""
+    first = integers(dataset, "PixelPaddingValue")
+    last = integers(dataset, "PixelPaddingRangeLimit") or first
+    if not first:
+        return None
+    if len(first) != 1 or len(last) != 1:
+        raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
+    return first[0], last[0]
+
+
+def _on_line(stored: np.ndarray, line: Line) -> np.ndarray:
+    if line.wrapped:
+        stored = _unwrapped(stored)
+    if line.slope == 1 and line.intercept.is_integer():  # single precision is exact then
+        return np.add(stored, np.float32(line.intercept), dtype=np.float32, casting="same_kind")
+    return (stored * np.float64(line.slope) + line.intercept).astype(np.float32)
+
+
+def _unwrapped(stored: np.ndarray) -> np.ndarray:
+    """Undoes the wrap of HU into unsigned 12 bits that 123 slices of the challenge have.
+
+    Found by Jeremy Howard, 2019: add 1000, subtract 4096 from what then exceeds 12 bits; the
+    intercept is then -1000.
+    """
+    shifted = stored.astype(np.int32) + 1000
+    return np.where(shifted >= 4096, shifted - 4096, shifted)
+
+
+def _looked_up(stored: np.ndarray, table: Table) -> np.ndarray:
+    item, dataset = Dataset(), Dataset()
+    for keyword, values in (("LUTDescriptor", table.descriptor), ("LUTData", table.entries)):
+        element = DataElement(keyword, "SL", list(values), validation_mode=IGNORE)
+        item.add(element)
+    dataset.ModalityLUTSequence = [item]
+    try:
+        values = apply_modality_lut(stored, dataset)
+    except PARSER_ERRORS as error:
+        raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
+    # A LUT's entries have no sign of their own, and air, which must be found, needs one.
+    return values.astype(np.int16).astype(np.float32)
+
+
+def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] | None) -> None:
+    if padding is None:
+        return
+    # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
+    bits = np.array(padding, np.uint16)
+    low, high = np.sort(bits.view(np.int16) if stored.dtype.kind == "i" else bits)
+    padded = (stored >= low) & (stored <= high)
+    hu[padded] = np.clip(hu[padded], MIN_HU, AIR)
+
+
+def _check_range(hu: np.ndarray) -> None:
+    low, high, *_ = cv2.minMaxLoc(hu)
+    if not MIN_HU <= low <= high <= MAX_HU:
+        raise RefusedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
+
+
+def _check_air(hu: np.ndarray) -> None:
+    low, high = AIR_BAND
+    share = np.count_nonzero((hu > low) & (hu < high)) / hu.size
+    if share < MIN_AIR_SHARE:
+        raise RefusedSlice(
+            "no_air",
+            f"{share:.2%} of the pixels lie near {AIR:.0f} HU, expected {MIN_AIR_SHARE:.1%}",
+        )
