@@ -1,5 +1,6 @@
 """Shards hold every usable slice once, by patient, and the same bytes however they were made."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +244,21 @@ def test_slices_without_labels_are_left_out_or_converted_as_such(source, tmp_pat
     assert set(manifest.splits) == {"unlabelled"}
     assert all(example.label is None for _, example in examples(tmp_path / "bare"))
     assert verify(tmp_path / "bare").records == manifest.splits["unlabelled"].slices
+
+
+def test_what_is_no_regular_file_is_left_out_and_named(tmp_path):
+    """A pipe would be waited for, and a link to a folder would be passed over in silence."""
+    root = tmp_path / "rsna"
+    write_rsna(root, patients=4)
+    (tmp_path / "elsewhere").mkdir()
+    (root / "stage_2_train" / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "stage_2_train" / "broken.dcm").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(root / "stage_2_train" / "pipe")
+    manifest = convert(root, tmp_path / "out", **OPTIONS)
+    assert manifest.rejected == {"not_dicom": 3}
+    rejects = pd.read_csv(tmp_path / "out" / "rejects.csv")
+    assert [Path(path).name for path in rejects["path"]] == ["broken.dcm", "linked", "pipe"]
+    assert rejects["detail"].str.contains("is no regular file").all()
 
 
 def test_the_test_folder_becomes_the_unlabelled_split(tmp_path):

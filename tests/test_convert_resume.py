@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -71,6 +72,25 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
     convert(source, out, workers=2, **SLOW)
     assert contents(out) == undisturbed
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(source, undisturbed, tmp_path):
+    start = time.monotonic()
+    subprocess.run(command(source, tmp_path / "timed"), check=True, capture_output=True)
+    seconds = time.monotonic() - start
+    out = tmp_path / "shards"
+    moments = np.random.default_rng(0).uniform(0.3, 1, 8)
+    for moment in moments:
+        process = subprocess.Popen(command(source, out), stderr=subprocess.DEVNULL)
+        time.sleep(moment * seconds)
+        process.kill()
+        process.wait()
+        final = {name: whole for name, whole in contents(out).items() if not name.startswith(".")}
+        assert final.items() <= undisturbed.items()
+        if "dataset.json" in final:  # it was faster than before
+            break
+    subprocess.run(command(source, out), check=True, capture_output=True)
+    assert contents(out) == undisturbed
 
 
 @pytest.fixture

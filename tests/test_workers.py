@@ -26,6 +26,25 @@ def test_a_worker_that_dies_is_an_error_of_one_line():
         pool.schedule(os._exit, args=(1,)).result()
 
 
+def test_workers_that_cannot_start_are_an_error_of_one_line():
+    """As of a program without a file, which they would load, or where there is no memory."""
+    program = (
+        "import os\n"
+        "from tfrecords_tools.errors import InputError\n"
+        "from tfrecords_tools.workers import worker_pool\n"
+        "try:\n"
+        "    with worker_pool(2) as pool:\n"
+        "        pool.schedule(os.getpid).result()\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("a worker process died")
+    assert done.stdout.count("\n") == 1
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_workers_end_when_their_parent_is_killed():
     """Else one would still write while the restarted command does."""

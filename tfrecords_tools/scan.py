@@ -96,13 +96,17 @@ def scan(
 
 
 def _files(root: Path, folder: str) -> tuple[str, ...]:
-    """Every file below a folder; none where there is no such folder."""
+    """Every file below a folder, and every link to a folder, which is not followed.
+
+    None where there is no such folder.
+    """
     if not (root / folder).is_dir():
         return ()
     found: list[str] = []
-    for parent, _, names in os.walk(root / folder, onerror=_raise):
+    for parent, folders, names in os.walk(root / folder, onerror=_raise):
         inside = Path(parent).relative_to(root)
-        found += [(inside / name).as_posix() for name in names]
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        found += [(inside / name).as_posix() for name in (*names, *links)]
     return tuple(sorted(found))
 
 

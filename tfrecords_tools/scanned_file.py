@@ -70,7 +70,13 @@ def _scan_file(
 ) -> ScannedFile:
     if not (root / path).is_file():  # a pipe would be waited for
         (root / path).lstat()
-        return ScannedFile(path, 0, 0, reason="not_dicom", detail="is no regular file")
+        return ScannedFile(
+            path,
+            0,
+            0,
+            reason="not_dicom",
+            detail="is no regular file; links to folders are not followed",
+        )
     with (root / path).open("rb") as file:
         status = os.fstat(file.fileno())
         scanned = ScannedFile(path, status.st_size, status.st_mtime_ns)

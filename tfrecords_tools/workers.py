@@ -6,6 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 import cv2
@@ -41,7 +42,7 @@ def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
     pool = ProcessPool(workers or os.cpu_count() or 1, initializer=_start, context=context)
     try:
         yield pool
-    except ProcessExpired as error:
+    except (ProcessExpired, BrokenProcessPool) as error:
         raise WorkerError(
             "a worker process died, by a crash in a library or for want of memory; give the same"
             " command again, with fewer --workers if memory is short"
