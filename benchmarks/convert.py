@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 
 from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.dicom import RefusedSlice, read_header, read_slice
+from tfrecords_tools.dicom import read_header, read_slice
+from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.phantom import synth
 
 SIZE = 256  # pixels

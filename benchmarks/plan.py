@@ -19,12 +19,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.dicom import SliceFormat
+from tfrecords_tools.elements import Encoding
 from tfrecords_tools.pixels import PixelFormat
 from tfrecords_tools.plan import Options, make_plan
 from tfrecords_tools.rescale import Line, Rescale
 from tfrecords_tools.scan import Source, scan
 from tfrecords_tools.scanned_file import ScannedFile
 from tfrecords_tools.split import parse_split
+from tfrecords_tools.structure import Form
 from tfrecords_tools.windows import parse_windows
 
 SLICES_A_STUDY, STUDIES_A_PATIENT = 34, 1.15  # of the challenge
@@ -38,10 +40,11 @@ def _path(number: int) -> str:
 @functools.cache
 def _formats() -> tuple[SliceFormat, ...]:
     """As many as the challenge has combinations of bits, sign and intercept."""
+    encoding = Encoding(ExplicitVRLittleEndian, Form(implicit_vr=False, little_endian=True))
     intercepts = (-1024.0, -1000.0, 0.0, 1.0)
     return tuple(
         SliceFormat(
-            PixelFormat(ExplicitVRLittleEndian, False, True, (512, 512), 16, bits, bits == 16),
+            PixelFormat(encoding, (512, 512), 16, bits, bits == 16),
             Rescale(Line(1.0, intercept, wrapped=False, certain=True), None),
         )
         for bits in (12, 16)

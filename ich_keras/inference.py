@@ -17,8 +17,9 @@ from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_ma
 from ich_keras.run_folder import RunFolder, RunInput, read_input, write_json
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.dicom import CTSlice, RefusedSlice, read_slice
+from tfrecords_tools.dicom import CTSlice, read_slice
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.neighbours import find_neighbours
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import stack_slices, window_slice

@@ -14,8 +14,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from tfrecords_tools.dicom import CTSlice, RefusedSlice, read_slice
-from tfrecords_tools.header import REASONS
+from tfrecords_tools.dicom import CTSlice, read_slice
+from tfrecords_tools.header import REASONS, RefusedSlice
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 TRUE_HU = np.random.default_rng(7).integers(-1000, 1900, (40, 48))

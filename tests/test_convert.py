@@ -13,8 +13,9 @@ import tensorflow as tf
 from tests.rsna_folder import write_rsna, write_slice
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.convert import convert
-from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.dicom import read_slice
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.labels import read_labels
 from tfrecords_tools.manifest import Split, read_manifest
 from tfrecords_tools.phantom import synth

@@ -21,8 +21,9 @@ from pydicom.uid import (
 
 from tests.made_dicom import TRUE_HU, make_dataset, read, refusal, saved
 from tests.references import itk_hu
-from tfrecords_tools.dicom import MAX_BYTES, RefusedSlice, read_header, read_slice
-from tfrecords_tools.header import REASONS
+from tfrecords_tools.dicom import read_header, read_slice
+from tfrecords_tools.elements import MAX_BYTES
+from tfrecords_tools.header import REASONS, RefusedSlice
 from tfrecords_tools.rescale import AIR, MAX_HU, MIN_HU
 
 WHOLE = saved(make_dataset(np.int16(TRUE_HU + 1024))).read()

@@ -11,13 +11,15 @@ import pytest
 
 from tests.documents import table
 from tests.made_dicom import TRUE_HU, make_dataset, read, saved
-from tfrecords_tools import convert, dicom, header, pixels, rescale
-from tfrecords_tools.dicom import RefusedSlice, read_header, read_slice
-from tfrecords_tools.header import DECODER_CRASH, REASONS
+from tfrecords_tools import convert, dicom, elements, header, pixels, rescale
+from tfrecords_tools.dicom import read_header, read_slice
+from tfrecords_tools.header import DECODER_CRASH, REASONS, RefusedSlice
 
 
 def test_every_reason_is_documented_and_used() -> None:
-    sources = "".join(Path(x.__file__).read_text("utf-8") for x in (dicom, header, pixels, rescale))
+    sources = "".join(
+        Path(x.__file__).read_text("utf-8") for x in (dicom, elements, header, pixels, rescale)
+    )
     used = set(re.findall(r'RefusedSlice\(\s*"(\w+)"', sources))
     used |= set(re.findall(r'"(\w+_pixels)"', sources))
     assert "given_up[path] = (DECODER_CRASH" in Path(convert.__file__).read_text("utf-8")

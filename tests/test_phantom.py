@@ -12,7 +12,8 @@ import pydicom
 import pytest
 
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
-from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.dicom import read_slice
+from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.labels import read_labels
 from tfrecords_tools.phantom import anatomy, make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of

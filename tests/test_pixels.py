@@ -12,7 +12,8 @@ from tests.documents import table
 from tests.encoders import LOSSLESS, LOSSY, Encoder
 from tests.made_dicom import TRUE_HU, compress, make_dataset, read, refusal, saved
 from tests.references import gdcm_hu, itk_hu
-from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.dicom import read_slice
+from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.pixels import LOSSY as LOSSY_SYNTAXES
 from tfrecords_tools.pixels import PLUGINS
 

@@ -12,7 +12,8 @@ from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
 
 from tfrecords_tools.codestream import Codestream, read_codestream, rle_length
-from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer, texts
+from tfrecords_tools.elements import Encoding
+from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer
 
 _T = TypeVar("_T")
 
@@ -67,18 +68,14 @@ class PixelFormat:
     """How the pixels of a slice are stored; equal for most files of a scanner.
 
     Attributes:
-        syntax: UID of the transfer syntax, one that can be decoded here.
-        implicit_vr: whether elements are written without their VR.
-        little_endian: whether numbers are.
+        encoding: of the file; one that can be decoded here.
         shape: (rows, columns).
         bits_allocated: of a pixel.
         bits_stored: of a pixel.
         signed: whether Pixel Representation is 1.
     """
 
-    syntax: str
-    implicit_vr: bool
-    little_endian: bool
+    encoding: Encoding
     shape: tuple[int, int]
     bits_allocated: int
     bits_stored: int
@@ -87,7 +84,7 @@ class PixelFormat:
     @property
     def decoder(self) -> Decoder:
         """Of the transfer syntax."""
-        return _decoder_of(self.syntax)
+        return _decoder_of(self.encoding.syntax)
 
     @property
     def packed(self) -> bool:
@@ -95,17 +92,15 @@ class PixelFormat:
         return self.bits_allocated == 12 and self.decoder.is_native
 
 
-def pixel_format(dataset: Dataset, header: SliceHeader) -> PixelFormat:
+def pixel_format(dataset: Dataset, encoding: Encoding, header: SliceHeader) -> PixelFormat:
     """Reads how pixels are stored.
 
     Raises:
         RefusedSlice: if they cannot be decoded.
     """
-    implicit_vr, little_endian = dataset.original_encoding
+    _check_decoder(encoding.syntax)
     return PixelFormat(
-        _decoder(dataset).UID,
-        implicit_vr,
-        little_endian,
+        encoding,
         (header.rows, header.columns),
         integer(dataset, "BitsAllocated"),
         integer(dataset, "BitsStored"),
@@ -148,7 +143,7 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
     precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)
     stored = _unpacked(content, pixels) if pixels.packed else _decoded(content, vr, pixels)
     cut = _cut(stored, pixels.bits_stored)
-    overshoots = precision > pixels.bits_stored and pixels.syntax in LOSSY
+    overshoots = precision > pixels.bits_stored and pixels.encoding.syntax in LOSSY
     if overshoots and not np.array_equal(stored, cut):
         # Compression with loss has moved them there; to cut them would turn metal into air.
         raise RefusedSlice(
@@ -161,9 +156,8 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
 _decoder_of = functools.cache(get_decoder)
 
 
-def _decoder(dataset: Dataset) -> Decoder:
-    """The decoder of the transfer syntax, its plugin installed."""
-    syntax = "\\".join(texts(dataset.file_meta, "TransferSyntaxUID"))  # damaged, it may be several
+def _check_decoder(syntax: str) -> None:
+    """Refuses a transfer syntax that has no decoder, or one that is not installed."""
     try:
         decoder = _decoder_of(syntax)
         plugin = None if decoder.is_native else PLUGINS[decoder.UID]
@@ -176,7 +170,6 @@ def _decoder(dataset: Dataset) -> Decoder:
             "missing_plugin",
             f"{decoder.UID.name} needs {plugin.package}: pip install 'ich-keras[{plugin.extra}]'",
         )
-    return decoder
 
 
 def _precision(content: bytes, pixels: PixelFormat) -> int:

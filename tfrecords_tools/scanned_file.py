@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tfrecords_tools.dicom import (
-    FileHeader,
-    RefusedSlice,
-    SliceFormat,
-    read_header,
-    read_pixel_data,
-    short_hash,
-)
+from tfrecords_tools.dicom import FileHeader, SliceFormat, read_header
+from tfrecords_tools.elements import read_pixel_data, short_hash
+from tfrecords_tools.header import RefusedSlice
 
 # A slice of nothing but air and padding has few values, or compresses to almost nothing.
 PLAIN_BYTES, PLAIN_VALUES, PLAIN_STRIDE = 1024, 16, 7
@@ -102,6 +97,6 @@ def _scan_file(
 
 def _pixel_hash(file: BinaryIO, header: FileHeader) -> int:
     """A hash of stored pixels; 0 where they are so plain that two patients may have the same."""
-    pixels, _ = read_pixel_data(file, header.format.pixels, header.mark)
+    pixels, _ = read_pixel_data(file, header.format.pixels.encoding, header.mark)
     plain = len(pixels) < PLAIN_BYTES or len(set(pixels[::PLAIN_STRIDE])) < PLAIN_VALUES
     return 0 if plain else short_hash(pixels)

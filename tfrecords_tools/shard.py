@@ -16,14 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords_tools.atomic import whole_file, write_text
-from tfrecords_tools.dicom import (
-    ChangedHeaderError,
-    HeaderMark,
-    RefusedSlice,
-    SliceFormat,
-    read_hu,
-)
+from tfrecords_tools.dicom import SliceFormat, read_hu
+from tfrecords_tools.elements import ChangedHeaderError, HeaderMark
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.manifest import Shard
 from tfrecords_tools.schema import Example, encode_example
 from tfrecords_tools.tfrecord import write_records

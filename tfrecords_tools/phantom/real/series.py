@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.dicom import CTSlice, RefusedSlice, read_slice
+from tfrecords_tools.dicom import CTSlice, read_slice
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.header import RefusedSlice
 
 SAME_PLACE = 0.01  # mm; slices nearer than this stand at one position
 MAX_THICKNESS = 10.0  # mm; a wider gap is one that the scan left out
