@@ -113,7 +113,7 @@ class Written:
 def write_shard(
     job: Job, name: str, slices: Sequence[PlannedSlice], given_up: Mapping[str, tuple[str, str]]
 ) -> None:
-    """Writes one shard and, after it, what became of its slices.
+    """Writes what became of the slices of a shard and, last, the shard under its name.
 
     Args:
         job: what all shards have in common.
@@ -140,8 +140,8 @@ def write_shard(
 
     with _at_hand(job.out, name) as at_hand, whole_file(job.out / name) as temporary:
         digest = write_records(temporary, records())
-    written = Written(Shard(name, len(kept), digest), kept, rejects)
-    write_text(result_file(job.out, name), json.dumps(asdict(written)))
+        written = Written(Shard(name, len(kept), digest), kept, rejects)
+        write_text(result_file(job.out, name), json.dumps(asdict(written)))
 
 
 def result_file(out: Path, name: str) -> Path:
