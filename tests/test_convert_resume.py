@@ -51,7 +51,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
 ):
     out = tmp_path / "shards"
     process = subprocess.Popen(command(source, out), stderr=subprocess.PIPE, start_new_session=True)
-    while len(list(out.glob("*.tfrecord"))) < 3:
+    while len(list(out.glob("[!.]*.tfrecord"))) < 3:
         assert process.poll() is None, "it ended before it could be interrupted"
         time.sleep(0.001)
     if how == signal.SIGINT:
