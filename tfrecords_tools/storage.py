@@ -88,9 +88,9 @@ class S3Path:
         """Folders need not be made."""
 
     def unlink(self, missing_ok: bool = False) -> None:
-        if missing_ok or self.is_file():
-            with self._errors():
-                _gfile().remove(self.url)
+        """Removes an object; the store does not say whether there was one."""
+        with self._errors():
+            _gfile().remove(self.url)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
@@ -100,7 +100,7 @@ class S3Path:
             try:
                 size = _gfile().stat(self.url).length
             except _tensorflow().errors.NotFoundError:
-                self._ask_for_bucket()
+                _ask_for(self.bucket)
                 raise
             # As one record: all other ways to read ask for half a megabyte at a time.
             records = _tensorflow().data.FixedLengthRecordDataset(self.url, size, buffer_size=size)
@@ -114,15 +114,12 @@ class S3Path:
     def _names(self) -> set[str]:
         """Of what lies in this folder."""
         with self._errors():
+            _ask_once(self.bucket)
             try:
                 return set(_gfile().listdir(f"{self.url}/"))
             except _tensorflow().errors.NotFoundError:
-                self._ask_for_bucket()
+                _ask_for(self.bucket)
                 return set()
-
-    def _ask_for_bucket(self) -> None:
-        """Raises the store's own reason; of objects it says "not found", whatever went wrong."""
-        _gfile().stat(f"{self.bucket}/")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -197,7 +194,7 @@ def remove_folder(path: ShardPath) -> None:
         return
     with suppress(StoreError):
         for child in path.iterdir():
-            child.unlink(missing_ok=True)
+            child.unlink()
 
 
 def store_was_used() -> bool:
@@ -233,3 +230,12 @@ def _tensorflow() -> Any:
 
 def _gfile() -> Any:
     return _tensorflow().io.gfile
+
+
+def _ask_for(bucket: S3Path) -> None:
+    """Raises the store's own reason; of objects it says "not found", whatever went wrong."""
+    _gfile().stat(f"{bucket}/")
+
+
+# Before anything else, since for an object a silent server would be asked in three ways.
+_ask_once = functools.cache(_ask_for)
