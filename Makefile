@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+S3_VENV := .venv-s3
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-short test coverage lint format lock wheel clean
+.PHONY: help install demo demo-short test test-s3 coverage lint format lock wheel clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -30,6 +31,17 @@ demo-short: $(VENV)/.installed ## the same on few patients and steps: does it ru
 test: $(VENV)/.installed ## the whole test suite
 	$(BIN)/python -m pytest
 
+$(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+	  || { echo "TensorFlow 2.17 needs Python 3.10 to 3.12; give one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(S3_VENV)
+	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-s3.lock
+	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+test-s3: $(S3_VENV)/.installed ## shards on an object store, with tensorflow-io and its TensorFlow
+	$(S3_VENV)/bin/python -m pytest tests/s3
+
 coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
 	$(BIN)/python -m pytest --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing
 
@@ -42,12 +54,15 @@ format: $(VENV)/.installed ## rewrite to style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## renew requirements.lock (needs uv)
-	uv pip compile --universal --python-version 3.10 --generate-hashes --extra test --extra lint \
-	  --no-emit-index-url --no-header --quiet --output-file requirements.lock setup.cfg
+LOCK := uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+	  --no-header --quiet
+
+lock: ## renew the two files of locked versions (needs uv)
+	$(LOCK) --extra test --extra lint --output-file requirements.lock setup.cfg
+	$(LOCK) --extra s3 --extra test-s3 --output-file requirements-s3.lock setup.cfg
 
 wheel: $(VENV)/.installed ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove what was built; data, shards and runs stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(S3_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

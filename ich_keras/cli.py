@@ -12,6 +12,7 @@ import click
 
 from ich_keras import __version__
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.storage import SCHEME, S3Path, ShardPath, shard_path, store_was_used
 
 DEFAULT_DATA = Path("/data/rsna-ich")
 INTERRUPTED = 130
@@ -20,23 +21,35 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """The entry point: runs a command and turns its end into an exit code."""
+    """The entry point: runs a command and ends the process with its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    exit_code = _exit_code()
+    if store_was_used():  # it would abort an orderly end
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
+
+
+def _exit_code() -> int:
+    """Runs the command."""
     try:
         commands.main(prog_name="ich-keras", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
     except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
+        return _failed(error.format_message(), error.exit_code)
     except InputError as error:
-        _fail(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
     except OSError as error:
-        _fail(_os_error_line(error), 1)
+        return _failed(_os_error_line(error), 1)
     except MemoryError:
-        _fail("out of memory; give it more, or less to do at a time", 1)
+        return _failed("out of memory; give it more, or less to do at a time", 1)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; what was finished stays, the same command goes on", INTERRUPTED)
+        message = "interrupted; what was finished stays, the same command goes on"
+        return _failed(message, INTERRUPTED)
+    return 0
 
 
 def _os_error_line(error: OSError) -> str:
@@ -45,10 +58,28 @@ def _os_error_line(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}; check the path, the permissions and the space left"
 
 
-def _fail(message: str, exit_code: int) -> None:
+def _failed(message: str, exit_code: int) -> int:
     log.debug("the error in full", exc_info=True)
     click.echo(f"ich-keras: {message}", err=True)
-    sys.exit(exit_code)
+    return exit_code
+
+
+class _LocalPath(click.Path):
+    """A path on this machine."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        if str(value).startswith(SCHEME):
+            raise UsageError(f"{value}: only shards can lie on an object store; give a local path")
+        return Path(os.fsdecode(super().convert(value, *context)))
+
+
+class _ShardPath(click.Path):
+    """A folder of shards, on this machine or on an object store."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        if str(value).startswith(SCHEME):
+            return shard_path(str(value))
+        return Path(os.fsdecode(super().convert(value, *context)))
 
 
 def _set_verbosity(_context: click.Context, parameter: click.Parameter, given: bool) -> None:
@@ -83,7 +114,7 @@ def _command(*arguments: Any, **options: Any) -> Callable:
 def _shards_option(function: Callable) -> Callable:
     return click.option(
         "--shards",
-        type=click.Path(path_type=Path),
+        type=_ShardPath(),
         help="Folder of shards.  [default: the experiment's, else $ICH_SHARDS, else ./shards]",
     )(function)
 
@@ -133,15 +164,22 @@ class _ProgressAware:
         sys.stderr.flush()
 
 
-def _shards_folder(given: Path | None, of_experiment: str | None) -> Path:
+def _shards_folder(given: ShardPath | None, of_experiment: str | None) -> ShardPath:
     """The shards to use: the option, the experiment's, $ICH_SHARDS, ./shards."""
-    folder = given or Path(of_experiment or os.environ.get("ICH_SHARDS", "shards"))
+    folder = given or shard_path(of_experiment or os.environ.get("ICH_SHARDS", "shards"))
+    _load_store(folder)
     if not folder.is_dir():
         raise UsageError(
             f"no shards at {folder}; make them with `ich-keras convert SRC --out {folder}`,"
             " or give the folder with --shards or $ICH_SHARDS"
         )
     return folder.resolve()
+
+
+def _load_store(folder: ShardPath) -> None:
+    """Loads what reads and writes on an object store, where the folder lies on one."""
+    if isinstance(folder, S3Path):
+        _load_tensorflow()
 
 
 def _load_tensorflow() -> None:
@@ -165,7 +203,7 @@ def _load_tensorflow() -> None:
 
 
 @_command()
-@click.argument("directory", type=click.Path(path_type=Path), default=Path("demo"))
+@click.argument("directory", type=_LocalPath(), default=Path("demo"))
 @click.option("--patients", type=click.IntRange(min=10), default=1100, help="Phantom patients.")
 @click.option("--seed", type=int, default=0, help="Of the phantom studies and the split.")
 @_workers_option
@@ -182,7 +220,7 @@ def demo(
 
 
 @_command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=_LocalPath())
 @click.option("--patients", type=click.IntRange(min=1), default=320)
 @click.option("--slices", type=click.IntRange(min=1), default=16, help="Slices a study.")
 @click.option("--size", type=click.IntRange(min=32), default=256, help="Edge of a slice, pixels.")
@@ -198,10 +236,10 @@ def synth(directory: Path, **options: Any) -> None:
 
 
 @_command()
-@click.argument("source", metavar="[SRC]", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="[SRC]", type=_LocalPath(), required=False)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=_ShardPath(),
     default=lambda: os.environ.get("ICH_SHARDS", "shards"),
     show_default="$ICH_SHARDS, else ./shards",
 )
@@ -228,11 +266,11 @@ def synth(directory: Path, **options: Any) -> None:
 @click.option("--unlabelled", is_flag=True, help="Convert SRC without labels.")
 @click.option(
     "--patient-key-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_LocalPath(exists=True, dir_okay=False),
     help="Secret that keys the hash of patient ids; wanted for clinical data.",
 )
 @click.option("--fresh", is_flag=True, help="Replace what another conversion left in OUT.")
-def convert(source: Path | None, out: Path, **options: Any) -> None:
+def convert(source: Path | None, out: ShardPath, **options: Any) -> None:
     """Converts an RSNA-layout folder of DICOM files to TFRecord shards."""
     from tfrecords_tools.convert import convert as write_shards
 
@@ -242,18 +280,20 @@ def convert(source: Path | None, out: Path, **options: Any) -> None:
             f"no data set at {source}; give its folder: `ich-keras convert SRC`, or set $ICH_DATA"
             " (no data yet? `ich-keras synth SRC` writes phantom studies)"
         )
-    manifest = write_shards(source, Path(out), **options)
+    _load_store(out)
+    manifest = write_shards(source, out, **options)
     slices = sum(split.slices for split in manifest.splits.values())
     rejected = sum(manifest.rejected.values())
     click.echo(f"{slices:,} slices in {len(manifest.shards)} shards, {rejected:,} rejected: {out}")
 
 
 @_command()
-@click.argument("shards", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def verify(shards: Path) -> None:
+@click.argument("shards", type=_ShardPath(exists=True, file_okay=False))
+def verify(shards: ShardPath) -> None:
     """Reads every record of SHARDS against its manifest."""
     from tfrecords_tools.verify import verify as verify_shards
 
+    _load_store(shards)
     summary = verify_shards(shards)
     click.echo(f"{shards}: {summary.records:,} records in {summary.shards} shards are as written")
 
@@ -261,14 +301,14 @@ def verify(shards: Path) -> None:
 @_command()
 @click.argument("experiment")
 @_shards_option
-@click.option("--run", type=click.Path(path_type=Path), help="[default: runs/EXPERIMENT/<n>]")
+@click.option("--run", type=_LocalPath(), help="[default: runs/EXPERIMENT/<n>]")
 @_set_option
 @click.option(
     "--resume/--fresh", default=True, help="Go on with the latest run, or start a new one."
 )
 def fit(
     experiment: str,
-    shards: Path | None,
+    shards: ShardPath | None,
     run: Path | None,
     overrides: tuple[str, ...],
     resume: bool,
@@ -290,9 +330,11 @@ def fit(
 @_command()
 @click.argument("hparams", default="halfres_hparams.yaml")
 @_shards_option
-@click.option("--run", type=click.Path(path_type=Path), help="[default: runs/HPARAMS/1]")
+@click.option("--run", type=_LocalPath(), help="[default: runs/HPARAMS/1]")
 @_set_option
-def tune(hparams: str, shards: Path | None, run: Path | None, overrides: tuple[str, ...]) -> None:
+def tune(
+    hparams: str, shards: ShardPath | None, run: Path | None, overrides: tuple[str, ...]
+) -> None:
     """Searches hyperparameters with KerasTuner as HPARAMS says."""
     from ich_keras.config import load_search
 
@@ -306,11 +348,11 @@ def tune(hparams: str, shards: Path | None, run: Path | None, overrides: tuple[s
 
 
 @_command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=_LocalPath())
 @click.option("--split", default="val")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
 @_shards_option
-def evaluate(run: Path, split: str, size: int | None, shards: Path | None) -> None:
+def evaluate(run: Path, split: str, size: int | None, shards: ShardPath | None) -> None:
     """Scores RUN on a split, and writes its figures and report."""
     from ich_keras.run_folder import read_input, trained_run
 
@@ -323,11 +365,9 @@ def evaluate(run: Path, split: str, size: int | None, shards: Path | None) -> No
 
 
 @_command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument(
-    "paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path)
-)
-@click.option("--out", type=click.Path(path_type=Path), help="[default: ./predictions]")
+@click.argument("run", type=_LocalPath())
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=_LocalPath())
+@click.option("--out", type=_LocalPath(), help="[default: ./predictions]")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
 def predict(run: Path, paths: tuple[Path, ...], out: Path | None, size: int | None) -> None:
     """Applies RUN to DICOM files, folders or zip archives."""
@@ -345,11 +385,11 @@ def predict(run: Path, paths: tuple[Path, ...], out: Path | None, size: int | No
 
 
 @_command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=_LocalPath())
 @click.option(
     "--format", "kind", type=click.Choice(["savedmodel", "onnx", "keras"]), default="savedmodel"
 )
-@click.option("--out", type=click.Path(path_type=Path), help="[default: RUN/export]")
+@click.option("--out", type=_LocalPath(), help="[default: RUN/export]")
 def export(run: Path, kind: str, out: Path | None) -> None:
     """Writes RUN's network for use elsewhere."""
     from ich_keras.run_folder import trained_run

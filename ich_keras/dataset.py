@@ -1,16 +1,18 @@
 """Shards to batches, as tf.data pipelines."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from ich_keras.config import AugmentationConfig, DataConfig
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.manifest import Manifest, Shard, read_manifest
+from tfrecords_tools.manifest import INDEX_NAME, Manifest, Shard, read_manifest
 from tfrecords_tools.schema import parse_example
+from tfrecords_tools.storage import ShardPath, local_copy, plain_message
 from tfrecords_tools.windows import Window
 
 EVALUATION_PREFETCH = 2
@@ -18,7 +20,7 @@ OPEN_SHARDS = 4  # read in turn, so that a batch mixes shards; more only costs f
 
 
 class DatasetError(InputError):
-    """Shards that an experiment cannot use."""
+    """Shards that an experiment cannot use, or that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ShardSet:
         neighbours: slices below and above beside each one, at most as many as the shards have.
     """
 
-    folder: Path
+    folder: ShardPath
     manifest: Manifest
     size: int
     windows: tuple[Window, ...]
@@ -64,8 +66,32 @@ class ShardSet:
             )
         return self.manifest.splits[split].slices
 
+    def index(self) -> pd.DataFrame:
+        """`index.csv`: a row a slice."""
+        texts = dict.fromkeys(("slice_id", "study_id", "patient_key", "shard"), str)
+        with local_copy(self.folder / INDEX_NAME) as path:
+            return pd.read_csv(path, dtype=texts)
 
-def open_shards(folder: Path, config: DataConfig, size: int | None = None) -> ShardSet:
+
+@contextmanager
+def reading(folder: ShardPath) -> Iterator[None]:
+    """Says in one line what keeps a pipeline from its shards.
+
+    Raises:
+        DatasetError: if a shard is damaged, or is no longer there, or the store does not answer.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if "GetNext" not in str(error):  # of the network, not of the pipeline
+            raise
+        raise DatasetError(
+            f"{folder}: a shard cannot be read ({plain_message(error)}); `ich-keras verify"
+            f" {folder}` tells which"
+        ) from error
+
+
+def open_shards(folder: ShardPath, config: DataConfig, size: int | None = None) -> ShardSet:
     """Opens a shard folder for an experiment.
 
     Args:

@@ -3,13 +3,12 @@
 import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ich_keras.config import load_experiment
-from ich_keras.dataset import ShardSet, open_shards
+from ich_keras.dataset import ShardSet, open_shards, reading
 from ich_keras.figures import roc_curves, save_png
 from ich_keras.gallery import draw_class_grid, draw_class_maps
 from ich_keras.metrics import evaluate_scores
@@ -20,6 +19,7 @@ from ich_keras.scoring import compile_forward, predict_split
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.storage import ShardPath
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class EvaluateResult:
 
 
 def evaluate(
-    run: RunFolder, shards_folder: Path, *, split: str = "val", size: int | None = None
+    run: RunFolder, shards_folder: ShardPath, *, split: str = "val", size: int | None = None
 ) -> EvaluateResult:
     """Scores the best checkpoint of a run on a split, and renews figures and report.
 
@@ -78,7 +78,8 @@ def evaluate(
     model = load_model(run.best)
     forward = compile_forward(model)
     judged = experiment.evaluation
-    predictions = predict_split(forward, shards, split, batch_size=judged.batch_size)
+    with reading(shards_folder):
+        predictions = predict_split(forward, shards, split, batch_size=judged.batch_size)
     step = read_position(run)["best_step"]
     scores = {
         "split": split,
@@ -104,9 +105,10 @@ def evaluate(
         roc_curves(predictions.labels, predictions.probabilities, threshold=judged.threshold),
         run.figures / f"roc_{split}.png",
     )
-    maps = draw_class_maps(with_class_maps(model), shards, split)
+    with reading(shards_folder):
+        maps = draw_class_maps(with_class_maps(model), shards, split)
+        grid = draw_class_grid(forward, shards, split, step)
     save_png(maps, run.figures / f"class_maps_{split}.png")
-    grid = draw_class_grid(forward, shards, split, step)
     save_png(grid, run.figures / f"class_grid_{split}.png")
     write_report(run.path)
     return EvaluateResult(run, split, scores)

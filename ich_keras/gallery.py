@@ -11,15 +11,13 @@ from ich_keras.figures import class_map_overlay
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
 from ich_keras.scoring import Forward, read_images
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
-from tfrecords_tools.manifest import INDEX_NAME
 
 EXAMPLES_A_KIND = 2  # on the sheet of class maps, beside as many slices without bleeding
 
 
 def split_index(shards: ShardSet, split: str) -> pd.DataFrame:
     """The rows of `index.csv` that belong to a split, a slice each, in a fixed order."""
-    text = {"slice_id": str, "study_id": str, "patient_key": str}
-    index = pd.read_csv(shards.folder / INDEX_NAME, dtype=text)
+    index = shards.index()
     return index[index["split"] == split].sort_values("slice_id").reset_index(drop=True)
 
 

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from ich_keras.dataset import ShardSet, evaluation_batches
 from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.manifest import INDEX_NAME
 from tfrecords_tools.progress import progress
 
 
@@ -97,8 +96,7 @@ def read_images(shards: ShardSet, split: str, slice_ids: Sequence[str]) -> np.nd
     Returns:
         uint8, shape (len(slice_ids), size, size, channels), in the order asked for.
     """
-    index = pd.read_csv(shards.folder / INDEX_NAME, dtype={"slice_id": str, "shard": str})
-    wanted = index.set_index("slice_id").loc[list(slice_ids), "shard"]
+    wanted = shards.index().set_index("slice_id").loc[list(slice_ids), "shard"]
     images: dict[str, np.ndarray] = {}
     for batch in evaluation_batches(shards, split, batch_size=64, only=set(wanted)):
         names = batch["slice_id"].numpy().astype(str)

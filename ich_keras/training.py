@@ -9,7 +9,6 @@ import json
 import logging
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,7 +18,7 @@ import tensorflow as tf
 
 from ich_keras import metrics
 from ich_keras.config import Experiment
-from ich_keras.dataset import ShardSet, open_shards, training_batches
+from ich_keras.dataset import ShardSet, open_shards, reading, training_batches
 from ich_keras.figures import curves, save_png
 from ich_keras.gallery import draw_class_grid
 from ich_keras.model import build_model, summarize
@@ -40,6 +39,7 @@ from ich_keras.stepping import (
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.progress import progress
+from tfrecords_tools.storage import ShardPath
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class FitResult:
 
 
 def fit(
-    experiment: Experiment, shards_folder: Path, run: RunFolder, *, resume: bool = True
+    experiment: Experiment, shards_folder: ShardPath, run: RunFolder, *, resume: bool = True
 ) -> FitResult:
     """Trains an experiment, or goes on with the run that the folder holds.
 
@@ -100,7 +100,7 @@ def fit(
         resume: go on from `last/` where there is one; otherwise a folder in use is refused.
 
     Raises:
-        DatasetError, ManifestError: if the shards do not serve the experiment.
+        DatasetError, ManifestError: if the shards do not serve the experiment, or are damaged.
         RunError: if the folder holds a run of another experiment or other data.
         TrainingError: if the loss is no longer finite.
     """
@@ -108,7 +108,8 @@ def fit(
     check_splits(shards, experiment.training.monitor)
     claim_folder(run, experiment, shards, resume=resume)
     trainer = _Trainer(experiment, shards, run)
-    return trainer.train()
+    with reading(shards_folder):
+        return trainer.train()
 
 
 def constant_guess_loss(shards: ShardSet, split: str, loss: str) -> float:

@@ -26,6 +26,7 @@ from ich_keras.run_folder import RunFolder
 from ich_keras.training import TrainingError, fit
 from tfrecords_tools.atomic import whole_file, write_text
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.storage import ShardPath
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class SearchResult:
         )
 
 
-def tune(search: Search, shards_folder: Path, folder: Path) -> SearchResult:
+def tune(search: Search, shards_folder: ShardPath, folder: Path) -> SearchResult:
     """Searches, and writes `trials.csv` and `best.yaml`, an experiment that `fit` takes.
 
     Args:
@@ -95,7 +96,7 @@ class _Tuner(BaseTuner):
     """Runs each point that the oracle proposes."""
 
     def __init__(
-        self, search: Search, shards_folder: Path, folder: Path, oracle: keras_tuner.Oracle
+        self, search: Search, shards_folder: ShardPath, folder: Path, oracle: keras_tuner.Oracle
     ) -> None:
         self.spec = search
         self.shards_folder = shards_folder

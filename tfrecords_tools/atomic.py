@@ -5,16 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfrecords_tools.storage import S3Path, ShardPath, local_folder
+
 PARTIAL = ".partial-"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: ShardPath) -> Iterator[Path]:
     """Gives a temporary name beside `path`, and `path` itself to what was written there.
+
+    What goes to an object store is written on this machine first, and sent at once.
 
     An exception removes the unfinished file, and the space that it takes; where the process is
     killed it stays, and the next attempt writes over it.
     """
+    if isinstance(path, S3Path):
+        with local_folder(path) as folder:
+            yield folder / path.name
+            path.upload(folder / path.name)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(PARTIAL + path.name)
     try:
@@ -33,7 +42,7 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: ShardPath, text: str) -> None:
     """Writes a text file in UTF-8, with the line ends as they are.
 
     Names of files that are no text, as a file system may hold, are written with escapes.

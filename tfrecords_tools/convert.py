@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import signal
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -42,10 +41,10 @@ from tfrecords_tools.shard import (
     Written,
     file_at_hand,
     read_result,
-    result_file,
     write_shard,
 )
 from tfrecords_tools.split import parse_split, read_split
+from tfrecords_tools.storage import S3Path, ShardPath, StoreError, local_folder, remove_folder
 from tfrecords_tools.windows import parse_windows
 from tfrecords_tools.workers import worker_pool
 
@@ -64,7 +63,7 @@ class ConvertError(InputError):
 
 def convert(
     source: Path,
-    out: Path,
+    out: ShardPath,
     *,
     size: int = 512,
     windows: str = "brain,subdural,bone",
@@ -85,7 +84,7 @@ def convert(
 
     Args:
         source: as `find_source` takes it.
-        out: a new folder, or one that this very conversion has begun.
+        out: a new folder, or one that this very conversion has begun; on an object store too.
         size: edge of a slice in pixels.
         windows: as `parse_windows` takes them.
         neighbours: slices below and above that stand beside each one, as further channels.
@@ -113,7 +112,7 @@ def convert(
     _check_out(out)
     found = find_source(source, unlabelled=unlabelled)
     labels = read_labels(found.label_file) if found.label_file else None
-    with worker_pool(workers) as pool:
+    with local_folder(out) as local, worker_pool(workers) as pool:
         slices, rejects = scan(found, pool, hash_pixels=group_duplicates)
         shard_size = shard_size or default_shard_size(size, channels, encoding, len(slices))
         options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
@@ -124,9 +123,10 @@ def convert(
         manifest = _finished(out, plan)
         if manifest is None:
             _begin(out, plan)
-            _write_shards(pool, Job(source, out, size, parsed, encoding), plan, 2 * workers)
+            job = Job(source, local, size, parsed, encoding)
+            _write_shards(pool, job, out, plan, 2 * workers)
             manifest = _finish(out, plan, options)
-    shutil.rmtree(out / WORK, ignore_errors=True)
+    remove_folder(out / WORK)
     return manifest
 
 
@@ -140,7 +140,7 @@ def _key(path: Path | None) -> bytes | None:
     return key
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: ShardPath) -> None:
     """Refuses what is not ours, before the time that a scan takes is spent."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; choose another --out")
@@ -149,24 +149,24 @@ def _check_out(out: Path) -> None:
         raise UsageError(f"{out}: is not empty and holds no shards; choose another --out")
 
 
-def _clear(out: Path, plan: Plan) -> None:
+def _clear(out: ShardPath, plan: Plan) -> None:
     """Removes what another conversion has left; what this one has begun stays."""
     if not out.is_dir() or _claim(out) == _claim_of(plan) or _is_of(out, plan):
         return
-    shutil.rmtree(out / WORK, ignore_errors=True)
+    remove_folder(out / WORK)
     for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
         (out / name).unlink(missing_ok=True)
     for path in (*out.glob("*.tfrecord"), *out.glob(f"{PARTIAL}*")):
         path.unlink()
 
 
-def _is_of(out: Path, plan: Plan) -> bool:
+def _is_of(out: ShardPath, plan: Plan) -> bool:
     """Whether the folder holds the finished shards of this plan."""
     complete = (out / MANIFEST_NAME).is_file()
     return complete and read_manifest(out).fingerprint == plan.fingerprint
 
 
-def _finished(out: Path, plan: Plan) -> Manifest | None:
+def _finished(out: ShardPath, plan: Plan) -> Manifest | None:
     """The manifest of a folder that is complete already."""
     if not (out / MANIFEST_NAME).is_file():
         return None
@@ -183,13 +183,13 @@ def _claim_of(plan: Plan) -> dict[str, str]:
     return {"fingerprint": plan.fingerprint, "sources": plan.sources}
 
 
-def _claim(out: Path) -> dict[str, str] | None:
+def _claim(out: ShardPath) -> dict[str, str] | None:
     """Of which plan and files the conversion is that was begun here."""
     path = out / WORK / PLAN_NAME
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _begin(out: Path, plan: Plan) -> None:
+def _begin(out: ShardPath, plan: Plan) -> None:
     """Claims the folder, or finds it claimed by this very conversion."""
     claim = _claim(out)
     if claim is None:
@@ -206,8 +206,8 @@ def _begin(out: Path, plan: Plan) -> None:
 class _Deaths:
     """The deaths of workers, and the files that are given up for them."""
 
-    def __init__(self, out: Path) -> None:
-        self._out, self._file = out, out / WORK / GIVEN_UP_NAME
+    def __init__(self, job: Job, out: ShardPath) -> None:
+        self._job, self._out, self._file = job, out, out / WORK / GIVEN_UP_NAME
         self._unexplained: Counter[str | None] = Counter()
         known = json.loads(self._file.read_text()) if self._file.is_file() else {}
         self.given_up: dict[str, tuple[str, str]] = {x: tuple(why) for x, why in known.items()}
@@ -218,7 +218,7 @@ class _Deaths:
         Raises:
             ConvertError: if they die whatever the file.
         """
-        path = file_at_hand(self._out, shard.name)
+        path = file_at_hand(self._job.out, shard.name)
         self._unexplained[path] += 1
         if path is not None and self._unexplained[path] == DEATHS_A_FILE:
             del self._unexplained[path]
@@ -239,25 +239,26 @@ def _how_it_ended(exit_code: int) -> str:
     return f"took more than {SECONDS_A_FILE} s" if name == "SIGALRM" else f"were ended by {name}"
 
 
-def _write_shards(pool: ProcessPool, job: Job, plan: Plan, queue: int) -> None:
+def _write_shards(pool: ProcessPool, job: Job, out: ShardPath, plan: Plan, queue: int) -> None:
     """Writes the shards that are not there yet."""
-    waiting = [x for x in plan.shards if not _is_written(job.out, x.name)]
+    written = _written_names(out)
+    waiting = [x for x in plan.shards if x.name not in written]
     if len(waiting) < len(plan.shards):
         log.info("%d of %d shards stand already", len(plan.shards) - len(waiting), len(plan.shards))
     total = sum(len(shard.slices) for shard in waiting)
     with progress(total=total, desc="convert", unit="slice") as bar:
         try:
-            for shard in _written_shards(pool, job, deque(waiting), queue):
+            for shard in _written_shards(pool, job, out, deque(waiting), queue):
                 bar.update(len(shard.slices))
-        except OSError as error:
+        except (OSError, StoreError) as error:
             raise ConvertError(f"{error}; once that is mended, the same command goes on") from error
 
 
 def _written_shards(
-    pool: ProcessPool, job: Job, waiting: deque[PlannedShard], queue: int
+    pool: ProcessPool, job: Job, out: ShardPath, waiting: deque[PlannedShard], queue: int
 ) -> Iterator[PlannedShard]:
     """Each shard as soon as it stands; one whose process died is begun again."""
-    deaths = _Deaths(job.out)
+    deaths = _Deaths(job, out)
     running: dict[Future, PlannedShard] = {}
     while waiting or running:
         while waiting and len(running) < queue:
@@ -272,14 +273,25 @@ def _written_shards(
                 deaths.note(shard, death)
                 waiting.append(shard)
             else:
+                _deliver(job.out, out, shard.name)
                 yield shard
 
 
-def _is_written(out: Path, name: str) -> bool:
-    return (out / name).is_file() and result_file(out, name).is_file()
+def _deliver(local: Path, out: ShardPath, name: str) -> None:
+    """Sends a shard to the object store, and after it what became of its slices."""
+    if isinstance(out, S3Path):
+        for path in (local / name, local / WORK / f"{name}.json"):
+            (out / path.relative_to(local)).upload(path)
+            path.unlink()
 
 
-def _finish(out: Path, plan: Plan, options: Options) -> Manifest:
+def _written_names(out: ShardPath) -> set[str]:
+    """The shards that stand, and of which it is known what became of their slices."""
+    results = {path.name for path in (out / WORK).iterdir()}
+    return {path.name for path in out.iterdir() if f"{path.name}.json" in results}
+
+
+def _finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
     """Writes index and rejects and, last, the manifest."""
     written = [read_result(out, planned.name) for planned in plan.shards]
     index = _index(plan, written)

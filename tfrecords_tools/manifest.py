@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.storage import ShardPath, local_copy
 from tfrecords_tools.windows import Window
 
 FORMAT_VERSION = 2
@@ -103,23 +103,23 @@ def split_of(name: str) -> str:
     return name.split("-", 1)[0]
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: ShardPath) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with local_copy(path) as local, local.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def write_manifest(path: Path, manifest: Manifest) -> None:
+def write_manifest(path: ShardPath, manifest: Manifest) -> None:
     """Writes the manifest to a file, whole or not at all."""
     content = asdict(manifest)
     content["windows"] = [window._asdict() for window in manifest.windows]
     write_text(path, _sealed(content))
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: ShardPath) -> Manifest:
     """The manifest of a folder of shards.
 
     Raises:

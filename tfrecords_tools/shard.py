@@ -22,6 +22,7 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.manifest import Shard
 from tfrecords_tools.schema import Example, encode_example
+from tfrecords_tools.storage import ShardPath
 from tfrecords_tools.tfrecord import write_records
 from tfrecords_tools.windows import Window, stack_slices, window_slice
 
@@ -82,7 +83,7 @@ class Job:
 
     Attributes:
         source: folder of the DICOM files.
-        out: folder of the shards.
+        out: folder of the shards on this machine, from where they may go to an object store.
         size: edge of a slice in pixels.
         windows: the channels.
         encoding: of the images.
@@ -144,12 +145,12 @@ def write_shard(
         write_text(result_file(job.out, name), json.dumps(asdict(written)))
 
 
-def result_file(out: Path, name: str) -> Path:
+def result_file(out: ShardPath, name: str) -> ShardPath:
     """Where it stands what became of a shard."""
     return out / WORK / f"{name}.json"
 
 
-def read_result(out: Path, name: str) -> Written:
+def read_result(out: ShardPath, name: str) -> Written:
     """What became of a shard."""
     content = json.loads(result_file(out, name).read_text(encoding="utf-8"))
     return Written(**{**content, "shard": Shard(**content["shard"])})

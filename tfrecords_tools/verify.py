@@ -22,6 +22,7 @@ from tfrecords_tools.manifest import (
 from tfrecords_tools.plan import UNLABELLED
 from tfrecords_tools.progress import progress
 from tfrecords_tools.schema import Example, SchemaError, decode_example
+from tfrecords_tools.storage import ShardPath, StoreError, local_copy
 from tfrecords_tools.tfrecord import RecordError, read_records
 
 TEXT_COLUMNS = ("slice_id", "study_id", "patient_key", "split", "shard")
@@ -45,7 +46,7 @@ class Verified:
     records: int
 
 
-def verify(folder: Path) -> Verified:
+def verify(folder: ShardPath) -> Verified:
     """Reads every record: checksums, schema, labels, identities, counts and file hashes.
 
     Raises:
@@ -64,14 +65,14 @@ def verify(folder: Path) -> Verified:
     return Verified(len(manifest.shards), sum(shard.records for shard in manifest.shards))
 
 
-def _stray_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _stray_faults(folder: ShardPath, manifest: Manifest) -> Iterator[str]:
     known = {shard.name for shard in manifest.shards}
-    for path in sorted(folder.glob("*.tfrecord")):
-        if path.name not in known:
-            yield f"{path.name}: is not in the manifest"
+    for name in sorted(path.name for path in folder.glob("*.tfrecord")):
+        if name not in known:
+            yield f"{name}: is not in the manifest"
 
 
-def _table_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _table_faults(folder: ShardPath, manifest: Manifest) -> Iterator[str]:
     for name, sha256 in manifest.tables.items():
         if not (folder / name).is_file():
             yield f"{name}: is missing"
@@ -79,21 +80,32 @@ def _table_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{name}: its SHA-256 is not the manifest's"
 
 
-def _read_index(path: Path) -> pd.DataFrame:
+def _read_index(path: ShardPath) -> pd.DataFrame:
     try:
-        index = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+        with local_copy(path) as local:
+            texts = dict.fromkeys(TEXT_COLUMNS, str)
+            index = pd.read_csv(local, dtype=texts, keep_default_na=False)
         numbers = index[[*LABELS, "z_mm"]].apply(pd.to_numeric)
         return index[list(TEXT_COLUMNS)].join(numbers)
+    except StoreError:
+        raise
     except (OSError, ValueError, LookupError) as error:
         raise VerifyError(f"{path}: cannot be read ({error}); convert again") from error
 
 
 def _shard_faults(
-    path: Path, shard: Shard, manifest: Manifest, index: pd.DataFrame
+    path: ShardPath, shard: Shard, manifest: Manifest, index: pd.DataFrame
 ) -> Iterator[str]:
     if not path.is_file():
         yield f"{shard.name}: is missing"
         return
+    with local_copy(path) as local:
+        yield from _content_faults(local, shard, manifest, index)
+
+
+def _content_faults(
+    path: Path, shard: Shard, manifest: Manifest, index: pd.DataFrame
+) -> Iterator[str]:
     if file_sha256(path) != shard.sha256:
         yield f"{shard.name}: its SHA-256 is not the manifest's"
     rows = index[index["shard"] == shard.name].to_dict("records")
