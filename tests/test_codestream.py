@@ -92,3 +92,44 @@ def test_rle_runs_are_counted_up_to_where_they_are_cut_off() -> None:
             rle_length(struct.pack("<16I", segments, *[64] * 15))
     with pytest.raises(struct.error):
         rle_length(b"short")
+
+
+SV1 = next(x for x in LOSSLESS if x.syntax == uid.JPEGLosslessSV1)
+JPEG_LS = next(x for x in LOSSLESS if x.syntax == uid.JPEGLSLossless)
+JPEG_2000 = next(x for x in LOSSLESS if x.syntax == uid.JPEG2000Lossless)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "damage"),
+    [(SV1, b"\xff\x76"), (SV1, b"\xff\xff"), (SV1, b"\xff\xda"), (JPEG_LS, b"\xff\x80")],
+)
+def test_a_marker_within_the_scan_is_refused(encoder: Encoder, damage: bytes) -> None:
+    """Decoders go on behind it, or make up the rest of the image."""
+    frame = encoder.encode(VALUES, 12)
+    middle = len(frame) // 2
+    with pytest.raises(ValueError, match=f"{damage.hex()} at byte {middle}, in its scan"):
+        read_codestream(frame[:middle] + damage + frame[middle + 2 :])
+
+
+def test_restarts_of_a_scan_are_no_damage() -> None:
+    frame = SV1.encode(VALUES, 12)
+    middle = len(frame) // 2
+    assert read_codestream(frame[:middle] + b"\xff\xd3" + frame[middle + 2 :]).excess == 0
+
+
+@pytest.mark.parametrize("encoder", [SV1, JPEG_LS, JPEG_2000], ids=lambda encoder: encoder.name)
+def test_a_lost_end_behind_an_early_one_is_no_padding(encoder: Encoder) -> None:
+    frame = encoder.encode(VALUES, 12)
+    cut = frame[: len(frame) // 2] + b"\xff\xd9"
+    assert read_codestream(cut.ljust(len(frame), b"\0")).excess != 0
+
+
+def test_the_tile_parts_of_jpeg_2000_end_where_they_say() -> None:
+    frame = JPEG_2000.encode(VALUES, 12)
+    place = frame.index(b"\xff\x90") + 6
+    (length,) = struct.unpack_from(">I", frame, place)
+    for said, excess in ((length, 0), (0, 0), (length - 1, None), (length + 1, None), (8, None)):
+        changed = frame[:place] + struct.pack(">I", said) + frame[place + 4 :]
+        assert read_codestream(changed).excess == excess
+    with pytest.raises(ValueError, match="a JPEG 2000 image with the segment"):
+        read_codestream(frame.replace(b"\xff\x52", b"\x7f\x52", 1))

@@ -302,3 +302,13 @@ def test_padding_is_found_in_32_bits() -> None:
     hu = read_slice(saved(dataset)).hu
     np.testing.assert_array_equal(hu[0], -3024)
     np.testing.assert_array_equal(hu[1:], TRUE_HU[1:])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_junk_above_bits_stored_of_a_lossless_image_is_damage(signed: bool) -> None:
+    """GDCM and ITK keep it; cut off, it would become any HU."""
+    jpeg_2000 = next(x for x in LOSSLESS if x.name == "JPEG 2000, 16-bit stream")
+    dataset = compressed(jpeg_2000, TRUE_HU, signed=signed)
+    stored = TRUE_HU + 1024 * (not signed)
+    compress(dataset, jpeg_2000.syntax, jpeg_2000.encode(stored & 0xFFF | 0x5000, 16))
+    assert reason(dataset) == "undecodable"

@@ -130,13 +130,19 @@ def stored_values(pixel_data: PixelData) -> np.ndarray:
     packed = pixel_data.bits_allocated == 12 and pixel_data.decoder.is_native
     stored = _unpacked(pixel_data) if packed else _decoded(pixel_data)
     cut = _cut(stored, pixel_data.bits_stored)
-    overshoots = pixel_data.precision > pixel_data.bits_stored and pixel_data.decoder.UID in LOSSY
-    if overshoots and not np.array_equal(stored, cut):
-        # Compression with loss has moved them there; to cut them would turn metal into air.
+    if pixel_data.precision > pixel_data.bits_stored and not _fits(stored, cut, pixel_data):
+        # Compression with loss, or damage, has moved them there; cut, metal would turn into air.
         raise RefusedSlice(
             "undecodable", f"values of more than {pixel_data.bits_stored} bits were compressed"
         )
     return cut
+
+
+def _fits(stored: np.ndarray, cut: np.ndarray, pixel_data: PixelData) -> bool:
+    """Whether nothing but zeros, or of a lossless image the sign, stands above Bits Stored."""
+    if np.array_equal(stored, cut):
+        return True
+    return pixel_data.decoder.UID not in LOSSY and not (stored >> pixel_data.bits_stored).any()
 
 
 def _decoder(dataset: Dataset) -> Decoder:
