@@ -69,7 +69,7 @@ def _scan_file(root: Path, path: str, hash_pixels: bool) -> ScannedFile:
 
 def _with_header(scanned: ScannedFile, file: BinaryIO, hash_pixels: bool) -> ScannedFile:
     header = read_header(file)
-    before_pixels = file.tell()
+    before_pixels = min(file.tell(), scanned.bytes)  # a length that lies leads behind the end
     pixels = read_stored_bytes(file) if hash_pixels else b""
     file.seek(0)
     return scanned._replace(
