@@ -19,6 +19,7 @@ from tfrecords_tools.header import (
     PARSER_ERRORS,
     RefusedSlice,
     SliceHeader,
+    check_vrs,
     integer,
     integers,
     numbers,
@@ -26,6 +27,7 @@ from tfrecords_tools.header import (
     texts,
 )
 from tfrecords_tools.pixels import find_pixel_data, stored_values
+from tfrecords_tools.structure import check_structure
 
 AIR = -1000.0  # HU, by definition
 MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
@@ -124,6 +126,9 @@ def read_slice(source: Path | BinaryIO) -> CTSlice:
     pixel_data = find_pixel_data(dataset, header)
     rescale = _rescale(dataset)
     padding = _padding(dataset)
+    check_vrs(dataset)
+    source.seek(0)
+    check_structure(source.read(), MAX_BYTES)
     stored = stored_values(pixel_data)
     hu = _looked_up(dataset, stored) if rescale is None else _rescaled(stored, rescale)
     _clip_padding(hu, stored, padding)

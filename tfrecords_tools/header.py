@@ -7,12 +7,14 @@ mode nor the warning filters can be changed for one thread alone.
 
 import functools
 import math
+import re
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
@@ -75,6 +77,8 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW")
 CAPTURES = ("SCREEN SAVE", "DOSE", "REPORT", " PROT")  # the last is Siemens' patient protocol
 
+# By PS3.5 6.2; float() takes 1_0 for 10, and digits of any script.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -153,6 +157,23 @@ def slice_header(dataset: Dataset) -> SliceHeader:
     )
 
 
+def check_vrs(dataset: Dataset) -> None:
+    """Refuses values that are not written as the dictionary says; decoders stop at some of them.
+
+    Raises:
+        RefusedSlice: names the element.
+    """
+    for element in dataset.values():
+        # Unknown to whoever wrote it, or implicit; SQ where pydicom has read a sequence already.
+        if element.VR not in (*_vrs(element.tag), "UN", None):
+            raise RefusedSlice("bad_header", f"{element.tag} has the VR {element.VR}")
+
+
+@functools.cache
+def _vrs(tag: BaseTag) -> list[str]:
+    return dictionary_VR(tag).split(" or ")
+
+
 def texts(dataset: Dataset, keyword: str) -> list[str]:
     """The values of an element of text, stripped; none where it is missing or empty."""
     content = _content(dataset, keyword)
@@ -166,13 +187,13 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """The values of an element of decimal or integer strings."""
-    try:
-        values = tuple(float(value) for value in texts(dataset, keyword))
-    except ValueError:
-        values = (math.nan,)
-    if not all(math.isfinite(value) for value in values):
+    values = texts(dataset, keyword)
+    if not all(_NUMBER.fullmatch(value) for value in values):
         raise RefusedSlice("bad_header", f"{keyword} holds what is not a number")
-    return values
+    found = tuple(map(float, values))
+    if not all(map(math.isfinite, found)):
+        raise RefusedSlice("bad_header", f"{keyword} holds a number out of range")
+    return found
 
 
 def integers(dataset: Dataset, keyword: str) -> list[int]:

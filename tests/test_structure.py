@@ -1,0 +1,158 @@
+"""Files whose elements do not stand as they must, as parsers read over them without a word."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from pydicom import Dataset, uid
+from pydicom.sequence import Sequence
+
+from tests.made_dicom import TRUE_HU, compress, make_dataset, saved
+from tests.mutations import PIXEL_DATA, layout, nested
+from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.structure import check_structure
+
+STORED = np.int16(TRUE_HU + 1024)
+NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+)
+UNDEFINED = b"\xff\xff\xff\xff"
+ITEM, ITEM_END, SEQUENCE_END = (
+    b"\xfe\xff" + name for name in (b"\0\xe0", b"\x0d\xe0", b"\xdd\xe0")
+)
+INNER = b"\x40\x00\x07\x00LO\x02\x00ab"
+
+
+def whole(syntax: str = uid.ExplicitVRLittleEndian) -> bytes:
+    return saved(make_dataset(STORED, syntax=syntax)).getvalue()
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(RefusedSlice) as caught:
+        read_slice(io.BytesIO(content))
+    assert caught.value.reason == "not_dicom"
+    return caught.value.detail
+
+
+def element(content: bytes, tag: int) -> tuple[int, int, int]:
+    found = layout(content).of(tag)
+    assert found
+    return found.start, found.value, found.end
+
+
+def before_pixels(content: bytes, inserted: bytes) -> bytes:
+    start, _, _ = element(content, PIXEL_DATA)
+    return content[:start] + inserted + content[start:]
+
+
+def sequence(items: bytes, length: bytes = UNDEFINED) -> bytes:
+    """An element that nobody here asks for, right before Pixel Data."""
+    return b"\x40\x00\x75\x02SQ\0\0" + length + items
+
+
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_whole_files_are_read(syntax: str) -> None:
+    check_structure(whole(syntax), 1 << 20)
+    np.testing.assert_array_equal(read_slice(io.BytesIO(whole(syntax))).hu, TRUE_HU)
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"junk behind the pixels", bytes(512)])
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+def test_bytes_behind_the_last_element_are_refused(syntax: str, junk: bytes) -> None:
+    assert refusal(whole(syntax) + junk).startswith("no whole DICOM file")
+
+
+def test_elements_of_another_file_behind_the_pixels_are_refused() -> None:
+    """Their identifiers would be read with the pixels, and not with the header."""
+    other = saved(make_dataset(STORED, SOPInstanceUID="ID_other")).getvalue()
+    _, start, _ = element(other, 0x00020010)
+    assert refusal(whole() + other[start + 20 :]) == (
+        "no whole DICOM file: 00080018 stands behind 7FE00010"
+    )
+
+
+def test_an_element_that_stands_twice_is_refused() -> None:
+    """pydicom takes the last one, GDCM the first."""
+    content = whole()
+    start, value, end = element(content, 0x00281052)
+    other = content[start:value] + b"0".ljust(end - value)
+    assert "00281052 stands behind 00281052" in refusal(content[:end] + other + content[end:])
+
+
+def test_a_value_that_is_cut_off_is_refused() -> None:
+    content = whole() + struct.pack("<HH2sHI", 0x7FE1, 0x1001, b"OB", 0, 100) + bytes(99)
+    assert refusal(content).endswith("it ends within 7FE11001")
+
+
+def test_an_unknown_vr_is_refused() -> None:
+    content = before_pixels(whole(), b"\x40\x00\x75\x02XX\x02\x00ab")
+    assert "unknown VR b'XX'" in refusal(content)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ITEM + b"\x0a\0\0\0" + INNER + SEQUENCE_END + bytes(4),
+        ITEM + UNDEFINED + INNER + ITEM_END + bytes(4) + SEQUENCE_END + bytes(4),
+        SEQUENCE_END + bytes(4),
+    ],
+)
+def test_sequences_of_every_length_are_followed(items: bytes) -> None:
+    content = before_pixels(whole(), sequence(items))
+    np.testing.assert_array_equal(read_slice(io.BytesIO(content)).hu, TRUE_HU)
+
+
+@pytest.mark.parametrize(
+    ("items", "length", "message"),
+    [
+        (ITEM_END + bytes(4), UNDEFINED, "FFFEE00D among the items"),
+        (ITEM + b"\x09\0\0\0" + INNER, b"\x12\0\0\0", "more than it says"),
+        (ITEM + b"\x08\0\0\0" + ITEM + bytes(4), b"\x10\0\0\0", "outside of any sequence"),
+    ],
+)
+def test_damaged_sequences_are_refused(items: bytes, length: bytes, message: str) -> None:
+    with pytest.raises(RefusedSlice, match=message):
+        check_structure(before_pixels(whole(), sequence(items, length)), 0)
+
+
+@pytest.mark.parametrize("defined", [False, True])
+@pytest.mark.parametrize("levels", [40, 5000])
+def test_sequences_without_end_are_refused(levels: int, defined: bool) -> None:
+    assert refusal(before_pixels(whole(), nested(levels, defined=defined)))
+
+
+def test_fragments_of_pixels_are_no_elements() -> None:
+    dataset = make_dataset(STORED)
+    compress(dataset, uid.RLELossless, bytes(100), bytes(30))
+    content = saved(dataset).getvalue()
+    check_structure(content, 0)
+    with pytest.raises(RefusedSlice, match="it ends within FFFEE000"):
+        check_structure(content[:-20], 0)
+
+
+def test_a_nested_sequence_of_a_whole_file_is_followed() -> None:
+    inner, outer = Dataset(), Dataset()
+    inner.PatientID = "one"
+    outer.ReferencedStudySequence = Sequence([inner, inner])
+    dataset = make_dataset(STORED)
+    dataset.ReferencedImageSequence = Sequence([outer])
+    check_structure(saved(dataset).getvalue(), 0)
+
+
+def test_what_is_deflated_ends_within_the_limit_and_has_nothing_behind_it() -> None:
+    content = whole(uid.DeflatedExplicitVRLittleEndian)
+    check_structure(content + b"\0", 1 << 20)
+    for damaged in (content[:-3], content + b"more"):
+        with pytest.raises(RefusedSlice, match="deflated"):
+            check_structure(damaged, 1 << 20)
+    with pytest.raises(RefusedSlice, match="without an end within 100 bytes"):
+        check_structure(content, 100)
+    start, _, _ = element(content, 0x00020010)
+    body = zlib.compress(bytes(10), wbits=-15)
+    with pytest.raises(RefusedSlice, match="not_dicom"):
+        check_structure(content[: start + 30] + body, 1 << 20)
