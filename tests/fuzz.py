@@ -2,20 +2,22 @@
 
 import argparse
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
 from tests.conftest import REALDATA
 from tests.hostile_corpus import made_samples, phantom_samples, real_samples
-from tests.isolated_reader import Reader
+from tests.isolated_reader import Reader, gdcm, itk, openjph, ours
 from tests.mutations import Sample, damaged
 from tfrecords_tools.header import REASONS
 
-REFERENCES = ("gdcm", "itk", "openjph")
+REFERENCES = (gdcm, itk, openjph)
 EXCUSED = "read, HU not compared"
 Groups = tuple[tuple[Sample, ...], ...]
 
@@ -26,7 +28,7 @@ class Finding(NamedTuple):
     Attributes:
         number: of the file.
         name: of its sample, and of what was done to it.
-        outcome: `read`, a reason why it was refused, or what must not be.
+        outcome: `read`, EXCUSED, a reason why it was refused, or what must not be.
         detail: about that.
     """
 
@@ -52,17 +54,18 @@ def fuzz(
         workers: processes that read.
         kept: folder for the files that show a fault.
     """
-    readers: SimpleQueue[Reader] = SimpleQueue()
-    for _ in range(workers):
-        readers.put(Reader())
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        readers: SimpleQueue[Reader] = SimpleQueue()
+        for _ in range(workers):
+            readers.put(stack.enter_context(Reader()))
 
         def judged(number: int) -> Finding:
             reader = readers.get()
             hostile = damaged(groups, seed, number)
-            path = Path(folder) / f"{seed}-{number}.dcm"
+            path = folder / f"{seed}-{number}.dcm"
             path.write_bytes(hostile.content)
-            finding = Finding(number, hostile.name, *_judged(reader, path))
+            finding = Finding(number, hostile.name, *judge(reader, path))
             if finding.is_fault:
                 kept.mkdir(parents=True, exist_ok=True)
                 (kept / path.name).write_bytes(hostile.content)
@@ -70,16 +73,16 @@ def fuzz(
             readers.put(reader)
             return finding
 
-        yield from pool.map(judged, numbers)
-    for _ in range(workers):
-        readers.get().close()
+        with ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(judged, numbers)
 
 
-def _judged(reader: Reader, path: Path) -> tuple[str, str]:
-    answer = reader.ask("ours", path)
+def judge(reader: Reader, path: Path) -> tuple[str, str]:
+    """What becomes of a file, and about that; if taken, a reference must read it alike."""
+    answer = reader.ask(ours, path)
     if answer.outcome != "read":
         return answer.outcome, answer.detail
-    answers = {name: reader.ask(name, path) for name in REFERENCES}
+    answers = {reference.__name__: reader.ask(reference, path) for reference in REFERENCES}
     if any(x.outcome == "equal" for x in answers.values()):
         return "read", ""
     excuse = next((x.detail for x in answers.values() if x.outcome == "excused"), None)
@@ -92,34 +95,32 @@ def _judged(reader: Reader, path: Path) -> tuple[str, str]:
 
 def all_groups() -> Groups:
     """Made, phantom and, where they are at hand, real samples."""
-    groups = [made_samples(), phantom_samples()]
-    if REALDATA.is_dir():
-        groups += real_samples(REALDATA)
-    return tuple(groups)
+    real = real_samples(REALDATA) if REALDATA.is_dir() else ()
+    return (made_samples(), phantom_samples(), *real)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--inputs", type=int, default=20_000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first file")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
+    parser.add_argument(
+        "--kept", type=Path, default=Path("fuzz-findings"), help="files with faults"
+    )
     given = parser.parse_args()
+    warnings.simplefilter("ignore")  # of samples that somebody else has damaged
     groups = all_groups()
-    print("samples:", ", ".join(str(len(group)) for group in groups))
+    print("samples:", " + ".join(str(len(group)) for group in groups))
     counts: Counter[str] = Counter()
     faults = 0
     numbers = range(given.first, given.first + given.inputs)
-    for finding in fuzz(groups, given.seed, numbers, given.workers, given.keep):
+    for finding in fuzz(groups, given.seed, numbers, given.workers, given.kept):
         counts[finding.outcome] += 1
         if finding.is_fault:
             faults += 1
-            print(
-                f"{finding.number}: {finding.outcome}: {finding.name}: {finding.detail}", flush=True
-            )
-    for outcome, count in counts.most_common():
-        print(f"{count:7} {outcome}")
+            print(*finding, sep=": ", flush=True)
+    print(*(f"{count:7} {outcome}" for outcome, count in counts.most_common()), sep="\n")
     raise SystemExit(faults > 0)
 
 

@@ -5,6 +5,7 @@ so that a decoder that damages its own memory spoils the answer to no other file
 """
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -64,14 +65,19 @@ class Reader:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
         )
 
-    def ask(self, question: str, path: Path) -> Answer:
+    def ask(self, function: Callable[[Path], tuple[str, str]], path: Path) -> Answer:
+        """What a function of a module, called in a process of its own, says of a file."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps([question, str(path)]) + "\n")
+        question = [function.__module__, function.__name__, str(path)]
+        self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         return Answer(*json.loads(self._process.stdout.readline()))
 
-    def close(self) -> None:
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
 
@@ -167,9 +173,6 @@ def _compared(path: Path, reference: Callable[[Path], np.ndarray]) -> tuple[str,
     )
 
 
-QUESTIONS = {function.__name__: function for function in (ours, gdcm, itk, openjph)}
-
-
 # --- The process that forks -----------------------------------------------------------------
 
 
@@ -179,8 +182,9 @@ def serve() -> None:
         warnings.simplefilter("ignore")
         _load()
         for line in sys.stdin:
-            question, path = json.loads(line)
-            print(json.dumps(_answer(QUESTIONS[question], Path(path))), flush=True)
+            module, name, path = json.loads(line)
+            function = getattr(importlib.import_module(module), name)
+            print(json.dumps(_answer(function, Path(path))), flush=True)
 
 
 def _load() -> None:

@@ -52,10 +52,10 @@ def by_header_rules(dataset: Dataset, hu: np.ndarray) -> np.ndarray:
         hu = _looked_up(dataset.ModalityLUTSequence[0], stored)
     elif layout == (12, 0, 1) and intercept > -100:
         hu = (stored + 1000) % 4096 - 1000
-    low = dataset.get("PixelPaddingValue")
-    if low in (None, ""):
+    low, high = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if low is None:
         return hu
-    high = dataset.get("PixelPaddingRangeLimit") or low
+    high = low if high is None else high
     bits = np.array([low & 0xFFFF, high & 0xFFFF], np.uint16)
     low, high = np.sort(bits.view(np.int16) if dataset.PixelRepresentation else bits)
     return np.where((stored >= low) & (stored <= high), np.clip(hu, -4096, -1000), hu)

@@ -133,3 +133,11 @@ def test_the_tile_parts_of_jpeg_2000_end_where_they_say() -> None:
         assert read_codestream(changed).excess == excess
     with pytest.raises(ValueError, match="a JPEG 2000 image with the segment"):
         read_codestream(frame.replace(b"\xff\x52", b"\x7f\x52", 1))
+
+
+@pytest.mark.parametrize(("place", "start"), [(1, 65), (1, 0), (3, 64), (15, 1)])
+def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
+    frame = bytearray(RLE.encode(VALUES, 12))
+    struct.pack_into("<I", frame, 4 * place, start)
+    with pytest.raises(ValueError, match="begin where there are none"):
+        rle_length(bytes(frame))

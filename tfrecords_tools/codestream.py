@@ -62,12 +62,14 @@ def rle_length(frame: bytes) -> int:
     """Counts the pixels of an RLE frame (PS3.5 G.3.1) in its last segment, where it is cut off.
 
     Raises:
-        ValueError: if it has no segment.
+        ValueError: if it has no segment, or says that they begin elsewhere than they can.
         struct.error: if it is shorter than its header.
     """
     segments, *starts = struct.unpack_from("<16I", frame)
     if not 0 < segments <= len(starts):
         raise ValueError(f"an RLE frame of {segments} segments")
+    if starts[0] != 64 or any(starts[segments:]):
+        raise ValueError("an RLE frame whose segments begin where there are none")
     segment = frame[starts[segments - 1] :]
     length = place = 0
     while place < len(segment):
