@@ -115,9 +115,11 @@ def ours(path: Path) -> tuple[str, str]:
 
 def _check_refusal(reason: str, detail: str) -> None:
     from tfrecords_tools.header import REASONS
+    from tfrecords_tools.rejects import FORMULA
 
     assert reason in REASONS, reason
     assert detail.isprintable(), detail
+    assert not detail.startswith(FORMULA), detail
     assert 0 < len(detail) <= 300, detail
     assert " at 0x" not in detail, detail  # the same files give the same bytes
 

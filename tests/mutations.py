@@ -142,7 +142,7 @@ def completed(sample: Sample) -> Sample:
     """The same with a rescale."""
     content = sample.content
     for keyword, text in (("RescaleIntercept", "-1024"), ("RescaleSlope", "1")):
-        content = _with_value(content, tag_for_keyword(keyword) or 0, text.encode().ljust(6))
+        content = with_value(content, tag_for_keyword(keyword) or 0, text.encode().ljust(6))
     return Sample(f"{sample.name} + rescale", content)
 
 
@@ -162,7 +162,7 @@ def layout(content: bytes) -> Layout:
 def bomb(content: bytes, size: int) -> bytes:
     """A deflated file with a private element of `size` zeros; a thousandth of that itself."""
     head, body = _split_meta(content)
-    head = _with_value(head, SYNTAX, uid.DeflatedExplicitVRLittleEndian.encode())
+    head = with_value(head, SYNTAX, uid.DeflatedExplicitVRLittleEndian.encode())
     packer = zlib.compressobj(9, wbits=-15)
     packed = packer.compress(struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, size))
     zeros = bytes(1 << 20)
@@ -278,28 +278,28 @@ def words(content: bytes, rng: random.Random, _: bytes) -> bytes:
         (true,) = struct.unpack(found.order + "H", content[element.value : element.end])
         values = [(true + rng.choice((-1, 1, 2, true))) & 0xFFFF]
     values *= rng.choice((1, 1, 1, 1, 0, 2))
-    return _with_value(content, tag, struct.pack(f"{found.order}{len(values)}H", *values))
+    return with_value(content, tag, struct.pack(f"{found.order}{len(values)}H", *values))
 
 
 def numbers(content: bytes, rng: random.Random, _: bytes) -> bytes:
     tag = tag_for_keyword(rng.choice(KEYWORDS_OF_NUMBERS)) or 0
-    return _with_value(content, tag, rng.choice(NUMBERS).encode())
+    return with_value(content, tag, rng.choice(NUMBERS).encode())
 
 
 def identifiers(content: bytes, rng: random.Random, _: bytes) -> bytes:
     """Paths, formulas, commands, control characters."""
     tag = tag_for_keyword(rng.choice(KEYWORDS_OF_IDENTIFIERS)) or 0
     encoding = rng.choice(("utf-8", "utf-8", "utf-16"))
-    return _with_value(content, tag, rng.choice(IDENTIFIERS).encode(encoding))
+    return with_value(content, tag, rng.choice(IDENTIFIERS).encode(encoding))
 
 
 def texts(content: bytes, rng: random.Random, _: bytes) -> bytes:
     tag = tag_for_keyword(rng.choice(KEYWORDS_OF_TEXT)) or 0
-    return _with_value(content, tag, rng.choice(TEXTS).encode())
+    return with_value(content, tag, rng.choice(TEXTS).encode())
 
 
 def transfer_syntax(content: bytes, rng: random.Random, _: bytes) -> bytes:
-    return _with_value(content, SYNTAX, rng.choice(SYNTAXES).encode())
+    return with_value(content, SYNTAX, rng.choice(SYNTAXES).encode())
 
 
 def nesting(content: bytes, rng: random.Random, _: bytes) -> bytes:
@@ -322,7 +322,7 @@ def modality_lut(content: bytes, rng: random.Random, _: bytes) -> bytes:
     item = struct.pack("<HH2sH", 0x28, 0x3002, b"US", len(packed)) + packed
     item += struct.pack("<HH2sHI", 0x28, 0x3006, b"OW", 0, len(data)) + data
     item = ITEM + struct.pack("<I", len(item)) + item
-    return _with_value(content, 0x00283000, item, b"SQ")
+    return with_value(content, 0x00283000, item, b"SQ")
 
 
 def deflated(content: bytes, rng: random.Random, _: bytes) -> bytes:
@@ -330,7 +330,7 @@ def deflated(content: bytes, rng: random.Random, _: bytes) -> bytes:
     if rng.random() < 0.02:
         return bomb(content, BOMB_BYTES)
     head, body = _split_meta(content)
-    head = _with_value(head, SYNTAX, uid.DeflatedExplicitVRLittleEndian.encode())
+    head = with_value(head, SYNTAX, uid.DeflatedExplicitVRLittleEndian.encode())
     packer = zlib.compressobj(6, wbits=rng.choice((-15, -15, -15, 15, 31)))
     packed = packer.compress(body) + packer.flush()
     return head + rng.choice((packed, packed, flip(packed, rng, b""), cut(packed, rng, b""), body))
@@ -460,7 +460,7 @@ def _inside_deflated(content: bytes, rng: random.Random, change: Callable[[bytes
         plain = zlib.decompressobj(wbits=-15).decompress(body, 8 << 20)
     except zlib.error:
         return change(content)
-    bare = _with_value(head, SYNTAX, uid.ExplicitVRLittleEndian.encode())
+    bare = with_value(head, SYNTAX, uid.ExplicitVRLittleEndian.encode())
     new_head, new_body = _split_meta(change(bare + plain))
     if uid.ExplicitVRLittleEndian.encode() not in new_head:
         return new_head + new_body
@@ -474,7 +474,7 @@ def _split_meta(content: bytes) -> tuple[bytes, bytes]:
     return content[:place], content[place:]
 
 
-def _with_value(content: bytes, tag: int, value: bytes, vr: bytes = b"") -> bytes:
+def with_value(content: bytes, tag: int, value: bytes, vr: bytes = b"") -> bytes:
     """The value of an element replaced; it is put in its place where there is none."""
     found = layout(content)
     meta = tag >> 16 == 2

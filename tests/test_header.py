@@ -141,3 +141,15 @@ def test_a_value_of_another_vr_is_refused(whole: bytes, damaged: bytes, expected
     with pytest.raises(RefusedSlice) as caught:
         read_slice(io.BytesIO(content.replace(whole, damaged)))
     assert str(caught.value) == f"bad_header: {expected}"
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", " =1"])
+def test_an_identifier_that_a_spreadsheet_would_run_is_refused(keyword: str, text: str) -> None:
+    """It would stand in `index.csv`, where quotes do not help."""
+    with pytest.raises(RefusedSlice, match=f"bad_identifier: {keyword} begins as a formula"):
+        read(np.int16(TRUE_HU + 1024), **{keyword: text})
+
+
+def test_a_patient_may_be_called_anything_as_only_its_hash_is_written() -> None:
+    assert read(np.int16(TRUE_HU + 1024), PatientID="=1").header.patient_id == "=1"

@@ -20,6 +20,7 @@ from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
 
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.rejects import FORMULA
 
 DECODER_CRASH = "decoder_crash"
 REASONS = {
@@ -30,7 +31,7 @@ REASONS = {
     "localizer": "a scout",
     "not_axial": "a sagittal or coronal reformat",
     "bad_header": "an element that is needed is missing or malformed",
-    "bad_identifier": "an identifier that is missing, too long, or holds unprintable characters",
+    "bad_identifier": "an identifier that is missing, too long, unprintable, or a formula",
     "bad_size": "Rows or Columns that no CT slice has",
     "colour": "not one sample a pixel, or not MONOCHROME1 or MONOCHROME2",
     "eight_bit": "8 bits or fewer that cannot hold HU from air to above blood in small steps",
@@ -310,6 +311,8 @@ def _identifier(dataset: Dataset, keyword: str) -> str:
             "bad_identifier",
             f"{keyword} is longer than {MAX_IDENTIFIER} or has unprintable characters",
         )
+    if keyword.endswith("UID") and name.startswith(FORMULA):
+        raise RefusedSlice("bad_identifier", f"{keyword} begins as a formula of a spreadsheet")
     return name
 
 

@@ -234,7 +234,7 @@ def _decoded(pixel_data: PixelData) -> np.ndarray:
             apply_jls_sign_correction=False,
         )
     except PARSER_ERRORS as error:
-        raise RefusedSlice("undecodable", str(error)) from error
+        raise RefusedSlice("undecodable", f"not decoded: {error}") from error
     if stored.shape != pixel_data.shape:
         raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
