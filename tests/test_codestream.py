@@ -7,7 +7,7 @@ import pytest
 from pydicom import uid
 
 from tests.encoders import LOSSLESS, LOSSY, Encoder
-from tfrecords_tools.codestream import read_codestream, rle_length
+from tfrecords_tools.codestream import read_codestream, rle_lengths
 
 VALUES = np.random.default_rng(1).integers(0, 2048, (40, 48))
 RLE, *IMAGES = (*LOSSLESS, *LOSSY[1:])
@@ -82,16 +82,16 @@ def test_a_jpeg_header_that_would_end_the_process_in_gdcm(
 
 def test_rle_runs_are_counted_up_to_where_they_are_cut_off() -> None:
     frame = RLE.encode(VALUES, 12)
-    assert rle_length(frame) == VALUES.size
-    assert rle_length(frame + b"\0") - VALUES.size in (0, 1)  # padding, read as a run
-    assert rle_length(frame[:-5]) < VALUES.size
+    assert rle_lengths(frame) == [VALUES.size] * 2
+    assert rle_lengths(frame + b"\0")[1] - VALUES.size in (0, 1)  # padding, read as a run
+    assert rle_lengths(frame[:-5])[1] < VALUES.size
     header = struct.pack("<16I", 1, 64, *[0] * 14)
-    assert rle_length(header + bytes([2, 7, 7, 7, 128, 254, 9, 0, 1])) == 3 + 3 + 1
+    assert rle_lengths(header + bytes([2, 7, 7, 7, 128, 254, 9, 0, 1])) == [3 + 3 + 1]
     for segments in (0, 16):
         with pytest.raises(ValueError, match="segments"):
-            rle_length(struct.pack("<16I", segments, *[64] * 15))
+            rle_lengths(struct.pack("<16I", segments, *[64] * 15))
     with pytest.raises(struct.error):
-        rle_length(b"short")
+        rle_lengths(b"short")
 
 
 SV1 = next(x for x in LOSSLESS if x.syntax == uid.JPEGLosslessSV1)
@@ -140,4 +140,4 @@ def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
     frame = bytearray(RLE.encode(VALUES, 12))
     struct.pack_into("<I", frame, 4 * place, start)
     with pytest.raises(ValueError, match="begin where there are none"):
-        rle_length(bytes(frame))
+        rle_lengths(bytes(frame))

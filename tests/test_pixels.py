@@ -124,6 +124,16 @@ def test_two_images_are_refused(encoder: Encoder) -> None:
     assert reason(dataset) == "overlong_pixels"
 
 
+def test_damage_in_the_first_segment_of_an_rle_image_is_found() -> None:
+    """pydicom drops what a segment has too much, and with it shifts the rest."""
+    dataset = compressed(LOSSLESS[0], SMOOTH_HU)
+    image = bytearray(image_of(LOSSLESS[0], SMOOTH_HU))
+    place = next(place for place in range(64, len(image)) if image[place] > 200)
+    image[place] -= 20  # a longer run
+    compress(dataset, LOSSLESS[0].syntax, bytes(image))
+    assert reason(dataset) == "overlong_pixels"
+
+
 def test_a_longer_rle_image_is_refused() -> None:
     dataset = compressed(LOSSLESS[0], TRUE_HU)
     dataset.Rows = ROWS - 1

@@ -135,6 +135,17 @@ def test_fragments_of_pixels_are_no_elements() -> None:
         check_structure(content[:-20], 0)
 
 
+def test_an_empty_fragment_is_refused() -> None:
+    """GDCM does not read it, nor any behind it."""
+    dataset = make_dataset(STORED)
+    compress(dataset, uid.RLELossless, bytes(30))
+    table = ITEM + bytes(4)
+    content = saved(dataset).getvalue()
+    assert content.count(table) == 1
+    with pytest.raises(RefusedSlice, match="a fragment of 7FE00010 is empty"):
+        check_structure(content.replace(table, table + table), 0)
+
+
 def test_a_nested_sequence_of_a_whole_file_is_followed() -> None:
     inner, outer = Dataset(), Dataset()
     inner.PatientID = "one"

@@ -58,8 +58,8 @@ def read_codestream(frame: bytes) -> Codestream:
     return _jpeg(frame) if frame.startswith(_JPEG) else _jpeg_2000(frame)
 
 
-def rle_length(frame: bytes) -> int:
-    """Counts the pixels of an RLE frame (PS3.5 G.3.1) in its last segment, where it is cut off.
+def rle_lengths(frame: bytes) -> list[int]:
+    """Counts the pixels in each segment of an RLE frame (PS3.5 G.3.1).
 
     Raises:
         ValueError: if it has no segment, or says that they begin elsewhere than they can.
@@ -70,7 +70,11 @@ def rle_length(frame: bytes) -> int:
         raise ValueError(f"an RLE frame of {segments} segments")
     if starts[0] != 64 or any(starts[segments:]):
         raise ValueError("an RLE frame whose segments begin where there are none")
-    segment = frame[starts[segments - 1] :]
+    bounds = [*starts[:segments], len(frame)]
+    return [_rle_length(frame[bounds[i] : bounds[i + 1]]) for i in range(segments)]
+
+
+def _rle_length(segment: bytes) -> int:
     length = place = 0
     while place < len(segment):
         run = segment[place]

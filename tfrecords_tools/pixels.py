@@ -10,7 +10,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
 
-from tfrecords_tools.codestream import Codestream, read_codestream, rle_length
+from tfrecords_tools.codestream import Codestream, read_codestream, rle_lengths
 from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer
 
 _T = TypeVar("_T")
@@ -57,6 +57,7 @@ PLUGINS = {
     uid.HTJ2KLosslessRPCL: _OPENJPEG,
     uid.HTJ2K: _OPENJPEG,
 }
+RLE_PADDING = 2  # bytes, which read as so many pixels
 LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless}
 LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # or without loss, which the syntax does not say
 
@@ -174,11 +175,12 @@ def _check_native(pixel_data: PixelData) -> None:
 
 def _check_rle(pixel_data: PixelData) -> None:
     rows, columns = pixel_data.shape
-    expected, actual = rows * columns, _parsed(rle_length, pixel_data.content)
-    # Some writers pad a segment; pydicom would drop a second image just as well.
-    if not expected <= actual < expected + columns:
-        reason = "truncated_pixels" if actual < expected else "overlong_pixels"
-        raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
+    expected = rows * columns
+    for actual in _parsed(rle_lengths, pixel_data.content):
+        # A segment is padded to an even length; pydicom would drop a second image just as well.
+        if not expected <= actual <= expected + RLE_PADDING:
+            reason = "truncated_pixels" if actual < expected else "overlong_pixels"
+            raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
 
 
 def _checked_codestream(pixel_data: PixelData) -> Codestream:

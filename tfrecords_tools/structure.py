@@ -107,6 +107,8 @@ def _end(content: bytes, element: _Element, form: _Form, depth: int) -> int:
         raise ValueError(f"{element.tag:08X} stands outside of any sequence")
     if end is not None and element.vr != b"SQ":
         return end
+    if element.vr in (b"OB", b"OW"):
+        return _fragments_end(content, element, form)
     if not depth:
         raise ValueError(f"sequences are nested more than {_DEEPEST} levels deep")
     # Unknown to whoever wrote it, its items are as they were before (PS3.5 6.2.2).
@@ -114,13 +116,25 @@ def _end(content: bytes, element: _Element, form: _Form, depth: int) -> int:
     place = element.value
     while end is None or place < end:
         item = _element(content, place, inner)
-        if item.tag == _SEQUENCE_END and end is None:
+        if (item.tag, item.length, end) == (_SEQUENCE_END, 0, None):
             return item.value
         if item.tag != _ITEM:
             raise ValueError(f"{item.tag:08X} among the items of {element.tag:08X}")
-        fragment = _said_end(content, item) if element.vr in (b"OB", b"OW") else None
-        place = fragment or _item_end(content, item, inner, depth - 1)
+        place = _item_end(content, item, inner, depth - 1)
     return _exactly(place, end, element)
+
+
+def _fragments_end(content: bytes, element: _Element, form: _Form) -> int:
+    """Behind a table of offsets, which may be empty, and the fragments of compressed pixels."""
+    place = element.value
+    while (item := _element(content, place, form)).tag == _ITEM:
+        end = _said_end(content, item)
+        if end is None or (not item.length and place > element.value):
+            raise ValueError(f"a fragment of {element.tag:08X} is empty or has no length")
+        place = end
+    if (item.tag, item.length) != (_SEQUENCE_END, 0):
+        raise ValueError(f"{item.tag:08X} among the fragments of {element.tag:08X}")
+    return item.value
 
 
 def _item_end(content: bytes, item: _Element, form: _Form, depth: int) -> int:
