@@ -95,6 +95,28 @@ def test_an_unknown_vr_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tag", "vr", "refused"),
+    [
+        (b"\x00\x60\x11\x00", b"SS", True),  # overlay columns; GDCM ends the process
+        (b"\x00\x60\x11\x00", b"US", False),
+        (b"\x00\x60\x11\x00", b"UN", False),
+        (b"\x28\x00\x50\x10", b"FD", True),  # window center
+        (b"\x28\x00\xfe\xff", b"SS", False),  # unknown
+        (b"\x30\x00\x10\x00", b"SS", False),  # none of the image
+    ],
+)
+def test_what_decoders_look_at_has_its_vr(tag: bytes, vr: bytes, refused: bool) -> None:
+    length = b"\0\0\x02\0\0\0" if vr == b"UN" else b"\x02\0"
+    content = b"\x02\x00\x10\x00UI\x14\x00" + uid.ExplicitVRLittleEndian.encode() + b"\0"
+    content += tag + vr + length + b"\1\0"
+    if not refused:
+        check_structure(content, 0)
+        return
+    with pytest.raises(RefusedSlice, match=f"has the VR {vr.decode()}"):
+        check_structure(content, 0)
+
+
+@pytest.mark.parametrize(
     "items",
     [
         ITEM + b"\x0a\0\0\0" + INNER + SEQUENCE_END + bytes(4),

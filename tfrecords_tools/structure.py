@@ -5,11 +5,13 @@ one takes the first and another the last, at junk behind the pixels. What a file
 depend on who reads it.
 """
 
+import functools
 import struct
 import zlib
 from typing import NamedTuple
 
 from pydicom import uid
+from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
 from tfrecords_tools.header import RefusedSlice
@@ -81,7 +83,24 @@ def _checked(content: bytes, place: int, form: _Form, before: int) -> tuple[_Ele
     element = _element(content, place, form)
     if element.tag <= before:
         raise ValueError(f"{element.tag:08X} stands behind {before:08X}")
+    if _is_of_image(element.tag) and element.vr not in _vrs(element.tag):
+        raise ValueError(f"{element.tag:08X} has the VR {element.vr.decode()}")
     return element, _end(content, element, form, _DEEPEST)
+
+
+def _is_of_image(tag: int) -> bool:
+    """Image pixels and overlays: what decoders look at, and stop at where it has another VR."""
+    group = tag >> 16
+    return group == 0x0028 or group & 0xFF00 == 0x6000
+
+
+@functools.cache
+def _vrs(tag: int) -> set[bytes]:
+    """How a value may be written; UN, and none where implicit, if the file does not say."""
+    try:
+        return {*dictionary_VR(tag).encode().split(b" or "), b"UN", b""}
+    except KeyError:
+        return _SHORT_VRS | _LONG_VRS | {b""}
 
 
 def _element(content: bytes, place: int, form: _Form) -> _Element:
