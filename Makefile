@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-short test coverage lint format lock wheel clean
+.PHONY: help install demo demo-short test coverage fuzz lint format lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ test: $(VENV)/.installed ## the whole test suite
 
 coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
 	$(BIN)/python -m pytest --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing
+
+fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its own (minutes)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check .

@@ -82,16 +82,20 @@ def test_a_jpeg_header_that_would_end_the_process_in_gdcm(
 
 def test_rle_runs_are_counted_up_to_where_they_are_cut_off() -> None:
     frame = RLE.encode(VALUES, 12)
-    assert rle_lengths(frame) == [VALUES.size] * 2
-    assert rle_lengths(frame + b"\0")[1] - VALUES.size in (0, 1)  # padding, read as a run
-    assert rle_lengths(frame[:-5])[1] < VALUES.size
+    assert rle_lengths(frame, VALUES.size) == [VALUES.size] * 2
+    for padding in (b"\0", b"\0\0", b"\0\0\0"):
+        assert rle_lengths(frame + padding, VALUES.size) == [VALUES.size] * 2
+    assert rle_lengths(frame + b"\0\1", VALUES.size)[1] > VALUES.size
+    assert rle_lengths(frame[:-5], VALUES.size)[1] < VALUES.size
     header = struct.pack("<16I", 1, 64, *[0] * 14)
-    assert rle_lengths(header + bytes([2, 7, 7, 7, 128, 254, 9, 0, 1])) == [3 + 3 + 1]
+    runs = header + bytes([2, 7, 7, 7, 128, 254, 9, 0, 0])
+    assert rle_lengths(runs, 3 + 3) == [3 + 3]
+    assert rle_lengths(runs, 3 + 3 + 1) == [3 + 3 + 1]
     for segments in (0, 16):
         with pytest.raises(ValueError, match="segments"):
-            rle_lengths(struct.pack("<16I", segments, *[64] * 15))
+            rle_lengths(struct.pack("<16I", segments, *[64] * 15), 1)
     with pytest.raises(struct.error):
-        rle_lengths(b"short")
+        rle_lengths(b"short", 1)
 
 
 SV1 = next(x for x in LOSSLESS if x.syntax == uid.JPEGLosslessSV1)
@@ -140,4 +144,4 @@ def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
     frame = bytearray(RLE.encode(VALUES, 12))
     struct.pack_into("<I", frame, 4 * place, start)
     with pytest.raises(ValueError, match="begin where there are none"):
-        rle_lengths(bytes(frame))
+        rle_lengths(bytes(frame), VALUES.size)

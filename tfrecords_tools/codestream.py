@@ -58,8 +58,12 @@ def read_codestream(frame: bytes) -> Codestream:
     return _jpeg(frame) if frame.startswith(_JPEG) else _jpeg_2000(frame)
 
 
-def rle_lengths(frame: bytes) -> list[int]:
+def rle_lengths(frame: bytes, pixels: int) -> list[int]:
     """Counts the pixels in each segment of an RLE frame (PS3.5 G.3.1).
+
+    Args:
+        frame: all its fragments.
+        pixels: behind so many, zeros that fill up a length are none.
 
     Raises:
         ValueError: if it has no segment, or says that they begin elsewhere than they can.
@@ -71,15 +75,18 @@ def rle_lengths(frame: bytes) -> list[int]:
     if starts[0] != 64 or any(starts[segments:]):
         raise ValueError("an RLE frame whose segments begin where there are none")
     bounds = [*starts[:segments], len(frame)]
-    return [_rle_length(frame[bounds[i] : bounds[i + 1]]) for i in range(segments)]
+    return [_rle_length(frame[bounds[i] : bounds[i + 1]], pixels) for i in range(segments)]
 
 
-def _rle_length(segment: bytes) -> int:
+def _rle_length(segment: bytes, pixels: int) -> int:
     length = place = 0
     while place < len(segment):
+        rest = len(segment) - place
+        if length == pixels and rest <= _MOST_PADDING and not any(segment[place:]):
+            break
         run = segment[place]
         if run < 128:  # values as they are
-            length += min(run + 1, len(segment) - place - 1)
+            length += min(run + 1, rest - 1)
             place += 2 + run
         elif run > 128:  # one value, repeated
             length += 257 - run

@@ -1,5 +1,6 @@
 """Pixel Data to the values that a scanner stored, whatever the transfer syntax."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
@@ -57,7 +58,6 @@ PLUGINS = {
     uid.HTJ2KLosslessRPCL: _OPENJPEG,
     uid.HTJ2K: _OPENJPEG,
 }
-RLE_PADDING = 2  # bytes, which read as so many pixels
 LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless}
 LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # or without loss, which the syntax does not say
 
@@ -176,9 +176,8 @@ def _check_native(pixel_data: PixelData) -> None:
 def _check_rle(pixel_data: PixelData) -> None:
     rows, columns = pixel_data.shape
     expected = rows * columns
-    for actual in _parsed(rle_lengths, pixel_data.content):
-        # A segment is padded to an even length; pydicom would drop a second image just as well.
-        if not expected <= actual <= expected + RLE_PADDING:
+    for actual in _parsed(functools.partial(rle_lengths, pixels=expected), pixel_data.content):
+        if actual != expected:
             reason = "truncated_pixels" if actual < expected else "overlong_pixels"
             raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
 
