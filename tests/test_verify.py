@@ -1,10 +1,12 @@
 """Damage of every kind to a folder of shards is found and named."""
 
+import itertools
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from tests.rsna_folder import EDGE, write_rsna
 from tfrecords_tools.convert import convert
@@ -211,3 +213,67 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, text):
     (tmp_path / MANIFEST_NAME).write_text(text, encoding="latin-1")
     with pytest.raises(ManifestError, match=r"damaged .*; convert again"):
         read_manifest(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A record a shard, so that every byte of every file can be damaged."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_rsna(folder / "rsna", patients=2, test_patients=1)
+    for path in (folder / "rsna").rglob("*.dcm"):
+        if dcmread(path).ImagePositionPatient[2] != 12.5:
+            path.unlink()
+    options = {"size": 4, "windows": "brain", "shard_size": 1, "workers": 1}
+    convert(folder / "rsna", folder / "shards", **options)
+    assert verify(folder / "shards") == Verified(shards=3, records=3)
+    return folder / "shards"
+
+
+def each_damage(whole: bytes):
+    """Every byte flipped; at every twelfth a cut, a byte that is missing, two that are swapped."""
+    for place, byte in enumerate(whole):
+        head, tail = whole[:place], whole[place + 1 :]
+        yield head + bytes([byte ^ 1 << place % 8]) + tail
+        if place % 12 == 0:
+            yield head
+        if place % 12 == 4:
+            yield head + tail
+        if place % 12 == 8 and tail and tail[0] != byte:
+            yield head + tail[:1] + bytes([byte]) + tail[1:]
+    yield whole + b"\n"
+
+
+def test_every_damaged_byte_of_every_file_is_found_and_its_file_named(tiny):
+    assert len(list(tiny.iterdir())) == 3 + 3
+    for path in sorted(tiny.iterdir()):
+        whole = path.read_bytes()
+        for damaged in each_damage(whole):
+            path.write_bytes(damaged)
+            try:
+                found = verify(tiny)
+            except InputError as error:
+                assert path.name in str(error)
+            else:
+                pytest.fail(f"{path.name}: {found} in spite of {damaged!r}")
+        path.write_bytes(whole)
+    verify(tiny)
+
+
+def test_every_pair_of_swapped_shards_and_every_missing_file_is_named(tiny):
+    for path in sorted(tiny.iterdir()):
+        whole = path.read_bytes()
+        path.unlink()
+        with pytest.raises(InputError, match=path.name):
+            verify(tiny)
+        path.write_bytes(whole)
+    shards = sorted(tiny.glob("*.tfrecord"))
+    for first, second in itertools.combinations(shards, 2):
+        one, other = first.read_bytes(), second.read_bytes()
+        first.write_bytes(other)
+        second.write_bytes(one)
+        with pytest.raises(VerifyError) as caught:
+            verify(tiny)
+        assert first.name in str(caught.value)
+        assert second.name in str(caught.value)
+        first.write_bytes(one)
+        second.write_bytes(other)
