@@ -174,7 +174,8 @@ def _rescale(dataset: Dataset) -> _Rescale | None:
     if rescale_type not in ([], ["HU"]):
         raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
     bits, signed = integer(dataset, "BitsStored"), integer(dataset, "PixelRepresentation")
-    if "ModalityLUTSequence" in dataset:
+    lut = dataset.get_item("ModalityLUTSequence")
+    if lut is not None and lut.value:  # else it says nothing, as if it were not there
         if bits <= 8:
             raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
         return None
