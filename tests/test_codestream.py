@@ -1,6 +1,7 @@
 """What compressed images say of themselves, whole and damaged."""
 
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -145,3 +146,13 @@ def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
     struct.pack_into("<I", frame, 4 * place, start)
     with pytest.raises(ValueError, match="begin where there are none"):
         rle_lengths(bytes(frame), VALUES.size)
+
+
+def test_an_rle_image_that_would_take_many_seconds_is_refused() -> None:
+    """4096 x 4096 pixels, each a run of its own."""
+    segment = b"\0\7" * 4096 * 4096
+    header = struct.pack("<16I", 2, 64, 64 + len(segment), *[0] * 13)
+    begun = time.process_time()
+    with pytest.raises(ValueError, match="more than 1048576 runs"):
+        rle_lengths(header + segment + segment, 4096 * 4096)
+    assert time.process_time() - begun < 5

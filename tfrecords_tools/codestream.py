@@ -20,6 +20,7 @@ _FRAME_HEADERS = {*range(0xFFC0, 0xFFD0)} - {0xFFC4, 0xFFC8, 0xFFCC} | {_LS_FRAM
 # DHT, DQT, DRI, LSE, COM and APP0 to APP15, and what comes behind them all: the scan.
 _TABLES = {0xFFC4, 0xFFDB, 0xFFDD, 0xFFF8, 0xFFFE, *range(0xFFE0, 0xFFF0)}
 _SCAN = 0xFFDA
+_MOST_RUNS = 1 << 20  # as many as 1024 x 1024 pixels can have; a decoder in Python takes seconds
 _HEADER_BYTES = 1 << 20  # before the scan; real files have a few hundred
 # What coded data never hold before the end of the one scan: in JPEG FF is followed by a zero or
 # numbers a restart; in JPEG-LS by a byte below 80. Decoders skip the rest of the image there.
@@ -79,8 +80,11 @@ def rle_lengths(frame: bytes, pixels: int) -> list[int]:
 
 
 def _rle_length(segment: bytes, pixels: int) -> int:
-    length = place = 0
+    length = place = runs = 0
     while place < len(segment):
+        runs += 1
+        if runs > _MOST_RUNS:
+            raise ValueError(f"an RLE segment of more than {_MOST_RUNS} runs")
         rest = len(segment) - place
         if length == pixels and rest <= _MOST_PADDING and not any(segment[place:]):
             break
