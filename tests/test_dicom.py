@@ -129,6 +129,13 @@ def test_modality_lut_is_applied_and_judged_by_its_air() -> None:
     assert refusal(stored, ModalityLUTSequence=empty, **NO_RESCALE) == "bad_header"
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_modality_lut_beside_a_rescale_is_refused(keyword: str) -> None:
+    """GDCM goes by the rescale, others by the table."""
+    elements = {**NO_RESCALE, keyword: "1", "ModalityLUTSequence": lut(np.arange(3000) - 1024)}
+    assert refusal(np.uint16(TRUE_HU + 1024), **elements) == "no_rescale"
+
+
 def test_an_empty_modality_lut_is_none() -> None:
     """Else stored values would pass for HU, and a rescale would be cut to whole HU."""
     stored = np.int16(TRUE_HU)

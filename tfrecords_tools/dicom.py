@@ -178,6 +178,10 @@ def _rescale(dataset: Dataset) -> _Rescale | None:
     if lut is not None and lut.value:  # else it says nothing, as if it were not there
         if bits <= 8:
             raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
+        if texts(dataset, "RescaleSlope") or texts(dataset, "RescaleIntercept"):
+            raise RefusedSlice(
+                "no_rescale", "a rescale and a Modality LUT, which exclude each other"
+            )
         return None
     slopes, intercepts = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
     if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
