@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import dcmread
 
 from tests.rsna_folder import EDGE, write_rsna
+from tests.test_damaged_inputs import IN_TMP_PATH, STEPS, damaged
 from tfrecords_tools.convert import convert
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import (
@@ -182,6 +185,11 @@ def test_rows_lost_and_doubled_are_found(shards):
     assert any(fault.endswith("that the index names") for fault in found)
 
 
+@pytest.mark.parametrize("value", ["1e999", "nan", "", "0.5"])
+def test_labels_that_are_no_counts_are_found(shards, value):
+    index_after(shards, lambda rows: [[*row[:5], value, *row[6:]] for row in rows])
+
+
 def test_counts_of_the_manifest_are_held_against_the_index(shards):
     manifest = read_manifest(shards)
     split = manifest.splits["train"]
@@ -247,14 +255,14 @@ def test_every_damaged_byte_of_every_file_is_found_and_its_file_named(tiny):
     assert len(list(tiny.iterdir())) == 3 + 3
     for path in sorted(tiny.iterdir()):
         whole = path.read_bytes()
-        for damaged in each_damage(whole):
-            path.write_bytes(damaged)
+        for content in each_damage(whole):
+            path.write_bytes(content)
             try:
                 found = verify(tiny)
             except InputError as error:
                 assert path.name in str(error)
             else:
-                pytest.fail(f"{path.name}: {found} in spite of {damaged!r}")
+                pytest.fail(f"{path.name}: {found} in spite of {content!r}")
         path.write_bytes(whole)
     verify(tiny)
 
@@ -277,3 +285,18 @@ def test_every_pair_of_swapped_shards_and_every_missing_file_is_named(tiny):
         assert second.name in str(caught.value)
         first.write_bytes(one)
         second.write_bytes(other)
+
+
+@given(which=st.integers(0, 6), steps=STEPS)
+@IN_TMP_PATH
+def test_random_damage_to_any_file_is_found_and_its_file_named(tiny, which, steps):
+    paths = sorted(tiny.iterdir())
+    path = paths[which % len(paths)]
+    whole = path.read_bytes()
+    path.write_bytes(damaged(whole, steps))
+    try:
+        if path.read_bytes() != whole:
+            with pytest.raises(InputError, match=path.name):
+                verify(tiny)
+    finally:
+        path.write_bytes(whole)
