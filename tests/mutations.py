@@ -321,7 +321,10 @@ def modality_lut(content: bytes, rng: random.Random, _: bytes) -> bytes:
     packed = struct.pack(f"<{len(descriptor)}H", *descriptor)
     item = struct.pack("<HH2sH", 0x28, 0x3002, b"US", len(packed)) + packed
     item += struct.pack("<HH2sHI", 0x28, 0x3006, b"OW", 0, len(data)) + data
-    item = ITEM + struct.pack("<I", len(item)) + item
+    item = rng.choice((ITEM + struct.pack("<I", len(item)) + item,) * 4 + (b"",))
+    for keyword in ("RescaleIntercept", "RescaleSlope"):
+        if rng.random() < 0.8:  # beside which there must be none
+            content = _without(content, tag_for_keyword(keyword) or 0)
     return with_value(content, 0x00283000, item, b"SQ")
 
 
@@ -494,6 +497,11 @@ def with_value(content: bytes, tag: int, value: bytes, vr: bytes = b"") -> bytes
     start, end = (old.start, old.end) if old else (later, later)
     changed = content[:start] + head + value + content[end:]
     return _with_group_length(changed, len(changed) - len(content)) if meta else changed
+
+
+def _without(content: bytes, tag: int) -> bytes:
+    element = layout(content).of(tag)
+    return content if element is None else content[: element.start] + content[element.end :]
 
 
 def _with_group_length(content: bytes, growth: int) -> bytes:

@@ -47,8 +47,11 @@ def by_header_rules(dataset: Dataset, hu: np.ndarray) -> np.ndarray:
     """HU through the rules of docs/dicom.md, from those of a reader that rescales all it reads."""
     slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
     stored = np.rint((hu - float(intercept)) / float(slope)).astype(np.int64)
+    if dataset.BitsAllocated == 12 and dataset.PixelRepresentation:
+        stored = (stored + 2048) % 4096 - 2048  # of packed bits GDCM drops the sign
+        hu = stored * float(slope) + float(intercept)
     layout = (dataset.BitsStored, dataset.PixelRepresentation, slope)
-    if "ModalityLUTSequence" in dataset:
+    if dataset.get("ModalityLUTSequence"):
         hu = _looked_up(dataset.ModalityLUTSequence[0], stored)
     elif layout == (12, 0, 1) and intercept > -100:
         hu = (stored + 1000) % 4096 - 1000
