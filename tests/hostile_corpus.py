@@ -1,5 +1,6 @@
 """Whole files for a fuzz test to damage: every transfer syntax and layout, made and real."""
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from pydicom import Dataset, FileDataset, dcmread, uid
 from pydicom.sequence import Sequence
 
-from tests.encoders import LOSSLESS, LOSSY
+from tests.encoders import at_hand
 from tests.made_dicom import TRUE_HU, compress, make_dataset, saved
 from tests.mutations import Sample, completed
 from tfrecords_tools.phantom.files import synth
@@ -21,7 +22,8 @@ DAMAGED = "pwnlabmx+dicom-fuzzing-corpus"
 
 def made_samples() -> tuple[Sample, ...]:
     """Slices in each transfer syntax and layout that is taken."""
-    return tuple(Sample(name, saved(dataset).getvalue()) for name, dataset in _made())
+    made = itertools.chain(_native(), _compressed())
+    return tuple(Sample(name, saved(dataset).getvalue()) for name, dataset in made)
 
 
 def phantom_samples() -> tuple[Sample, ...]:
@@ -59,7 +61,7 @@ def _is_ct(path: Path) -> bool:
             return False
 
 
-def _made() -> Iterator[tuple[str, FileDataset]]:
+def _native() -> Iterator[tuple[str, FileDataset]]:
     stored = np.uint16(TRUE_HU + 1024)
     for syntax in (
         uid.ImplicitVRLittleEndian,
@@ -71,7 +73,7 @@ def _made() -> Iterator[tuple[str, FileDataset]]:
         yield f"{syntax.name}, signed", make_dataset(np.int16(TRUE_HU), syntax=syntax)
     yield "32 bits", make_dataset(np.int32(TRUE_HU + 1024))
     yield "12 packed bits", _packed(stored)
-    yield "8 bits", make_dataset(_eight_bits(), RescaleSlope="8", RescaleIntercept="-1000")
+    yield "8 bits", _of_eight_bits()
     yield (
         "wrapped",
         make_dataset(np.uint16((TRUE_HU + 3096) % 4096), BitsStored=12, RescaleIntercept="0"),
@@ -80,22 +82,30 @@ def _made() -> Iterator[tuple[str, FileDataset]]:
     yield "MONOCHROME1", make_dataset(stored, PhotometricInterpretation="MONOCHROME1")
     yield "Modality LUT", _with_lut(stored)
     yield "fractional slope", make_dataset(stored, RescaleSlope="0.7", RescaleIntercept="-1000.5")
-    for encoder in (*LOSSLESS, *LOSSY[1:]):
-        intercept = -1024 * (not encoder.signed)
-        values = SMOOTH_HU - intercept
-        dataset = make_dataset(
-            values.astype(np.int16 if encoder.signed else np.uint16),
-            BitsStored=12,
-            RescaleIntercept=str(intercept),
-        )
-        image = encoder.encode(values, 12)
-        compress(dataset, encoder.syntax, image)
-        yield encoder.name, dataset
-        compress(dataset, encoder.syntax, image[:300], image[300:], table=False)
-        yield f"{encoder.name}, in fragments", dataset
-    dataset = make_dataset(_eight_bits(), RescaleSlope="8", RescaleIntercept="-1000")
-    compress(dataset, uid.JPEGBaseline8Bit, LOSSY[0].encode(np.int64(_eight_bits()), 8))
-    yield "JPEG of 8 bits", dataset
+
+
+def _compressed() -> Iterator[tuple[str, FileDataset]]:
+    """Each image once in one piece, and once in two."""
+    for encoder in at_hand():
+        if encoder.precision == 8:
+            dataset, stored = _of_eight_bits(), np.int64(_eight_bits())
+        else:
+            dataset, stored = _of_twelve_bits(encoder.signed)
+        image = encoder.encode(stored, 12)
+        for name, fragments in (("", [image]), (", in fragments", [image[:300], image[300:]])):
+            compress(dataset, encoder.syntax, *fragments)
+            yield encoder.name + name, dataset
+
+
+def _of_twelve_bits(signed: bool) -> tuple[FileDataset, np.ndarray]:
+    intercept = -1024 * (not signed)
+    stored = SMOOTH_HU - intercept
+    typed = stored.astype(np.int16 if signed else np.uint16)
+    return make_dataset(typed, BitsStored=12, RescaleIntercept=str(intercept)), stored
+
+
+def _of_eight_bits() -> FileDataset:
+    return make_dataset(_eight_bits(), RescaleSlope="8", RescaleIntercept="-1000")
 
 
 def _eight_bits() -> np.ndarray:

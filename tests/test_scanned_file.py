@@ -2,6 +2,7 @@
 
 import resource
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to memory")
 @pytest.mark.usefixtures("little_memory")
 def test_a_length_that_leads_behind_the_end_takes_no_memory(tmp_path: Path) -> None:
     content = saved(make_dataset(np.int16(TRUE_HU + 1024))).getvalue()

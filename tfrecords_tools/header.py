@@ -24,7 +24,7 @@ from tfrecords_tools.rejects import FORMULA
 
 DECODER_CRASH = "decoder_crash"
 REASONS = {
-    "not_dicom": "the bytes cannot be parsed as DICOM",
+    "not_dicom": "the bytes cannot be parsed as DICOM from the first to the last",
     "not_ct": "another modality, or no image",
     "secondary_capture": "a screenshot or another capture of a screen, whatever its modality says",
     "multi_frame": "several frames, or an enhanced object whose rescale stands per frame",
