@@ -92,7 +92,11 @@ def _compressed() -> Iterator[tuple[str, FileDataset]]:
         else:
             dataset, stored = _of_twelve_bits(encoder.signed)
         image = encoder.encode(stored, 12)
-        for name, fragments in (("", [image]), (", in fragments", [image[:300], image[300:]])):
+        middle = len(image) // 4 * 2  # behind the header, where GDCM can begin
+        for name, fragments in (
+            ("", [image]),
+            (", in fragments", [image[:middle], image[middle:]]),
+        ):
             compress(dataset, encoder.syntax, *fragments)
             yield encoder.name + name, dataset
 
