@@ -6,7 +6,7 @@ S3_VENV := .venv-s3
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-short test test-s3 coverage lint format lock wheel clean
+.PHONY: help install demo demo-short test test-s3 coverage fuzz lint format lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test-s3: $(S3_VENV)/.installed ## shards on an object store, with tensorflow-io 
 
 coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
 	$(BIN)/python -m pytest --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing
+
+fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its own (minutes)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.neighbours import find_neighbours
 from tfrecords_tools.progress import progress
+from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.windows import stack_slices, window_slice
 
 log = logging.getLogger(__name__)
@@ -139,9 +140,8 @@ def _read_all(sources: list[Source]) -> tuple[list[CTSlice], list[dict[str, str]
             with source.open() as file:
                 slices.append(read_slice(file))
         except RefusedSlice as refusal:
-            rejects.append(
-                {"path": source.name, "reason": refusal.reason, "detail": refusal.detail}
-            )
+            path = path_cell(source.name)
+            rejects.append({"path": path, "reason": refusal.reason, "detail": refusal.detail})
     return slices, rejects
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 
 
 def gdcm_hu(path: Path) -> np.ndarray:
@@ -27,3 +29,45 @@ def itk_hu(path: Path) -> np.ndarray:
     itk = pytest.importorskip("SimpleITK")
     itk.ProcessObject.SetGlobalWarningDisplay(False)
     return itk.GetArrayFromImage(itk.ReadImage(str(path)))[0]
+
+
+def openjph_hu(path: Path) -> np.ndarray:
+    """HU of high-throughput JPEG 2000, which the others do not read, as OpenJPH decodes it."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    dataset = dcmread(path)
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    stored = imagecodecs.htj2k_decode(frame).astype(np.int64)
+    unused = 64 - dataset.BitsStored
+    kind = np.int64 if dataset.PixelRepresentation else np.uint64
+    stored = stored.view(kind) << kind(unused) >> kind(unused)
+    return stored * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+
+
+def by_header_rules(dataset: Dataset, hu: np.ndarray) -> np.ndarray:
+    """HU through the rules of docs/dicom.md, from those of a reader that rescales all it reads."""
+    slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
+    stored = np.rint((hu - float(intercept)) / float(slope)).astype(np.int64)
+    if dataset.BitsAllocated == 12 and dataset.PixelRepresentation:
+        stored = (stored + 2048) % 4096 - 2048  # of packed bits GDCM drops the sign
+        hu = stored * float(slope) + float(intercept)
+    layout = (dataset.BitsStored, dataset.PixelRepresentation, slope)
+    if dataset.get("ModalityLUTSequence"):
+        hu = _looked_up(dataset.ModalityLUTSequence[0], stored)
+    elif layout == (12, 0, 1) and intercept > -100:
+        hu = (stored + 1000) % 4096 - 1000
+    low, high = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if low is None:
+        return hu
+    high = low if high is None else high
+    bits = np.array([low & 0xFFFF, high & 0xFFFF], np.uint16)
+    low, high = np.sort(bits.view(np.int16) if dataset.PixelRepresentation else bits)
+    return np.where((stored >= low) & (stored <= high), np.clip(hu, -4096, -1000), hu)
+
+
+def _looked_up(item: Dataset, stored: np.ndarray) -> np.ndarray:
+    """Through a Modality LUT, by PS3.3 C.11.1.1.1."""
+    order = "<" if item.original_encoding[1] else ">"
+    descriptor, data = (item.get_item(name).value for name in ("LUTDescriptor", "LUTData"))
+    count, first, _ = np.frombuffer(descriptor, f"{order}u2").astype(int)
+    table = np.frombuffer(data, f"{order}i2")[: count or 1 << 16]
+    return table[np.clip(stored - first, 0, len(table) - 1)]

@@ -1,13 +1,14 @@
 """What compressed images say of themselves, whole and damaged."""
 
 import struct
+import time
 
 import numpy as np
 import pytest
 from pydicom import uid
 
 from tests.encoders import LOSSLESS, LOSSY, Encoder
-from tfrecords_tools.codestream import read_codestream, rle_length
+from tfrecords_tools.codestream import read_codestream, rle_lengths
 
 VALUES = np.random.default_rng(1).integers(0, 2048, (40, 48))
 RLE, *IMAGES = (*LOSSLESS, *LOSSY[1:])
@@ -82,13 +83,76 @@ def test_a_jpeg_header_that_would_end_the_process_in_gdcm(
 
 def test_rle_runs_are_counted_up_to_where_they_are_cut_off() -> None:
     frame = RLE.encode(VALUES, 12)
-    assert rle_length(frame) == VALUES.size
-    assert rle_length(frame + b"\0") - VALUES.size in (0, 1)  # padding, read as a run
-    assert rle_length(frame[:-5]) < VALUES.size
+    assert rle_lengths(frame, VALUES.size) == [VALUES.size] * 2
+    for padding in (b"\0", b"\0\0", b"\0\0\0"):
+        assert rle_lengths(frame + padding, VALUES.size) == [VALUES.size] * 2
+    assert rle_lengths(frame + b"\0\1", VALUES.size)[1] > VALUES.size
+    assert rle_lengths(frame[:-5], VALUES.size)[1] < VALUES.size
     header = struct.pack("<16I", 1, 64, *[0] * 14)
-    assert rle_length(header + bytes([2, 7, 7, 7, 128, 254, 9, 0, 1])) == 3 + 3 + 1
+    runs = header + bytes([2, 7, 7, 7, 128, 254, 9, 0, 0])
+    assert rle_lengths(runs, 3 + 3) == [3 + 3]
+    assert rle_lengths(runs, 3 + 3 + 1) == [3 + 3 + 1]
     for segments in (0, 16):
         with pytest.raises(ValueError, match="segments"):
-            rle_length(struct.pack("<16I", segments, *[64] * 15))
+            rle_lengths(struct.pack("<16I", segments, *[64] * 15), 1)
     with pytest.raises(struct.error):
-        rle_length(b"short")
+        rle_lengths(b"short", 1)
+
+
+SV1 = next(x for x in LOSSLESS if x.syntax == uid.JPEGLosslessSV1)
+JPEG_LS = next(x for x in LOSSLESS if x.syntax == uid.JPEGLSLossless)
+JPEG_2000 = next(x for x in LOSSLESS if x.syntax == uid.JPEG2000Lossless)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "damage"),
+    [(SV1, b"\xff\x76"), (SV1, b"\xff\xff"), (SV1, b"\xff\xda"), (JPEG_LS, b"\xff\x80")],
+)
+def test_a_marker_within_the_scan_is_refused(encoder: Encoder, damage: bytes) -> None:
+    """Decoders go on behind it, or make up the rest of the image."""
+    frame = encoder.encode(VALUES, 12)
+    middle = len(frame) // 2
+    with pytest.raises(ValueError, match=f"{damage.hex()} at byte {middle}, in its scan"):
+        read_codestream(frame[:middle] + damage + frame[middle + 2 :])
+
+
+def test_restarts_of_a_scan_are_no_damage() -> None:
+    frame = SV1.encode(VALUES, 12)
+    middle = len(frame) // 2
+    assert read_codestream(frame[:middle] + b"\xff\xd3" + frame[middle + 2 :]).excess == 0
+
+
+@pytest.mark.parametrize("encoder", [SV1, JPEG_LS, JPEG_2000], ids=lambda encoder: encoder.name)
+def test_a_lost_end_behind_an_early_one_is_no_padding(encoder: Encoder) -> None:
+    frame = encoder.encode(VALUES, 12)
+    cut = frame[: len(frame) // 2] + b"\xff\xd9"
+    assert read_codestream(cut.ljust(len(frame), b"\0")).excess != 0
+
+
+def test_the_tile_parts_of_jpeg_2000_end_where_they_say() -> None:
+    frame = JPEG_2000.encode(VALUES, 12)
+    place = frame.index(b"\xff\x90") + 6
+    (length,) = struct.unpack_from(">I", frame, place)
+    for said, excess in ((length, 0), (0, 0), (length - 1, None), (length + 1, None), (8, None)):
+        changed = frame[:place] + struct.pack(">I", said) + frame[place + 4 :]
+        assert read_codestream(changed).excess == excess
+    with pytest.raises(ValueError, match="a JPEG 2000 image with the segment"):
+        read_codestream(frame.replace(b"\xff\x52", b"\x7f\x52", 1))
+
+
+@pytest.mark.parametrize(("place", "start"), [(1, 65), (1, 0), (3, 64), (15, 1)])
+def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
+    frame = bytearray(RLE.encode(VALUES, 12))
+    struct.pack_into("<I", frame, 4 * place, start)
+    with pytest.raises(ValueError, match="begin where there are none"):
+        rle_lengths(bytes(frame), VALUES.size)
+
+
+def test_an_rle_image_that_would_take_many_seconds_is_refused() -> None:
+    """4096 x 4096 pixels, each a run of its own."""
+    segment = b"\0\7" * 4096 * 4096
+    header = struct.pack("<16I", 2, 64, 64 + len(segment), *[0] * 13)
+    begun = time.process_time()
+    with pytest.raises(ValueError, match="more than 1048576 runs"):
+        rle_lengths(header + segment + segment, 4096 * 4096)
+    assert time.process_time() - begun < 5

@@ -125,6 +125,22 @@ def test_modality_lut_is_applied_and_judged_by_its_air() -> None:
     assert refusal(stored, ModalityLUTSequence=empty, **NO_RESCALE) == "bad_header"
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_modality_lut_beside_a_rescale_is_refused(keyword: str) -> None:
+    """GDCM goes by the rescale, others by the table."""
+    elements = {**NO_RESCALE, keyword: "1", "ModalityLUTSequence": lut(np.arange(3000) - 1024)}
+    assert refusal(np.uint16(TRUE_HU + 1024), **elements) == "no_rescale"
+
+
+def test_an_empty_modality_lut_is_none() -> None:
+    """Else stored values would pass for HU, and a rescale would be cut to whole HU."""
+    stored = np.int16(TRUE_HU)
+    assert refusal(stored, ModalityLUTSequence=Sequence([]), **NO_RESCALE) == "no_rescale"
+    rescale = {"RescaleSlope": "0.5", "RescaleIntercept": "-1024"}
+    hu = read(np.uint16(TRUE_HU + 1024), ModalityLUTSequence=Sequence([]), **rescale).hu
+    np.testing.assert_array_equal(hu, (TRUE_HU + 1024) / 2 - 1024)
+
+
 def test_modality_lut_of_signed_values_and_of_some_of_them() -> None:
     """Beyond its ends the values of the ends hold (PS3.3 C.11.1.1.1)."""
     table = lut(np.arange(-900, 1500), first=-900)

@@ -1,5 +1,6 @@
 """What identifies and places a slice."""
 
+import io
 import pickle
 import re
 import warnings
@@ -104,3 +105,53 @@ def test_a_refusal_survives_a_process_pool() -> None:
     refusal = pickle.loads(pickle.dumps(RefusedSlice("colour", "line\nbreak \x1b[1m")))
     assert (refusal.reason, refusal.detail) == ("colour", "line break [1m")
     assert str(refusal) == "colour: line break [1m"
+
+
+@pytest.mark.parametrize("text", ["1_0", "\uff11", "\u0661", "0x10", "1 0", "1e", ".", "+", "1d2"])
+def test_numbers_that_python_or_nobody_reads_are_refused(text: str) -> None:
+    """Of 1_0 GDCM makes 1, and float() 10."""
+    dataset = make_dataset(np.int16(TRUE_HU + 1024))
+    content = saved(dataset).getvalue()
+    head = b"\x28\x00\x53\x10DS"  # Rescale Slope
+    value = text.encode()
+    value += b" " * (len(value) % 2)
+    old = head + b"\x02\x001 "
+    assert old in content
+    changed = content.replace(old, head + len(value).to_bytes(2, "little") + value)
+    with pytest.raises(RefusedSlice, match="bad_header: RescaleSlope holds what is not a number"):
+        read_slice(io.BytesIO(changed))
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999"])
+def test_numbers_out_of_range_are_refused(text: str) -> None:
+    with pytest.raises(RefusedSlice, match="bad_header: RescaleIntercept holds a number out of"):
+        read(np.int16(TRUE_HU + 1024), RescaleIntercept=text)
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged", "expected"),
+    [
+        (b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00SS", "Rows has the VR SS"),
+        (b"\x28\x00\x52\x10DS", b"\x28\x00\x52\x10UI", "RescaleIntercept has the VR UI"),
+        (b"\x28\x00\x52\x10DS", b"\x28\x00\x52\x10LO", "RescaleIntercept has the VR LO"),
+    ],
+)
+def test_a_value_of_another_vr_is_refused(whole: bytes, damaged: bytes, expected: str) -> None:
+    """GDCM ends the process at some of them."""
+    content = saved(make_dataset(np.int16(TRUE_HU + 1024))).getvalue()
+    assert whole in content
+    with pytest.raises(RefusedSlice) as caught:
+        read_slice(io.BytesIO(content.replace(whole, damaged)))
+    assert str(caught.value) == f"bad_header: {expected}"
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", " =1"])
+def test_an_identifier_that_a_spreadsheet_would_run_is_refused(keyword: str, text: str) -> None:
+    """It would stand in `index.csv`, where quotes do not help."""
+    with pytest.raises(RefusedSlice, match=f"bad_identifier: {keyword} begins as a formula"):
+        read(np.int16(TRUE_HU + 1024), **{keyword: text})
+
+
+def test_a_patient_may_be_called_anything_as_only_its_hash_is_written() -> None:
+    assert read(np.int16(TRUE_HU + 1024), PatientID="=1").header.patient_id == "=1"

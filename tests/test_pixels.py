@@ -125,6 +125,16 @@ def test_two_images_are_refused(encoder: Encoder) -> None:
     assert reason(dataset) == "overlong_pixels"
 
 
+def test_damage_in_the_first_segment_of_an_rle_image_is_found() -> None:
+    """pydicom drops what a segment has too much, and with it shifts the rest."""
+    dataset = compressed(LOSSLESS[0], SMOOTH_HU)
+    image = bytearray(image_of(LOSSLESS[0], SMOOTH_HU))
+    place = next(place for place in range(64, len(image)) if image[place] > 200)
+    image[place] -= 1  # a run that is longer by one
+    compress(dataset, LOSSLESS[0].syntax, bytes(image))
+    assert reason(dataset) == "overlong_pixels"
+
+
 def test_a_longer_rle_image_is_refused() -> None:
     dataset = compressed(LOSSLESS[0], TRUE_HU)
     dataset.Rows = ROWS - 1
@@ -303,3 +313,13 @@ def test_padding_is_found_in_32_bits() -> None:
     hu = read_slice(saved(dataset)).hu
     np.testing.assert_array_equal(hu[0], -3024)
     np.testing.assert_array_equal(hu[1:], TRUE_HU[1:])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_junk_above_bits_stored_of_a_lossless_image_is_damage(signed: bool) -> None:
+    """GDCM and ITK keep it; cut off, it would become any HU."""
+    jpeg_2000 = next(x for x in LOSSLESS if x.name == "JPEG 2000, 16-bit stream")
+    dataset = compressed(jpeg_2000, TRUE_HU, signed=signed)
+    stored = TRUE_HU + 1024 * (not signed)
+    compress(dataset, jpeg_2000.syntax, jpeg_2000.encode(stored & 0xFFF | 0x5000, 16))
+    assert reason(dataset) == "undecodable"

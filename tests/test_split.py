@@ -166,6 +166,7 @@ def test_a_split_file_is_followed_by_patient_study_or_slice(tmp_path, text):
         ("patient_id,fold\npa,train\n", "expected split and one of slice_id, study_id, patient_id"),
         ("study_id,split\nsa,train\nsb,fold 2\n", "line 3: expected the split train, val or test"),
         ("study_id,split\nsa,train\nsb,val\nsa,val\n", "line 4: its id stands in another split"),
+        ("patient_id,split\npa,train,\npb,test,\n", "not a readable CSV .Length of header"),
         ("study_id,split\n", "puts nothing into train, val or test"),
         ("", "not a readable CSV"),
     ],

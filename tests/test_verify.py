@@ -1,12 +1,17 @@
 """Damage of every kind to a folder of shards is found and named."""
 
+import itertools
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import dcmread
 
 from tests.rsna_folder import EDGE, write_rsna
+from tests.test_damaged_inputs import IN_TMP_PATH, STEPS, damaged
 from tfrecords_tools.convert import convert
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import (
@@ -180,6 +185,11 @@ def test_rows_lost_and_doubled_are_found(shards):
     assert any(fault.endswith("that the index names") for fault in found)
 
 
+@pytest.mark.parametrize("value", ["1e999", "nan", "", "0.5"])
+def test_labels_that_are_no_counts_are_found(shards, value):
+    index_after(shards, lambda rows: [[*row[:5], value, *row[6:]] for row in rows])
+
+
 def test_counts_of_the_manifest_are_held_against_the_index(shards):
     manifest = read_manifest(shards)
     split = manifest.splits["train"]
@@ -211,3 +221,82 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, text):
     (tmp_path / MANIFEST_NAME).write_text(text, encoding="latin-1")
     with pytest.raises(ManifestError, match=r"damaged .*; convert again"):
         read_manifest(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A record a shard, so that every byte of every file can be damaged."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_rsna(folder / "rsna", patients=2, test_patients=1)
+    for path in (folder / "rsna").rglob("*.dcm"):
+        if dcmread(path).ImagePositionPatient[2] != 12.5:
+            path.unlink()
+    options = {"size": 4, "windows": "brain", "shard_size": 1, "workers": 1}
+    convert(folder / "rsna", folder / "shards", **options)
+    assert verify(folder / "shards") == Verified(shards=3, records=3)
+    return folder / "shards"
+
+
+def each_damage(whole: bytes):
+    """Every byte flipped; at every twelfth a cut, a byte that is missing, two that are swapped."""
+    for place, byte in enumerate(whole):
+        head, tail = whole[:place], whole[place + 1 :]
+        yield head + bytes([byte ^ 1 << place % 8]) + tail
+        if place % 12 == 0:
+            yield head
+        if place % 12 == 4:
+            yield head + tail
+        if place % 12 == 8 and tail and tail[0] != byte:
+            yield head + tail[:1] + bytes([byte]) + tail[1:]
+    yield whole + b"\n"
+
+
+def test_every_damaged_byte_of_every_file_is_found_and_its_file_named(tiny):
+    assert len(list(tiny.iterdir())) == 3 + 3
+    for path in sorted(tiny.iterdir()):
+        whole = path.read_bytes()
+        for content in each_damage(whole):
+            path.write_bytes(content)
+            try:
+                found = verify(tiny)
+            except InputError as error:
+                assert path.name in str(error)
+            else:
+                pytest.fail(f"{path.name}: {found} in spite of {content!r}")
+        path.write_bytes(whole)
+    verify(tiny)
+
+
+def test_every_pair_of_swapped_shards_and_every_missing_file_is_named(tiny):
+    for path in sorted(tiny.iterdir()):
+        whole = path.read_bytes()
+        path.unlink()
+        with pytest.raises(InputError, match=path.name):
+            verify(tiny)
+        path.write_bytes(whole)
+    shards = sorted(tiny.glob("*.tfrecord"))
+    for first, second in itertools.combinations(shards, 2):
+        one, other = first.read_bytes(), second.read_bytes()
+        first.write_bytes(other)
+        second.write_bytes(one)
+        with pytest.raises(VerifyError) as caught:
+            verify(tiny)
+        assert first.name in str(caught.value)
+        assert second.name in str(caught.value)
+        first.write_bytes(one)
+        second.write_bytes(other)
+
+
+@given(which=st.integers(0, 6), steps=STEPS)
+@IN_TMP_PATH
+def test_random_damage_to_any_file_is_found_and_its_file_named(tiny, which, steps):
+    paths = sorted(tiny.iterdir())
+    path = paths[which % len(paths)]
+    whole = path.read_bytes()
+    path.write_bytes(damaged(whole, steps))
+    try:
+        if path.read_bytes() != whole:
+            with pytest.raises(InputError, match=path.name):
+                verify(tiny)
+    finally:
+        path.write_bytes(whole)

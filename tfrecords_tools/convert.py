@@ -32,6 +32,7 @@ from tfrecords_tools.manifest import (
 )
 from tfrecords_tools.plan import Options, Plan, PlannedShard, default_shard_size, make_plan
 from tfrecords_tools.progress import progress
+from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.scan import REJECT_COLUMNS, find_source, scan
 from tfrecords_tools.schema import check_encoding
 from tfrecords_tools.shard import (
@@ -297,6 +298,7 @@ def _finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
     index = _index(plan, written)
     refused = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in written]
     rejects = pd.concat([plan.rejects, *refused]).sort_values("path")
+    rejects["path"] = rejects["path"].map(path_cell)
     reasons = dict(sorted(Counter(rejects["reason"]).items()))
     if index.empty:
         raise ConvertError(f"{out}: no slice could be read: {reasons}; check the DICOM files")

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ _PIXEL_VRS = ("OB", "OW", None)  # the last where implicit
 _META = Form(implicit_vr=False, little_endian=True)
 _META_GROUP = 2
 _UNDEFINED = 0xFFFFFFFF  # a length that the delimiter at the end tells
-_DEFLATE_TRAILER = 8  # bytes; some writers leave gzip's checksum and length
 
 
 class ChangedHeaderError(InputError):
@@ -135,11 +135,14 @@ def read_pixel_data(
             raise RefusedSlice(
                 "no_pixels", "Pixel Data are missing, or of another VR than OB and OW"
             )
+        content = pixels.value or b""
+        if len(content) < pixels.length != _UNDEFINED:
+            raise RefusedSlice("truncated_pixels", f"{len(content)} of {pixels.length} bytes")
     with _refusing("no whole DICOM file"):
         if pixels.length == _UNDEFINED:
-            check_fragments(pixels.value)
+            check_fragments(content)
         check_elements(stream.read(), encoding.form, before=_PIXEL_DATA)
-    return pixels.value or b"", pixels.VR
+    return content, pixels.VR
 
 
 def short_hash(content: bytes) -> int:
@@ -177,9 +180,10 @@ def _stream(file: BinaryIO, encoding: Encoding) -> BinaryIO:
         raise RefusedSlice("too_large", f"it inflates to {MAX_BYTES} bytes or more")
     if not inflator.eof:
         raise RefusedSlice("not_dicom", "what is deflated in it is cut off")
-    rest = len(inflator.unused_data)
-    if rest > _DEFLATE_TRAILER:
-        raise RefusedSlice("not_dicom", f"{rest} bytes behind what is deflated")
+    # Some writers leave gzip's trailer: checksum and length.
+    trailer = struct.pack("<II", zlib.crc32(body), len(body))
+    if inflator.unused_data not in (b"", b"\0", trailer):
+        raise RefusedSlice("not_dicom", "there are bytes behind what is deflated in it")
     file.seek(0)
     stream = io.BytesIO(file.read(begin) + body)
     stream.seek(begin)
@@ -195,11 +199,13 @@ def _read_before_pixels(stream: BinaryIO, form: Form) -> tuple[Dataset, int]:
 
     def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
         nonlocal pixel_bytes
-        if tag not in _ANY_PIXELS:
-            return False
-        if tag == _PIXEL_DATA:
-            pixel_bytes = min(length, size - stream.tell())  # undefined, it is the largest number
-        return True
+        rest = size - stream.tell()
+        if tag in _ANY_PIXELS:
+            pixel_bytes = min(length, rest) if tag == _PIXEL_DATA else 0  # undefined is the largest
+            return True
+        if rest < length != _UNDEFINED:
+            raise EOFError(f"it ends within {tag}")  # before so many bytes are asked for
+        return False
 
     reader = data_element_generator(stream, *form, stop_when=at_pixels)
     dataset = Dataset({element.tag: element for element in reader})

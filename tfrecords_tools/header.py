@@ -7,28 +7,31 @@ mode nor the warning filters can be changed for one thread alone.
 
 import functools
 import math
+import re
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
 
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.rejects import FORMULA
 
 DECODER_CRASH = "decoder_crash"
 REASONS = {
-    "not_dicom": "the bytes cannot be parsed as DICOM",
+    "not_dicom": "the bytes cannot be parsed as DICOM from the first to the last",
     "not_ct": "another modality, or no image",
     "secondary_capture": "a screenshot or another capture of a screen, whatever its modality says",
     "multi_frame": "several frames, or an enhanced object whose rescale stands per frame",
     "localizer": "a scout",
     "not_axial": "a sagittal or coronal reformat",
     "bad_header": "an element that is needed is missing or malformed",
-    "bad_identifier": "an identifier that is missing, too long, or holds unprintable characters",
+    "bad_identifier": "an identifier that is missing, too long, unprintable, or a formula",
     "bad_size": "Rows or Columns that no CT slice has",
     "colour": "not one sample a pixel, or not MONOCHROME1 or MONOCHROME2",
     "eight_bit": "8 bits or fewer that cannot hold HU from air to above blood in small steps",
@@ -75,6 +78,8 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW")
 CAPTURES = ("SCREEN SAVE", "DOSE", "REPORT", " PROT")  # the last is Siemens' patient protocol
 
+# By PS3.5 6.2; float() takes 1_0 for 10, and digits of any script.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -166,13 +171,13 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """The values of an element of decimal or integer strings."""
-    try:
-        values = tuple(float(value) for value in texts(dataset, keyword))
-    except ValueError:
-        values = (math.nan,)
-    if not all(math.isfinite(value) for value in values):
+    values = texts(dataset, keyword)
+    if not all(_NUMBER.fullmatch(value) for value in values):
         raise RefusedSlice("bad_header", f"{keyword} holds what is not a number")
-    return values
+    found = tuple(map(float, values))
+    if not all(map(math.isfinite, found)):
+        raise RefusedSlice("bad_header", f"{keyword} holds a number out of range")
+    return found
 
 
 def integers(dataset: Dataset, keyword: str) -> list[int]:
@@ -200,11 +205,19 @@ def _tag(keyword: str) -> BaseTag:
     return Tag(keyword)
 
 
+@functools.cache
+def _vrs(tag: BaseTag) -> set[str | None]:
+    """How a value may be written; UN and None, where implicit, if the file does not say."""
+    return {*dictionary_VR(tag).split(" or "), "UN", None}
+
+
 def _content(dataset: Dataset, keyword: str) -> bytes:
     element = dataset.get_item(_tag(keyword), keep_deferred=True)
     if element is None:
         return b""
     if isinstance(element, RawDataElement):
+        if element.VR not in _vrs(element.tag):
+            raise RefusedSlice("bad_header", f"{keyword} has the VR {element.VR}")
         return element.value or b""
     if not isinstance(element.value, str):
         raise RefusedSlice("bad_header", f"{keyword} is not a plain value")
@@ -289,6 +302,8 @@ def _identifier(dataset: Dataset, keyword: str) -> str:
             "bad_identifier",
             f"{keyword} is longer than {MAX_IDENTIFIER} or has unprintable characters",
         )
+    if keyword.endswith("UID") and name.startswith(FORMULA):
+        raise RefusedSlice("bad_identifier", f"{keyword} begins as a formula of a spreadsheet")
     return name
 
 

@@ -136,7 +136,7 @@ def read_manifest(folder: ShardPath) -> Manifest:
         version = content["format_version"]
         if version == FORMAT_VERSION:
             return _unsealed(content, text)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{path}: damaged ({error!r}); convert again") from error
     raise ManifestError(
         f"{path}: format version {version}, this program reads {FORMAT_VERSION}; convert again"

@@ -11,7 +11,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
 
-from tfrecords_tools.codestream import Codestream, read_codestream, rle_length
+from tfrecords_tools.codestream import Codestream, read_codestream, rle_lengths
 from tfrecords_tools.elements import Encoding
 from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer
 
@@ -143,13 +143,19 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
     precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)
     stored = _unpacked(content, pixels) if pixels.packed else _decoded(content, vr, pixels)
     cut = _cut(stored, pixels.bits_stored)
-    overshoots = precision > pixels.bits_stored and pixels.encoding.syntax in LOSSY
-    if overshoots and not np.array_equal(stored, cut):
-        # Compression with loss has moved them there; to cut them would turn metal into air.
+    if precision > pixels.bits_stored and not _fits(stored, cut, pixels):
+        # Compression with loss, or damage, has moved them there; cut, metal would turn into air.
         raise RefusedSlice(
             "undecodable", f"values of more than {pixels.bits_stored} bits were compressed"
         )
     return cut
+
+
+def _fits(stored: np.ndarray, cut: np.ndarray, pixels: PixelFormat) -> bool:
+    """Whether nothing but zeros, or of a lossless image the sign, stands above Bits Stored."""
+    if np.array_equal(stored, cut):
+        return True
+    return pixels.encoding.syntax not in LOSSY and not (stored >> pixels.bits_stored).any()
 
 
 # Asked for several times a slice, and each time pydicom would validate the UID.
@@ -182,11 +188,11 @@ def _precision(content: bytes, pixels: PixelFormat) -> int:
 
 def _check_rle(content: bytes, pixels: PixelFormat) -> None:
     rows, columns = pixels.shape
-    expected, actual = rows * columns, _parsed(rle_length, content)
-    # Some writers pad a segment; pydicom would drop a second image just as well.
-    if not expected <= actual < expected + columns:
-        reason = "truncated_pixels" if actual < expected else "overlong_pixels"
-        raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
+    expected = rows * columns
+    for actual in _parsed(functools.partial(rle_lengths, pixels=expected), content):
+        if actual != expected:
+            reason = "truncated_pixels" if actual < expected else "overlong_pixels"
+            raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
 
 
 def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
@@ -242,7 +248,7 @@ def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
             apply_jls_sign_correction=False,
         )
     except PARSER_ERRORS as error:
-        raise RefusedSlice("undecodable", str(error)) from error
+        raise RefusedSlice("undecodable", f"not decoded: {error}") from error
     if stored.shape != pixels.shape:
         raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)

@@ -71,8 +71,9 @@ def read_rescale(dataset: Dataset) -> Rescale:
     rescale_type = texts(dataset, "RescaleType")
     if rescale_type not in ([], ["HU"]):
         raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
-    mapping = _table(dataset) if "ModalityLUTSequence" in dataset else _line(dataset)
-    return Rescale(mapping, _padding(dataset))
+    lut = dataset.get_item("ModalityLUTSequence")
+    has_table = lut is not None and bool(lut.value)  # empty, it says nothing
+    return Rescale(_table(dataset) if has_table else _line(dataset), _padding(dataset))
 
 
 def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
@@ -129,6 +130,8 @@ def _table(dataset: Dataset) -> Table:
     bits = integer(dataset, "BitsStored")
     if bits <= 8:
         raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
+    if texts(dataset, "RescaleSlope") or texts(dataset, "RescaleIntercept"):
+        raise RefusedSlice("no_rescale", "a rescale and a Modality LUT, which exclude each other")
     order = "<" if dataset.original_encoding[1] else ">"
     try:
         (item,) = dataset.ModalityLUTSequence

@@ -1,5 +1,7 @@
 """The example: what a record of a shard holds, written here and parsed here."""
 
+import math
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,14 @@ ENCODINGS = ("zlib", "raw", "png")
 ZLIB_LEVEL = 2  # of ISA-L: the highest at which its bytes are the same on every x86-64
 PNG_CHANNELS = (1, 3, 4)
 SHAPE = ("height", "width", "channels")
-UNREADABLE: tuple = (DecodeError, ValueError, isal_zlib.error, cv2.error)
+UNREADABLE: tuple = (
+    DecodeError,
+    OverflowError,
+    ValueError,
+    isal_zlib.error,
+    cv2.error,
+    struct.error,
+)
 TEXTS = ("slice_id", "study_id", "patient_key")
 
 
@@ -156,14 +165,32 @@ def _encode_image(image: np.ndarray, encoding: str) -> bytes:
 
 
 def _decode_image(content: bytes, encoding: str, shape: tuple[int, ...]) -> np.ndarray:
+    if min(shape) < 1:
+        raise ValueError(f"the shape {shape}")
     if encoding == "png":
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise ValueError("the image is no PNG")
-        return _swap_colours(image.reshape(shape))
+        return _decode_png(content, shape)
     if encoding == "zlib":
-        content = isal_zlib.decompress(content)
+        content = _inflated(content, math.prod(shape))
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _decode_png(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    height, width, _ = shape
+    if content[16:24] != struct.pack(">II", width, height):  # else it is unpacked first
+        raise ValueError(f"the image has another size than {width} x {height}")
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint8:
+        raise ValueError("the image is no PNG of 8 bits")
+    return _swap_colours(image.reshape(shape))
+
+
+def _inflated(content: bytes, size: int) -> bytes:
+    """Exactly so many bytes: no more are unpacked, whatever the content says."""
+    inflater = isal_zlib.decompressobj()
+    image = inflater.decompress(content, size + 1)
+    if len(image) != size or not inflater.eof or inflater.unused_data:
+        raise ValueError(f"the image has another size than {size} bytes, or more stands behind it")
+    return image
 
 
 def _swap_colours(image: np.ndarray) -> np.ndarray:

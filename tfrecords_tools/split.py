@@ -3,7 +3,10 @@
 import hashlib
 import hmac
 import math
+import warnings
+import zlib
 from collections.abc import Sequence
+from gzip import BadGzipFile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ GIVEN_SPLITS = SPLITS[:-1]
 ID_COLUMNS = ("slice_id", "study_id", "patient_id")  # the first that a split file has counts
 EXAMPLES = 3  # faults named in a message
 
+UNREADABLE = (ValueError, EOFError, BadGzipFile, zlib.error, pd.errors.ParserWarning)
 KEY_LENGTH = 16  # hexadecimal digits; 64 bits keep 10 million slices apart
 
 
@@ -103,8 +107,16 @@ def read_split(path: Path) -> pd.Series:
     if not path.is_file():
         raise UsageError(f"--split {path}: no such file; give a CSV, or fractions: 0.8,0.1,0.1")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except (ValueError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                skip_blank_lines=False,
+                index_col=False,  # else rows with a field too many would lose their first
+            )
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise SplitError(f"{path}: not a readable CSV ({reason})") from error
     columns = [name for name in ID_COLUMNS if name in table.columns]

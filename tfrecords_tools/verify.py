@@ -176,7 +176,7 @@ def _index_faults(manifest: Manifest, index: pd.DataFrame) -> Iterator[str]:
         records[split_of(shard.name)] += shard.records
     for name in sorted({*manifest.splits, *records, *index["split"]}):
         rows, split = index[index["split"] == name], manifest.splits.get(name)
-        positives = {} if name == UNLABELLED else rows[list(LABELS)].sum().astype(int).to_dict()
+        positives = {} if name == UNLABELLED else rows[list(LABELS)].sum().to_dict()
         if split is None or not len(rows) == records[name] == split.slices:
             yield f"split {name}: manifest, shards and index count its slices differently"
         elif (rows["patient_key"].nunique(), positives) != (split.patients, split.positives):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.made_dicom import make_dataset, saved
-from tfrecords_tools.dicom import RefusedSlice, read_slice
+from tfrecords_tools.dicom import read_slice
+from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.phantom import synth
 
 tfio = pytest.importorskip("tensorflow_io", reason="needs the extra s3: make test-s3")
