@@ -208,6 +208,18 @@ def test_a_folder_in_use_is_refused(source, tmp_path):
         convert(source, tmp_path, **OPTIONS)
 
 
+@pytest.mark.parametrize(
+    ("out", "unlabelled"), [("stage_2_train/out", False), ("out", True), (".", True)]
+)
+def test_an_output_among_the_files_that_are_read_is_refused(tmp_path, out, unlabelled):
+    """The command that goes on would find its own shards there."""
+    write_rsna(tmp_path / "rsna", patients=2)
+    place = tmp_path / "rsna" / out
+    with pytest.raises(UsageError, match=r"which is read; choose another|holds no shards"):
+        convert(tmp_path / "rsna", place, unlabelled=unlabelled, **OPTIONS)
+    assert not list(place.glob("*.tfrecord"))
+
+
 def test_a_folder_of_another_layout_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"expected stage_2_train\.csv beside the folder"):
         convert(tmp_path, tmp_path / "out")

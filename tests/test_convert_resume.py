@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from tests import crashing_codec
 from tests.rsna_folder import EDGE, contents, write_rsna
@@ -243,6 +244,19 @@ def test_a_header_that_changes_unseen_is_not_taken_for_its_predecessor(tmp_path,
     after_the_scan(monkeypatch, correct)
     with pytest.raises(InputError, match="changed while it was being converted"):
         convert(root, tmp_path / "out", workers=1, **OPTIONS)
+
+
+def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
+    """Of two that write one file neither would find its own bytes there."""
+    out = tmp_path / "out"
+    (out / ".work").mkdir(parents=True)
+    with (
+        FileLock(out / ".work" / "lock"),  # as the first one holds it
+        pytest.raises(UsageError, match="another conversion is writing here"),
+    ):
+        convert(source, out, **OPTIONS)
+    convert(source, out, **OPTIONS)
+    assert not (out / ".work").exists()
 
 
 def test_an_output_that_cannot_be_is_refused_before_the_scan(tmp_path):

@@ -7,9 +7,11 @@ import signal
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from pebble import ProcessExpired, ProcessPool
 
 from tfrecords_tools.atomic import PARTIAL, write_text
@@ -33,7 +35,7 @@ from tfrecords_tools.manifest import (
 from tfrecords_tools.plan import Options, Plan, PlannedShard, default_shard_size, make_plan
 from tfrecords_tools.progress import progress
 from tfrecords_tools.rejects import path_cell
-from tfrecords_tools.scan import REJECT_COLUMNS, find_source, scan
+from tfrecords_tools.scan import REJECT_COLUMNS, Source, find_source, scan
 from tfrecords_tools.schema import check_encoding
 from tfrecords_tools.shard import (
     SECONDS_A_FILE,
@@ -51,6 +53,7 @@ from tfrecords_tools.workers import worker_pool
 
 PLAN_NAME = "plan.json"
 GIVEN_UP_NAME = "given_up.json"
+LOCK_NAME = "lock"
 INDEX_COLUMNS = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
 DEATHS_A_FILE = 2  # the first may have been chance, or another program's hunger for memory
 UNEXPLAINED_DEATHS = 8  # something else is wrong than a file
@@ -112,6 +115,7 @@ def convert(
     workers = workers or os.cpu_count() or 1
     _check_out(out)
     found = find_source(source, unlabelled=unlabelled)
+    _check_apart(out, found)
     labels = read_labels(found.label_file) if found.label_file else None
     with local_folder(out) as local, worker_pool(workers) as pool:
         slices, rejects = scan(found, pool, hash_pixels=group_duplicates)
@@ -119,15 +123,16 @@ def convert(
         options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
         plan = make_plan(slices, rejects, labels, options, key, given)
         del slices, labels  # of a million slices, they are much
-        if fresh:
-            _clear(out, plan)
-        manifest = _finished(out, plan)
-        if manifest is None:
-            _begin(out, plan)
-            job = Job(source, local, size, parsed, encoding)
-            _write_shards(pool, job, out, plan, 2 * workers)
-            manifest = _finish(out, plan, options)
-    remove_folder(out / WORK)
+        with _only_writer(out):
+            if fresh:
+                _clear(out, plan)
+            manifest = _finished(out, plan)
+            if manifest is None:
+                _begin(out, plan)
+                job = Job(source, local, size, parsed, encoding)
+                _write_shards(pool, job, out, plan, 2 * workers)
+                manifest = _finish(out, plan, options)
+            remove_folder(out / WORK)
     return manifest
 
 
@@ -150,11 +155,43 @@ def _check_out(out: ShardPath) -> None:
         raise UsageError(f"{out}: is not empty and holds no shards; choose another --out")
 
 
+def _check_apart(out: ShardPath, source: Source) -> None:
+    """Refuses an output among the files that are read: its shards would be taken for some."""
+    for folder in source.folders:
+        if isinstance(out, Path) and out.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{out}: lies within {folder}, which is read; choose another --out")
+
+
+@contextmanager
+def _only_writer(out: ShardPath) -> Iterator[None]:
+    """Keeps a second conversion from the same folder; an object store knows no locks."""
+    if not isinstance(out, Path):
+        yield
+        return
+    (out / WORK).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / WORK / LOCK_NAME, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"{out}: another conversion is writing here; wait for its end, or choose another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # where more than the lock is left, so is the folder
+            (out / WORK / LOCK_NAME).unlink()
+            (out / WORK).rmdir()
+
+
 def _clear(out: ShardPath, plan: Plan) -> None:
     """Removes what another conversion has left; what this one has begun stays."""
     if not out.is_dir() or _claim(out) == _claim_of(plan) or _is_of(out, plan):
         return
-    remove_folder(out / WORK)
+    for path in (out / WORK).iterdir():
+        if path.name != LOCK_NAME:
+            path.unlink()
     for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
         (out / name).unlink(missing_ok=True)
     for path in (*out.glob("*.tfrecord"), *out.glob(f"{PARTIAL}*")):
@@ -279,9 +316,9 @@ def _written_shards(
 
 
 def _deliver(local: Path, out: ShardPath, name: str) -> None:
-    """Sends a shard to the object store, and after it what became of its slices."""
+    """Sends what became of the slices of a shard to the object store and, last, the shard."""
     if isinstance(out, S3Path):
-        for path in (local / name, local / WORK / f"{name}.json"):
+        for path in (local / WORK / f"{name}.json", local / name):
             (out / path.relative_to(local)).upload(path)
             path.unlink()
 

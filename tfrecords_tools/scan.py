@@ -36,6 +36,14 @@ class Source:
     unlabelled: tuple[str, ...]
     label_file: Path | None
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Below which the files lie."""
+        if self.label_file is None:
+            return (self.root,)
+        stage = self.label_file.name.partition("_train")[0]
+        return self.root / f"{stage}_train", self.root / f"{stage}_test"
+
 
 def find_source(root: Path, *, unlabelled: bool) -> Source:
     """Finds the folders and the label file of the RSNA layout.
