@@ -194,6 +194,13 @@ def _checked_codestream(pixel_data: PixelData) -> Codestream:
             "undecodable",
             f"the compressed image has {actual} rows, columns and samples, expected {expected}",
         )
+    if image.precision <= 16 < pixel_data.bits_allocated:
+        # GDCM ends the process where it is to fill 32 bits from so few.
+        raise RefusedSlice(
+            "undecodable",
+            f"the compressed image has {image.precision} bits,"
+            f" Bits Allocated is {pixel_data.bits_allocated}",
+        )
     if image.signed and not pixel_data.signed:
         raise RefusedSlice("undecodable", "the compressed image is signed, the header is not")
     return image
