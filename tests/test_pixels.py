@@ -159,6 +159,14 @@ def test_an_image_in_fragments_and_padded_is_read(encoder: Encoder) -> None:
     np.testing.assert_array_equal(read_slice(saved(dataset)).hu, TRUE_HU)
 
 
+@pytest.mark.parametrize("encoder", (*LOSSLESS[1:], *LOSSY[1:]), ids=by_name)
+def test_32_bits_of_a_smaller_image_are_refused(encoder: Encoder) -> None:
+    """GDCM ends the process at lossless JPEG of that kind."""
+    dataset = compressed(encoder, TRUE_HU)
+    dataset.BitsAllocated = 32
+    assert reason(dataset) == "undecodable"
+
+
 def test_a_signed_image_under_an_unsigned_header_is_refused() -> None:
     signed = next(encoder for encoder in LOSSLESS if encoder.signed)
     assert reason(compressed(signed, TRUE_HU, signed=False)) == "undecodable"

@@ -207,6 +207,13 @@ def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
             "undecodable",
             f"the compressed image has {actual} rows, columns and samples, expected {expected}",
         )
+    if image.precision <= 16 < pixels.bits_allocated:
+        # GDCM ends the process where it is to fill 32 bits from so few.
+        raise RefusedSlice(
+            "undecodable",
+            f"the compressed image has {image.precision} bits,"
+            f" Bits Allocated is {pixels.bits_allocated}",
+        )
     if image.signed and not pixels.signed:
         raise RefusedSlice("undecodable", "the compressed image is signed, the header is not")
     return image
