@@ -210,10 +210,10 @@ def test_shapes_that_lie_are_refused(encoding: str, shape: tuple[int, int, int])
         decode_example(record, encoding)
 
 
-def test_an_image_that_inflates_to_gigabytes_is_refused_before_it_does() -> None:
+def test_an_image_that_inflates_without_end_is_refused_before_it_does() -> None:
     packer = zlib.compressobj(9)
     zeros = bytes(1 << 20)
-    bomb = b"".join(packer.compress(zeros) for _ in range(2048)) + packer.flush()
+    bomb = b"".join(packer.compress(zeros) for _ in range(256)) + packer.flush()
     with pytest.raises(SchemaError, match="another size than 288 bytes"):
         decode_example(example_with("zlib", image=bomb), "zlib")
 
