@@ -16,6 +16,7 @@ from tests.hostile_corpus import made_samples, phantom_samples, real_samples
 from tests.isolated_reader import Reader, gdcm, itk, openjph, ours
 from tests.mutations import Sample, damaged
 from tfrecords_tools.header import REASONS
+from tfrecords_tools.progress import progress
 
 REFERENCES = (gdcm, itk, openjph)
 EXCUSED = "read, HU not compared"
@@ -115,7 +116,8 @@ def main() -> None:
     counts: Counter[str] = Counter()
     faults = 0
     numbers = range(given.first, given.first + given.inputs)
-    for finding in fuzz(groups, given.seed, numbers, given.workers, given.kept):
+    found = fuzz(groups, given.seed, numbers, given.workers, given.kept)
+    for finding in progress(found, total=len(numbers), desc="fuzz", unit="file"):
         counts[finding.outcome] += 1
         if finding.is_fault:
             faults += 1

@@ -246,6 +246,15 @@ def test_a_header_that_changes_unseen_is_not_taken_for_its_predecessor(tmp_path,
         convert(root, tmp_path / "out", workers=1, **OPTIONS)
 
 
+def test_a_damaged_note_of_what_was_begun_is_one_line(source, tmp_path):
+    work = tmp_path / "out" / ".work"
+    work.mkdir(parents=True)
+    for content in ("", '{"fingerprint": ', "\udcff"):
+        (work / "plan.json").write_bytes(content.encode(errors="surrogateescape"))
+        with pytest.raises(InputError, match=r"^.*plan\.json: damaged; remove .*$"):
+            convert(source, tmp_path / "out", **OPTIONS)
+
+
 def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
     """Of two that write one file neither would find its own bytes there."""
     out = tmp_path / "out"

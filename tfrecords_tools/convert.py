@@ -44,6 +44,7 @@ from tfrecords_tools.shard import (
     Written,
     file_at_hand,
     read_result,
+    read_work,
     write_shard,
 )
 from tfrecords_tools.split import parse_split, read_split
@@ -224,7 +225,7 @@ def _claim_of(plan: Plan) -> dict[str, str]:
 def _claim(out: ShardPath) -> dict[str, str] | None:
     """Of which plan and files the conversion is that was begun here."""
     path = out / WORK / PLAN_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_work(path) if path.is_file() else None
 
 
 def _begin(out: ShardPath, plan: Plan) -> None:
@@ -247,7 +248,7 @@ class _Deaths:
     def __init__(self, job: Job, out: ShardPath) -> None:
         self._job, self._out, self._file = job, out, out / WORK / GIVEN_UP_NAME
         self._unexplained: Counter[str | None] = Counter()
-        known = json.loads(self._file.read_text()) if self._file.is_file() else {}
+        known = read_work(self._file) if self._file.is_file() else {}
         self.given_up: dict[str, tuple[str, str]] = {x: tuple(why) for x, why in known.items()}
 
     def note(self, shard: PlannedShard, death: ProcessExpired) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,10 @@ SECONDS_A_FILE = 60  # a thousand times what the slowest codec takes
 
 class ChangedSourceError(InputError):
     """A file that is not as it was when the conversion was planned."""
+
+
+class DamagedWorkError(InputError):
+    """A note of an unfinished conversion that cannot be read."""
 
 
 class SourceFile(NamedTuple):
@@ -150,9 +154,24 @@ def result_file(out: ShardPath, name: str) -> ShardPath:
     return out / WORK / f"{name}.json"
 
 
+def read_work(path: ShardPath) -> Any:
+    """What stands in a JSON file of WORK.
+
+    Raises:
+        DamagedWorkError: if it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        folder = path.parent.parent
+        raise DamagedWorkError(
+            f"{path}: damaged; remove {folder}, and give the command again"
+        ) from error
+
+
 def read_result(out: ShardPath, name: str) -> Written:
     """What became of a shard."""
-    content = json.loads(result_file(out, name).read_text(encoding="utf-8"))
+    content = read_work(result_file(out, name))
     return Written(**{**content, "shard": Shard(**content["shard"])})
 
 
