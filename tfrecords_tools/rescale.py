@@ -158,7 +158,9 @@ def _on_line(stored: np.ndarray, line: Line) -> np.ndarray:
     if line.wrapped:
         stored = _unwrapped(stored)
     if line.slope == 1 and line.intercept.is_integer():  # single precision is exact then
-        return np.add(stored, np.float32(line.intercept), dtype=np.float32, casting="same_kind")
+        hu = stored.astype(np.float32)
+        hu += np.float32(line.intercept)
+        return hu
     return (stored * np.float64(line.slope) + line.intercept).astype(np.float32)
 
 
