@@ -177,7 +177,7 @@ def measure(folder: Path, slices: int, workers: int) -> dict[str, float]:
 
 @click.command(help=__doc__.splitlines()[0])
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--slices", default=6000, show_default=True)
+@click.option("--slices", default=12600, show_default=True)
 @click.option("--workers", default=2, show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="The best of each counts.")
 def main(folder: Path, slices: int, workers: int, repeats: int) -> None:
