@@ -7,15 +7,14 @@ import signal
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from pebble import ProcessExpired, ProcessPool
 
-from tfrecords_tools.atomic import PARTIAL, write_text
+from tfrecords_tools.atomic import write_text
 from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.claim import begin, check_apart, check_free, clear, finished, only_writer
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.header import DECODER_CRASH
 from tfrecords_tools.labels import read_labels
@@ -28,14 +27,13 @@ from tfrecords_tools.manifest import (
     Manifest,
     Split,
     file_sha256,
-    read_manifest,
     split_of,
     write_manifest,
 )
 from tfrecords_tools.plan import Options, Plan, PlannedShard, default_shard_size, make_plan
 from tfrecords_tools.progress import progress
 from tfrecords_tools.rejects import path_cell
-from tfrecords_tools.scan import REJECT_COLUMNS, Source, find_source, scan
+from tfrecords_tools.scan import REJECT_COLUMNS, find_source, scan
 from tfrecords_tools.schema import check_encoding
 from tfrecords_tools.shard import (
     SECONDS_A_FILE,
@@ -52,9 +50,7 @@ from tfrecords_tools.storage import S3Path, ShardPath, StoreError, local_folder,
 from tfrecords_tools.windows import parse_windows
 from tfrecords_tools.workers import worker_pool
 
-PLAN_NAME = "plan.json"
 GIVEN_UP_NAME = "given_up.json"
-LOCK_NAME = "lock"
 INDEX_COLUMNS = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
 DEATHS_A_FILE = 2  # the first may have been chance, or another program's hunger for memory
 UNEXPLAINED_DEATHS = 8  # something else is wrong than a file
@@ -114,9 +110,9 @@ def convert(
     fractions = parse_split(split) if given is None else None
     key = _key(patient_key_file)
     workers = workers or os.cpu_count() or 1
-    _check_out(out)
+    check_free(out)
     found = find_source(source, unlabelled=unlabelled)
-    _check_apart(out, found)
+    check_apart(out, found)
     labels = read_labels(found.label_file) if found.label_file else None
     with local_folder(out) as local, worker_pool(workers) as pool:
         slices, rejects = scan(found, pool, hash_pixels=group_duplicates)
@@ -124,12 +120,12 @@ def convert(
         options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
         plan = make_plan(slices, rejects, labels, options, key, given)
         del slices, labels  # of a million slices, they are much
-        with _only_writer(out):
+        with only_writer(out):
             if fresh:
-                _clear(out, plan)
-            manifest = _finished(out, plan)
+                clear(out, plan)
+            manifest = finished(out, plan)
             if manifest is None:
-                _begin(out, plan)
+                begin(out, plan)
                 job = Job(source, local, size, parsed, encoding)
                 _write_shards(pool, job, out, plan, 2 * workers)
                 manifest = _finish(out, plan, options)
@@ -145,101 +141,6 @@ def _key(path: Path | None) -> bytes | None:
     if not key:
         raise UsageError(f"{path}: is empty, so no secret; write some random bytes to it")
     return key
-
-
-def _check_out(out: ShardPath) -> None:
-    """Refuses what is not ours, before the time that a scan takes is spent."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file; choose another --out")
-    ours = (out / MANIFEST_NAME).is_file() or (out / WORK).is_dir()
-    if out.is_dir() and any(out.iterdir()) and not ours:
-        raise UsageError(f"{out}: is not empty and holds no shards; choose another --out")
-
-
-def _check_apart(out: ShardPath, source: Source) -> None:
-    """Refuses an output among the files that are read: its shards would be taken for some."""
-    for folder in source.folders:
-        if isinstance(out, Path) and out.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"{out}: lies within {folder}, which is read; choose another --out")
-
-
-@contextmanager
-def _only_writer(out: ShardPath) -> Iterator[None]:
-    """Keeps a second conversion from the same folder; an object store knows no locks."""
-    if not isinstance(out, Path):
-        yield
-        return
-    (out / WORK).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / WORK / LOCK_NAME, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"{out}: another conversion is writing here; wait for its end, or choose another --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-        with suppress(OSError):  # where more than the lock is left, so is the folder
-            (out / WORK / LOCK_NAME).unlink()
-            (out / WORK).rmdir()
-
-
-def _clear(out: ShardPath, plan: Plan) -> None:
-    """Removes what another conversion has left; what this one has begun stays."""
-    if not out.is_dir() or _claim(out) == _claim_of(plan) or _is_of(out, plan):
-        return
-    for path in (out / WORK).iterdir():
-        if path.name != LOCK_NAME:
-            path.unlink()
-    for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
-        (out / name).unlink(missing_ok=True)
-    for path in (*out.glob("*.tfrecord"), *out.glob(f"{PARTIAL}*")):
-        path.unlink()
-
-
-def _is_of(out: ShardPath, plan: Plan) -> bool:
-    """Whether the folder holds the finished shards of this plan."""
-    complete = (out / MANIFEST_NAME).is_file()
-    return complete and read_manifest(out).fingerprint == plan.fingerprint
-
-
-def _finished(out: ShardPath, plan: Plan) -> Manifest | None:
-    """The manifest of a folder that is complete already."""
-    if not (out / MANIFEST_NAME).is_file():
-        return None
-    if not _is_of(out, plan):
-        raise UsageError(
-            f"{out}: holds shards of other data or options; choose another --out, or give --fresh"
-            " to replace them"
-        )
-    log.info("%s: is complete already, nothing to do", out)
-    return read_manifest(out)
-
-
-def _claim_of(plan: Plan) -> dict[str, str]:
-    return {"fingerprint": plan.fingerprint, "sources": plan.sources}
-
-
-def _claim(out: ShardPath) -> dict[str, str] | None:
-    """Of which plan and files the conversion is that was begun here."""
-    path = out / WORK / PLAN_NAME
-    return read_work(path) if path.is_file() else None
-
-
-def _begin(out: ShardPath, plan: Plan) -> None:
-    """Claims the folder, or finds it claimed by this very conversion."""
-    claim = _claim(out)
-    if claim is None:
-        (out / WORK).mkdir(parents=True, exist_ok=True)
-        write_text(out / WORK / PLAN_NAME, json.dumps(_claim_of(plan)))
-    elif claim != _claim_of(plan):
-        same = claim["fingerprint"] == plan.fingerprint
-        what = "files that were written anew since" if same else "other data or options"
-        raise UsageError(
-            f"{out}: was begun with {what}; choose another --out, or give --fresh to start anew"
-        )
 
 
 class _Deaths:
