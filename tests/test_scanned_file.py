@@ -33,4 +33,7 @@ def test_a_length_that_leads_behind_the_end_takes_no_memory(tmp_path: Path) -> N
     private = struct.pack("<HH2sHI", 0x0029, 0x1010, b"OB", 0, 0xFFFFFFF0)
     (tmp_path / "slice").write_bytes(content[: pixels.start] + private)
     (scanned,) = scan_files(tmp_path, ["slice"], hash_pixels=False)
-    assert (scanned.reason, scanned.detail) == ("not_dicom", "EOFError: it ends within (0029,1010)")
+    assert (scanned.reason, scanned.detail) == (
+        "not_dicom",
+        "no whole DICOM file: it ends within (0029,1010)",
+    )

@@ -204,7 +204,8 @@ def _read_before_pixels(stream: BinaryIO, form: Form) -> tuple[Dataset, int]:
             pixel_bytes = min(length, rest) if tag == _PIXEL_DATA else 0  # undefined is the largest
             return True
         if rest < length != _UNDEFINED:
-            raise EOFError(f"it ends within {tag}")  # before so many bytes are asked for
+            # Before so many bytes are asked for.
+            raise RefusedSlice("not_dicom", f"no whole DICOM file: it ends within {tag}")
         return False
 
     reader = data_element_generator(stream, *form, stop_when=at_pixels)
