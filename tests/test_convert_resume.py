@@ -60,7 +60,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
         os.killpg(process.pid, how)  # as a terminal does, to every process
     else:
         os.kill(process.pid, how)
-    _, errors = process.communicate()
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == exit_code
     assert b"Traceback" not in errors
     finished = {x: x.stat().st_mtime_ns for x in out.glob("*.tfrecord") if x.name in undisturbed}

@@ -48,7 +48,7 @@ from tfrecords_tools.shard import (
 from tfrecords_tools.split import parse_split, read_split
 from tfrecords_tools.storage import S3Path, ShardPath, StoreError, local_folder, remove_folder
 from tfrecords_tools.windows import parse_windows
-from tfrecords_tools.workers import worker_pool
+from tfrecords_tools.workers import uninterrupted, worker_pool
 
 GIVEN_UP_NAME = "given_up.json"
 INDEX_COLUMNS = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
@@ -204,7 +204,8 @@ def _written_shards(
         while waiting and len(running) < queue:
             shard = waiting.popleft()
             arguments = (job, shard.name, shard.records(), dict(deaths.given_up))
-            running[pool.schedule(write_shard, args=arguments)] = shard
+            with uninterrupted():
+                running[pool.schedule(write_shard, args=arguments)] = shard
         for task in wait(running, return_when=FIRST_COMPLETED).done:
             shard = running.pop(task)
             try:

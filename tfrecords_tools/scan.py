@@ -13,6 +13,7 @@ from tfrecords_tools.dicom import SliceFormat
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.progress import progress
 from tfrecords_tools.scanned_file import ScannedFile, scan_files
+from tfrecords_tools.workers import uninterrupted
 
 STAGES = ("stage_2", "stage_1")  # as the challenge names its folders; the later one first
 FILES_A_TASK = 256  # enough to hide what a task costs
@@ -91,7 +92,8 @@ def scan(
     tables = []
     formats: dict[SliceFormat | None, SliceFormat | None] = {}
     with progress(total=len(files), desc="scan", unit="file") as bar:
-        tasks = pool.map(scan_files, repeat(source.root), chunks, repeat(hash_pixels))
+        with uninterrupted():
+            tasks = pool.map(scan_files, repeat(source.root), chunks, repeat(hash_pixels))
         for found in tasks.result():
             one_object = [x._replace(format=formats.setdefault(x.format, x.format)) for x in found]
             tables.append(pd.DataFrame(one_object, columns=ScannedFile._fields))

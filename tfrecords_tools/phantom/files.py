@@ -20,7 +20,7 @@ from tfrecords_tools.phantom.scanner import Storage
 from tfrecords_tools.phantom.study import make_study
 from tfrecords_tools.phantom.tissues import CLASSES
 from tfrecords_tools.progress import progress
-from tfrecords_tools.workers import worker_pool
+from tfrecords_tools.workers import uninterrupted, worker_pool
 
 TRAIN_FOLDER, TRAIN_LABELS, MASK_FOLDER = "stage_2_train", "stage_2_train.csv", "masks"
 TISSUE_FOLDER, TISSUE_NAMES = "tissues", "classes.csv"
@@ -121,7 +121,8 @@ def synth(
     ]
     rows: list[tuple[str, np.ndarray]] = []
     with worker_pool(workers) as pool:
-        made = pool.map(_write_patient, jobs).result()
+        with uninterrupted():
+            made = pool.map(_write_patient, jobs).result()
         for found in progress(made, total=patients, desc="synth", unit="patient"):
             rows += found
     _truncate_one(directory, rows)
