@@ -196,7 +196,8 @@ def _load_tensorflow() -> None:
         try:
             import tensorflow as tf
 
-            tf.config.list_logical_devices()
+            if "TF_CONFIG" not in os.environ:  # workers must meet before there is a device
+                tf.config.list_logical_devices()
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -22,6 +22,7 @@ from ich_keras.yaml_files import (
 )
 
 Positive = Annotated[int, Field(ge=1)]
+AboveZero = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a folder of runs
 KINDS = {bool, int, float, str}  # of values that KerasTuner takes
@@ -61,14 +62,33 @@ class ModelConfig(Section):
     weights: str | None = None  # best.keras of a run to start from, of any size
 
 
+class LabelWeights(Section):
+    """How much each label counts in the loss, next to the others."""
+
+    epidural: AboveZero = 1.0
+    intraparenchymal: AboveZero = 1.0
+    intraventricular: AboveZero = 1.0
+    subarachnoid: AboveZero = 1.0
+    subdural: AboveZero = 1.0
+    any: AboveZero = 1.0
+
+
+class CallbackConfig(Section):
+    """A Keras callback that watches the run; its code is trusted as the experiment file is."""
+
+    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]  # package.module.Class
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
 class TrainingConfig(Section):
     """The run, counted in steps of one batch."""
 
     max_steps: Positive
     batch_size: Positive  # over all devices
-    loss: Literal["mse", "bce"] = "mse"
+    loss: Literal["mse", "bce", "focal", "weighted_log_loss"] = "mse"
+    label_weights: LabelWeights = LabelWeights()
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)]  # at its highest, after the warm-up
+    learning_rate: AboveZero  # at its highest, after the warm-up
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 256
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
@@ -78,10 +98,11 @@ class TrainingConfig(Section):
     log_every: Positive = 100  # steps
     monitor: Literal["mean_auc", "loss", "weighted_log_loss"] = "mean_auc"  # picks best.keras
     patience: Positive | None = None  # validations without a better one; none means no early stop
-    strategy: Literal["auto", "one", "mirrored"] = "auto"
+    strategy: Literal["auto", "one", "mirrored", "multi_worker"] = "auto"
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     jit_compile: bool | Literal["auto"] = "auto"  # XLA
     deterministic: bool = True  # the same run again gives the same bits; costs speed on GPUs
+    callbacks: tuple[CallbackConfig, ...] = ()  # such as mlflow.keras.MlflowCallback
 
 
 class EvaluationConfig(Section):

@@ -9,6 +9,7 @@ import pandas as pd
 import tensorflow as tf
 
 from ich_keras.config import AugmentationConfig, DataConfig
+from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import INDEX_NAME, Manifest, Shard, read_manifest
 from tfrecords_tools.schema import parse_example
@@ -65,6 +66,11 @@ class ShardSet:
                 f"{self.folder}: no slices in split {split!r}; choose one of: {known}"
             )
         return self.manifest.splits[split].slices
+
+    def prevalences(self, split: str) -> np.ndarray:
+        """The share of the slices of a split that bear each label; float64 (6,)."""
+        positives = self.manifest.splits[split].positives
+        return np.array([positives[label] for label in LABELS]) / self.slices(split)
 
     def index(self) -> pd.DataFrame:
         """`index.csv`: a row a slice."""
@@ -134,6 +140,8 @@ def training_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
+    worker: int = 0,
+    workers: int = 1,
 ) -> tf.data.Dataset:
     """Endless shuffled batches of the training split, as a pure function of the step.
 
@@ -147,6 +155,8 @@ def training_batches(
         batch_size: slices a batch, over all replicas.
         seed: of order and augmentation.
         start_step: batches that are already behind.
+        worker: number of the process that reads, from 0; it takes every `workers`-th slice.
+        workers: processes that share a batch.
 
     Returns:
         (image, label): uint8 (batch_size, size, size, channels) and float32 (batch_size, 6).
@@ -181,8 +191,9 @@ def training_batches(
     return (
         tf.data.Dataset.zip((places, records))
         .skip(behind)
+        .shard(workers, worker)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        .batch(batch_size // workers, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 

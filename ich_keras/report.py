@@ -65,6 +65,7 @@ def write_report(run: Path) -> Path:
     folder = RunFolder(run)
     experiment = _read_yaml(folder.experiment)
     evaluations = _read_evaluations(folder)
+    history = _read_history(folder.history)
     pictures, left_out = _read_pictures(folder, evaluations)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ich_keras"),
@@ -78,7 +79,8 @@ def write_report(run: Path) -> Path:
         labels=LABELS,
         evaluations=evaluations,
         answer=[x for split in list(evaluations)[:1] for x in plain_answer(evaluations, split)],
-        training=_training_sentence(folder.history),
+        training=_training_sentence(history),
+        training_warning=_training_warning(history),
         pictures=pictures,
         left_out=left_out,
         experiment=list(_flat(experiment)),
@@ -191,14 +193,30 @@ def _figure_file(folder: Path, kind: str, splits: Iterable[str]) -> Path | None:
     return max(((int(step), x) for step, x in drawn if step.isdecimal()), default=(0, None))[1]
 
 
-def _training_sentence(history: Path) -> str:
-    if not history.is_file():
+def _training_sentence(history: list[dict[str, str]]) -> str:
+    if not history:
         return ""
-    with history.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
+    last = history[-1]
+    return f"Trained for {int(last['step']):,} steps in {float(last['seconds']):,.0f} s."
+
+
+def _training_warning(history: list[dict[str, str]]) -> str:
+    """The last validation at which the network's answers did not depend on the slice."""
+    said = [row for row in history if row.get("warning")]
+    if not said:
         return ""
-    return f"Trained for {int(rows[-1]['step']):,} steps in {float(rows[-1]['seconds']):,.0f} s."
+    validations = sum(bool(row.get("val_loss")) for row in history)
+    return (
+        f"At {len(said)} of {validations} validations during training its answers did not depend on"
+        f" the slice, last at step {int(said[-1]['step']):,}: {said[-1]['warning']}."
+    )
+
+
+def _read_history(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

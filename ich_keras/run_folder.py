@@ -36,6 +36,7 @@ HISTORY_COLUMNS = (
     "val_accuracy",
     "val_mean_auc",
     "val_weighted_log_loss",
+    "warning",
 )
 
 
@@ -166,7 +167,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class History:
-    """The rows of `history.csv`, rewritten whole each time so that a crash cannot cut one."""
+    """The rows of `history.csv`, written whole each time so that a crash cannot cut one."""
 
     def __init__(self, path: Path, *, upto_step: int = 0) -> None:
         """Takes over the rows that an earlier session wrote, up to the step it is resumed from."""
@@ -177,8 +178,7 @@ class History:
                 rows = list(csv.DictReader(file))
             self.rows = [row for row in rows if int(row["step"]) <= upto_step]
 
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
+    def write(self) -> None:
         with (
             whole_file(self.path) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as file,

@@ -7,21 +7,9 @@ import keras
 import tensorflow as tf
 
 from ich_keras.config import TrainingConfig
-
-LOSSES: dict[str, Callable] = {
-    "mse": keras.losses.mean_squared_error,
-    "bce": keras.losses.binary_crossentropy,
-}
+from ich_keras.losses import Loss
 
 TrainStep = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
-
-
-def choose_strategy(name: str) -> tf.distribute.Strategy:
-    """The distribution strategy: `auto` mirrors where there are several GPUs."""
-    gpus = tf.config.list_logical_devices("GPU")
-    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
 def choose_precision(name: str) -> str:
@@ -61,15 +49,15 @@ def compile_train_step(
     strategy: tf.distribute.Strategy,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
+    loss_function: Loss,
     config: TrainingConfig,
 ) -> TrainStep:
-    """The step as one graph.
+    """The step as one graph, run by the strategy: one way for a device, several, and machines.
 
     Returns:
         A function from a batch, (image, label), to the scalars (loss, accuracy): means over the
         whole batch and the six labels, before the weights change.
     """
-    loss_function = LOSSES[config.loss]
 
     def replica_step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -82,7 +70,7 @@ def compile_train_step(
         right = tf.cast((probabilities >= 0.5) == (label >= 0.5), tf.float32)
         return loss, tf.reduce_sum(tf.reduce_mean(right, axis=-1)) / config.batch_size
 
-    @tf.function(jit_compile=_jit_compile(config))
+    @tf.function(jit_compile=_jit_compile(config, strategy.num_replicas_in_sync))
     def train_step(image: Any, label: Any) -> tuple[tf.Tensor, tf.Tensor]:
         loss, accuracy = strategy.run(replica_step, args=(image, label))
         total = tf.distribute.ReduceOp.SUM
@@ -94,8 +82,8 @@ def compile_train_step(
     return train_step
 
 
-def _jit_compile(config: TrainingConfig) -> bool:
+def _jit_compile(config: TrainingConfig, devices: int) -> bool:
     """XLA: as asked for; `auto` means one GPU without op determinism, which forbids it."""
     if config.jit_compile != "auto":
         return config.jit_compile
-    return len(tf.config.list_logical_devices("GPU")) == 1 and not config.deterministic
+    return devices == 1 and bool(tf.config.list_logical_devices("GPU")) and not config.deterministic

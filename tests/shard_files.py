@@ -36,6 +36,7 @@ class Written:
 
 def write_shards(folder: Path, **splits: int) -> Written:
     """Shards whose positive slices carry a square, as bright as its kind."""
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     examples = {name: [_example(rng, name, i) for i in range(n)] for name, n in splits.items()}
     shards, rows = [], []

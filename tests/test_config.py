@@ -300,10 +300,10 @@ def test_a_name_that_is_no_folder_is_refused(folder, name):
 
 
 def test_all_faults_are_said_at_once_each_on_its_line(folder):
-    told = message(experiment, MINIMAL + "data: {size: a}\nmodle: {}\n", "training.loss=mae")
+    told = message(experiment, MINIMAL + "data: {size: a}\nmodle: {}\n", "data.neighbours=x")
     assert told.splitlines() == [
         "x.yaml: data.size: expected a valid integer, got 'a'",
-        "--set training.loss=mae: training.loss: expected 'mse' or 'bce', got 'mae'",
+        "--set data.neighbours=x: data.neighbours: expected a valid integer, got 'x'",
         "x.yaml: unknown key modle, did you mean model?",
     ]
 

@@ -106,6 +106,17 @@ def test_the_tables_hold_the_figures_of_the_json(run, scores):
     assert rows["Brier score"][:2] == [[f"{scores['brier']:.4f}"], [f"{scores['prior_brier']:.4f}"]]
 
 
+def test_a_training_that_collapsed_is_said(run):
+    assert "depend on" not in read(write_report(run))
+    (run / "history.csv").write_text(
+        "step,seconds,loss,val_loss,warning\n"
+        "10,1,.2,.2,always negative\n20,2,.2,,\n30,3,.2,.1,\n40,4,.2,.3,always negative\n",
+        encoding="utf-8",
+    )
+    said = "At 2 of 3 validations during training its answers did not depend on the slice"
+    assert f"{said}, last at step 40: always negative." in read(write_report(run))
+
+
 def test_the_page_stands_alone_and_tells_no_path(run):
     text = read(write_report(run))
     page = Page(text)

@@ -28,12 +28,14 @@ def whole_file(path: ShardPath) -> Iterator[Path]:
     temporary = path.with_name(PARTIAL + path.name)
     try:
         yield temporary
-    except BaseException:
+        if temporary.is_file():
+            _flush(temporary)
+        temporary.replace(path)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a write that fails does not know its file
         raise
-    if temporary.is_file():
-        _flush(temporary)
-    temporary.replace(path)
 
 
 def _flush(path: Path) -> None:

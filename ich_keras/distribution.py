@@ -1,0 +1,102 @@
+"""On which devices and machines a step is computed."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tfrecords_tools.errors import InputError
+
+
+class DistributionError(InputError):
+    """Devices or workers that are not as the experiment wants them."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that train together, as `TF_CONFIG` names them.
+
+    Attributes:
+        index: of this process, from 0.
+        count: of all.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process is the one that writes the run's files."""
+        return self.index == 0
+
+
+def find_workers() -> Workers:
+    """The place of this process in the cluster of `TF_CONFIG`; alone where there is none.
+
+    Raises:
+        DistributionError: if `TF_CONFIG` is not what TensorFlow defines.
+    """
+    try:
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        tasks = resolver.cluster_spec().as_dict()
+        chiefs, workers = tasks.get("chief", []), tasks.get("worker", [])
+        if not chiefs and not workers:
+            return Workers()
+        before = len(chiefs) if resolver.task_type == "worker" else 0
+        if resolver.task_id >= len(tasks[resolver.task_type]):
+            raise ValueError(f"there is no {resolver.task_type} {resolver.task_id}")
+        return Workers(before + resolver.task_id, len(chiefs) + len(workers))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DistributionError(
+            f"TF_CONFIG: {error}; expected"
+            ' {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+        ) from error
+
+
+def choose_strategy(name: str, workers: Workers) -> tf.distribute.Strategy:
+    """The distribution strategy.
+
+    To be called before any tensor is made: the workers' collectives are set up at start.
+
+    Args:
+        name: `one`, `mirrored`, `multi_worker`, or `auto`: the last where there are several
+            workers, mirrored where there are several GPUs, else one.
+        workers: from `find_workers`.
+
+    Raises:
+        DistributionError: if it does not go with the workers.
+    """
+    if name == "auto":
+        name = "multi_worker" if workers.count > 1 else "one"
+        if name == "one" and len(tf.config.list_logical_devices("GPU")) > 1:
+            name = "mirrored"
+    if (name == "multi_worker") != (workers.count > 1):
+        raise DistributionError(
+            f"training.strategy is {name} and TF_CONFIG names {workers.count} worker(s); set it to"
+            " auto, or mend TF_CONFIG"
+        )
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
+
+
+def device_names(strategy: tf.distribute.Strategy) -> list[str]:
+    """Such as "GPU:0", of this process."""
+    return [name.rpartition("device:")[2] for name in strategy.extended.worker_devices]
+
+
+def share_of_batch(strategy: tf.distribute.Strategy, batch_size: int) -> int:
+    """Slices of a batch that one device takes.
+
+    Raises:
+        DistributionError: if the batch cannot be shared evenly, as sums over it must be.
+    """
+    devices = strategy.num_replicas_in_sync
+    if batch_size % devices:
+        raise DistributionError(
+            f"training.batch_size {batch_size} is not a multiple of the {devices} devices;"
+            " change it"
+        )
+    return batch_size // devices

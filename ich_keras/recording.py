@@ -1,0 +1,71 @@
+"""What a run leaves for people while it goes on: history, curves, class grids, TensorBoard."""
+
+from typing import Any
+
+import pandas as pd
+
+from ich_keras.callbacks import Watchers
+from ich_keras.config import Experiment
+from ich_keras.dataset import ShardSet
+from ich_keras.event_log import EventLog
+from ich_keras.figures import curves, save_png
+from ich_keras.gallery import draw_class_grid
+from ich_keras.losses import constant_guess_loss
+from ich_keras.run_folder import History, RunFolder
+from ich_keras.scoring import Forward, Predictions
+
+
+class Recorder:
+    """Writes them in one session of a run, which may be the first or a resumed one."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        shards: ShardSet,
+        run: RunFolder,
+        history: History,
+        watchers: Watchers,
+    ) -> None:
+        self._config = experiment.training
+        self._shards = shards
+        self._run = run
+        self._history = history
+        self._watchers = watchers
+        self._events = EventLog(run.tensorboard, experiment)
+
+    def record(
+        self,
+        row: dict[str, Any],
+        predictions: Predictions | None,
+        *,
+        best_step: int,
+    ) -> None:
+        """The newest row of the history, and the validation that it holds."""
+        self._history.write()
+        self._events.scalars(row)
+        if predictions is None:
+            self._watchers.logged(row)
+            return
+        self._watchers.validated(row)
+        self._events.precision_recall(row["step"], predictions)
+        self._draw_curves(best_step)
+
+    def draw_class_grid(self, forward: Forward, step: int) -> None:
+        """The class grid at a step, for the folder and for TensorBoard."""
+        path = self._run.figures / f"class_grid_{step}.png"
+        save_png(draw_class_grid(forward, self._shards, "val", step), path)
+        self._events.picture(step, "class grid", path)
+
+    def close(self) -> None:
+        self._watchers.finished()
+        self._events.close()
+
+    def _draw_curves(self, best_step: int) -> None:
+        prevalences = self._shards.prevalences("val")
+        figure = curves(
+            pd.read_csv(self._run.history),
+            best_step=best_step,
+            always_negative_accuracy=1 - float(prevalences.mean()),
+            constant_guess_loss=constant_guess_loss(self._config, prevalences),
+        )
+        save_png(figure, self._run.figures / "curves.png")

@@ -1,0 +1,56 @@
+"""What TensorBoard finds in the folder of a run."""
+
+from collections import defaultdict
+
+import pytest
+import tensorflow as tf
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from ich_keras.config import load_experiment
+from ich_keras.run_folder import RunFolder
+from ich_keras.training import fit
+from tests import small_run
+from tests.shard_files import write_shards
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory):
+    """Plugin to tag to the values that were written for it, with their steps."""
+    folder = tmp_path_factory.mktemp("run")
+    shards = write_shards(folder / "shards", train=56, val=28).folder
+    run = RunFolder(folder / "run")
+    fit(load_experiment("demo", small_run.overrides()), shards, run)
+    found = defaultdict(lambda: defaultdict(list))
+    (file,) = run.tensorboard.iterdir()
+    for event in tf.compat.v1.train.summary_iterator(str(file)):
+        for value in event.summary.value:
+            found[value.metadata.plugin_data.plugin_name][value.tag].append((event.step, value))
+    return found
+
+
+def test_scalars_stand_at_the_steps_of_the_history(values):
+    steps = {tag: [step for step, _ in rows] for tag, rows in values["scalars"].items()}
+    assert steps["loss"] == [2, 4, 6, 8, 10, 12]
+    assert steps["validation/mean_auc"] == [4, 8, 12]
+
+
+def test_precision_and_recall_of_each_label_at_each_validation(values):
+    curves = values["pr_curves"]
+    assert len(curves) == 6
+    assert [step for step, _ in curves["validation/any/pr_curves"]] == [4, 8, 12]
+    counts = tf.make_ndarray(curves["validation/any/pr_curves"][0][1].tensor)
+    true_positives, false_positives = counts[:2, 0]  # at threshold 0 all are called positive
+    assert true_positives + false_positives == 28
+
+
+def test_the_class_grid_is_a_picture(values):
+    assert [step for step, _ in values["images"]["class grid"]] == [12]
+
+
+def test_the_hyperparameters_are_those_of_the_experiment(values):
+    (_, value), *_ = values["hparams"]["_hparams_/session_start_info"]
+    content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+    noted = content.session_start_info.hparams
+    assert noted["training.batch_size"].number_value == 8
+    assert noted["training.loss"].string_value == "bce"
+    assert noted["model.widths"].string_value == "[4, 8]"

@@ -1,0 +1,96 @@
+"""A run that was killed, or had no space left, ends with the bits of one that was not."""
+
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ich_keras.evaluation import evaluate
+from ich_keras.model import load_model
+from ich_keras.run_folder import RunFolder, read_position
+from ich_keras.run_state import STATE_NAME
+from tests import small_run
+from tests.shard_files import write_shards
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("shards"), train=56, val=28).folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shards, tmp_path_factory):
+    run = RunFolder(tmp_path_factory.mktemp("runs") / "undisturbed")
+    small_run.train(shards, run.path)
+    return run
+
+
+def variables(run: RunFolder) -> dict[str, np.ndarray]:
+    """Weights, statistics, dropout seeds and the optimizer's own, as the run ended."""
+    with np.load(run.last / STATE_NAME, allow_pickle=False) as state:
+        return {name: state[name] for name in state.files if name != "position"}
+
+
+def assert_same_end(run: RunFolder, other: RunFolder, shards: Path) -> None:
+    ours, theirs = variables(run), variables(other)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+    best = zip(load_model(run.best).weights, load_model(other.best).weights, strict=True)
+    assert all(np.array_equal(one, another) for one, another in best)
+    rows = [pd.read_csv(x.history).drop(columns="seconds") for x in (run, other)]
+    pd.testing.assert_frame_equal(*rows, check_exact=True)
+    positions = [read_position(x) for x in (run, other)]
+    assert [x.pop("seconds") > 0 for x in positions] == [True, True]
+    assert positions[0] == positions[1]
+    for each in (run, other):
+        evaluate(each, shards, split="val")
+    scores = [(x.evaluation / "val.json").read_bytes() for x in (run, other)]
+    assert scores[0] == scores[1]
+
+
+def test_a_run_killed_twice_ends_like_an_undisturbed_one(undisturbed, shards, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    for validated in (4, 8):
+        process = subprocess.Popen(small_run.command(shards, run.path), stderr=subprocess.PIPE)
+        while not run.position.is_file() or read_position(run)["step"] < validated:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        process.stderr.close()
+    small_run.train(shards, run.path)
+    assert_same_end(run, undisturbed, shards)
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(undisturbed, shards, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    done = subprocess.run(
+        small_run.command(shards, run.path),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "space left" in done.stderr.splitlines()[-1]
+    small_run.train(shards, run.path)
+    assert_same_end(run, undisturbed, shards)
+
+
+def test_a_damaged_state_is_named(undisturbed, shards, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    small_run.train(shards, run.path, training__max_steps="4")
+    state = run.last / STATE_NAME
+    state.write_bytes(state.read_bytes()[:-1000])
+    done = subprocess.run(
+        small_run.command(shards, run.path, training__max_steps="4"), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert f"{state}: damaged" in done.stderr
+    assert "Traceback" not in done.stderr
