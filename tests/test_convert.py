@@ -279,11 +279,13 @@ def test_the_test_folder_becomes_the_unlabelled_split(tmp_path):
     out = tmp_path / "out"
     manifest = convert(tmp_path / "rsna", out, **OPTIONS)
     assert list(manifest.splits) == ["train", "val", "test", "unlabelled"]
+    assert manifest.pixel_mm == 0.5  # as the slices are neither padded nor resampled
     assert manifest.splits["unlabelled"] == Split(slices=6, patients=2, positives={})
     index = pd.read_csv(out / "index.csv", dtype=str, keep_default_na=False)
     for row in index.itertuples():
         truth = truths[row.slice_id]
         assert float(row.z_mm) == truth.z
+        assert float(row.pixel_mm) == 0.5
         values = tuple(getattr(row, label) for label in LABELS)
         assert values == (("",) * 6 if row.split == "unlabelled" else tuple(map(str, truth.label)))
     for shard, example in examples(out):

@@ -1,6 +1,7 @@
 """What identifies and places a slice."""
 
 import io
+import math
 import pickle
 import re
 import warnings
@@ -69,6 +70,23 @@ def test_a_slice_without_position_is_still_ordered(
     identity = read(np.int16(TRUE_HU + 1024), **missing, **elements).header
     assert identity.position_mm == expected
     assert identity.pixel_spacing is None
+
+
+@pytest.mark.parametrize(
+    ("spacing", "columns", "edge"),
+    [
+        (["0.5", "0.4"], 40, 20.0),
+        (["0.5", "0.4"], 60, 24.0),
+        (["0", "0.4"], 40, None),
+        (["-1", "-1"], 40, None),
+        (["30", "30"], 40, None),
+        (None, 40, None),
+    ],
+)
+def test_the_edge_of_a_slice_is_that_of_the_square_around_it(spacing, columns, edge) -> None:
+    hu = np.resize(np.int16(TRUE_HU + 1024), (40, columns))
+    found = read(hu, PixelSpacing=spacing).header.edge_mm
+    assert math.isnan(found) if edge is None else found == pytest.approx(edge)
 
 
 @pytest.mark.parametrize("flip", [1, -1])

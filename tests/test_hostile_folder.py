@@ -126,7 +126,7 @@ def check_tables(index: list[list[str]], rejects: list[list[str]]) -> None:
     assert rejects[0] == REJECT_COLUMNS
     for table in (index, rejects):
         assert {len(row) for row in table} == {len(table[0])}
-    texts = [cell for row in index for cell in row[:-1]] + [cell for row in rejects for cell in row]
+    texts = [cell for row in index for cell in row[:-2]] + [cell for row in rejects for cell in row]
     for text in texts:
         assert text.isprintable()
         assert not text.startswith(("=", "+", "-", "@"))

@@ -46,6 +46,7 @@ def tables(count: int = 40, slices: int = 3) -> tuple[pd.DataFrame, pd.DataFrame
             "series_id": f"ID_series{patient}",
             "patient_id": f"ID_patient{patient}",
             "position_mm": 5.0 * number,
+            "edge_mm": 250.0,
             "pixel_hash": 0,
             "labelled": True,
         }

@@ -51,7 +51,11 @@ from tfrecords_tools.windows import parse_windows
 from tfrecords_tools.workers import uninterrupted, worker_pool
 
 GIVEN_UP_NAME = "given_up.json"
-INDEX_COLUMNS = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
+INDEX_COLUMNS = [
+    *("slice_id", "study_id", "patient_key", "split", "shard"),
+    *LABELS,
+    *("z_mm", "pixel_mm"),
+]
 DEATHS_A_FILE = 2  # the first may have been chance, or another program's hunger for memory
 UNEXPLAINED_DEATHS = 8  # something else is wrong than a file
 
@@ -235,7 +239,7 @@ def _written_names(out: ShardPath) -> set[str]:
 def _finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
     """Writes index and rejects and, last, the manifest."""
     written = [read_result(out, planned.name) for planned in plan.shards]
-    index = _index(plan, written)
+    index = _index(plan, written, options.size)
     refused = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in written]
     rejects = pd.concat([plan.rejects, *refused]).sort_values("path")
     rejects["path"] = rejects["path"].map(path_cell)
@@ -259,20 +263,27 @@ def _finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
         shards=tuple(x.shard for x in written),
         rejected=reasons,
         labels_without_files=plan.labels_without_files,
+        pixel_mm=_median(index["pixel_mm"]),
         tables={name: file_sha256(out / name) for name in tables},
     )
     write_manifest(out / MANIFEST_NAME, manifest)
     return manifest
 
 
-def _index(plan: Plan, written: list[Written]) -> pd.DataFrame:
-    """A row a slice that was written, by slice id."""
+def _index(plan: Plan, written: list[Written], size: int) -> pd.DataFrame:
+    """A row a slice that was written, by slice id; lengths in mm to three places."""
     parts = []
     for planned, result in zip(plan.shards, written, strict=True):
         kept = planned.slices[planned.slices["slice_id"].isin(result.kept)]
         parts.append(kept.assign(split=split_of(planned.name), shard=planned.name))
     table = pd.concat(parts).rename(columns={"position_mm": "z_mm"})
+    table["pixel_mm"] = (table["edge_mm"] / size).round(3)
     return table[INDEX_COLUMNS].sort_values("slice_id")
+
+
+def _median(lengths: pd.Series) -> float | None:
+    known = lengths.dropna()
+    return None if known.empty else float(known.median())
 
 
 def _count(rows: pd.DataFrame) -> Split:

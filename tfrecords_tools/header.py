@@ -70,6 +70,7 @@ MIN_EDGE, MAX_EDGE = 32, 4096  # pixels
 MAX_IDENTIFIER = 64  # characters, by PS3.5 6.2 for UI and LO
 MAX_DETAIL = 300  # characters
 MAX_COSINE_ERROR = 0.01  # of the length of a direction; files give three digits or more
+MAX_FIELD_MM = 1000  # wider than the bore of any scanner
 MIN_AXIAL_COSINE = 0.7  # about 45 degrees; gantries tilt up to 30
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -133,6 +134,14 @@ class SliceHeader:
     orientation: tuple[float, ...]
     position_mm: float
     pixel_spacing: tuple[float, ...] | None
+
+    @property
+    def edge_mm(self) -> float:
+        """Of the smallest square around the slice; NaN where the spacing is none of a scanner."""
+        if self.pixel_spacing is None:
+            return math.nan
+        height, width = self.rows * self.pixel_spacing[0], self.columns * self.pixel_spacing[1]
+        return max(height, width) if 0 < min(height, width) < MAX_FIELD_MM else math.nan
 
 
 def slice_header(dataset: Dataset) -> SliceHeader:

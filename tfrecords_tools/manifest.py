@@ -68,6 +68,7 @@ class Manifest:
         shards: of all splits, by name.
         rejected: reason to files left out.
         labels_without_files: labelled slices that no file was found for.
+        pixel_mm: edge of a pixel, the median of all slices; None where no file gave it.
         tables: name of a CSV file beside it to the SHA-256 of its bytes.
     """
 
@@ -81,6 +82,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     rejected: Mapping[str, int]
     labels_without_files: int
+    pixel_mm: float | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -44,7 +44,7 @@ DETAILS = {
 
 _RECORD = ("neighbours", "slice_id", "study_id", "patient_key", "position_mm")
 # What is kept of a slice once its place is known.
-_PLANNED = (*SourceFile._fields, *_RECORD, *LABELS, "split", "order")
+_PLANNED = (*SourceFile._fields, *_RECORD, "edge_mm", *LABELS, "split", "order")
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class PlannedShard:
         name: of the file.
         slices: a row a record, in order: the fields of its SourceFile; `neighbours`, the files of
             those; `slice_id`, `study_id`, `patient_key` and
-            `position_mm` for the record; the six labels, missing where unlabelled.
+            `position_mm` for the record; `edge_mm`; the six labels, missing where unlabelled.
     """
 
     name: str

@@ -1,5 +1,6 @@
 """What the header of one file says; read in processes that need no pandas."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ class ScannedFile(NamedTuple):
         series_id: Series Instance UID.
         patient_id: Patient ID.
         position_mm: along the slice normal.
+        edge_mm: of the square that its pixels are put on; NaN where it gives no pixel spacing.
         pixel_hash: 0 where the pixels tell nobody apart, or were not read.
         reason: why it is left out; empty where it is not.
         detail: one line about that.
@@ -45,6 +47,7 @@ class ScannedFile(NamedTuple):
     series_id: str = ""
     patient_id: str = ""
     position_mm: float = 0.0
+    edge_mm: float = math.nan
     pixel_hash: int = 0
     reason: str = ""
     detail: str = ""
@@ -91,6 +94,7 @@ def _scan_file(
         series_id=sys.intern(identity.series_id),
         patient_id=sys.intern(identity.patient_id),
         position_mm=identity.position_mm,
+        edge_mm=identity.edge_mm,
         pixel_hash=pixels,
     )
 
