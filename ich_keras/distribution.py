@@ -100,3 +100,17 @@ def share_of_batch(strategy: tf.distribute.Strategy, batch_size: int) -> int:
             " change it"
         )
     return batch_size // devices
+
+
+def of_the_chief(strategy: tf.distribute.Strategy, workers: Workers, value: float) -> float:
+    """The chief's value, lest workers whose last digits differ decide differently."""
+    if workers.count == 1:
+        return value
+    on_a_worker = strategy.num_replicas_in_sync // workers.count
+
+    @tf.function
+    def total(own: tf.Tensor) -> tf.Tensor:
+        everyones = strategy.run(tf.identity, args=(own,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, everyones, axis=None)
+
+    return float(total(tf.constant(value if workers.chief else 0.0, tf.float64))) / on_a_worker

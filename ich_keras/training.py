@@ -24,6 +24,7 @@ from ich_keras.distribution import (
     choose_strategy,
     device_names,
     find_workers,
+    of_the_chief,
     share_of_batch,
 )
 from ich_keras.losses import constant_guess_loss, make_loss
@@ -251,7 +252,7 @@ class _Trainer:
             )
         row.update(validation_scores(predictions, self.loss))
         row["warning"] = collapse(predictions.probabilities)
-        value = self._of_the_chief(row[f"val_{self.config.monitor}"])
+        value = of_the_chief(self.strategy, self.workers, row[f"val_{self.config.monitor}"])
         sign = 1 if HIGHER_IS_BETTER[self.config.monitor] else -1
         best = self.position.best_value
         if best is None or sign * value > sign * best:
@@ -271,15 +272,6 @@ class _Trainer:
         if row["warning"]:
             log.warning("step %d: on the validation slices: %s", row["step"], row["warning"])
         return predictions
-
-    def _of_the_chief(self, value: float) -> float:
-        """The chief's value, lest workers whose last digits differ stop at different steps."""
-        if self.workers.count == 1:
-            return value
-        share = value / self.strategy.num_replicas_in_sync * self.workers.count
-        own = tf.constant(share if self.workers.chief else 0.0, tf.float64)
-        everyones = self.strategy.run(lambda: tf.identity(own))
-        return float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, everyones, axis=None))
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience

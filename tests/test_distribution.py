@@ -4,12 +4,14 @@ import json
 import os
 import socket
 import subprocess
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ich_keras.distribution import DistributionError, Workers, choose_strategy, find_workers
+from ich_keras.run_folder import RunFolder
 from tests import small_run
 from tests.shard_files import write_shards
 
@@ -44,6 +46,15 @@ def cluster(count: int) -> list[str]:
     return [json.dumps({"cluster": {"worker": addresses}, "task": task}) for task in tasks]
 
 
+def start_workers(count: int, command: list[str]) -> list[subprocess.Popen[str]]:
+    return [
+        subprocess.Popen(
+            command, env={**os.environ, "TF_CONFIG": config}, stderr=subprocess.PIPE, text=True
+        )
+        for config in cluster(count)
+    ]
+
+
 def assert_same_curves(one: pd.DataFrame, other: pd.DataFrame) -> None:
     assert list(one["step"]) == list(other["step"])
     for column in CURVES:
@@ -59,20 +70,27 @@ def test_two_devices_learn_like_one(alone, shards, tmp_path):
 
 def test_two_workers_learn_like_one(alone, shards, tmp_path):
     run = tmp_path / "run"
-    processes = [
-        subprocess.Popen(
-            small_run.command(shards, run, **SAME_ON_ALL),
-            env={**os.environ, "TF_CONFIG": config},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for config in cluster(2)
-    ]
-    for process in processes:
+    for process in start_workers(2, small_run.command(shards, run, **SAME_ON_ALL)):
         _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors[-2000:]
     assert_same_curves(alone, pd.read_csv(run / "history.csv"))
     assert len(list((run / "tensorboard").iterdir())) == 1  # of the chief alone
+
+
+def test_a_worker_that_dies_is_one_line_of_the_other(shards, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    endless = small_run.command(shards, run.path, training__max_steps="1000000")
+    stays, dies = start_workers(2, endless)
+    while not run.position.is_file():
+        assert stays.poll() is None, stays.stderr.read()
+        time.sleep(0.1)
+    dies.kill()
+    dies.communicate()
+    _, errors = stays.communicate(timeout=120)
+    assert stays.returncode == 1
+    said = "ich-keras: worker 0 of 2: another worker ended or cannot be reached; start the same"
+    assert said in errors
+    assert "Traceback" not in errors
 
 
 def test_workers_are_counted_as_tf_config_names_them(monkeypatch):
