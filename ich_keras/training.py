@@ -133,6 +133,7 @@ class _Trainer:
         self.share = share_of_batch(strategy, self.config.batch_size)
         self.callbacks = [load_callback(x) for x in self.config.callbacks]
         keras.utils.set_random_seed(experiment.seed)
+        tf.random.set_seed(max(experiment.seed, 1))  # tf.data fails at 0 beside a seed of a pass
         if self.config.deterministic:
             tf.config.experimental.enable_op_determinism()
         keras.config.set_dtype_policy(choose_precision(self.config.precision))

@@ -184,10 +184,11 @@ def test_a_warm_start_takes_the_weights_of_another_size(finished, shards, tmp_pa
         fit(experiment("model.weights=nowhere.keras"), shards, RunFolder(tmp_path / "none"))
 
 
-@pytest.mark.parametrize("overrides", [("training.loss=focal",), ("training.strategy=mirrored",)])
-def test_other_losses_and_strategies_run(shards, tmp_path, overrides):
-    settings = (*overrides, "training.max_steps=4")
-    result = fit(experiment(*settings), shards, RunFolder(tmp_path / "run"))
+@pytest.mark.parametrize(
+    "override", ["training.loss=focal", "training.strategy=mirrored", "seed=0"]
+)
+def test_other_losses_strategies_and_seeds_run(shards, tmp_path, override):
+    result = fit(experiment(override, "training.max_steps=4"), shards, RunFolder(tmp_path / "run"))
     assert result.position.step == 4
 
 

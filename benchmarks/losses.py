@@ -1,0 +1,75 @@
+"""Whether MSE, the loss of the write-up, learns as well as cross-entropy: three seeds of each.
+
+    python benchmarks/losses.py SHARDS OUT
+
+Trains `demo.yaml` on phantom shards (those of `ich-keras demo` serve) with each loss and seed, all
+else equal, and compares the mean AUC on the test patients. Runs that stand in OUT are kept.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+from comparisons import answers, auc_draws, estimate, train
+from matplotlib.figure import Figure
+
+from ich_keras.figures import LABEL_COLORS, save_png
+from ich_keras.run_folder import RunFolder
+
+LOSSES = ("mse", "bce", "focal")
+REFERENCE = "bce"
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.argument("shards", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--steps", type=int, help="[default: those of demo.yaml]")
+@click.option("--learning-rates", default="", help="Of MSE as well, each a group of its own.")
+def main(shards: Path, out: Path, seeds: int, steps: int | None, learning_rates: str) -> None:
+    """Prints the table, and writes it and the curves to OUT."""
+    groups = {loss: [f"training.loss={loss}"] for loss in LOSSES}
+    for rate in filter(None, learning_rates.split(",")):
+        groups[f"mse, rate {rate}"] = ["training.loss=mse", f"training.learning_rate={rate}"]
+    common = [f"training.max_steps={steps}"] if steps else []
+    histories, draws = {}, {}
+    for name, overrides in groups.items():
+        runs = [RunFolder(out / name.replace(", rate ", "-") / str(seed)) for seed in range(seeds)]
+        histories[name] = [
+            train(shards, run, [*common, *overrides, f"seed={seed}"])
+            for seed, run in enumerate(runs)
+        ]
+        draws[name] = auc_draws(answers(shards, runs))
+    rows = [
+        {
+            "loss": name,
+            "test mean AUC": estimate(values),
+            f"minus {REFERENCE}": estimate(values - draws[REFERENCE], "+.4f"),
+        }
+        for name, values in draws.items()
+    ]
+    table = pd.DataFrame(rows)
+    table.to_csv(out / "losses.csv", index=False, lineterminator="\n")
+    save_png(_curves(histories), out / "losses.png")
+    click.echo(table.to_string(index=False))
+
+
+def _curves(histories: dict[str, list[pd.DataFrame]]) -> Figure:
+    """Validation AUC against the step: a line a seed, and their mean."""
+    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    for color, (name, members) in zip(LABEL_COLORS, histories.items(), strict=False):
+        curves = [x[["step", "val_mean_auc"]].dropna().to_numpy() for x in members]
+        for curve in curves:
+            axes.plot(*curve.T, color=color, lw=0.8, alpha=0.5)
+        mean = np.mean(curves, axis=0)
+        axes.plot(*mean.T, color=color, lw=2, label=name)
+    axes.set(xlabel="step", ylabel="validation mean AUC")
+    axes.grid(color="#dddddd", lw=0.6)
+    axes.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    main()
