@@ -146,6 +146,21 @@ def parse_example(
     return parsed
 
 
+def parse_label(record: "tf.Tensor") -> "tf.Tensor":
+    """The label of a record alone, in a TensorFlow graph, without unpacking the image.
+
+    Args:
+        record: string, scalar.
+
+    Returns:
+        int64, shape (6,).
+    """
+    import tensorflow as tf
+
+    spec = {"label": tf.io.FixedLenFeature((len(LABELS),), tf.int64)}
+    return tf.io.parse_single_example(record, spec)["label"]
+
+
 def _one(feature: Any, key: str, kind: str) -> Any:
     """The only value of a feature."""
     values = getattr(feature[key], kind).value if key in feature else []
