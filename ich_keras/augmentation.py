@@ -10,7 +10,7 @@ import numpy as np
 
 from ich_keras.config import AugmentationConfig
 
-FAST_CHANNELS = 4  # OpenCV maps more of them slowly, and has no border values for them
+PART = 3  # channels that are mapped together; OpenCV has border values for four at most
 
 
 def augment(
@@ -33,11 +33,10 @@ def augment(
     Returns:
         uint8, the same shape.
     """
-    changed = [
-        _change(image, config, draw(seed, place), air)
-        for image, place in zip(images, places, strict=True)
-    ]
-    return np.stack(changed)
+    changed = np.empty_like(images)
+    for image, place, target in zip(images, places, changed, strict=True):
+        target[:] = _change(image, config, draw(seed, place), air)
+    return changed
 
 
 def draw(seed: int, place: int) -> np.ndarray:
@@ -86,15 +85,25 @@ def _change(
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray, air: np.ndarray) -> np.ndarray:
-    warped = np.empty_like(image)
-    for first in range(0, image.shape[-1], FAST_CHANNELS):
-        some = slice(first, first + FAST_CHANNELS)
-        warped[..., some] = cv2.warpAffine(
-            image[..., some],
-            matrix,
-            image.shape[:2],
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=air[some].tolist(),
-        ).reshape(warped[..., some].shape)
-    return warped
+    parts = [
+        _warp_part(image[..., first : first + PART], matrix, air[first : first + PART])
+        for first in range(0, image.shape[-1], PART)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def _warp_part(image: np.ndarray, matrix: np.ndarray, air: np.ndarray) -> np.ndarray:
+    rows, columns, channels = image.shape
+    if channels == PART:  # with a fourth channel it takes half the time
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+    image = cv2.warpAffine(
+        image,
+        matrix,
+        (columns, rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=air.tolist(),
+    )
+    if channels == PART:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    return image.reshape(rows, columns, channels)
