@@ -14,7 +14,7 @@ from ich_keras.sampling import balanced, kinds_borne, sampling_weights
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import INDEX_NAME, MANIFEST_NAME, Manifest, Shard, read_manifest
-from tfrecords_tools.schema import parse_example
+from tfrecords_tools.schema import parse_examples
 from tfrecords_tools.storage import ShardPath, local_copy, plain_message
 from tfrecords_tools.windows import AIR, Window, apply_windows
 
@@ -202,24 +202,19 @@ def training_batches(
     records = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max).flat_map(one_pass)
     places = tf.data.Dataset.range(first_pass * slices, np.iinfo(np.int64).max)
 
-    def parse(place: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        parsed = _parse(record, shards, labelled=True)
-        return place, parsed["image"], parsed["label"]
-
-    def finish(
-        places: tf.Tensor, images: tf.Tensor, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(places: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = _parse(records, shards, labelled=True)
+        images = parsed["image"]
         if config.augmentation != AugmentationConfig():
             images = _augmented(images, places, shards, config.augmentation, seed)
-        return images, tf.cast(_checked(labels), tf.float32)
+        return images, tf.cast(parsed["label"], tf.float32)
 
     return (
         tf.data.Dataset.zip((places, records))
         .skip(behind)
         .shard(workers, worker)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size // workers, drop_remainder=True)
-        .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -282,22 +277,17 @@ def evaluation_batches(
     """
     labelled = split != "unlabelled"
     chosen = [x for x in _split_shards(shards, split) if only is None or x.name in only]
-
-    def checked(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {**batch, "label": _checked(batch["label"])} if labelled else batch
-
     # A shard cut short is an error, not a smaller evaluation.
     records = sum(shard.records for shard in chosen)
     return (
         tf.data.TFRecordDataset([str(shards.folder / shard.name) for shard in chosen])
+        .apply(tf.data.experimental.assert_cardinality(records))
+        .batch(batch_size)
         .map(
-            lambda record: _parse(record, shards, labelled=labelled),
+            lambda records: _parse(records, shards, labelled=labelled),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        .apply(tf.data.experimental.assert_cardinality(records))
-        .batch(batch_size)
-        .map(checked)
         .prefetch(EVALUATION_PREFETCH)
     )
 
@@ -329,16 +319,20 @@ def _checked(label: tf.Tensor) -> tf.Tensor:
         return tf.identity(label)
 
 
-def _parse(record: tf.Tensor, shards: ShardSet, *, labelled: bool) -> dict[str, tf.Tensor]:
+def _parse(records: tf.Tensor, shards: ShardSet, *, labelled: bool) -> dict[str, tf.Tensor]:
+    """A batch of serialised examples, shape (N,), as the experiment wants to see them."""
     manifest = shards.manifest
     stored = manifest.channels
-    parsed = parse_example(record, manifest.encoding, stored, labelled)
-    image = tf.ensure_shape(parsed["image"], (manifest.size, manifest.size, stored))
+    shape = (manifest.size, manifest.size, stored)
+    parsed = parse_examples(records, manifest.encoding, shape, labelled)
+    image = parsed["image"]
     if shards.channels != tuple(range(stored)):
         image = tf.gather(image, shards.channels, axis=-1)
     if shards.size != manifest.size:
         resized = tf.image.resize(image, (shards.size, shards.size), method="area")
         image = tf.cast(tf.round(resized), tf.uint8)
+    if labelled:
+        parsed["label"] = _checked(parsed["label"])
     return {**parsed, "image": image}
 
 
