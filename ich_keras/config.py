@@ -47,6 +47,9 @@ class DataConfig(Section):
     """Names, in the order of the channels; none means all that the shards have."""
     neighbours: Annotated[int, Field(ge=0)] | None = None  # below and above; none: the shards' own
     augmentation: AugmentationConfig = AugmentationConfig()
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.0  # of control and the five kinds, in training
+    """0 shows slices as they come, 0.5 the groups by the square root of their sizes, 1 each equally
+    often. Probabilities then follow the prevalence shown, not that of the data."""
     shuffle_buffer: Positive = 2048  # encoded records; shards are random samples already
 
 

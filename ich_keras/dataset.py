@@ -1,6 +1,6 @@
 """Shards to batches, as tf.data pipelines."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,15 +8,18 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from ich_keras.augmentation import augment
 from ich_keras.config import AugmentationConfig, DataConfig
+from ich_keras.sampling import balanced, kinds_borne, sampling_weights
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.manifest import INDEX_NAME, Manifest, Shard, read_manifest
-from tfrecords_tools.schema import parse_example
+from tfrecords_tools.manifest import INDEX_NAME, MANIFEST_NAME, Manifest, Shard, read_manifest
+from tfrecords_tools.schema import parse_examples
 from tfrecords_tools.storage import ShardPath, local_copy, plain_message
-from tfrecords_tools.windows import Window
+from tfrecords_tools.windows import AIR, Window, apply_windows
 
 EVALUATION_PREFETCH = 2
+WRONG_LABEL = "a label is not six of 0 or 1 with `any` the OR of the five kinds"
 OPEN_SHARDS = 4  # read in turn, so that a batch mixes shards; more only costs file handles
 
 
@@ -78,19 +81,48 @@ class ShardSet:
         with local_copy(self.folder / INDEX_NAME) as path:
             return pd.read_csv(path, dtype=texts)
 
+    def labels(self, split: str) -> np.ndarray:
+        """The labels of a split as `index.csv` gives them; int64, shape (N, 6).
+
+        Raises:
+            DatasetError: if the index is not what the manifest says.
+        """
+        columns = ["split", *LABELS]
+        try:
+            with local_copy(self.folder / INDEX_NAME) as path:
+                table = pd.read_csv(path, usecols=columns, dtype={"split": "category"})
+            labels = table.loc[table["split"] == split, list(LABELS)].to_numpy(np.int64)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{self.folder / INDEX_NAME}: cannot be read ({error}); convert again"
+            ) from error
+        known = self.manifest.splits[split]
+        positives = dict(zip(LABELS, labels.sum(axis=0).tolist(), strict=True))
+        if (len(labels), positives) != (known.slices, dict(known.positives)):
+            raise DatasetError(
+                f"{self.folder}: {INDEX_NAME} and {MANIFEST_NAME} count the slices or bleedings of"
+                f" the split {split} differently; convert again"
+            )
+        return labels
+
 
 @contextmanager
 def reading(folder: ShardPath) -> Iterator[None]:
     """Says in one line what keeps a pipeline from its shards.
 
     Raises:
-        DatasetError: if a shard is damaged, or is no longer there, or the store does not answer.
+        DatasetError: if a shard is damaged, or is no longer there, or the store does not answer,
+            or a label is none.
     """
     try:
         yield
     except tf.errors.OpError as error:
         if "GetNext" not in str(error):  # of the network, not of the pipeline
             raise
+        if WRONG_LABEL in str(error) or "Key: label" in str(error):  # the latter if not six
+            raise DatasetError(
+                f"{folder}: {WRONG_LABEL}; `ich-keras verify {folder}` tells which: convert again"
+            ) from error
         raise DatasetError(
             f"{folder}: a shard cannot be read ({plain_message(error)}); `ich-keras verify"
             f" {folder}` tells which"
@@ -149,20 +181,57 @@ def training_batches(
     each slice its own augmentation, drawn from the seed and its place in the stream. A run that
     starts at step k therefore sees exactly what an undisturbed run sees from step k on.
 
+    All workers read the same stream, and of each batch every worker decodes its own share.
+
     Args:
         shards: what to read.
-        config: shuffle buffer and augmentation.
-        batch_size: slices a batch, over all replicas.
-        seed: of order and augmentation.
+        config: shuffle buffer, balance and augmentation.
+        batch_size: slices a batch, over all workers; a multiple of `workers`.
+        seed: of order, balance and augmentation.
         start_step: batches that are already behind.
-        worker: number of the process that reads, from 0; it takes every `workers`-th slice.
-        workers: processes that share a batch.
+        worker: whose share to read, from 0.
+        workers: that share each batch.
 
     Returns:
-        (image, label): uint8 (batch_size, size, size, channels) and float32 (batch_size, 6).
+        (image, label): uint8 (batch_size / workers, size, size, channels) and float32
+        (batch_size / workers, 6).
+
+    Raises:
+        DatasetError: if the index contradicts the manifest, or the slices cannot be balanced.
     """
+    if batch_size % workers:
+        raise ValueError(f"a batch of {batch_size} cannot be shared by {workers} workers")
+    one_pass = _training_pass(shards, config, seed)
+    slices = shards.slices("train")
+    first_pass, behind = divmod(start_step * batch_size, slices)
+    records = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max).flat_map(one_pass)
+    places = tf.data.Dataset.range(first_pass * slices, np.iinfo(np.int64).max)
+
+    def batch(places: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = _parse(records, shards, labelled=True)
+        images = parsed["image"]
+        if config.augmentation != AugmentationConfig():
+            images = _augmented(images, places, shards, config.augmentation, seed)
+        return images, tf.cast(parsed["label"], tf.float32)
+
+    return (
+        tf.data.Dataset.zip((places, records))
+        .skip(behind)
+        .shard(workers, worker)
+        .batch(batch_size // workers, drop_remainder=True)
+        .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _training_pass(
+    shards: ShardSet, config: DataConfig, seed: int
+) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """A function from the number of a pass to its records, as many as there are slices."""
     paths = [str(shards.folder / shard.name) for shard in _split_shards(shards, "train")]
     slices = shards.slices("train")
+    labels = shards.labels("train")
+    weights = _balancing_weights(shards, labels, config.balance) if config.balance else None
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(paths, seed=[seed, number])
@@ -172,30 +241,27 @@ def training_batches(
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
+        if weights is not None:
+            # Another seed than that of the order: the two must not hang together.
+            records = balanced(records, weights, labels, [seed, -1 - number])
         # Encoded records are shuffled: a tenth of the memory of decoded ones.
-        return records.shuffle(
+        return records.apply(tf.data.experimental.assert_cardinality(slices)).shuffle(
             config.shuffle_buffer,
             seed=number * 1_000_003 + seed,
             reshuffle_each_iteration=False,
         )
 
-    first_pass, behind = divmod(start_step * batch_size, slices)
-    records = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max).flat_map(one_pass)
-    places = tf.data.Dataset.range(first_pass * slices, np.iinfo(np.int64).max)
+    return one_pass
 
-    def example(place: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = _parse(record, shards, labelled=True)
-        image = augment(parsed["image"], config.augmentation, tf.stack([seed, place]))
-        return image, tf.cast(parsed["label"], tf.float32)
 
-    return (
-        tf.data.Dataset.zip((places, records))
-        .skip(behind)
-        .shard(workers, worker)
-        .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size // workers, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+def _balancing_weights(shards: ShardSet, labels: np.ndarray, balance: float) -> np.ndarray:
+    weights = sampling_weights(labels, balance)
+    if np.ptp(weights[kinds_borne(labels)]) == 0:
+        raise DatasetError(
+            f"{shards.folder}: all slices of the split train are of one group, so data.balance"
+            f" {balance:g} has nothing to balance; set it to 0"
+        )
+    return weights
 
 
 def evaluation_batches(
@@ -220,80 +286,58 @@ def evaluation_batches(
     records = sum(shard.records for shard in chosen)
     return (
         tf.data.TFRecordDataset([str(shards.folder / shard.name) for shard in chosen])
+        .apply(tf.data.experimental.assert_cardinality(records))
+        .batch(batch_size)
         .map(
-            lambda record: _parse(record, shards, labelled=labelled),
+            lambda records: _parse(records, shards, labelled=labelled),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        .apply(tf.data.experimental.assert_cardinality(records))
-        .batch(batch_size)
         .prefetch(EVALUATION_PREFETCH)
     )
 
 
-def augment(image: tf.Tensor, config: AugmentationConfig, seed: tf.Tensor) -> tf.Tensor:
-    """Changes a slice at random, within the limits of the configuration.
+def _augmented(
+    images: tf.Tensor,
+    places: tf.Tensor,
+    shards: ShardSet,
+    config: AugmentationConfig,
+    seed: int,
+) -> tf.Tensor:
+    """A batch with each slice changed at random, as its place in the stream says."""
+    air = apply_windows(np.full((1, 1), AIR), shards.windows).ravel()
+    air = air.repeat(2 * shards.neighbours + 1)
 
-    Args:
-        image: uint8, shape (size, size, channels).
-        config: the limits; all zero leaves the slice as it is.
-        seed: int64, shape (2,); the same seed gives the same change.
+    def change(images: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return augment(images, config, seed=seed, places=places, air=air)
 
-    Returns:
-        uint8, the same shape.
-    """
-    if config.flip:
-        image = tf.image.stateless_random_flip_left_right(image, seed)
-    if config.rotate_degrees or config.scale or config.shift:
-        image = _random_affine(image, config, seed)
-    if config.grey:
-        limits = tf.random.stateless_uniform((2,), seed + 7, -config.grey, config.grey)
-        grey = tf.cast(image, tf.float32) * (1 + limits[0]) + 255 * limits[1]
-        image = tf.cast(tf.clip_by_value(tf.round(grey), 0, 255), tf.uint8)
-    return image
+    # Stateless, so that op determinism leaves it parallel.
+    changed = tf.numpy_function(change, [images, places], tf.uint8, stateful=False)
+    return tf.ensure_shape(changed, images.shape)
 
 
-def _random_affine(image: tf.Tensor, config: AugmentationConfig, seed: tf.Tensor) -> tf.Tensor:
-    """Rotates, scales and shifts about the centre; what comes in from outside is black."""
-    draw = tf.random.stateless_uniform((4,), seed + 3, -1, 1)
-    angle = draw[0] * config.rotate_degrees * np.pi / 180
-    zoom = 1 / (1 + draw[1] * config.scale)
-    height, width = image.shape[0], image.shape[1]
-    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
-    cosine, sine = zoom * tf.cos(angle), zoom * tf.sin(angle)
-    shift_x, shift_y = draw[2] * config.shift * width, draw[3] * config.shift * height
-    # Maps output to input pixels, as ImageProjectiveTransformV3 wants it.
-    transform = [
-        cosine,
-        -sine,
-        centre_x - cosine * centre_x + sine * centre_y + shift_x,
-        sine,
-        cosine,
-        centre_y - sine * centre_x - cosine * centre_y + shift_y,
-        0.0,
-        0.0,
-    ]
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[tf.newaxis],
-        transforms=tf.stack([transform]),
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    return tf.ensure_shape(moved[0], image.shape)
+def _checked(label: tf.Tensor) -> tf.Tensor:
+    """The labels of a batch, shape (N, 6), unless one is no label: those would be learned."""
+    binary = tf.reduce_all((label == 0) | (label == 1))
+    any_is_or = tf.reduce_all(label[:, -1] == tf.reduce_max(label[:, :-1], axis=1))
+    with tf.control_dependencies([tf.debugging.Assert(binary & any_is_or, [WRONG_LABEL])]):
+        return tf.identity(label)
 
 
-def _parse(record: tf.Tensor, shards: ShardSet, *, labelled: bool) -> dict[str, tf.Tensor]:
+def _parse(records: tf.Tensor, shards: ShardSet, *, labelled: bool) -> dict[str, tf.Tensor]:
+    """A batch of serialised examples, shape (N,), as the experiment wants to see them."""
     manifest = shards.manifest
     stored = manifest.channels
-    parsed = parse_example(record, manifest.encoding, stored, labelled)
-    image = tf.ensure_shape(parsed["image"], (manifest.size, manifest.size, stored))
+    shape = (manifest.size, manifest.size, stored)
+    parsed = parse_examples(records, manifest.encoding, shape, labelled)
+    image = parsed["image"]
     if shards.channels != tuple(range(stored)):
         image = tf.gather(image, shards.channels, axis=-1)
     if shards.size != manifest.size:
         resized = tf.image.resize(image, (shards.size, shards.size), method="area")
         image = tf.cast(tf.round(resized), tf.uint8)
+    if labelled:
+        parsed["label"] = _checked(parsed["label"])
     return {**parsed, "image": image}
 
 

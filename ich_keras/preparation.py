@@ -42,8 +42,13 @@ def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, re
 
 def check_splits(shards: ShardSet, monitor: str) -> None:
     """Refuses at the start what would otherwise be found at the first validation."""
-    for split in ("train", "val"):
-        shards.slices(split)
+    held = {name: split.slices for name, split in shards.manifest.splits.items() if split.slices}
+    if not {"train", "val"} <= held.keys():
+        raise TrainingError(
+            f"{shards.folder}: holds {', '.join(f'{n:,} slices of {x}' for x, n in held.items())},"
+            " and a training needs labelled slices of train and of val; convert again, with the"
+            " label file beside the DICOM files and a share of both in --split"
+        )
     if monitor == "mean_auc" and not any(shards.manifest.splits["val"].positives.values()):
         raise TrainingError(
             f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"

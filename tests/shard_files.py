@@ -1,6 +1,7 @@
 """Small shards for tests, written by the schema alone."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,21 @@ class Written:
     examples: dict[str, list[Example]]
 
 
-def write_shards(folder: Path, **splits: int) -> Written:
-    """Shards whose positive slices carry a square, as bright as its kind."""
+def write_shards(
+    folder: Path, labels: Mapping[str, tuple[int, ...]] | None = None, **splits: int
+) -> Written:
+    """Shards whose positive slices carry a square, as bright as its kind.
+
+    Args:
+        folder: where to.
+        labels: of single slices, by their id, in place of the right ones.
+        splits: name to number of slices.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     examples = {name: [_example(rng, name, i) for i in range(n)] for name, n in splits.items()}
+    for members in examples.values():
+        members[:] = [replace(x, label=(labels or {}).get(x.slice_id, x.label)) for x in members]
     shards, rows = [], []
     for name, members in examples.items():
         halves = [members[: len(members) // 2], members[len(members) // 2 :]]
@@ -74,6 +85,22 @@ def write_shards(folder: Path, **splits: int) -> Written:
     )
     write_manifest(folder / MANIFEST_NAME, manifest)
     return Written(folder, examples)
+
+
+def overwrite_labels(written: Written, labels: Mapping[str, tuple[int, ...]]) -> None:
+    """Other labels in the records of single slices, which neither index nor manifest know of."""
+    for name, members in written.examples.items():
+        halves = [members[: len(members) // 2], members[len(members) // 2 :]]
+        for number, half in enumerate(halves):
+            path = written.folder / shard_name(name, number, len(halves))
+            changed = [replace(x, label=labels.get(x.slice_id, x.label)) for x in half]
+            write_records(path, (encode_example(x, "zlib") for x in changed))
+
+
+def labelled_record(slice_id: str, label: tuple[int, ...]) -> bytes:
+    """A record of which only the label matters."""
+    image = np.zeros((1, 1, 1), np.uint8)
+    return encode_example(Example(image, label, slice_id, "study", "patient", 0.0), "raw")
 
 
 def _example(rng: np.random.Generator, split: str, number: int) -> Example:

@@ -1,19 +1,25 @@
 """Batches hold what the shards hold, in an order that depends on seed and step alone."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from ich_keras.config import AugmentationConfig, DataConfig
 from ich_keras.dataset import (
     DatasetError,
-    augment,
     evaluation_batches,
     open_shards,
+    reading,
     training_batches,
 )
-from tests.shard_files import CHANNELS, SIZE, write_shards
+from tests.shard_files import CHANNELS, SIZE, overwrite_labels, write_shards
 from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.manifest import INDEX_NAME
+from tfrecords_tools.schema import encode_example
+from tfrecords_tools.tfrecord import write_records
+
+AUGMENTATION = AugmentationConfig(flip=True, grey=0.1, rotate_degrees=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +27,23 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"), train=37, val=11)
 
 
-def batches(folder, count, start=0, seed=3, **data):
+def batches(folder, count, start=0, seed=3, batch_size=5, share=(0, 1), **data):
     config = DataConfig(shuffle_buffer=8, **data)
     dataset = training_batches(
-        open_shards(folder, config), config, batch_size=5, seed=seed, start_step=start
+        open_shards(folder, config),
+        config,
+        batch_size=batch_size,
+        seed=seed,
+        start_step=start,
+        worker=share[0],
+        workers=share[1],
     )
     return [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
+
+
+def contents(batch) -> set:
+    """The slices of a batch with their labels, whatever their order."""
+    return {(image.tobytes(), label.tobytes()) for image, label in zip(*batch, strict=True)}
 
 
 def test_evaluation_reads_every_slice_once_as_it_was_written(shards):
@@ -57,14 +74,49 @@ def test_passes_differ_in_their_order(shards):
     assert sorted(x.tobytes() for x in first) == sorted(x.tobytes() for x in second)
 
 
+@pytest.mark.parametrize("balance", [0.0, 0.7])
 @pytest.mark.parametrize("start", [1, 6, 7, 8, 20])
-def test_starting_at_a_step_gives_what_an_undisturbed_run_sees(shards, start):
-    augmentation = AugmentationConfig(flip=True, grey=0.1, rotate_degrees=10.0)
-    whole = batches(shards.folder, start + 3, augmentation=augmentation)
-    resumed = batches(shards.folder, 3, start=start, augmentation=augmentation)
+def test_starting_at_a_step_gives_what_an_undisturbed_run_sees(shards, start, balance):
+    data = {"augmentation": AUGMENTATION, "balance": balance}
+    whole = batches(shards.folder, start + 3, **data)
+    resumed = batches(shards.folder, 3, start=start, **data)
     for (image, label), (again, same) in zip(whole[start:], resumed, strict=True):
         np.testing.assert_array_equal(image, again)
         np.testing.assert_array_equal(label, same)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("start", [0, 5, 9])
+def test_the_workers_share_the_batches_of_a_single_one(shards, start, workers):
+    data = {"augmentation": AUGMENTATION, "balance": 0.5, "batch_size": 6, "start": start}
+    alone = batches(shards.folder, 4, **data)
+    shares = [batches(shards.folder, 4, share=(k, workers), **data) for k in range(workers)]
+    for step, batch in enumerate(alone):
+        parts = [share[step] for share in shares]
+        assert all(len(images) == 6 // workers for images, _ in parts)
+        assert set().union(*map(contents, parts)) == contents(batch)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(shards):
+    with pytest.raises(ValueError, match=r"a batch of 5 cannot be shared by 2 workers"):
+        batches(shards.folder, 1, share=(0, 2))
+
+
+@pytest.mark.parametrize(("balance", "shares"), [(0.0, 1 / 7), (1.0, 1 / 6)])
+def test_balance_shows_the_groups_as_often_as_asked_for(tmp_path, balance, shares):
+    shards = write_shards(tmp_path, train=35, val=7)  # 5 of each kind, and 10 controls
+    passes = batches(shards.folder, 200, batch_size=35, balance=balance)
+    labels = np.concatenate([y for _, y in passes])
+    np.testing.assert_allclose(labels[:, :5].mean(axis=0), shares, atol=0.012)
+    seen = {x.tobytes() for images, _ in passes for x in images}
+    assert seen == {x.image.tobytes() for x in shards.examples["train"]}
+
+
+def test_balance_needs_two_groups(tmp_path):
+    labels = {f"train{k:04d}": (0, 0, 0, 0, 0, 0) for k in range(9)}
+    shards = write_shards(tmp_path, labels, train=9, val=7)
+    with pytest.raises(DatasetError, match=r"so data.balance 0.5 has nothing to balance"):
+        batches(shards.folder, 1, balance=0.5)
 
 
 def test_the_seed_changes_the_order(shards):
@@ -115,36 +167,49 @@ def test_a_shard_cut_short_is_an_error_not_a_smaller_evaluation(tmp_path):
         list(evaluation_batches(opened, "val", batch_size=4))
 
 
-def test_no_augmentation_leaves_the_slice_alone():
-    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    same = augment(tf.constant(image), AugmentationConfig(), tf.constant([1, 2], tf.int64))
-    np.testing.assert_array_equal(same, image)
-
-
 @pytest.mark.parametrize(
-    "limits",
-    [{"flip": True}, {"rotate_degrees": 20.0}, {"scale": 0.2}, {"shift": 0.1}, {"grey": 0.2}],
+    "label",
+    [
+        (0, 1, 0, 0, 0, 0),  # `any` lacks
+        (0, 0, 0, 0, 0, 1),  # a bleeding of no kind
+        (0, 2, 0, 0, 0, 1),
+        (0, -1, 1, 0, 0, 1),
+        (0, 1, 0, 0, 1),
+    ],
 )
-def test_augmentation_is_the_same_for_the_same_seed_in_and_out_of_a_graph(limits):
-    config = AugmentationConfig(**limits)
-    image = tf.constant(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
-    seeds = [tf.constant([5, k], tf.int64) for k in range(8)]
-    eager = [augment(image, config, seed).numpy() for seed in seeds]
-    graph = tf.function(lambda seed: augment(image, config, seed))
-    for expected, seed in zip(eager, seeds, strict=True):
-        np.testing.assert_allclose(graph(seed), expected, atol=1)
-    assert any(not np.array_equal(x, image) for x in eager)
-    assert len({x.tobytes() for x in eager}) > 1
+def test_a_label_that_is_none_is_neither_learned_nor_scored(tmp_path, label):
+    right = (0, 1, 0, 0, 0, 1)
+    shards = write_shards(tmp_path, {"train0001": right, "val0001": right}, train=7, val=7)
+    overwrite_labels(shards, {"train0001": label, "val0001": label})
+    said = rf"{tmp_path}: a label is not six of 0 or 1 .* `ich-keras verify {tmp_path}` tells which"
+    with pytest.raises(DatasetError, match=said), reading(tmp_path):
+        batches(tmp_path, 2)
+    with pytest.raises(DatasetError, match=said), reading(tmp_path):
+        list(evaluation_batches(open_shards(tmp_path, DataConfig()), "val", batch_size=4))
 
 
-def test_a_flip_swaps_left_and_right_and_nothing_else():
-    image = np.random.default_rng(0).integers(0, 256, (6, 6, 1), np.uint8)
-    config = AugmentationConfig(flip=True)
-    results = {
-        augment(tf.constant(image), config, tf.constant([0, k], tf.int64)).numpy().tobytes()
-        for k in range(20)
-    }
-    assert results == {image.tobytes(), image[:, ::-1].tobytes()}
+def test_an_index_that_contradicts_the_manifest_is_refused_before_training(tmp_path):
+    write_shards(tmp_path, train=14, val=7)
+    path = tmp_path / INDEX_NAME
+    index = pd.read_csv(path)
+    index.loc[index["split"] == "train", "epidural"] = 0
+    index.to_csv(path, index=False)
+    with pytest.raises(
+        DatasetError, match=r"index.csv and dataset.json count .* train differently"
+    ):
+        batches(tmp_path, 1)
+    path.write_text("slice_id\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"index.csv: cannot be read .*; convert again"):
+        batches(tmp_path, 1)
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5])
+def test_records_that_are_not_as_many_as_the_manifest_says_stop_the_training(tmp_path, balance):
+    shards = write_shards(tmp_path, train=14, val=7)
+    path = next(tmp_path.glob("train-*.tfrecord"))
+    write_records(path, [encode_example(x, "zlib") for x in shards.examples["train"][:5]])
+    with pytest.raises(DatasetError, match=r"a shard cannot be read"), reading(tmp_path):
+        batches(tmp_path, 6, balance=balance)
 
 
 def test_the_labels_are_in_the_order_of_the_schema(shards):

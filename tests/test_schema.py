@@ -16,7 +16,8 @@ from tfrecords_tools.schema import (
     check_encoding,
     decode_example,
     encode_example,
-    parse_example,
+    parse_examples,
+    parse_label,
 )
 from tfrecords_tools.tfrecord import RecordError, read_records, write_records
 
@@ -79,14 +80,14 @@ def test_a_file_is_byte_for_byte_tensorflows(tmp_path):
 def test_tensorflow_reads_back_what_was_written(tmp_path, encoding, channels):
     example = make_example(channels)
     write_records(tmp_path / "x.tfrecord", [encode_example(example, encoding)])
-    dataset = tf.data.TFRecordDataset(str(tmp_path / "x.tfrecord")).map(
-        lambda record: parse_example(record, encoding, channels, labelled=True)
-    )
-    (parsed,) = dataset
-    np.testing.assert_array_equal(parsed["image"], example.image)
-    assert tuple(parsed["label"].numpy()) == example.label
-    assert parsed["slice_id"].numpy().decode() == example.slice_id
-    assert parsed["position_mm"].numpy() == pytest.approx(example.position_mm)
+    shape = example.image.shape
+    dataset = tf.data.TFRecordDataset([str(tmp_path / "x.tfrecord")] * 2).batch(2)
+    (parsed,) = dataset.map(lambda records: parse_examples(records, encoding, shape, labelled=True))
+    for k in range(2):
+        np.testing.assert_array_equal(parsed["image"][k], example.image)
+        assert tuple(parsed["label"][k].numpy()) == example.label
+        assert parsed["slice_id"][k].numpy().decode() == example.slice_id
+        assert parsed["position_mm"][k].numpy() == pytest.approx(example.position_mm)
 
 
 @settings(max_examples=50)
@@ -109,8 +110,16 @@ def test_an_example_survives_the_way_through_a_record(text, label, position, enc
 def test_an_unlabelled_example_has_no_label():
     record = encode_example(make_example(label=None), "raw")
     assert decode_example(record, "raw").label is None
-    parsed = parse_example(tf.constant(record), "raw", 3, labelled=False)
+    parsed = parse_examples(tf.constant([record]), "raw", (12, 8, 3), labelled=False)
     assert "label" not in parsed
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_image_of_another_size_is_refused_in_a_graph_too(encoding):
+    record = encode_example(make_example(), encoding)
+    parse = tf.function(lambda x: parse_examples(x, encoding, (12, 9, 3), labelled=True))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        parse(tf.constant([record]))
 
 
 @settings(max_examples=200)
@@ -120,6 +129,11 @@ def test_a_damaged_record_is_refused_or_differs_but_never_crashes(place, value):
     record[place % len(record)] ^= value
     with contextlib.suppress(SchemaError):
         decode_example(bytes(record), "zlib")
+
+
+def test_the_label_alone_is_that_of_the_whole():
+    record = encode_example(make_example(), "zlib")
+    assert tuple(parse_label(tf.constant(record)).numpy()) == make_example().label
 
 
 def test_a_label_that_is_none_is_refused():

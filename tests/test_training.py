@@ -232,6 +232,15 @@ def test_the_run_knows_its_input(finished):
     assert [window.name for window in trained.windows] == ["brain", "subdural", "bone"]
 
 
+def test_shards_without_labels_are_refused(tmp_path):
+    shards = write_shards(tmp_path / "shards", unlabelled=28).folder
+    said = (
+        r"holds 28 slices of unlabelled, and a training needs labelled slices of train and of val"
+    )
+    with pytest.raises(TrainingError, match=said):
+        fit(experiment(), shards, RunFolder(tmp_path / "run"))
+
+
 def test_a_split_that_cannot_be_monitored_is_refused_before_the_first_step(tmp_path):
     shards = write_shards(tmp_path, train=16, val=7).folder
     splits = read_manifest(shards).splits
