@@ -234,9 +234,7 @@ def test_the_run_knows_its_input(finished):
 
 def test_shards_without_labels_are_refused(tmp_path):
     shards = write_shards(tmp_path / "shards", unlabelled=28).folder
-    said = (
-        r"holds 28 slices of unlabelled, and a training needs labelled slices of train and of val"
-    )
+    said = r"holds 28 slices of unlabelled, and a training needs labelled slices of train"
     with pytest.raises(TrainingError, match=said):
         fit(experiment(), shards, RunFolder(tmp_path / "run"))
 
