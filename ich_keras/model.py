@@ -66,13 +66,16 @@ def build_model(config: ModelConfig, channels: int, *, synchronized: bool = Fals
     """
     image = keras.Input((None, None, channels), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image)
-    x = _convolution(x, config, config.widths[0], 3, "stem", stride=2, synchronized=synchronized)
+    x = _convolution(x, config.widths[0], 3, "stem", strides=2)
     x = layers.Activation("relu", name="stem_relu")(x)
     for stage, width in enumerate(config.widths, start=1):
         if stage > 1:
             x = layers.MaxPooling2D(2, padding="same", name=f"stage{stage}_pool")(x)
+        # On a CPU, to normalise the largest maps takes longer than to make them (docs/network.md).
+        normalized = config.normalization == "batch" and stage > 1
         for block in range(1, config.blocks + 1):
-            x = _residual_block(x, config, width, f"stage{stage}_block{block}", synchronized)
+            name = f"stage{stage}_block{block}"
+            x = _residual_block(x, width, name, normalized=normalized, synchronized=synchronized)
     x = layers.SpatialDropout2D(config.dropout, name="dropout")(x)
     maps = layers.Conv2D(
         len(LABELS),
@@ -129,71 +132,75 @@ class Summary:
         parameters: trainable weights.
         multiply_adds: of all convolutions for one slice.
         receptive_field: pixels along an axis that one cell of the class map depends on.
+        receptive_field_mm: the same in mm, or None where the size of a pixel is not known.
         stride: pixels to a cell of the class map.
     """
 
     parameters: int
     multiply_adds: int
     receptive_field: int
+    receptive_field_mm: float | None
     stride: int
 
 
-def summarize(model: keras.Model, config: ModelConfig, size: int) -> Summary:
-    """Counts parameters, multiply-adds and receptive field for slices of size x size pixels."""
-    probe = keras.Model(
-        model.input, [x.output for x in model.layers if isinstance(x, layers.Conv2D)]
-    )
+def summarize(
+    model: keras.Model, config: ModelConfig, size: int, pixel_mm: float | None = None
+) -> Summary:
+    """Counts parameters, multiply-adds and receptive field.
+
+    Args:
+        model: as `build_model` makes it of `config`.
+        config: its configuration.
+        size: edge of the slices in pixels.
+        pixel_mm: edge of such a pixel in mm, where known.
+    """
     convolutions = [x for x in model.layers if isinstance(x, layers.Conv2D)]
+    probe = keras.Model(model.input, [x.output for x in convolutions])
     shapes = probe.compute_output_shape((1, size, size, model.input.shape[-1]))
     multiply_adds = sum(
         int(shape[1]) * int(shape[2]) * int(ops.size(layer.kernel))
         for layer, shape in zip(convolutions, shapes, strict=True)
     )
+    field = _receptive_field(config)
     return Summary(
         parameters=sum(int(ops.size(x)) for x in model.trainable_variables),
         multiply_adds=multiply_adds,
-        receptive_field=_receptive_field(config),
+        receptive_field=field,
+        receptive_field_mm=None if pixel_mm is None else field * pixel_mm,
         stride=stride(config),
     )
 
 
-def _residual_block(x: Any, config: ModelConfig, width: int, name: str, synchronized: bool) -> Any:
-    """Two 3x3 convolutions beside an identity, or beside a 1x1 where the width changes."""
+def _residual_block(x: Any, width: int, name: str, *, normalized: bool, synchronized: bool) -> Any:
+    """Two 3x3 convolutions beside an identity, or beside a 1x1 where the width changes.
+
+    What is normalised is their sum, once, whose bias is then that of the normalisation.
+    """
     shortcut = x
     if x.shape[-1] != width:
-        shortcut = _convolution(x, config, width, 1, f"{name}_shortcut", synchronized=synchronized)
-    x = _convolution(x, config, width, 3, f"{name}_conv1", synchronized=synchronized)
+        shortcut = _convolution(x, width, 1, f"{name}_shortcut", use_bias=False)
+    x = _convolution(x, width, 3, f"{name}_conv1")
     x = layers.Activation("relu", name=f"{name}_relu1")(x)
-    x = _convolution(x, config, width, 3, f"{name}_conv2", synchronized=synchronized)
+    x = _convolution(x, width, 3, f"{name}_conv2", use_bias=not normalized)
     x = layers.Add(name=f"{name}_add")([shortcut, x])
+    if normalized:
+        x = layers.BatchNormalization(
+            momentum=0.9, synchronized=synchronized, name=f"{name}_normalization"
+        )(x)
     return layers.Activation("relu", name=f"{name}_relu2")(x)
 
 
 def _convolution(
-    x: Any,
-    config: ModelConfig,
-    width: int,
-    kernel: int,
-    name: str,
-    *,
-    stride: int = 1,
-    synchronized: bool,
+    x: Any, width: int, kernel: int, name: str, *, strides: int = 1, use_bias: bool = True
 ) -> Any:
-    """A convolution and, where configured, the normalisation that takes over its bias."""
-    normalized = config.normalization == "batch"
-    x = layers.Conv2D(
+    return layers.Conv2D(
         width,
         kernel,
-        strides=stride,
+        strides=strides,
         padding="same",
-        use_bias=not normalized,
+        use_bias=use_bias,
         kernel_initializer="he_normal",
         name=name,
-    )(x)
-    if not normalized:
-        return x
-    return layers.BatchNormalization(
-        momentum=0.9, synchronized=synchronized, name=f"{name}_normalization"
     )(x)
 
 

@@ -76,8 +76,8 @@ def test_there_are_the_files_of_the_write_up_and_the_demo():
 @pytest.mark.parametrize(
     ("name", "size", "widths", "dropout", "batch_size", "learning_rate"),
     [
-        ("basic", 512, (128, 128, 128, 128), 0.0, 4, 2e-4),
-        ("halfres", 256, (256, 192, 128, 64), 0.15, 12, 0.015),
+        ("faithful_basic", 512, (128, 128, 128, 128), 0.0, 4, 2e-4),
+        ("faithful_halfres", 256, (256, 192, 128, 64), 0.15, 12, 0.015),
     ],
 )
 def test_the_hyperparameters_are_those_of_the_write_up(
@@ -92,6 +92,16 @@ def test_the_hyperparameters_are_those_of_the_write_up(
     assert (loaded.seed, loaded.training.loss) == (1498, "mse")
     assert (loaded.training.warmup_steps, loaded.training.weight_decay) == (256, 1e-5)
     assert loaded.training.figure_every == 10_000
+    assert loaded.data.windows == ("brain",)
+
+
+@pytest.mark.parametrize("name", ["basic", "halfres"])
+def test_beside_the_write_up_only_windows_and_convolutions_differ(name):
+    ours, faithful = (load_experiment(x).model_dump() for x in (name, f"faithful_{name}"))
+    for values in (ours, faithful):
+        del values["name"], values["data"]["windows"]
+        del values["model"]["widths"]
+    assert ours == faithful
 
 
 @pytest.mark.parametrize("name", ["basic", "halfres"])
