@@ -31,7 +31,7 @@ MIN_SECONDS = 0.3  # of a measurement
 # --- forward and backward, by backend -------------------------------------------------------------
 
 
-def _by_tensorflow(layer: keras.Layer, x: Any, upstream: Any) -> Pass:
+def _by_tensorflow(model: keras.Model, x: list, upstream: Any) -> Pass:
     import tensorflow as tf
 
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -40,26 +40,26 @@ def _by_tensorflow(layer: keras.Layer, x: Any, upstream: Any) -> Pass:
     def run() -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = layer(x, training=True)
-        return tape.gradient(y, [x, *layer.trainable_weights], output_gradients=upstream)
+            y = model(x, training=True)
+        return tape.gradient(y, [*x, *model.trainable_weights], output_gradients=upstream)
 
     return run
 
 
-def _by_jax(layer: keras.Layer, x: Any, upstream: Any) -> Pass:
+def _by_jax(model: keras.Model, x: list, upstream: Any) -> Pass:
     import jax
 
-    weights = [x.value for x in layer.trainable_variables]
-    state = [x.value for x in layer.non_trainable_variables]
+    weights = [x.value for x in model.trainable_variables]
+    state = [x.value for x in model.non_trainable_variables]
 
     @jax.jit
     def run(weights: Any, x: Any) -> Any:
         def forward(weights: Any, x: Any) -> Any:
-            return layer.stateless_call(weights, state, x, training=True)[0]
+            return model.stateless_call(weights, state, x, training=True)[0]
 
         _, backward = jax.vjp(forward, weights, x)
         weight_gradients, x_gradient = backward(upstream)
-        return [x_gradient, *weight_gradients]
+        return [*x_gradient, *weight_gradients]
 
     return lambda: run(weights, x)
 
@@ -86,14 +86,18 @@ def _seconds(run: Pass) -> float:
 
 
 def _time_layer(layer: keras.Layer, shapes: list[tuple], output: tuple) -> float:
-    """Seconds of one forward and backward pass of a layer on noise."""
+    """Seconds of one forward and backward pass of a layer, or of a model, on noise."""
+    inputs = [keras.Input(batch_shape=shape, dtype=layer.compute_dtype) for shape in shapes]
+    alone = keras.Model(inputs, layer(inputs if len(inputs) > 1 else inputs[0]))
     rng = np.random.default_rng(0)
-    noise = [
-        keras.ops.convert_to_tensor(rng.normal(size=shape).astype("float32"), layer.compute_dtype)
-        for shape in (*shapes, output)
+    *x, upstream = [
+        keras.ops.convert_to_tensor(rng.normal(size=shape).astype("float32"), dtype)
+        for shape, dtype in [
+            *((shape, layer.compute_dtype) for shape in shapes),
+            (output, alone.outputs[0].dtype),
+        ]
     ]
-    x = noise[0] if len(shapes) == 1 else noise[:-1]
-    return _seconds(BACKENDS[keras.backend.backend()](layer, x, noise[-1]))
+    return _seconds(BACKENDS[keras.backend.backend()](alone, x, upstream))
 
 
 def _shapes(model: keras.Model, batch: tuple) -> dict[str, tuple[list[tuple], tuple]]:

@@ -183,6 +183,9 @@ def training_batches(
 
     All workers read the same stream, and of each batch every worker decodes its own share.
 
+    Images are decoded and changed by Python code on TensorFlow's threads, which cannot run while a
+    process ends: an iterator must be out of scope by then, so keep none in a global variable.
+
     Args:
         shards: what to read.
         config: shuffle buffer, balance and augmentation.

@@ -1,5 +1,8 @@
 """Batches hold what the shards hold, in an order that depends on seed and step alone."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -210,6 +213,24 @@ def test_records_that_are_not_as_many_as_the_manifest_says_stop_the_training(tmp
     write_records(path, [encode_example(x, "zlib") for x in shards.examples["train"][:5]])
     with pytest.raises(DatasetError, match=r"a shard cannot be read"), reading(tmp_path):
         batches(tmp_path, 6, balance=balance)
+
+
+def test_a_process_ends_though_batches_are_still_being_made(shards):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from ich_keras.config import AugmentationConfig, DataConfig\n"
+        "from ich_keras.dataset import open_shards, training_batches\n"
+        "def fail():\n"
+        "    data = DataConfig(augmentation=AugmentationConfig(rotate_degrees=9.0))\n"
+        "    opened = open_shards(Path(sys.argv[1]), data)\n"
+        "    batches = iter(training_batches(opened, data, batch_size=2, seed=1))\n"
+        "    next(batches)\n"
+        "    raise KeyError\n"
+        "try: fail()\n"
+        "except KeyError: sys.exit(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, shards.folder], timeout=120, check=False)
+    assert done.returncode == 3
 
 
 def test_the_labels_are_in_the_order_of_the_schema(shards):
