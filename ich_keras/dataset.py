@@ -70,6 +70,12 @@ class ShardSet:
             )
         return self.manifest.splits[split].slices
 
+    @property
+    def pixel_mm(self) -> float | None:
+        """Edge of a pixel, the median of all slices; None where no file told it."""
+        stored = self.manifest.pixel_mm
+        return None if stored is None else stored * self.manifest.size / self.size
+
     def prevalences(self, split: str) -> np.ndarray:
         """The share of the slices of a split that bear each label; float64 (6,)."""
         positives = self.manifest.splits[split].positives

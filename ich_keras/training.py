@@ -282,14 +282,18 @@ class _Trainer:
         return stop
 
     def _describe(self) -> None:
-        summary = summarize(self.model, self.experiment.model, self.shards.size)
+        pixel_mm = self.shards.pixel_mm
+        summary = summarize(self.model, self.experiment.model, self.shards.size, pixel_mm)
+        in_mm = summary.receptive_field_mm
         log.info(
-            "%s: %s parameters, %.0f million multiply-adds a slice of %d px, receptive field %d px",
+            "%s: %s parameters, %.0f million multiply-adds a slice of %d px, a receptive field of"
+            " %d px%s",
             self.experiment.name,
             f"{summary.parameters:,}",
             summary.multiply_adds / 1e6,
             self.shards.size,
             summary.receptive_field,
+            "" if in_mm is None else f" or {in_mm:.0f} mm",
         )
         log.info(
             "%s slices to train on, on %s of worker %d of %d",

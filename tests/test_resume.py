@@ -68,6 +68,20 @@ def test_a_run_killed_twice_ends_like_an_undisturbed_one(undisturbed, shards, tm
     assert_same_end(run, undisturbed, shards)
 
 
+def test_ctrl_c_ends_a_run_in_one_line(shards, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    endless = small_run.command(shards, run.path, training__max_steps="1000000")
+    process = subprocess.Popen(endless, stderr=subprocess.PIPE, text=True)
+    while not run.position.is_file():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("ich-keras: interrupted; what was finished stays")
+    assert "Traceback" not in errors
+
+
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(undisturbed, shards, tmp_path):
     run = RunFolder(tmp_path / "run")
     done = subprocess.run(

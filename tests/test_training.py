@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +71,16 @@ def test_history_counts_steps_and_marks_validations(finished):
     assert [int(row["step"]) for row in rows] == [2, 4, 6, 8, 10, 12]
     assert [int(row["step"]) for row in rows if row["val_loss"]] == [4, 8, 12]
     assert len(result.validations) == 3
+
+
+def test_the_network_is_summarised_in_pixels_and_in_mm(shards, tmp_path, caplog):
+    folder = tmp_path / "shards"
+    shutil.copytree(shards, folder)
+    rewrite_manifest(folder, pixel_mm=0.75)  # of slices of 32 px; at 16 px a pixel is twice as wide
+    with caplog.at_level("INFO"):
+        fit(experiment("data.size=16", "training.max_steps=4"), folder, RunFolder(tmp_path / "run"))
+    field = int(re.search(r"receptive field of (\d+) px or", caplog.text)[1])
+    assert f"receptive field of {field} px or {round(1.5 * field)} mm" in caplog.text
 
 
 def test_the_best_checkpoint_is_that_of_the_best_validation(finished):
