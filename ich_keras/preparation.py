@@ -49,6 +49,7 @@ def check_splits(shards: ShardSet, monitor: str) -> None:
             " and a training needs labelled slices of train and of val; convert again, with the"
             " label file beside the DICOM files and a share of both in --split"
         )
+    shards.labels("val")  # those of train are compared as they are read
     if monitor == "mean_auc" and not any(shards.manifest.splits["val"].positives.values()):
         raise TrainingError(
             f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"

@@ -219,7 +219,7 @@ def test_it_learns_what_can_be_learned(shards, tmp_path):
 
 
 def test_the_learning_rate_warms_up_and_decays():
-    config = load_experiment("halfres", ["training.max_steps=1000"]).training
+    config = load_experiment("faithful_halfres", ["training.max_steps=1000"]).training
     schedule = make_optimizer(config)._learning_rate
     rates = [float(schedule(step)) for step in (0, 128, 256, 1000)]
     assert rates == pytest.approx([0, 0.0075, 0.015, 0], abs=1e-6)
