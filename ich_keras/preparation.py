@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from ich_keras.config import Experiment, ModelConfig, experiment_to_yaml
-from ich_keras.dataset import ShardSet
+from ich_keras.dataset import DatasetError, ShardSet
 from ich_keras.model import load_model
 from ich_keras.run_folder import (
     RunError,
@@ -44,17 +44,17 @@ def check_splits(shards: ShardSet, monitor: str) -> None:
     """Refuses at the start what would otherwise be found at the first validation."""
     held = {name: split.slices for name, split in shards.manifest.splits.items() if split.slices}
     if not {"train", "val"} <= held.keys():
-        raise TrainingError(
+        raise DatasetError(
             f"{shards.folder}: holds {', '.join(f'{n:,} slices of {x}' for x, n in held.items())},"
             " and a training needs labelled slices of train and of val; convert again, with the"
             " label file beside the DICOM files and a share of both in --split"
         )
-    shards.labels("val")  # those of train are compared as they are read
     if monitor == "mean_auc" and not any(shards.manifest.splits["val"].positives.values()):
-        raise TrainingError(
+        raise DatasetError(
             f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"
             " convert with another --split or --seed, or set training.monitor to loss"
         )
+    shards.labels("val")  # those of train are compared as they are read
 
 
 def warm_start(model: keras.Model, config: ModelConfig) -> None:

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from ich_keras.config import load_experiment
+from ich_keras.dataset import DatasetError
 from ich_keras.model import load_model
 from ich_keras.run_folder import RunError, RunFolder, choose_run, read_input, trained_run
 from ich_keras.stepping import make_optimizer
@@ -247,7 +248,7 @@ def test_the_run_knows_its_input(finished):
 def test_shards_without_labels_are_refused(tmp_path):
     shards = write_shards(tmp_path / "shards", unlabelled=28).folder
     said = r"holds 28 slices of unlabelled, and a training needs labelled slices of train"
-    with pytest.raises(TrainingError, match=said):
+    with pytest.raises(DatasetError, match=said):
         fit(experiment(), shards, RunFolder(tmp_path / "run"))
 
 
@@ -256,6 +257,6 @@ def test_a_split_that_cannot_be_monitored_is_refused_before_the_first_step(tmp_p
     splits = read_manifest(shards).splits
     healthy = replace(splits["val"], positives=dict.fromkeys(LABELS, 0))
     rewrite_manifest(shards, splits={**splits, "val": healthy})
-    with pytest.raises(TrainingError, match="no slice of the split val bleeds"):
+    with pytest.raises(DatasetError, match="no slice of the split val bleeds"):
         fit(experiment(), shards, RunFolder(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -101,7 +101,7 @@ def test_a_programming_error_ends_the_search_instead_of_failing_a_trial(
 def test_a_fault_of_the_data_is_said_once_and_plainly(tmp_path):
     shards = write_shards(tmp_path, train=28).folder
     search = load_search(write_search(tmp_path, "random", "trials: 3"))
-    with pytest.raises(InputError, match="no slices in split 'val'"):
+    with pytest.raises(InputError, match="holds 28 slices of train, and a training needs"):
         tune(search, shards, tmp_path / "out")
 
 
