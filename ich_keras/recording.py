@@ -26,8 +26,9 @@ class Recorder:
         history: History,
         watchers: Watchers,
     ) -> None:
-        self._config = experiment.training
         self._shards = shards
+        self._prevalences = shards.prevalences("val")
+        self._constant_guess = constant_guess_loss(experiment.training, self._prevalences)
         self._run = run
         self._history = history
         self._watchers = watchers
@@ -61,11 +62,10 @@ class Recorder:
         self._events.close()
 
     def _draw_curves(self, best_step: int) -> None:
-        prevalences = self._shards.prevalences("val")
         figure = curves(
             pd.read_csv(self._run.history),
             best_step=best_step,
-            always_negative_accuracy=1 - float(prevalences.mean()),
-            constant_guess_loss=constant_guess_loss(self._config, prevalences),
+            always_negative_accuracy=1 - float(self._prevalences.mean()),
+            constant_guess_loss=self._constant_guess,
         )
         save_png(figure, self._run.figures / "curves.png")

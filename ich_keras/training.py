@@ -70,7 +70,8 @@ class FitResult:
 
     def _warning(self) -> str:
         best = [x for x in self.validations if int(x["step"]) == self.position.best_step]
-        return f", WHERE IT IS {best[0]['warning'].upper()}" if best and best[0]["warning"] else ""
+        warning = best[0].get("warning") if best else None  # no column in histories of old
+        return f", WHERE IT IS {warning.upper()}" if warning else ""
 
 
 def fit(
