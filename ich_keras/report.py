@@ -21,7 +21,8 @@ FIGURES = {
     "curves": (
         "Training",
         "Loss, accuracy and mean AUC against the step. A dash-dotted line is what can be had"
-        " without looking at a slice; the dotted one marks the checkpoint that was kept.",
+        " without looking at a validation slice; the dotted one marks the checkpoint that was kept."
+        " Training under data.balance sees more bleedings than validation does.",
     ),
     "class_grid": (
         "Class grid",
