@@ -61,7 +61,7 @@ def auc_draws(given: Answers, *, draws: int = 500, seed: int = 0) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     slices = pd.Series(np.arange(len(given.patients))).groupby(given.patients).indices
-    names = sorted(slices)
+    names = sorted(map(str, slices))
     chosen = [np.arange(len(given.patients))]
     for _ in range(draws):
         drawn = rng.integers(len(names), size=len(names))

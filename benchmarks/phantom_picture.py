@@ -27,7 +27,7 @@ def draw(patients: tuple[int, ...]) -> Figure:
         for axis, number in zip(row, np.arange(1, SLICES - 1, 2), strict=True):
             shown = apply_windows(study.hu[number], parse_windows("brain"))[..., 0]
             axis.imshow(shown, cmap="gray", vmin=0, vmax=255)
-            axis.set_title(_letters(study, number), fontsize=8, pad=2)
+            axis.set_title(_letters(study, int(number)), fontsize=8, pad=2)
             axis.set_axis_off()
     figure.subplots_adjust(0, 0, 1, 0.98, 0.02, 0.1)
     return figure

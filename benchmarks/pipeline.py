@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
@@ -61,7 +62,7 @@ def _decoded(shards: ShardSet) -> tf.data.Dataset:
     return _records(shards).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _training(shards: ShardSet, **data: object) -> tf.data.Dataset:
+def _training(shards: ShardSet, **data: Any) -> tf.data.Dataset:
     config = DataConfig(shuffle_buffer=SHUFFLE_BUFFER, **data)
     return training_batches(shards, config, batch_size=BATCH_SIZE, seed=1)
 
@@ -122,7 +123,8 @@ def _print_own_peak_memory(shards: ShardSet) -> None:
     for _ in islice(batches, 2 * SHUFFLE_BUFFER // BATCH_SIZE):
         pass
     status = Path("/proc/self/status").read_text()  # the peak that getrusage gives is inherited
-    click.echo(int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) // 1000)
+    (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", status)
+    click.echo(int(peak) // 1000)
 
 
 @click.command(help=__doc__.splitlines()[0])

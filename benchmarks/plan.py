@@ -11,10 +11,12 @@ import resource
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import click
 import numpy as np
 import pandas as pd
+from pebble import ProcessPool
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tfrecords_tools.bleedings import LABELS
@@ -65,11 +67,13 @@ def _row(path: str) -> ScannedFile:
 class _SimulatedPool:
     """Answers where a pool would read headers."""
 
-    def map(self, _function: object, _roots: object, chunks: Iterable, _flags: object):
+    def map(
+        self, _function: object, _roots: object, chunks: Iterable, _flags: object
+    ) -> "_SimulatedPool":
         self.rows = ([_row(path) for path in chunk] for chunk in chunks)
         return self
 
-    def result(self) -> Iterator[list[tuple]]:
+    def result(self) -> Iterator[list[ScannedFile]]:
         return self.rows
 
 
@@ -92,7 +96,9 @@ def main(slices: int, neighbours: int) -> None:
     fractions = parse_split("0.8,0.1,0.1")
     options = Options(256, windows, neighbours, fractions, 0, "zlib", shard_size=3051)
     start = time.perf_counter()
-    found, rejects = scan(Source(Path("simulated"), paths, (), None), _SimulatedPool())
+    found, rejects = scan(
+        Source(Path("simulated"), paths, (), None), cast(ProcessPool, _SimulatedPool())
+    )
     scanned = time.perf_counter()
     plan = make_plan(found, rejects, labels, options)
     planned = time.perf_counter()

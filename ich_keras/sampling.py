@@ -6,10 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
-from tfrecords_tools.schema import parse_label
+from tfrecords_tools.schema import parse_labels
 
 KINDS = 2 ** len(BLEEDINGS)  # ways in which a slice can bear the five kinds
 UNIT = 2**32  # of the rarest group's weight; fine enough for any ratio of groups
+BLOCK = 64  # records that are weighed together; their weights add up to less than 2**63
 
 
 def kinds_borne(labels: np.ndarray) -> np.ndarray:
@@ -81,23 +82,22 @@ def balanced(
     slices = len(labels)
     spacing = int(weights[kinds_borne(labels)].sum())  # in units of a weight / slices: stays whole
 
-    def weigh(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        borne = tf.cast(parse_label(record)[: len(BLEEDINGS)] > 0, tf.int64)
-        kinds = tf.reduce_sum(tf.bitwise.left_shift(borne, np.arange(len(BLEEDINGS))))
-        return record, tf.gather(weights, kinds)
+    def weigh(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        borne = tf.cast(parse_labels(records)[:, : len(BLEEDINGS)] > 0, tf.int64)
+        kinds = tf.reduce_sum(tf.bitwise.left_shift(borne, np.arange(len(BLEEDINGS))), axis=1)
+        return records, tf.gather(weights, kinds)
 
     def count(total: tf.Tensor, weighed: tuple[tf.Tensor, tf.Tensor]) -> tuple:
-        record, weight = weighed
-        total += weight * slices
-        return total % spacing, (record, total // spacing)
-
-    def repeat(record: tf.Tensor, times: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensors(record).repeat(times)
+        records, weights = weighed
+        sums = total + tf.cumsum(weights * slices)
+        passed = sums // spacing  # marks, since the block began
+        times = passed - tf.concat([[0], passed[:-1]], axis=0)
+        return sums[-1] % spacing, tf.repeat(records, times)
 
     start = tf.random.stateless_uniform((), seed, 0, spacing, tf.int64)
     return (
-        records.map(weigh, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        records.batch(BLOCK)  # each op of a pipeline has its cost
+        .map(weigh, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .scan(start, count)
-        .filter(lambda _, times: times > 0)
-        .flat_map(repeat)
+        .unbatch()
     )

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ich_keras.sampling import (
+    BLOCK,
     KINDS,
     UNIT,
     balanced,
@@ -80,4 +81,4 @@ def test_millions_of_slices_and_the_rarest_group_of_one_do_not_overflow():
     weights = sampling_weights(labels, 1.0)
     total = int(weights[kinds_borne(labels)].sum())
     assert total / UNIT == pytest.approx(2, rel=1e-3)
-    assert int(weights.max()) * len(labels) + total < 2**63
+    assert BLOCK * int(weights.max()) * len(labels) + total < 2**63

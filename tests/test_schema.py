@@ -17,7 +17,7 @@ from tfrecords_tools.schema import (
     decode_example,
     encode_example,
     parse_examples,
-    parse_label,
+    parse_labels,
 )
 from tfrecords_tools.tfrecord import RecordError, read_records, write_records
 
@@ -133,7 +133,7 @@ def test_a_damaged_record_is_refused_or_differs_but_never_crashes(place, value):
 
 def test_the_label_alone_is_that_of_the_whole():
     record = encode_example(make_example(), "zlib")
-    assert tuple(parse_label(tf.constant(record)).numpy()) == make_example().label
+    assert tuple(parse_labels(tf.constant([record]))[0].numpy()) == make_example().label
 
 
 def test_a_label_that_is_none_is_refused():

@@ -146,19 +146,19 @@ def parse_examples(
     return parsed
 
 
-def parse_label(record: "tf.Tensor") -> "tf.Tensor":
-    """The label of a record alone, in a TensorFlow graph, without unpacking the image.
+def parse_labels(records: "tf.Tensor") -> "tf.Tensor":
+    """The labels of some records alone, in a TensorFlow graph, without unpacking the images.
 
     Args:
-        record: string, scalar.
+        records: string, shape (N,).
 
     Returns:
-        int64, shape (6,).
+        int64, shape (N, 6).
     """
     import tensorflow as tf
 
     spec = {"label": tf.io.FixedLenFeature((len(LABELS),), tf.int64)}
-    return tf.io.parse_single_example(record, spec)["label"]
+    return tf.io.parse_example(records, spec)["label"]
 
 
 def _one(feature: Any, key: str, kind: str) -> Any:
