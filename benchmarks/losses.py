@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ich_keras.figures import LABEL_COLORS, save_png
 from ich_keras.run_folder import RunFolder
 
-LOSSES = ("mse", "bce", "focal")
+LOSSES = ("mse", "bce")
 REFERENCE = "bce"
 
 

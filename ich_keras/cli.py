@@ -351,18 +351,39 @@ def tune(
 @_command()
 @click.argument("run", type=_LocalPath())
 @click.option("--split", default="val")
-@click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
+@click.option(
+    "--size",
+    "sizes",
+    type=click.IntRange(min=16),
+    multiple=True,
+    help="Edge of a slice, pixels; may be repeated, for a table.  [default: the run's]",
+)
 @_shards_option
-def evaluate(run: Path, split: str, size: int | None, shards: ShardPath | None) -> None:
+@click.option("--name", help="Of the scores, where they are not to replace those of the split.")
+@click.option("--against", type=_LocalPath(), help="Another run, compared on the same slices.")
+def evaluate(
+    run: Path,
+    split: str,
+    sizes: tuple[int, ...],
+    shards: ShardPath | None,
+    name: str | None,
+    against: Path | None,
+) -> None:
     """Scores RUN on a split, and writes its figures and report."""
-    from ich_keras.run_folder import read_input, trained_run
+    from ich_keras.run_folder import read_input, score_name, trained_run
 
-    folder = trained_run(run)
-    shards_folder = _shards_folder(shards, read_input(folder).shards)
+    folder, other = trained_run(run), trained_run(against) if against else None
+    own = read_input(folder)
+    shards_folder = _shards_folder(shards, own.shards)
+    named = score_name(name or split)
     _load_tensorflow()
     from ich_keras.evaluation import evaluate as score
 
-    click.echo(score(folder, shards_folder, split=split, size=size).sentence())
+    for size in sorted(set(sizes) - {own.size}):
+        click.echo(score(folder, shards_folder, split=split, size=size, name=named).sentence())
+    if own.size in sizes or not sizes:  # last, so that files and figures are of this size
+        result = score(folder, shards_folder, split=split, name=named, against=other)
+        click.echo(result.sentence())
 
 
 @_command()

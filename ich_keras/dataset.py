@@ -53,10 +53,14 @@ class ShardSet:
         centers = (self.manifest.windows.index(x) * (2 * stored + 1) + stored for x in self.windows)
         return tuple(c for center in centers for c in range(center - reach, center + reach + 1))
 
+    def channel_of(self, window: int) -> int:
+        """The channel of a batch that holds the slice itself in a window, by the window's place."""
+        return window * (2 * self.neighbours + 1) + self.neighbours
+
     @property
     def shown_channel(self) -> int:
         """The channel of a batch that pictures show: the slice itself in its first window."""
-        return self.neighbours
+        return self.channel_of(0)
 
     def slices(self, split: str) -> int:
         """Slices in a split.

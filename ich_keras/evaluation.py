@@ -5,21 +5,28 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import pandas as pd
 
-from ich_keras.config import load_experiment
-from ich_keras.dataset import ShardSet, open_shards, reading
-from ich_keras.figures import roc_curves, save_png
-from ich_keras.gallery import draw_class_grid, draw_class_maps
-from ich_keras.metrics import evaluate_scores
+from ich_keras.bootstrap import resample
+from ich_keras.comparison import compare
+from ich_keras.config import Experiment, load_experiment
+from ich_keras.dataset import DatasetError, ShardSet, open_shards, reading
+from ich_keras.figures import save_png
+from ich_keras.fitted import Fitted, Source, fit_on_validation, read_fitted, write_fitted
+from ich_keras.gallery import draw_class_grid, draw_class_maps, draw_errors
 from ich_keras.model import load_model, with_class_maps
 from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder, RunInput, read_input, read_position, write_json
-from ich_keras.scoring import compile_forward, predict_split
+from ich_keras.score_figures import reliability_curves, roc_curves, threshold_sweep
+from ich_keras.scorecard import scorecard
+from ich_keras.scoring import Forward, Predictions, compile_forward, predict_split
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.errors import UsageError
-from tfrecords_tools.storage import ShardPath
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.storage import ShardPath, shard_path
+
+VALIDATION = "val"
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +37,12 @@ class EvaluateResult:
 
     Attributes:
         run: its folder.
-        split: that was scored.
-        scores: the content of `evaluation/<split>.json`.
+        name: of the scores; that of the split unless another was given.
+        scores: the content of `evaluation/<name>.json`.
     """
 
     run: RunFolder
-    split: str
+    name: str
     scores: dict[str, Any]
 
     def sentence(self) -> str:
@@ -46,7 +53,7 @@ class EvaluateResult:
             interval = f"95 % interval {auc['interval'][0]:.4f} to {auc['interval'][1]:.4f}"
         value = "undefined" if auc["value"] is None else f"{auc['value']:.4f}"
         return (
-            f"{self.split}: mean AUC {value} ({interval}),"
+            f"{self.name}: mean AUC {value} ({interval}),"
             f" accuracy {scores['accuracy_mean']:.4f} (always negative"
             f" {scores['always_negative_accuracy_mean']:.4f}), weighted log loss"
             f" {scores['weighted_log_loss']:.4f} (prevalences"
@@ -55,63 +62,200 @@ class EvaluateResult:
 
 
 def evaluate(
-    run: RunFolder, shards_folder: ShardPath, *, split: str = "val", size: int | None = None
+    run: RunFolder,
+    shards_folder: ShardPath,
+    *,
+    split: str = VALIDATION,
+    size: int | None = None,
+    name: str | None = None,
+    against: RunFolder | None = None,
 ) -> EvaluateResult:
     """Scores the best checkpoint of a run on a split, and renews figures and report.
+
+    What is chosen by looking at labels (thresholds, temperature, smoothing) is chosen on the
+    validation slices of the run's own shards, and judged on other splits only.
 
     Args:
         run: a trained run.
         shards_folder: may be other shards than those of the training, with the same windows.
         split: of the shards; labelled.
         size: edge of a slice in pixels; None means the size of the training.
+        name: of the scores' files; None means the split's.
+        against: another run, to be compared with on the same slices.
 
     Raises:
         UsageError: if the split has no labels, or the windows are not those of the training.
         InputError: if shards or checkpoint cannot be read.
     """
-    experiment = load_experiment(str(run.experiment))
-    trained = read_input(run)
-    shards = open_shards(shards_folder, experiment.data, size or trained.size)
-    _check_channels(shards, trained)
+    name = name or split
+    scorer = _Scorer(run)
+    shards = scorer.open(shards_folder, size)
     if split == "unlabelled":
         raise UsageError("the split unlabelled has no labels to score; use `ich-keras predict`")
-    model = load_model(run.best)
-    forward = compile_forward(model)
-    judged = experiment.evaluation
-    with reading(shards_folder):
-        predictions = predict_split(forward, shards, split, batch_size=judged.batch_size)
-    step = read_position(run)["best_step"]
+    predictions = scorer.predict(shards, split)
+    own_validation = split == VALIDATION and scorer.trained_on(shards)
+    fitted = None
+    if own_validation:
+        write_fitted(run, fit_on_validation(predictions, scorer.source(shards.size)))
+    else:
+        fitted = scorer.fitted(shards.size)
+    config, seed = scorer.experiment.evaluation, scorer.experiment.seed
     scores = {
         "split": split,
         "size": shards.size,
-        "checkpoint_step": step,
+        "checkpoint_step": scorer.step,
         "data_fingerprint": shards.manifest.fingerprint,
-        **evaluate_scores(
-            predictions.labels,
-            predictions.probabilities,
-            predictions.patient_key,
-            draws=judged.bootstrap_draws,
-            seed=experiment.seed,
-            threshold=judged.threshold,
+        **scorecard(predictions, config, seed, fitted),
+    }
+    log.info("%s: %d slices\n%s", name, scores["slices"], score_table(scores))
+    for warning in scores["warnings"]:
+        log.warning("%s: %s", name, warning)
+    _write(run, name, scores, predictions)
+    if against is not None:
+        compared = _compare(scorer, _Scorer(against), shards_folder, split, predictions)
+        write_json(run.comparisons / f"{name}.json", compared)
+    _draw(scorer, shards, split, predictions, fitted, name)
+    write_report(run.path)
+    return EvaluateResult(run, name, scores)
+
+
+class _Scorer:
+    """A run, ready to answer."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.experiment: Experiment = load_experiment(str(run.experiment))
+        self.trained: RunInput = read_input(run)
+        self.model: keras.Model = load_model(run.best)
+        self.step: int = read_position(run)["best_step"]
+        self.forward: Forward = compile_forward(self.model)
+
+    def open(self, folder: ShardPath, size: int | None) -> ShardSet:
+        """Shards as this run wants to see them."""
+        shards = open_shards(folder, self.experiment.data, size or self.trained.size)
+        _check_channels(shards, self.trained)
+        return shards
+
+    def predict(self, shards: ShardSet, split: str) -> Predictions:
+        with reading(shards.folder):
+            return predict_split(
+                self.forward,
+                shards,
+                split,
+                batch_size=self.experiment.evaluation.batch_size,
+                with_plain_rule=True,
+            )
+
+    def trained_on(self, shards: ShardSet) -> bool:
+        return shards.manifest.fingerprint == self.trained.fingerprint
+
+    def source(self, size: int) -> Source:
+        return Source(self.step, size, self.trained.fingerprint)
+
+    def fitted(self, size: int) -> Fitted | None:
+        """What the run's own validation slices decide at a size; None where they are not there."""
+        known = read_fitted(self.run, size)
+        if known is not None and known.source == self.source(size):
+            return known
+        try:
+            shards = self.open(shard_path(self.trained.shards), size)
+            if not self.trained_on(shards):
+                raise DatasetError(f"{shards.folder}: are no longer the shards of the training")
+            log.info("thresholds, temperature and smoothing: from the run's validation slices")
+            found = fit_on_validation(self.predict(shards, VALIDATION), self.source(size))
+        except InputError as error:
+            log.warning("no thresholds of validation: %s", error)
+            return None
+        write_fitted(self.run, found)
+        return found
+
+
+def _write(run: RunFolder, name: str, scores: dict[str, Any], predictions: Predictions) -> None:
+    write_json(run.evaluation / f"{name}.json", scores)
+    with whole_file(run.evaluation / f"{name}_predictions.csv") as temporary:
+        predictions.table().to_csv(temporary, index=False, lineterminator="\n")
+    _note_size(run, name, scores)
+
+
+def _note_size(run: RunFolder, name: str, scores: dict[str, Any]) -> None:
+    """Adds a row to the table of the sizes that these weights were tried at."""
+    path = run.evaluation / f"{name}_sizes.csv"
+    area = scores["mean_auc"]
+    low, high = area["interval"] or (None, None)
+    row = {
+        "size": scores["size"],
+        "checkpoint_step": scores["checkpoint_step"],
+        "data_fingerprint": scores["data_fingerprint"],
+        "mean_auc": area["value"],
+        "mean_auc_low": low,
+        "mean_auc_high": high,
+        "auc_any": scores["auc"]["any"]["value"],
+        "sensitivity_any": scores["sensitivity"]["any"]["value"],
+        "specificity_any": scores["specificity"]["any"]["value"],
+        "weighted_log_loss": scores["weighted_log_loss"],
+        "accuracy_mean": scores["accuracy_mean"],
+        "always_negative_accuracy_mean": scores["always_negative_accuracy_mean"],
+    }
+    table = pd.DataFrame([row])
+    if path.is_file():
+        before = pd.read_csv(path, dtype={"data_fingerprint": str})
+        same = ["checkpoint_step", "data_fingerprint"]
+        kept = (before[same] == table.loc[0, same]).all(axis=1) & (before["size"] != row["size"])
+        table = pd.concat([before[kept], table]).sort_values("size")
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    if len(table) > 1:
+        shown = table.drop(columns=["checkpoint_step", "data_fingerprint"])
+        log.info("the same weights by size\n%s", shown.to_string(index=False, float_format="%.4f"))
+
+
+def _compare(
+    scorer: _Scorer, other: _Scorer, folder: ShardPath, split: str, predictions: Predictions
+) -> dict[str, Any]:
+    """This run, another, and the difference, on the same slices."""
+    theirs = other.predict(other.open(folder, None), split)
+    config, seed = scorer.experiment.evaluation, scorer.experiment.seed
+    drawn = resample(predictions.patient_key, config.bootstrap_draws, seed)
+    found = compare(predictions.labels, predictions.probabilities, theirs.probabilities, drawn)
+    log.info("beside %s\n%s", other.run.path, comparison_table(found))
+    return {"split": split, "against": other.run.path.name, "scores": found}
+
+
+def _draw(
+    scorer: _Scorer,
+    shards: ShardSet,
+    split: str,
+    predictions: Predictions,
+    fitted: Fitted | None,
+    name: str,
+) -> None:
+    """The figures of a split, into `figures/`."""
+    labels, probabilities = predictions.labels, predictions.probabilities
+    threshold = scorer.experiment.evaluation.threshold
+    figures = {
+        "roc": roc_curves(labels, probabilities, threshold=threshold),
+        "reliability": reliability_curves(
+            labels, probabilities, temperature=fitted.temperature if fitted else None
+        ),
+        "thresholds": threshold_sweep(
+            labels,
+            probabilities,
+            threshold=threshold,
+            chosen=fitted.thresholds["slice"] if fitted else None,
         ),
     }
-    log.info("%s: %d slices\n%s", split, scores["slices"], score_table(scores))
-    for warning in scores["warnings"]:
-        log.warning("%s: %s", split, warning)
-    write_json(run.evaluation / f"{split}.json", scores)
-    with whole_file(run.evaluation / f"{split}_predictions.csv") as temporary:
-        predictions.table().to_csv(temporary, index=False, lineterminator="\n")
-    save_png(
-        roc_curves(predictions.labels, predictions.probabilities, threshold=judged.threshold),
-        run.figures / f"roc_{split}.png",
-    )
-    with reading(shards_folder):
-        maps = draw_class_maps(with_class_maps(model), shards, split)
-        grid = draw_class_grid(forward, shards, split, step)
-    save_png(maps, run.figures / f"class_maps_{split}.png")
-    save_png(grid, run.figures / f"class_grid_{split}.png")
-    write_report(run.path)
-    return EvaluateResult(run, split, scores)
+    model = with_class_maps(scorer.model)
+    with reading(shards.folder):
+        figures["class_maps"] = draw_class_maps(model, shards, split)
+        figures["class_grid"] = draw_class_grid(scorer.forward, shards, split, scorer.step)
+        errors = draw_errors(model, shards, split, predictions, threshold)
+    for kind, figure in figures.items():
+        save_png(figure, scorer.run.figures / f"{kind}_{name}.png")
+    errors_path = scorer.run.figures / f"errors_{name}.png"
+    if errors is None:
+        errors_path.unlink(missing_ok=True)
+    else:
+        save_png(errors, errors_path)
 
 
 def score_table(scores: dict[str, Any]) -> str:
@@ -124,6 +268,16 @@ def score_table(scores: dict[str, Any]) -> str:
         for name in ("average_precision", "sensitivity", "specificity", "accuracy"):
             row[name.replace("_", " ")] = scores[name][label]["value"]
         rows.append(row | {"always no": scores["always_negative_accuracy"][label]})
+    return pd.DataFrame(rows).to_string(index=False, float_format="%.4f", na_rep="-")
+
+
+def comparison_table(compared: dict[str, Any]) -> str:
+    """Two sets of answers, a line a score: both, and first minus second with its interval."""
+    rows = []
+    for name, scores in compared.items():
+        low, high = scores["difference"]["interval"] or (None, None)
+        row = {"score": name, "this": scores["first"], "other": scores["second"]}
+        rows.append(row | {"this - other": scores["difference"]["value"], "from": low, "to": high})
     return pd.DataFrame(rows).to_string(index=False, float_format="%.4f", na_rep="-")
 
 

@@ -1,4 +1,4 @@
-"""Pictures for people: curves of a run, ROC and precision-recall, class maps over slices.
+"""Pictures for people: curves of a run, class maps over slices; the style of all of them.
 
 Drawn without pyplot, so that nothing is shared between figures. The colours are those of Okabe and
 Ito, which the colour-blind can tell apart, and never the only difference between two lines.
@@ -17,7 +17,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ich_keras.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 
@@ -124,7 +123,7 @@ def _curve_panel(
         axes.axhline(
             baseline, color=BASELINE, lw=1.2, ls="-.", label=f"{baseline_name} {baseline:.3f}"
         )
-    _dress(axes, title, "step")
+    dress(axes, title, "step")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
@@ -135,7 +134,8 @@ def _points(history: pd.DataFrame, column: str) -> np.ndarray:
     return history[["step", column]].dropna().to_numpy(float)
 
 
-def _dress(axes: Axes, title: str, x_label: str) -> None:
+def dress(axes: Axes, title: str, x_label: str) -> None:
+    """Title, axis and grid as in every diagram here."""
     axes.set_title(title, loc="left", fontsize=11, weight="bold")
     axes.set_xlabel(x_label)
     axes.grid(color="#dddddd", lw=0.6)
@@ -143,51 +143,11 @@ def _dress(axes: Axes, title: str, x_label: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: float = 0.5) -> Figure:
-    """ROC, and precision against recall, of each label that has both classes.
-
-    Args:
-        labels: int (N, 6), 0 or 1.
-        probabilities: float (N, 6), 0..1.
-        threshold: marked on each curve.
-    """
-    figure = Figure(figsize=(12, 5.6), dpi=100, layout="constrained")
-    roc, recall = figure.subplots(1, 2)
-    roc.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="chance")
-    for k, label in enumerate(LABELS):
-        truth, scores = labels[:, k] == 1, probabilities[:, k]
-        if truth.all() or not truth.any():
-            continue
-        style = {"color": LABEL_COLORS[k], "ls": LABEL_STYLES[k], "lw": 1.8}
-        found, said = (scores >= threshold) & truth, scores >= threshold
-        sensitivity, alarms = found.sum() / truth.sum(), (said & ~truth).sum() / (~truth).sum()
-        roc.plot(*roc_curve(truth, scores), **style, label=f"{label} {roc_auc(truth, scores):.3f}")
-        roc.plot(alarms, sensitivity, "o", color=LABEL_COLORS[k])
-        area = average_precision(truth, scores)
-        recall.plot(
-            *precision_recall_curve(truth, scores),
-            **style,
-            label=f"{label} {area:.3f} (prevalence {truth.mean():.3f})",
-        )
-        if said.any():
-            recall.plot(sensitivity, found.sum() / said.sum(), "o", color=LABEL_COLORS[k])
-    _dress(roc, "ROC, with its area", "false positive rate = 1 - specificity")
-    _dress(recall, "Precision and recall, with average precision", "recall = sensitivity")
-    roc.set_ylabel("sensitivity")
-    recall.set_ylabel("precision")
-    for axes in (roc, recall):
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.plot([], [], "o", color=BASELINE, label=f"at threshold {threshold:g}")
-    roc.legend(fontsize=9, loc="lower right")
-    recall.legend(fontsize=9, loc="lower left")
-    return figure
-
-
 def class_map_overlay(
     images: np.ndarray,
     maps: np.ndarray,
-    labels: np.ndarray | None,
     probabilities: np.ndarray,
+    labels: np.ndarray | None = None,
     titles: Sequence[str] | None = None,
 ) -> Figure:
     """A contact sheet: slices in grey, over each the class map of its most probable bleeding.
@@ -197,8 +157,8 @@ def class_map_overlay(
     Args:
         images: uint8 (N, height, width, channels); the first channel is shown, the brain window.
         maps: float (N, map height, map width, 6), 0..1, stretched over the image.
-        labels: int (N, 6), 0 or 1; None where the truth is not known.
         probabilities: float (N, 6), 0..1.
+        labels: int (N, 6), 0 or 1; None where the truth is not known.
         titles: one a slice, above what is said of it.
     """
     columns = min(SHEET_COLUMNS, len(images))

@@ -9,10 +9,12 @@ from ich_keras.class_grid import choose_grid_slices, class_grid_figure
 from ich_keras.dataset import ShardSet
 from ich_keras.figures import class_map_overlay
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
-from ich_keras.scoring import Forward, read_images
+from ich_keras.scoring import Forward, Predictions, read_images
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 
 EXAMPLES_A_KIND = 2  # on the sheet of class maps, beside as many slices without bleeding
+ANY = LABELS.index("any")
+WORST = 6  # errors of each type on the sheet of errors
 
 
 def split_index(shards: ShardSet, split: str) -> pd.DataFrame:
@@ -52,9 +54,70 @@ def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:
     labels = index[list(LABELS)].to_numpy(int)
     chosen = _examples(labels)
     images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
-    answer = model.predict(images, verbose=0)
     shown = images[..., [shards.shown_channel]]
-    return class_map_overlay(shown, answer[CLASS_MAPS], labels[chosen], answer[PROBABILITIES])
+    return class_map_overlay(shown, *_answers(model, images), labels[chosen])
+
+
+def draw_errors(
+    model: keras.Model, shards: ShardSet, split: str, predictions: Predictions, threshold: float
+) -> Figure | None:
+    """The worst errors under their class maps; None where there is none.
+
+    Args:
+        model: from `with_class_maps`.
+        shards: the slices.
+        split: of the shards.
+        predictions: of that split.
+        threshold: from which probability on a label is said to be there.
+    """
+    places, titles = worst_errors(
+        predictions.labels, predictions.probabilities, predictions.patient_key, threshold
+    )
+    if not places:
+        return None
+    images = read_images(shards, split, predictions.slice_id[places].tolist())
+    shown = images[..., [shards.shown_channel]]
+    return class_map_overlay(shown, *_answers(model, images), predictions.labels[places], titles)
+
+
+def _answers(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class maps and probabilities."""
+    answer = model(images, training=False)
+    return answer[CLASS_MAPS].numpy(), answer[PROBABILITIES].numpy()
+
+
+def worst_errors(
+    labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, threshold: float
+) -> tuple[list[int], list[str]]:
+    """The slices that were judged most wrongly, of each type at most one a patient.
+
+    Args:
+        labels: int (N, 6), 0 or 1.
+        probabilities: float (N, 6), 0..1.
+        patients: (N,), whose slice each is.
+        threshold: from which probability on a label is said to be there.
+
+    Returns:
+        Places of slices, and what is wrong with each: bleedings missed altogether, false alarms,
+        and of each kind the one that was missed by most.
+    """
+    truth, said = labels == 1, probabilities >= threshold
+    missed, alarms = truth & ~said, ~truth & said
+    surest, least = probabilities[:, ANY], -probabilities[:, ANY]
+    found = [(i, "missed") for i in _worst(missed[:, ANY], least, patients, WORST)]
+    found += [(i, "false alarm") for i in _worst(alarms[:, ANY], surest, patients, WORST)]
+    for k, label in enumerate(BLEEDINGS):
+        for i in _worst(missed[:, k], -probabilities[:, k], patients, 1):
+            found.append((i, f"missed {label} {probabilities[i, k]:.2f}"))
+    return [place for place, _ in found], [title for _, title in found]
+
+
+def _worst(wrong: np.ndarray, badness: np.ndarray, patients: np.ndarray, count: int) -> list[int]:
+    """Places of the worst of the wrong ones, the worst first, at most one a patient."""
+    candidates = np.flatnonzero(wrong)
+    by_badness = candidates[np.argsort(-badness[candidates], kind="stable")]
+    _, first = np.unique(patients[by_badness], return_index=True)
+    return by_badness[np.sort(first)][:count].tolist()
 
 
 def _examples(labels: np.ndarray) -> np.ndarray:

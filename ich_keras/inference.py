@@ -193,7 +193,7 @@ def _draw_sheet(path: Path, images: np.ndarray, answer: dict[str, np.ndarray]) -
     count = min(len(images), SHEET_SLICES)
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
     figure = figures.class_map_overlay(
-        images[chosen], answer[CLASS_MAPS][chosen], None, answer[PROBABILITIES][chosen]
+        images[chosen], answer[CLASS_MAPS][chosen], answer[PROBABILITIES][chosen]
     )
     figures.save_png(figure, path)
 

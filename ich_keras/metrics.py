@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ich_keras.ranking import rank, ranking_scores, ratio, roc_auc
+from ich_keras.bootstrap import estimate, resample
+from ich_keras.ranking import ratio, roc_auc
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
 
 LOG_LOSS_WEIGHTS = np.array([1, 1, 1, 1, 1, 2]) / 7  # the challenge's: `any` counts twice
 LOG_LOSS_CLIP = 1e-6
-CHUNK_ELEMENTS = 1_000_000  # slices times draws at once: some tens of MB
+UNITS = {"slice": "slices", "study": "studies", "patient": "patients"}
 FEW_PATIENTS = 10  # with the label; below, its interval is itself not to be trusted
 
 
@@ -65,6 +66,7 @@ def evaluate_scores(
     draws: int = 1000,
     seed: int = 0,
     threshold: float = 0.5,
+    unit: str = "slice",
 ) -> dict[str, Any]:
     """Everything that labels and probabilities say about a network, ready for JSON.
 
@@ -78,49 +80,90 @@ def evaluate_scores(
         draws: of the bootstrap.
         seed: of the bootstrap.
         threshold: a label is said to be there from this probability on.
+        unit: what a row is: `slice`, `study` or `patient`; their number goes by its plural.
 
     Raises:
         ScoreError: if the arrays do not fit together, are empty, or hold other values.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    _check(labels, probabilities, np.asarray(patients))
-    names, patient = np.unique(patients, return_inverse=True)
-    weights = _patient_weights(len(names), draws, seed)
-    rates = _rates(labels, probabilities >= threshold, patient, weights)
-    gain = rates["accuracy"].mean(axis=1) - rates.pop("always_negative").mean(axis=1)
-    rates["auc"], rates["average_precision"] = _rankings(labels, probabilities, patient, weights)
-    defined = ~np.isnan(rates["auc"][0])
-    mean = rates["auc"][:, defined].mean(axis=1) if defined.any() else rates["auc"][:, 0]
-    losses = weights @ np.bincount(patient, slice_log_losses(labels, probabilities))
-    loss = _estimate(losses / (weights @ np.bincount(patient)))
+    check_scorable(labels, probabilities, np.asarray(patients))
+    drawn = resample(patients, draws, seed)
     decided, truth = probabilities >= threshold, labels == 1
+    rates = drawn.rates(labels, decided)
+    gain = rates["accuracy"].mean(axis=1) - rates.pop("always_negative").mean(axis=1)
+    rates["auc"], rates["average_precision"] = drawn.rankings(labels, probabilities)
+    loss = estimate(drawn.mean(slice_log_losses(labels, probabilities)))
     return {
-        "slices": len(labels),
-        "patients": len(names),
+        UNITS[unit]: len(labels),
+        "patients": drawn.patients,
         "threshold": threshold,
-        "positives": _by_label(truth.sum(axis=0)),
-        "mean_auc": _estimate(mean),
+        "positives": by_label(truth.sum(axis=0)),
+        "mean_auc": estimate(mean_of_defined(rates["auc"])),
         **{
-            name: {label: _estimate(rates[name][:, k]) for k, label in enumerate(LABELS)}
+            name: {label: estimate(rates[name][:, k]) for k, label in enumerate(LABELS)}
             for name in ("auc", "average_precision", "accuracy", "sensitivity", "specificity")
         },
         "accuracy_mean": float(rates["accuracy"][0].mean()),
-        "always_negative_accuracy": _by_label(1 - labels.mean(axis=0)),
+        "always_negative_accuracy": by_label(1 - labels.mean(axis=0)),
         "always_negative_accuracy_mean": float(1 - labels.mean()),
-        "accuracy_gain": _estimate(gain),
+        "accuracy_gain": estimate(gain),
         "exact_match": float((decided == truth).all(axis=1).mean()),
         "weighted_log_loss": loss["value"],
         "weighted_log_loss_interval": loss["interval"],
         "prior_weighted_log_loss": prior_weighted_log_loss(labels),
         "brier": brier(labels, probabilities),
         "prior_brier": prior_brier(labels),
-        "false_positives": _by_label((decided & ~truth).sum(axis=0)),
-        "false_negatives": _by_label((~decided & truth).sum(axis=0)),
-        "warnings": score_warnings(labels, probabilities, patient, threshold),
+        **error_counts(truth, decided),
+        "warnings": score_warnings(labels, probabilities, drawn.patient, threshold, unit),
     }
 
 
-def _check(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> None:
+def mean_of_defined(areas: np.ndarray) -> np.ndarray:
+    """The mean over the labels that have an area in the data themselves; float (1 + draws,).
+
+    Args:
+        areas: (1 + draws, 6), NaN where undefined.
+    """
+    defined = ~np.isnan(areas[0])
+    return areas[:, defined].mean(axis=1) if defined.any() else areas[:, 0]
+
+
+def error_counts(truth: np.ndarray, decided: np.ndarray) -> dict[str, Any]:
+    """Errors of type I (false alarms) and type II (missed), by label.
+
+    Args:
+        truth: bool (N, 6).
+        decided: bool (N, 6).
+
+    Returns:
+        `false_positives` and `false_negatives`, counts; `false_positive_rate`, of the slices
+        without the label, and `false_negative_rate`, of those with it; `type_1_share`, of the
+        label's errors. A rate or share of nothing is None.
+    """
+    alarms, missed = (decided & ~truth).sum(axis=0), (~decided & truth).sum(axis=0)
+    return {
+        "false_positives": by_label(alarms),
+        "false_negatives": by_label(missed),
+        "false_positive_rate": by_label(ratio(alarms, (~truth).sum(axis=0))),
+        "false_negative_rate": by_label(ratio(missed, truth.sum(axis=0))),
+        "type_1_share": by_label(ratio(alarms, alarms + missed)),
+    }
+
+
+def by_label(values: np.ndarray) -> dict[str, Any]:
+    """Values (6,) by the names of the labels; None for NaN."""
+    return {
+        label: None if value != value else value
+        for label, value in zip(LABELS, values.tolist(), strict=True)
+    }
+
+
+def check_scorable(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> None:
+    """Refuses what cannot be scored.
+
+    Raises:
+        ScoreError: if the arrays do not fit together, are empty, or hold other values.
+    """
     expected = (len(patients), len(LABELS))
     if labels.shape != expected or probabilities.shape != expected:
         raise ScoreError(
@@ -141,68 +184,8 @@ def _check(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) 
         )
 
 
-def _patient_weights(patients: int, draws: int, seed: int) -> np.ndarray:
-    """How often each patient counts: once in row 0, the data themselves; redrawn in the others.
-
-    One patient cannot be redrawn, and gets row 0 alone.
-    """
-    draws = draws if patients > 1 else 0
-    chances = np.full(patients, 1 / patients)
-    redrawn = np.random.default_rng(seed).multinomial(patients, chances, size=draws)
-    return np.vstack([np.ones((1, patients), int), redrawn]).astype(np.int32)
-
-
-def _rankings(
-    labels: np.ndarray, probabilities: np.ndarray, patient: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """AUC and average precision, each (draws, 6), under the weights (draws, patients)."""
-    auc, precision = np.empty((2, len(weights), len(LABELS)))
-    step = max(1, CHUNK_ELEMENTS // len(labels))
-    for k in range(len(LABELS)):
-        ranking = rank(labels[:, k], probabilities[:, k])
-        ordered = patient[ranking.order]
-        for start in range(0, len(weights), step):
-            rows = slice(start, start + step)
-            of_slices = np.take(weights[rows], ordered, axis=1)
-            auc[rows, k], precision[rows, k] = ranking_scores(ranking, of_slices)
-    return auc, precision
-
-
-def _rates(
-    labels: np.ndarray, decided: np.ndarray, patient: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """What follows from counting decisions, each (draws, 6), under weights (draws, patients)."""
-
-    def count(outcome: np.ndarray) -> np.ndarray:
-        by_patient = [np.bincount(patient, column) for column in outcome.T]
-        return weights @ np.stack(by_patient, axis=1)
-
-    truth = labels == 1
-    found, dismissed = count(decided & truth), count(~decided & ~truth)
-    positives, negatives = count(truth), count(~truth)
-    return {
-        "accuracy": (found + dismissed) / (positives + negatives),
-        "always_negative": negatives / (positives + negatives),
-        "sensitivity": ratio(found, positives),
-        "specificity": ratio(dismissed, negatives),
-    }
-
-
-def _estimate(values: np.ndarray) -> dict[str, Any]:
-    """The first value, with the 95 % interval of those of the others that are defined."""
-    value, redrawn = values[0], values[1:][~np.isnan(values[1:])]
-    if np.isnan(value):
-        return {"value": None, "interval": None}
-    interval = np.quantile(redrawn, [0.025, 0.975]).tolist() if redrawn.size else None
-    return {"value": float(value), "interval": interval}
-
-
-def _by_label(values: np.ndarray) -> dict[str, Any]:
-    return dict(zip(LABELS, values.tolist(), strict=True))
-
-
 def score_warnings(
-    labels: np.ndarray, probabilities: np.ndarray, patient: np.ndarray, threshold: float
+    labels: np.ndarray, probabilities: np.ndarray, patient: np.ndarray, threshold: float, unit: str
 ) -> list[str]:
     """What keeps the scores from being taken at face value, a sentence each."""
     warnings = [] if len(set(patient)) > 1 else ["one patient only: there are no intervals"]
@@ -213,12 +196,12 @@ def score_warnings(
         if truth.all() or not truth.any():
             undefined += 1
             which = "negative" if truth.all() else "positive"
-            warnings.append(f"{label}: no {which} slice, so it has no AUC")
+            warnings.append(f"{label}: no {which} {unit}, so it has no AUC")
         elif bleeding < FEW_PATIENTS:
             warnings.append(f"{label}: too few patients have it ({bleeding}) to say much")
         if len(scores) > 1 and np.ptp(scores) < LOG_LOSS_CLIP:
             warnings.append(
-                f"{label}: every slice gets the same probability; the network collapsed"
+                f"{label}: every {unit} gets the same probability; the network collapsed"
             )
         elif truth.any() and scores.max() < threshold:
             warnings.append(f"{label}: never found, no probability reaches {threshold:g}")

@@ -116,6 +116,15 @@ def precision_recall_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.n
     return ratio(found, found[-1])[1:], ratio(found, found + alarms)[1:]
 
 
+def operating_curve(
+    labels: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thresholds, sensitivity and specificity of one label, from the highest score down, (T,)."""
+    found, alarms = _counts_by_threshold(labels, scores)
+    thresholds = np.unique(scores)[::-1]
+    return thresholds, ratio(found, found[-1])[1:], 1 - ratio(alarms, alarms[-1])[1:]
+
+
 def _counts_by_threshold(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """True and false positives (T + 1,), at a threshold above all scores and at each score."""
     order = np.argsort(-scores, kind="stable")

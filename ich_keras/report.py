@@ -36,9 +36,25 @@ FIGURES = {
         " each place alone would make it. The network was taught with whole slices, never with"
         " outlines.",
     ),
+    "errors": (
+        "The worst errors",
+        "Bleedings that were missed altogether, then false alarms, each the worst first and at most"
+        " one a patient; last, of each kind, the one that was missed by most.",
+    ),
     "roc": (
         "ROC, precision and recall",
         "Every threshold of every label. The dots are the threshold used in the tables.",
+    ),
+    "thresholds": (
+        "What a threshold comes to",
+        "Sensitivity rises to the left, specificity to the right. Where bleedings are rare,"
+        " accuracy follows specificity alone, which is why it misleads.",
+    ),
+    "reliability": (
+        "Whether probabilities mean what they say",
+        "How often a label was there against how probable it was said to be, and the expected error"
+        " of that. The larger a dot, the more slices; hollow below ten. On the dotted line both are"
+        " equal.",
     ),
 }
 
@@ -66,7 +82,7 @@ def write_report(run: Path) -> Path:
     folder = RunFolder(run)
     experiment = _read_yaml(folder.experiment)
     evaluations = _read_evaluations(folder)
-    history = _read_history(folder.history)
+    history = _read_rows(folder.history)
     pictures, left_out = _read_pictures(folder, evaluations)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ich_keras"),
@@ -80,6 +96,10 @@ def write_report(run: Path) -> Path:
         labels=LABELS,
         evaluations=evaluations,
         answer=[x for split in list(evaluations)[:1] for x in plain_answer(evaluations, split)],
+        levels=_levels,
+        operating_points=_operating_points,
+        sizes=_read_sizes(folder),
+        comparisons={x.stem: _read_json(x) for x in sorted(folder.comparisons.glob("*.json"))},
         training=_training_sentence(history),
         training_warning=_training_warning(history),
         pictures=pictures,
@@ -103,6 +123,8 @@ def plain_answer(evaluations: dict[str, dict[str, Any]], split: str) -> list[str
         _against_saying_no(scores),
         *_which_bleedings(scores),
         _found_and_missed(scores),
+        *_at_validations_threshold(scores),
+        *_beside_the_plain_rule(scores),
         _how_sure(scores, split),
     ]
 
@@ -146,6 +168,33 @@ def _found_and_missed(scores: dict[str, Any]) -> str:
     )
 
 
+def _at_validations_threshold(scores: dict[str, Any]) -> Iterator[str]:
+    """What the threshold that found 95 % of validation's studies comes to here."""
+    points = scores.get("operating_points", {}).get("study", {}).get("sensitivity_95", {})
+    point = points.get("any")
+    if point is None or point["sensitivity"]["interval"] is None:
+        return
+    low, high = point["sensitivity"]["interval"]
+    yield (
+        f"With the threshold that found 95 % of the bleeding studies of validation, it finds"
+        f" {_percent(point['sensitivity']['value'])} ({_percent(low)} to {_percent(high)}) of them"
+        f" here, and leaves {_percent(point['specificity']['value'])} of the others in peace."
+    )
+
+
+def _beside_the_plain_rule(scores: dict[str, Any]) -> Iterator[str]:
+    """Whether it has learned more than to look for what is dense."""
+    rule = scores.get("plain_rule")
+    if rule is None or rule["difference"]["interval"] is None:
+        return
+    better = rule["difference"]["interval"][0] > 0
+    yield (
+        f"It is {'better' if better else 'not shown to be better'} than a plain rule that looks for"
+        f" what is as dense as blood: an AUC of {rule['network_auc_any']['value']:.3f} for any"
+        f" bleeding, the rule {rule['auc_any']['value']:.3f}."
+    )
+
+
 def _how_sure(scores: dict[str, Any], split: str) -> str:
     sentences = [
         f"This rests on {scores['slices']:,} slices of {scores['patients']:,} patients, split"
@@ -156,6 +205,46 @@ def _how_sure(scores: dict[str, Any], split: str) -> str:
     if scores["warnings"]:
         sentences.append(f"Beware: {'; '.join(scores['warnings'])}.")
     return " ".join(sentences)
+
+
+def _levels(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The scores of slices, studies and patients, by name."""
+    yield "slice", {**scores, "number": scores["slices"]}
+    for name in ("study", "study_smoothed", "patient"):
+        if name in scores["levels"]:
+            level = scores["levels"][name]
+            number = level["patients" if name == "patient" else "studies"]
+            yield name.replace("_", ", "), {**level, "number": number}
+
+
+def _operating_points(scores: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Label, level, name of the rule, and what the threshold comes to."""
+    names = {"sensitivity_95": "95 % sensitivity", "youden": "Youden"}
+    for level, labels in (("study", ("any",)), ("slice", LABELS)):
+        for label in reversed(labels):
+            for rule, name in names.items():
+                point = scores["operating_points"][level][rule].get(label)
+                if point is not None:
+                    yield label, level, name, point
+
+
+def _read_sizes(folder: RunFolder) -> dict[str, list[dict[str, str]]]:
+    """The tables of sizes by the name of the scores, where there is more than one size."""
+    tables = {}
+    for path in sorted(folder.evaluation.glob("*_sizes.csv")):
+        rows = _read_rows(path)
+        if len(rows) > 1:
+            tables[path.stem.removesuffix("_sizes")] = [_rounded(row) for row in rows]
+    return tables
+
+
+def _rounded(row: dict[str, str]) -> dict[str, str]:
+    shown = {
+        key: f"{float(value):.4f}" if key != "size" and value else value or "-"
+        for key, value in row.items()
+        if key not in ("checkpoint_step", "data_fingerprint")
+    }
+    return shown | {"interval": f"{shown['mean_auc_low']} to {shown['mean_auc_high']}"}
 
 
 def _read_evaluations(folder: RunFolder) -> dict[str, dict[str, Any]]:
@@ -213,7 +302,7 @@ def _training_warning(history: list[dict[str, str]]) -> str:
     )
 
 
-def _read_history(path: Path) -> list[dict[str, str]]:
+def _read_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:

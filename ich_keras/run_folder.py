@@ -3,6 +3,7 @@
 import csv
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,14 @@ class RunFolder:
     def evaluation(self) -> Path:
         return self.path / "evaluation"
 
+    def fitted(self, size: int) -> Path:
+        """What was fitted on validation slices of that size."""
+        return self.path / "fitted" / f"{size}.json"
+
+    @property
+    def comparisons(self) -> Path:
+        return self.path / "comparisons"
+
     @property
     def report(self) -> Path:
         return self.path / "report.html"
@@ -132,6 +141,17 @@ def trained_run(path: Path) -> RunFolder:
                 " `ich-keras fit` wrote"
             )
     return run
+
+
+def score_name(name: str) -> str:
+    """A name that scores and figures may bear.
+
+    Raises:
+        UsageError: if it would not stay in their folders.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"--name {name}: give letters, digits, - and _, such as hospital-a")
+    return name
 
 
 def choose_run(experiment_name: str, *, fresh: bool, parent: Path = Path("runs")) -> RunFolder:

@@ -1,7 +1,7 @@
 """Batches to probabilities: the network over a whole split."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import keras
@@ -10,6 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from ich_keras.dataset import ShardSet, evaluation_batches
+from ich_keras.plain_rule import dense_areas, window_for_rule
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.progress import progress
 
@@ -22,15 +23,27 @@ class Predictions:
         slice_id: str, shape (N,).
         study_id: str, shape (N,).
         patient_key: str, shape (N,).
+        position_mm: float32, shape (N,), along the slice normal.
         labels: int64, shape (N, 6), 0 or 1, in the order of LABELS.
         probabilities: float32, shape (N, 6), 0..1.
+        dense_mm2: float, shape (N,), what the plain rule sees; None where it was not asked.
     """
 
     slice_id: np.ndarray
     study_id: np.ndarray
     patient_key: np.ndarray
+    position_mm: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
+    dense_mm2: np.ndarray | None = None
+
+    def with_probabilities(self, probabilities: np.ndarray) -> "Predictions":
+        """The same slices with other answers, (N, 6)."""
+        return replace(self, probabilities=probabilities)
+
+    def with_plain_rule(self, dense_mm2: np.ndarray) -> "Predictions":
+        """The same slices with what the plain rule sees in them, (N,)."""
+        return replace(self, dense_mm2=dense_mm2)
 
     def table(self) -> pd.DataFrame:
         """A row a slice: ids, then `<label>` and `<label>_true` for the six labels."""
@@ -61,6 +74,7 @@ def predict_split(
     *,
     batch_size: int,
     batches: int | None = None,
+    with_plain_rule: bool = False,
 ) -> Predictions:
     """Runs the network over a labelled split.
 
@@ -70,7 +84,9 @@ def predict_split(
         split: its name.
         batch_size: slices at once.
         batches: stop after so many; None means the whole split.
+        with_plain_rule: ask the plain rule too, where a window shows what it needs.
     """
+    window = window_for_rule(shards.windows) if with_plain_rule else None
     total = -(-shards.slices(split) // batch_size)
     total = min(total, batches or total)
     rows: dict[str, list[np.ndarray]] = {}
@@ -78,6 +94,9 @@ def predict_split(
     for batch in progress(islice(dataset, total), total=total, desc=f"score {split}", unit="batch"):
         answer = {key: batch[key].numpy() for key in batch if key != "image"}
         answer["probabilities"] = forward(batch["image"]).numpy()
+        if window is not None:
+            shown = batch["image"][..., shards.channel_of(window)].numpy()
+            answer["dense_mm2"] = dense_areas(shown, shards.windows[window], shards.pixel_mm)
         for key, values in answer.items():
             rows.setdefault(key, []).append(values)
     columns = {key: np.concatenate(values) for key, values in rows.items()}
@@ -85,8 +104,10 @@ def predict_split(
         slice_id=columns["slice_id"].astype(str),
         study_id=columns["study_id"].astype(str),
         patient_key=columns["patient_key"].astype(str),
+        position_mm=columns["position_mm"],
         labels=columns["label"],
         probabilities=columns["probabilities"],
+        dense_mm2=columns.get("dense_mm2"),
     )
 
 

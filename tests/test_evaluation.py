@@ -1,6 +1,7 @@
 """What `evaluate` writes follows from its own predictions, and from nothing else."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -31,7 +32,7 @@ SETTINGS = [
 def scored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluation")
     (folder / "shards").mkdir()
-    shards = write_shards(folder / "shards", train=56, val=35).folder
+    shards = write_shards(folder / "shards", train=56, val=35, test=35).folder
     run = RunFolder(folder / "run")
     fit(load_experiment("demo", SETTINGS), shards, run)
     return run, shards, evaluate(run, shards)
@@ -84,6 +85,83 @@ def test_the_same_evaluation_gives_the_same_bytes(scored):
     before = {path.name: path.read_bytes() for path in run.evaluation.iterdir()}
     evaluate(run, shards)
     assert {path.name: path.read_bytes() for path in run.evaluation.iterdir()} == before
+
+
+def test_thresholds_of_validation_are_judged_on_test_and_only_there(scored):
+    run, shards, on_validation = scored
+    assert "operating_points" not in on_validation.scores
+    fitted = json.loads(run.fitted(32).read_text())
+    assert fitted["source"]["size"] == 32
+    scores = evaluate(run, shards, split="test").scores
+    for level in ("slice", "study"):
+        for rule, points in scores["operating_points"][level].items():
+            for label, point in points.items():
+                assert point["threshold"] == fitted["thresholds"][level][rule][label]
+
+
+def test_what_was_fitted_to_another_checkpoint_is_fitted_anew(scored):
+    run, shards, _ = scored
+    good = run.fitted(32).read_text()
+    stale = json.loads(good)
+    stale["source"]["checkpoint_step"] += 1
+    stale["temperature"] = 9.0
+    run.fitted(32).write_text(json.dumps(stale))
+    evaluate(run, shards, split="test")
+    assert run.fitted(32).read_text() == good
+
+
+def test_without_the_shards_of_the_training_there_are_no_thresholds_and_that_is_said(
+    scored, tmp_path, caplog
+):
+    run, shards, _ = scored
+    lonely = RunFolder(tmp_path / "run")
+    shutil.copytree(run.path, lonely.path)
+    shutil.rmtree(lonely.path / "fitted")
+    content = json.loads(lonely.input.read_text())
+    lonely.input.write_text(json.dumps(content | {"shards": str(tmp_path / "gone")}))
+    with caplog.at_level("WARNING", "ich_keras"):
+        scores = evaluate(lonely, shards, split="test").scores
+    assert "operating_points" not in scores
+    assert "no thresholds of validation" in caplog.text
+
+
+def test_each_size_is_a_row_beside_the_same_weights(scored):
+    run, shards, result = scored
+    evaluate(run, shards, size=16, name="sizes")
+    evaluate(run, shards, name="sizes")
+    table = pd.read_csv(run.evaluation / "sizes_sizes.csv")
+    assert table["size"].tolist() == [16, 32]
+    assert table["mean_auc"][1] == pytest.approx(result.scores["mean_auc"]["value"])
+    evaluate(run, shards, size=16, name="sizes")
+    assert pd.read_csv(run.evaluation / "sizes_sizes.csv")["size"].tolist() == [16, 32]
+
+
+def test_another_name_leaves_the_scores_of_the_split_alone(scored):
+    run, shards, _ = scored
+    before = (run.evaluation / "val.json").read_bytes()
+    evaluate(run, shards, split="train", name="elsewhere")
+    assert (run.evaluation / "val.json").read_bytes() == before
+    assert json.loads((run.evaluation / "elsewhere.json").read_text())["split"] == "train"
+    assert (run.figures / "roc_elsewhere.png").is_file()
+
+
+def test_a_run_beside_itself_differs_by_nothing(scored):
+    run, shards, result = scored
+    evaluate(run, shards, against=run)
+    compared = json.loads((run.comparisons / "val.json").read_text())["scores"]
+    assert compared["mean_auc"]["first"] == pytest.approx(result.scores["mean_auc"]["value"])
+    assert compared["mean_auc"]["difference"]["value"] == 0
+
+
+def test_every_picture_is_drawn_and_stands_in_the_report(scored):
+    run, shards, _ = scored
+    evaluate(run, shards, split="test")
+    drawn = {path.stem for path in run.figures.glob("*_test.png")}
+    kinds = ("roc", "reliability", "thresholds", "class_maps", "class_grid", "errors")
+    assert drawn == {f"{kind}_test" for kind in kinds}
+    page = run.report.read_text()
+    for title in ("The worst errors", "What a threshold comes to", "Thresholds of validation"):
+        assert title in page
 
 
 def test_shards_with_other_windows_are_refused(scored, tmp_path):

@@ -7,10 +7,10 @@ from ich_keras.figures import (
     class_map_overlay,
     curves,
     overfit_from,
-    roc_curves,
     save_png,
     smoothed,
 )
+from ich_keras.score_figures import roc_curves
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_roc_curves_leave_out_a_label_without_positives():
     probabilities = np.tile(np.linspace(1, 0, 40)[:, np.newaxis], 6)
     figure = roc_curves(labels, probabilities)
     assert "any 1.000" in texts(figure)
-    assert "any 1.000 (prevalence 0.250)" in texts(figure)
+    assert "any 1.000 (guess 0.250)" in texts(figure)
     assert not any(x.startswith("epidural") for x in texts(figure))
 
 
@@ -104,7 +104,7 @@ def overlay(labels):
     maps = np.zeros((7, 8, 8, 6))
     maps[..., 2, 2, 4] = 1
     probabilities = np.tile([0.1, 0.2, 0.3, 0.2, 0.8, 0.9], (7, 1))
-    return class_map_overlay(images, maps, labels, probabilities)
+    return class_map_overlay(images, maps, probabilities, labels)
 
 
 def test_overlay_shows_the_map_of_the_most_probable_bleeding_at_its_place():

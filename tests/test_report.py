@@ -83,14 +83,21 @@ def test_the_tables_hold_the_figures_of_the_json(run, scores):
     def shown(estimate):
         return [f"{estimate['value']:.3f}", "{:.3f} to {:.3f}".format(*estimate["interval"])]
 
+    def percent(share):  # of no errors there is none
+        return "-" if share is None else f"{100 * share:.1f} %"
+
+    def errors(count, rate):
+        return [f"{count}", percent(rate)]
+
     for label in LABELS:
         assert rows[label] == [
             [f"{scores['positives'][label]}"],
             shown(scores["auc"][label]),
             shown(scores["sensitivity"][label]),
             shown(scores["specificity"][label]),
-            [f"{scores['false_negatives'][label]}"],
-            [f"{scores['false_positives'][label]}"],
+            errors(scores["false_negatives"][label], scores["false_negative_rate"][label]),
+            errors(scores["false_positives"][label], scores["false_positive_rate"][label]),
+            [percent(scores["type_1_share"][label])],
             shown(scores["accuracy"][label]),
             [f"{scores['always_negative_accuracy'][label]:.3f}"],
             shown(scores["average_precision"][label]),

@@ -1,0 +1,91 @@
+"""What validation decides and other splits are judged by: temperature, smoothing, thresholds."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ich_keras.calibration import fit_temperature
+from ich_keras.levels import Scorable, of_slices, of_studies
+from ich_keras.metrics import by_label
+from ich_keras.operating_points import choose_thresholds
+from ich_keras.run_folder import RunError, RunFolder, write_json
+from ich_keras.scoring import Predictions
+from ich_keras.smoothing import Smoothing, fit_smoothing
+
+Thresholds = dict[str, dict[str, dict[str, float | None]]]  # level, rule, label
+
+
+@dataclass(frozen=True)
+class Source:
+    """What it was fitted on; what is fitted on anything else does not hold.
+
+    Attributes:
+        checkpoint_step: of the network.
+        size: edge of the validation slices in pixels.
+        data_fingerprint: of their shards.
+    """
+
+    checkpoint_step: int
+    size: int
+    data_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the validation slices of a run decide.
+
+    Attributes:
+        source: what it was fitted on.
+        temperature: of the probabilities of slices.
+        smoothing: over the slices of a study.
+        thresholds: by level (`slice`, `study`), rule and label; None where validation holds no
+            positive or no negative.
+    """
+
+    source: Source
+    temperature: float
+    smoothing: Smoothing
+    thresholds: Thresholds
+
+
+def fit_on_validation(predictions: Predictions, source: Source) -> Fitted:
+    """Everything that is chosen by looking at labels, on the validation slices."""
+    slices = of_slices(predictions)
+    return Fitted(
+        source,
+        fit_temperature(slices.labels, slices.probabilities),
+        fit_smoothing(predictions),
+        {"slice": _thresholds(slices), "study": _thresholds(of_studies(predictions))},
+    )
+
+
+def _thresholds(rows: Scorable) -> dict[str, dict[str, float | None]]:
+    chosen = choose_thresholds(rows.labels, rows.probabilities)
+    return {rule: by_label(values) for rule, values in chosen.items()}
+
+
+def write_fitted(run: RunFolder, fitted: Fitted) -> None:
+    """Writes `fitted/<size>.json`."""
+    write_json(run.fitted(fitted.source.size), asdict(fitted))
+
+
+def read_fitted(run: RunFolder, size: int) -> Fitted | None:
+    """What was fitted at a size, or None if nothing was yet.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
+    path = run.fitted(size)
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Fitted(
+            Source(**content.pop("source")),
+            smoothing=Smoothing(**content.pop("smoothing")),
+            **content,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: damaged ({error}); remove it, `ich-keras evaluate` writes it anew"
+        ) from error
