@@ -361,6 +361,11 @@ def tune(
 @_shards_option
 @click.option("--name", help="Of the scores, where they are not to replace those of the split.")
 @click.option("--against", type=_LocalPath(), help="Another run, compared on the same slices.")
+@click.option(
+    "--masks",
+    type=_LocalPath(exists=True, file_okay=False),
+    help="True masks of the slices, as `synth` writes them: do class maps point at the bleeding?",
+)
 def evaluate(
     run: Path,
     split: str,
@@ -368,6 +373,7 @@ def evaluate(
     shards: ShardPath | None,
     name: str | None,
     against: Path | None,
+    masks: Path | None,
 ) -> None:
     """Scores RUN on a split, and writes its figures and report."""
     from ich_keras.run_folder import read_input, score_name, trained_run
@@ -382,7 +388,7 @@ def evaluate(
     for size in sorted(set(sizes) - {own.size}):
         click.echo(score(folder, shards_folder, split=split, size=size, name=named).sentence())
     if own.size in sizes or not sizes:  # last, so that files and figures are of this size
-        result = score(folder, shards_folder, split=split, name=named, against=other)
+        result = score(folder, shards_folder, split=split, name=named, against=other, masks=masks)
         click.echo(result.sentence())
 
 

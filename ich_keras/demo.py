@@ -42,5 +42,5 @@ def run_demo(
     fit(load_experiment("demo.yaml", overrides), shards, run)
     log.info("4/4 evaluation on patients never seen")
     for split in ("val", "test"):
-        log.info(evaluate(run, shards, split=split).sentence())
+        log.info(evaluate(run, shards, split=split, masks=data / "masks").sentence())
     return run.report

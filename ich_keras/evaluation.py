@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from ich_keras.dataset import DatasetError, ShardSet, open_shards, reading
 from ich_keras.figures import save_png
 from ich_keras.fitted import Fitted, Source, fit_on_validation, read_fitted, write_fitted
 from ich_keras.gallery import draw_class_grid, draw_class_maps, draw_errors
+from ich_keras.localisation import localise
 from ich_keras.model import load_model, with_class_maps
 from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder, RunInput, read_input, read_position, write_json
@@ -69,6 +71,7 @@ def evaluate(
     size: int | None = None,
     name: str | None = None,
     against: RunFolder | None = None,
+    masks: Path | None = None,
 ) -> EvaluateResult:
     """Scores the best checkpoint of a run on a split, and renews figures and report.
 
@@ -82,6 +85,7 @@ def evaluate(
         size: edge of a slice in pixels; None means the size of the training.
         name: of the scores' files; None means the split's.
         against: another run, to be compared with on the same slices.
+        masks: folder of true masks of the slices, against which class maps are held.
 
     Raises:
         UsageError: if the split has no labels, or the windows are not those of the training.
@@ -107,6 +111,9 @@ def evaluate(
         "data_fingerprint": shards.manifest.fingerprint,
         **scorecard(predictions, config, seed, fitted),
     }
+    if masks is not None:
+        maps = with_class_maps(scorer.model)
+        scores["localisation"] = localise(maps, shards, split, predictions, masks, config, seed)
     log.info("%s: %d slices\n%s", name, scores["slices"], score_table(scores))
     for warning in scores["warnings"]:
         log.warning("%s: %s", name, warning)

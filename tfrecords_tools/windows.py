@@ -78,8 +78,12 @@ def _windowed(hu: np.ndarray, window: Window) -> np.ndarray:
     return cv2.addWeighted(hu, scale, hu, 0, offset, dtype=cv2.CV_8U)
 
 
-def pad_square(hu: np.ndarray) -> np.ndarray:
+def pad_square(hu: np.ndarray, fill: float = AIR) -> np.ndarray:
     """Centres a slice in a square of air, so that nothing is stretched.
+
+    Args:
+        hu: shape (rows, columns), Hounsfield units.
+        fill: of what is added; for a mask of such a slice, 0.
 
     Returns:
         float32, shape (n, n) with n = max(rows, columns).
@@ -88,7 +92,7 @@ def pad_square(hu: np.ndarray) -> np.ndarray:
     edge = max(rows, columns)
     if rows == columns:
         return hu.astype(np.float32, copy=False)
-    square = np.full((edge, edge), AIR, np.float32)
+    square = np.full((edge, edge), fill, np.float32)
     top, left = (edge - rows) // 2, (edge - columns) // 2
     square[top : top + rows, left : left + columns] = hu
     return square
