@@ -1,9 +1,12 @@
 """The network of a run, for use elsewhere."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from ich_keras.fitted import read_fitted
 from ich_keras.model import load_model, with_class_maps
 from ich_keras.run_folder import RunFolder, read_input, write_json
 from tfrecords_tools.atomic import whole_file
@@ -46,10 +49,17 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         "windows": [window._asdict() for window in network_input.windows],
         "neighbours": network_input.neighbours,
         "labels": list(LABELS),
+        "fitted_on_validation": _fitted(run, network_input.size),
         "notice": "for research, not for diagnosis",
     }
     write_json(out / "metadata.json", metadata)
     return target
+
+
+def _fitted(run: RunFolder, size: int) -> dict[str, Any] | None:
+    """Thresholds, temperature and smoothing; None where the run was not evaluated."""
+    fitted = read_fitted(run, size)
+    return None if fitted is None else asdict(fitted)
 
 
 def _write(model: keras.Model, kind: str, path: Path) -> None:

@@ -149,6 +149,8 @@ def class_map_overlay(
     probabilities: np.ndarray,
     labels: np.ndarray | None = None,
     titles: Sequence[str] | None = None,
+    *,
+    inches: float = 2.3,
 ) -> Figure:
     """A contact sheet: slices in grey, over each the class map of its most probable bleeding.
 
@@ -160,10 +162,11 @@ def class_map_overlay(
         probabilities: float (N, 6), 0..1.
         labels: int (N, 6), 0 or 1; None where the truth is not known.
         titles: one a slice, above what is said of it.
+        inches: edge of a slice.
     """
     columns = min(SHEET_COLUMNS, len(images))
     rows = -(-len(images) // columns)
-    size = (2.3 * columns + 0.9, 2.95 * rows + 0.3)
+    size = (inches * columns + 0.9, (inches + 0.65) * rows + 0.3)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:

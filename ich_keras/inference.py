@@ -6,13 +6,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import keras
 import numpy as np
 import pandas as pd
 
 from ich_keras import figures
+from ich_keras.fitted import Fitted, read_fitted
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.run_folder import RunFolder, RunInput, read_input, write_json
 from tfrecords_tools.atomic import whole_file
@@ -28,6 +29,7 @@ from tfrecords_tools.windows import stack_slices, window_slice
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
+LOOK_SLICES = 3  # most worth a look
 SHEET_SLICES = 24  # on a contact sheet; more become too small to see
 MEMBER_LIMIT = 256 << 20  # bytes of an unpacked archive member; a CT slice has half a megabyte
 
@@ -84,10 +86,14 @@ class PredictResult:
 def predict(
     run: RunFolder, paths: Sequence[Path], out: Path, *, size: int | None = None
 ) -> PredictResult:
-    """Writes the probabilities of every CT slice found, and a contact sheet a study.
+    """Writes the probabilities of every CT slice found, and two pictures a study.
 
-    `slices.csv` has a row a slice, ordered along the slice normal; `studies.csv` and
-    `studies.json` hold the maximum over each study's slices; `rejects.csv` a row a file left out.
+    `slices.csv` and `slices.json` have a row a slice, ordered along the slice normal; `studies.csv`
+    and `studies.json` hold the maximum over each study's slices, the three slices most worth a
+    look, and, once the run was evaluated, the labels that the threshold `sensitivity_95` of
+    validation finds; `submission.csv` is what the challenge wants; `rejects.csv` has a row a file
+    left out.
+    `study_<n>.png` is a contact sheet, `study_<n>_look.png` shows the three.
 
     Args:
         run: a trained run.
@@ -104,7 +110,9 @@ def predict(
     if not slices:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in _count(rejects).items()) or "no file"
         raise InputError(f"nothing to predict in {', '.join(map(str, paths))}: {reasons}")
-    rows, studies = [], _by_study(slices)
+    rows: list[dict[str, Any]] = []
+    looks: list[str] = []
+    studies = _by_study(slices)
     out.mkdir(parents=True, exist_ok=True)
     for number, (study_id, members) in enumerate(
         progress(studies.items(), desc="predict", unit="study"), start=1
@@ -114,7 +122,13 @@ def predict(
         rows += _rows(study_id, number, members, answer[PROBABILITIES])
         shown = images[..., [network_input.neighbours]]  # the slice itself in its first window
         _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
-    _write_tables(out, pd.DataFrame(rows), rejects)
+        look = worth_a_look(answer[PROBABILITIES])
+        _draw_look(out / f"study_{number:03d}_look.png", shown, answer, members, look)
+        looks.append(" ".join(members[i].header.slice_id for i in look))
+    fitted = read_fitted(run, size or network_input.size)
+    if fitted is None:
+        log.info("no thresholds: `ich-keras evaluate %s` finds them on validation", run.path)
+    _write_tables(out, pd.DataFrame(rows), looks, fitted, rejects)
     return PredictResult(out, len(slices), len(studies), len(rejects))
 
 
@@ -198,17 +212,82 @@ def _draw_sheet(path: Path, images: np.ndarray, answer: dict[str, np.ndarray]) -
     figures.save_png(figure, path)
 
 
-def _write_tables(out: Path, slices: pd.DataFrame, rejects: list[dict[str, str]]) -> None:
+def worth_a_look(probabilities: np.ndarray) -> np.ndarray:
+    """The slices that bleed most probably, at most three, the most probable first.
+
+    Args:
+        probabilities: float (N, 6), of a study.
+
+    Returns:
+        int, places of slices.
+    """
+    return np.argsort(-probabilities[:, LABELS.index("any")], kind="stable")[:LOOK_SLICES]
+
+
+def _draw_look(
+    path: Path,
+    images: np.ndarray,
+    answer: dict[str, np.ndarray],
+    members: list[CTSlice],
+    look: np.ndarray,
+) -> None:
+    """The slices most worth a look, large."""
+    titles = [
+        f"slice {i + 1} of {len(members)}, {members[i].header.position_mm:.1f} mm" for i in look
+    ]
+    figure = figures.class_map_overlay(
+        images[look], answer[CLASS_MAPS][look], answer[PROBABILITIES][look], titles=titles, inches=4
+    )
+    figures.save_png(figure, path)
+
+
+def found_labels(studies: pd.DataFrame, thresholds: dict[str, float | None]) -> list[str]:
+    """The labels of each study from their thresholds on, with spaces between.
+
+    Args:
+        studies: a column a label.
+        thresholds: of the labels; None where validation gave none.
+    """
+    chosen = {label: value for label, value in thresholds.items() if value is not None}
+    said = studies[list(chosen)] >= pd.Series(chosen)
+    return [" ".join(row.index[row]) for _, row in said.iterrows()]
+
+
+def submission(slices: pd.DataFrame) -> pd.DataFrame:
+    """The challenge's format: `ID`, a slice and a label, and `Label`, its probability.
+
+    Args:
+        slices: columns `slice_id` and the six labels.
+    """
+    long = slices.melt("slice_id", list(LABELS), var_name="label", value_name="Label")
+    place = pd.Categorical(long["label"], LABELS).codes
+    order = np.lexsort((place, np.tile(np.arange(len(slices)), len(LABELS))))
+    long["ID"] = long["slice_id"] + "_" + long["label"]
+    return long.iloc[order][["ID", "Label"]].reset_index(drop=True)
+
+
+def _write_tables(
+    out: Path,
+    slices: pd.DataFrame,
+    looks: list[str],
+    fitted: Fitted | None,
+    rejects: list[dict[str, str]],
+) -> None:
     columns = list(LABELS)
     studies = slices.groupby(["study", "study_id"], as_index=False)[columns].max()
     studies.insert(2, "slices", slices.groupby("study").size().to_numpy())
+    studies["worth_a_look"] = looks
+    if fitted is not None:
+        studies["found"] = found_labels(studies, fitted.thresholds["study"]["sensitivity_95"])
     for name, table in (
         ("slices.csv", slices),
         ("studies.csv", studies),
+        ("submission.csv", submission(slices)),
         ("rejects.csv", pd.DataFrame(rejects, columns=["path", "reason", "detail"])),
     ):
         with whole_file(out / name) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(out / "slices.json", slices.to_dict(orient="records"))
     write_json(out / "studies.json", studies.to_dict(orient="records"))
 
 

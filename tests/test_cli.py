@@ -163,7 +163,12 @@ def test_predict_answers_on_files_folders_and_archives(demo, tmp_path):
         )
     with (out / "rejects.csv").open() as file:
         assert [row["path"] for row in csv.DictReader(file)] == ["study.zip:readme.txt"]
-    assert list(out.glob("study_*.png"))
+    drawn = {path.name for path in out.glob("*.png")}
+    studies = json.loads((out / "studies.json").read_text())
+    assert len(drawn) == 2 * len(studies)
+    assert {"study_001.png", "study_001_look.png"} <= drawn
+    assert {x for study in studies for x in study["worth_a_look"].split()} == set(rows)
+    assert len(json.loads((out / "slices.json").read_text())) == 3
 
 
 def test_predict_gives_the_answer_of_evaluate(demo, tmp_path):
@@ -195,6 +200,8 @@ def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
         assert (tmp_path / name).exists()
     metadata = json.loads((tmp_path / "metadata.json").read_text())
     assert [window["name"] for window in metadata["windows"]] == ["brain", "subdural", "bone"]
+    fitted = json.loads((demo / "run" / "fitted" / f"{metadata['size']}.json").read_text())
+    assert metadata["fitted_on_validation"] == fitted
     expected = keras.saving.load_model(tmp_path / "model.keras")(images)
     served = keras.layers.TFSMLayer(tmp_path / "savedmodel", call_endpoint="serve")(images)
     for name in (PROBABILITIES, CLASS_MAPS):
