@@ -366,6 +366,16 @@ def tune(
     type=_LocalPath(exists=True, file_okay=False),
     help="True masks of the slices, as `synth` writes them: do class maps point at the bleeding?",
 )
+@click.option(
+    "--dicom",
+    type=_LocalPath(exists=True, file_okay=False),
+    help="Score the DICOM files of a folder instead of shards; with --labels.",
+)
+@click.option(
+    "--labels",
+    type=_LocalPath(exists=True, dir_okay=False),
+    help="CSV of their slices (as for convert), of studies (study_id,...), or CQ500's reads.csv.",
+)
 def evaluate(
     run: Path,
     split: str,
@@ -374,12 +384,24 @@ def evaluate(
     name: str | None,
     against: Path | None,
     masks: Path | None,
+    dicom: Path | None,
+    labels: Path | None,
 ) -> None:
-    """Scores RUN on a split, and writes its figures and report."""
+    """Scores RUN on a split, or on labelled DICOM files; writes its figures and report."""
     from ich_keras.run_folder import read_input, score_name, trained_run
 
     folder, other = trained_run(run), trained_run(against) if against else None
     own = read_input(folder)
+    if (dicom is None) != (labels is None):
+        raise UsageError("--dicom and --labels belong together: give both, or neither")
+    if dicom is not None and labels is not None:
+        named = score_name(name or "external")
+        _load_tensorflow()
+        from ich_keras.external import evaluate_dicom
+
+        for size in sizes or (own.size,):
+            click.echo(evaluate_dicom(folder, dicom, labels, name=named, size=size).sentence())
+        return
     shards_folder = _shards_folder(shards, own.shards)
     named = score_name(name or split)
     _load_tensorflow()

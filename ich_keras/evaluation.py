@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from ich_keras.bootstrap import resample
@@ -16,7 +17,9 @@ from ich_keras.dataset import DatasetError, ShardSet, open_shards, reading
 from ich_keras.figures import save_png
 from ich_keras.fitted import Fitted, Source, fit_on_validation, read_fitted, write_fitted
 from ich_keras.gallery import draw_class_grid, draw_class_maps, draw_errors
+from ich_keras.levels import Scorable, of_slices
 from ich_keras.localisation import localise
+from ich_keras.metrics import UNITS
 from ich_keras.model import load_model, with_class_maps
 from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder, RunInput, read_input, read_position, write_json
@@ -92,7 +95,7 @@ def evaluate(
         InputError: if shards or checkpoint cannot be read.
     """
     name = name or split
-    scorer = _Scorer(run)
+    scorer = RunScorer(run)
     shards = scorer.open(shards_folder, size)
     if split == "unlabelled":
         raise UsageError("the split unlabelled has no labels to score; use `ich-keras predict`")
@@ -114,19 +117,18 @@ def evaluate(
     if masks is not None:
         maps = with_class_maps(scorer.model)
         scores["localisation"] = localise(maps, shards, split, predictions, masks, config, seed)
-    log.info("%s: %d slices\n%s", name, scores["slices"], score_table(scores))
-    for warning in scores["warnings"]:
-        log.warning("%s: %s", name, warning)
-    _write(run, name, scores, predictions)
+    write_scores(scorer, name, scores, predictions)
     if against is not None:
-        compared = _compare(scorer, _Scorer(against), shards_folder, split, predictions)
+        compared = _compare(scorer, RunScorer(against), shards_folder, split, predictions)
         write_json(run.comparisons / f"{name}.json", compared)
-    _draw(scorer, shards, split, predictions, fitted, name)
+    thresholds = fitted.thresholds["slice"] if fitted else None
+    draw_scores(scorer, name, of_slices(predictions), thresholds, fitted)
+    _draw_slices(scorer, shards, split, predictions, name)
     write_report(run.path)
     return EvaluateResult(run, name, scores)
 
 
-class _Scorer:
+class RunScorer:
     """A run, ready to answer."""
 
     def __init__(self, run: RunFolder) -> None:
@@ -153,6 +155,12 @@ class _Scorer:
                 with_plain_rule=True,
             )
 
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """The answer for slices that are no shards: uint8 (N, size, size, channels) to (N, 6)."""
+        size = self.experiment.evaluation.batch_size
+        parts = [images[start : start + size] for start in range(0, len(images), size)]
+        return np.concatenate([self.forward(part).numpy() for part in parts])
+
     def trained_on(self, shards: ShardSet) -> bool:
         return shards.manifest.fingerprint == self.trained.fingerprint
 
@@ -177,7 +185,15 @@ class _Scorer:
         return found
 
 
-def _write(run: RunFolder, name: str, scores: dict[str, Any], predictions: Predictions) -> None:
+def write_scores(
+    scorer: RunScorer, name: str, scores: dict[str, Any], predictions: Predictions
+) -> None:
+    """Logs the scores, and writes them and every answer to `evaluation/`."""
+    run = scorer.run
+    units = UNITS[scores.get("unit", "slice")]
+    log.info("%s: %d %s\n%s", name, scores[units], units, score_table(scores))
+    for warning in scores["warnings"]:
+        log.warning("%s: %s", name, warning)
     write_json(run.evaluation / f"{name}.json", scores)
     with whole_file(run.evaluation / f"{name}_predictions.csv") as temporary:
         predictions.table().to_csv(temporary, index=False, lineterminator="\n")
@@ -192,7 +208,7 @@ def _note_size(run: RunFolder, name: str, scores: dict[str, Any]) -> None:
     row = {
         "size": scores["size"],
         "checkpoint_step": scores["checkpoint_step"],
-        "data_fingerprint": scores["data_fingerprint"],
+        "data_fingerprint": scores.get("data_fingerprint", ""),
         "mean_auc": area["value"],
         "mean_auc_low": low,
         "mean_auc_high": high,
@@ -217,7 +233,7 @@ def _note_size(run: RunFolder, name: str, scores: dict[str, Any]) -> None:
 
 
 def _compare(
-    scorer: _Scorer, other: _Scorer, folder: ShardPath, split: str, predictions: Predictions
+    scorer: RunScorer, other: RunScorer, folder: ShardPath, split: str, predictions: Predictions
 ) -> dict[str, Any]:
     """This run, another, and the difference, on the same slices."""
     theirs = other.predict(other.open(folder, None), split)
@@ -228,41 +244,52 @@ def _compare(
     return {"split": split, "against": other.run.path.name, "scores": found}
 
 
-def _draw(
-    scorer: _Scorer,
-    shards: ShardSet,
-    split: str,
-    predictions: Predictions,
-    fitted: Fitted | None,
+def draw_scores(
+    scorer: RunScorer,
     name: str,
+    rows: Scorable,
+    thresholds: dict[str, dict[str, float | None]] | None,
+    fitted: Fitted | None,
 ) -> None:
-    """The figures of a split, into `figures/`."""
-    labels, probabilities = predictions.labels, predictions.probabilities
+    """The pictures that follow from scores alone.
+
+    Args:
+        scorer: the run.
+        name: of the scores.
+        rows: slices or studies.
+        thresholds: of validation for these, by rule and label; None where there are none.
+        fitted: whose temperature is judged too; None for none.
+    """
     threshold = scorer.experiment.evaluation.threshold
-    figures = {
-        "roc": roc_curves(labels, probabilities, threshold=threshold),
-        "reliability": reliability_curves(
-            labels, probabilities, temperature=fitted.temperature if fitted else None
+    labels, probabilities = rows.labels, rows.probabilities
+    temperature = fitted.temperature if fitted else None
+    for kind, figure in (
+        ("roc", roc_curves(labels, probabilities, threshold=threshold)),
+        ("reliability", reliability_curves(labels, probabilities, temperature=temperature)),
+        (
+            "thresholds",
+            threshold_sweep(labels, probabilities, threshold=threshold, chosen=thresholds),
         ),
-        "thresholds": threshold_sweep(
-            labels,
-            probabilities,
-            threshold=threshold,
-            chosen=fitted.thresholds["slice"] if fitted else None,
-        ),
-    }
-    model = with_class_maps(scorer.model)
-    with reading(shards.folder):
-        figures["class_maps"] = draw_class_maps(model, shards, split)
-        figures["class_grid"] = draw_class_grid(scorer.forward, shards, split, scorer.step)
-        errors = draw_errors(model, shards, split, predictions, threshold)
-    for kind, figure in figures.items():
+    ):
         save_png(figure, scorer.run.figures / f"{kind}_{name}.png")
-    errors_path = scorer.run.figures / f"errors_{name}.png"
+
+
+def _draw_slices(
+    scorer: RunScorer, shards: ShardSet, split: str, predictions: Predictions, name: str
+) -> None:
+    """The pictures that show slices."""
+    threshold = scorer.experiment.evaluation.threshold
+    model, figures = with_class_maps(scorer.model), scorer.run.figures
+    with reading(shards.folder):
+        maps = draw_class_maps(model, shards, split)
+        grid = draw_class_grid(scorer.forward, shards, split, scorer.step)
+        errors = draw_errors(model, shards, split, predictions, threshold)
+    save_png(maps, figures / f"class_maps_{name}.png")
+    save_png(grid, figures / f"class_grid_{name}.png")
     if errors is None:
-        errors_path.unlink(missing_ok=True)
+        (figures / f"errors_{name}.png").unlink(missing_ok=True)
     else:
-        save_png(errors, errors_path)
+        save_png(errors, figures / f"errors_{name}.png")
 
 
 def score_table(scores: dict[str, Any]) -> str:

@@ -1,62 +1,29 @@
 """DICOM files to probabilities and class maps: a run applied to somebody's own study."""
 
-import io
 import logging
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import keras
 import numpy as np
 import pandas as pd
 
 from ich_keras import figures
 from ich_keras.fitted import Fitted, read_fitted
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
-from ich_keras.run_folder import RunFolder, RunInput, read_input, write_json
+from ich_keras.run_folder import RunFolder, read_input, write_json
+from ich_keras.studies import Reject, find_studies, study_images
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.dicom import CTSlice, read_slice
+from tfrecords_tools.dicom import CTSlice
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.header import RefusedSlice
-from tfrecords_tools.neighbours import find_neighbours
 from tfrecords_tools.progress import progress
-from tfrecords_tools.rejects import path_cell
-from tfrecords_tools.windows import stack_slices, window_slice
 
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
 LOOK_SLICES = 3  # most worth a look
 SHEET_SLICES = 24  # on a contact sheet; more become too small to see
-MEMBER_LIMIT = 256 << 20  # bytes of an unpacked archive member; a CT slice has half a megabyte
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to look at.
-
-    Attributes:
-        name: as the user knows it; members of an archive stand behind its name.
-        path: the file, or the archive that holds it.
-        member: its name in the archive, or None.
-    """
-
-    name: str
-    path: Path
-    member: str | None = None
-
-    def open(self) -> BinaryIO:
-        """The bytes of the file, in memory where they come from an archive."""
-        if self.member is None:
-            return self.path.open("rb")
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-            content = file.read(MEMBER_LIMIT + 1)
-        if len(content) > MEMBER_LIMIT:
-            raise RefusedSlice("too_large", f"more than {MEMBER_LIMIT >> 20} MiB unpacked")
-        return io.BytesIO(content)
 
 
 @dataclass(frozen=True)
@@ -83,6 +50,14 @@ class PredictResult:
         )
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """A study with its rows of `slices.csv` and the slices most worth a look."""
+
+    rows: list[dict[str, object]]
+    look: list[str]
+
+
 def predict(
     run: RunFolder, paths: Sequence[Path], out: Path, *, size: int | None = None
 ) -> PredictResult:
@@ -105,86 +80,34 @@ def predict(
         InputError: if no file can be used.
     """
     network_input = read_input(run)
+    edge = size or network_input.size
     forward = with_class_maps(load_model(run.best))
-    slices, rejects = _read_all(list(find_sources(paths)))
-    if not slices:
+    studies, rejects = find_studies(paths)
+    answered: list[_Answered] = []
+    out.mkdir(parents=True, exist_ok=True)
+    for study in progress(studies, desc="predict", unit="study"):
+        members, unreadable = study.read()
+        rejects += unreadable
+        if members:
+            number = len(answered) + 1
+            images = study_images(members, network_input, edge)
+            answer = forward.predict(images, batch_size=BATCH_SIZE, verbose=0)
+            look = worth_a_look(answer[PROBABILITIES])
+            shown = images[..., [network_input.neighbours]]  # the slice itself in its first window
+            _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
+            _draw_look(out / f"study_{number:03d}_look.png", shown, answer, members, look)
+            rows = _rows(study.study_id, number, members, answer[PROBABILITIES])
+            answered.append(_Answered(rows, [members[i].header.slice_id for i in look]))
+    if not answered:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in _count(rejects).items()) or "no file"
         raise InputError(f"nothing to predict in {', '.join(map(str, paths))}: {reasons}")
-    rows: list[dict[str, Any]] = []
-    looks: list[str] = []
-    studies = _by_study(slices)
-    out.mkdir(parents=True, exist_ok=True)
-    for number, (study_id, members) in enumerate(
-        progress(studies.items(), desc="predict", unit="study"), start=1
-    ):
-        images = _windowed(members, network_input, size)
-        answer = _forward(forward, images)
-        rows += _rows(study_id, number, members, answer[PROBABILITIES])
-        shown = images[..., [network_input.neighbours]]  # the slice itself in its first window
-        _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
-        look = worth_a_look(answer[PROBABILITIES])
-        _draw_look(out / f"study_{number:03d}_look.png", shown, answer, members, look)
-        looks.append(" ".join(members[i].header.slice_id for i in look))
-    fitted = read_fitted(run, size or network_input.size)
+    fitted = read_fitted(run, edge)
     if fitted is None:
         log.info("no thresholds: `ich-keras evaluate %s` finds them on validation", run.path)
-    _write_tables(out, pd.DataFrame(rows), looks, fitted, rejects)
-    return PredictResult(out, len(slices), len(studies), len(rejects))
-
-
-def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
-    """Every file behind the paths, in the order of their names."""
-    for path in paths:
-        files = sorted(x for x in path.rglob("*") if x.is_file()) if path.is_dir() else [path]
-        for file in files:
-            if zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive:
-                    for member in archive.infolist():
-                        if not member.is_dir():
-                            name = member.filename
-                            yield Source(f"{file.name}:{name}", file, name)
-            else:
-                yield Source(str(file.relative_to(path)) if path.is_dir() else file.name, file)
-
-
-def _read_all(sources: list[Source]) -> tuple[list[CTSlice], list[dict[str, str]]]:
-    slices, rejects = [], []
-    for source in progress(sources, desc="read", unit="file"):
-        try:
-            with source.open() as file:
-                slices.append(read_slice(file))
-        except RefusedSlice as refusal:
-            path = path_cell(source.name)
-            rejects.append({"path": path, "reason": refusal.reason, "detail": refusal.detail})
-    return slices, rejects
-
-
-def _by_study(slices: list[CTSlice]) -> dict[str, list[CTSlice]]:
-    """Slices by study, ordered along the slice normal."""
-    studies: dict[str, list[CTSlice]] = {}
-    for ct in sorted(slices, key=lambda x: (x.header.series_id, x.header.position_mm)):
-        studies.setdefault(ct.header.study_id, []).append(ct)
-    return studies
-
-
-def _windowed(members: list[CTSlice], network_input: RunInput, size: int | None) -> np.ndarray:
-    edge = size or network_input.size
-    images = np.stack([window_slice(x.hu, edge, network_input.windows) for x in members])
-    if not network_input.neighbours:
-        return images
-    reach = network_input.neighbours
-    rows = find_neighbours(_places(members), reach)
-    rows = np.insert(rows, reach, np.arange(len(members)), axis=1)
-    return np.stack([stack_slices(images[row]) for row in rows])
-
-
-def _places(members: list[CTSlice]) -> pd.DataFrame:
-    names = ("study_id", "series_id", "slice_id", "position_mm")
-    return pd.DataFrame({name: [getattr(x.header, name) for x in members] for name in names})
-
-
-def _forward(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    return model.predict(images, batch_size=BATCH_SIZE, verbose=0)
+    slices = pd.DataFrame([row for x in answered for row in x.rows])
+    looks = [" ".join(x.look) for x in answered]
+    _write_tables(out, slices, looks, fitted, rejects)
+    return PredictResult(out, len(slices), len(answered), len(rejects))
 
 
 def _rows(
@@ -271,7 +194,7 @@ def _write_tables(
     slices: pd.DataFrame,
     looks: list[str],
     fitted: Fitted | None,
-    rejects: list[dict[str, str]],
+    rejects: list[Reject],
 ) -> None:
     columns = list(LABELS)
     studies = slices.groupby(["study", "study_id"], as_index=False)[columns].max()
@@ -291,7 +214,7 @@ def _write_tables(
     write_json(out / "studies.json", studies.to_dict(orient="records"))
 
 
-def _count(rejects: list[dict[str, str]]) -> dict[str, int]:
+def _count(rejects: list[Reject]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for reject in rejects:
         counts[reject["reason"]] = counts.get(reject["reason"], 0) + 1

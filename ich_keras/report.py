@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from ich_keras.metrics import UNITS
 from ich_keras.run_folder import RunError, RunFolder
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.bleedings import LABELS
@@ -97,6 +98,8 @@ def write_report(run: Path) -> Path:
         evaluations=evaluations,
         answer=[x for split in list(evaluations)[:1] for x in plain_answer(evaluations, split)],
         levels=_levels,
+        number_of=_number,
+        units_of=lambda scores: UNITS[_unit(scores)],
         operating_points=_operating_points,
         sizes=_read_sizes(folder),
         comparisons={x.stem: _read_json(x) for x in sorted(folder.comparisons.glob("*.json"))},
@@ -152,7 +155,7 @@ def _which_bleedings(scores: dict[str, Any]) -> Iterator[str]:
     told = [x for x in LABELS if (scores["auc"][x]["interval"] or [0])[0] > 0.5]
     if told:
         areas = ", ".join(f"{x} ({scores['auc'][x]['value']:.3f})" for x in told)
-        yield f"It tells slices with and without these apart, by their AUC: {areas}."
+        yield f"It tells {UNITS[_unit(scores)]} with and without these apart, by AUC: {areas}."
     if len(told) < len(LABELS):
         others = ", ".join(x for x in LABELS if x not in told)
         yield f"It is not shown to do better than chance on: {others}."
@@ -162,9 +165,9 @@ def _found_and_missed(scores: dict[str, Any]) -> str:
     bleeding = scores["positives"]["any"]
     missed, alarms = scores["false_negatives"]["any"], scores["false_positives"]["any"]
     return (
-        f"At the threshold {scores['threshold']:g} it misses {missed:,} of {bleeding:,} slices with"
-        f" any bleeding, and raises {alarms:,} false alarms on the {scores['slices'] - bleeding:,}"
-        " without."
+        f"At the threshold {scores['threshold']:g} it misses {missed:,} of {bleeding:,}"
+        f" {UNITS[_unit(scores)]} with any bleeding, and raises {alarms:,} false alarms on the"
+        f" {_number(scores) - bleeding:,} without."
     )
 
 
@@ -197,8 +200,8 @@ def _beside_the_plain_rule(scores: dict[str, Any]) -> Iterator[str]:
 
 def _how_sure(scores: dict[str, Any], split: str) -> str:
     sentences = [
-        f"This rests on {scores['slices']:,} slices of {scores['patients']:,} patients, split"
-        f" “{split}”; intervals are 95 % intervals, by drawing the patients anew."
+        f"This rests on {_number(scores):,} {UNITS[_unit(scores)]} of {scores['patients']:,}"
+        f" patients, “{split}”; intervals are 95 % intervals, by drawing the patients anew."
     ]
     if split == "val":
         sentences.append("The checkpoint was chosen on this split, which flatters it a little.")
@@ -207,9 +210,18 @@ def _how_sure(scores: dict[str, Any], split: str) -> str:
     return " ".join(sentences)
 
 
+def _unit(scores: dict[str, Any]) -> str:
+    """What was scored: `slice`, or `study` where only whole studies have labels."""
+    return scores.get("unit", "slice")
+
+
+def _number(scores: dict[str, Any]) -> int:
+    return scores[UNITS[_unit(scores)]]
+
+
 def _levels(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The scores of slices, studies and patients, by name."""
-    yield "slice", {**scores, "number": scores["slices"]}
+    yield _unit(scores), {**scores, "number": _number(scores)}
     for name in ("study", "study_smoothed", "patient"):
         if name in scores["levels"]:
             level = scores["levels"][name]
@@ -220,10 +232,11 @@ def _levels(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _operating_points(scores: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Label, level, name of the rule, and what the threshold comes to."""
     names = {"sensitivity_95": "95 % sensitivity", "youden": "Youden"}
-    for level, labels in (("study", ("any",)), ("slice", LABELS)):
+    points = scores["operating_points"]
+    for level, labels in (("study", ("any",) if "slice" in points else LABELS), ("slice", LABELS)):
         for label in reversed(labels):
             for rule, name in names.items():
-                point = scores["operating_points"][level][rule].get(label)
+                point = points.get(level, {}).get(rule, {}).get(label)
                 if point is not None:
                     yield label, level, name, point
 

@@ -55,6 +55,40 @@ def scorecard(
     return card
 
 
+def study_scorecard(
+    predictions: Predictions, config: EvaluationConfig, seed: int, fitted: Fitted | None
+) -> dict[str, Any]:
+    """Scores studies whose slices have no labels of their own.
+
+    Args:
+        predictions: every slice with the labels of its study.
+        config: threshold, and draws of the bootstrap.
+        seed: of the bootstrap.
+        fitted: what validation decided; None where there was none.
+
+    Returns:
+        As `scorecard`, of studies: the temperature and the gain of smoothing are of slices, and
+        have no place here.
+    """
+    studies = of_studies(predictions)
+    drawn = resample(studies.patients, config.bootstrap_draws, seed)
+    card = _score(studies, config, seed, "study") | {"slices": len(predictions.labels)}
+    card["calibration"] = _calibration(studies, None, drawn)
+    card["levels"] = {}
+    if fitted is not None:
+        answers = smoothed(predictions, fitted.smoothing)
+        after = of_studies(predictions.with_probabilities(answers))
+        card["levels"]["study_smoothed"] = _score(after, config, seed, "study")
+        points = _operating_points(studies, fitted.thresholds["study"], config, seed)
+        card["operating_points"] = {"study": points}
+    if predictions.dense_mm2 is not None:
+        areas = np.repeat(predictions.dense_mm2[:, np.newaxis], len(LABELS), axis=1)
+        largest = of_studies(predictions.with_probabilities(areas)).probabilities[:, ANY]
+        card["plain_rule"] = _plain_rule(studies, largest, drawn)
+        card["warnings"] += _beaten_by_the_rule(card["plain_rule"])
+    return card
+
+
 def _score(rows: Scorable, config: EvaluationConfig, seed: int, unit: str) -> dict[str, Any]:
     return evaluate_scores(
         rows.labels,

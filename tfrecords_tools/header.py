@@ -122,6 +122,8 @@ class SliceHeader:
             file gives none.
         position_mm: `position` along the slice normal, mm, growing towards the head.
         pixel_spacing: mm between rows and between columns; None where the file gives none.
+        kernel: Convolution Kernel, "" where the file gives none.
+        contrast: whether the file names a contrast agent.
     """
 
     slice_id: str
@@ -134,6 +136,8 @@ class SliceHeader:
     orientation: tuple[float, ...]
     position_mm: float
     pixel_spacing: tuple[float, ...] | None
+    kernel: str = ""
+    contrast: bool = False
 
     @property
     def edge_mm(self) -> float:
@@ -164,6 +168,8 @@ def slice_header(dataset: Dataset) -> SliceHeader:
         orientation=orientation,
         position_mm=position_mm,
         pixel_spacing=_numbers_or_none(dataset, "PixelSpacing", 2),
+        kernel=_remark(dataset, "ConvolutionKernel"),
+        contrast=bool(_remark(dataset, "ContrastBolusAgent")),
     )
 
 
@@ -314,6 +320,14 @@ def _identifier(dataset: Dataset, keyword: str) -> str:
     if keyword.endswith("UID") and name.startswith(FORMULA):
         raise RefusedSlice("bad_identifier", f"{keyword} begins as a formula of a spreadsheet")
     return name
+
+
+def _remark(dataset: Dataset, keyword: str) -> str:
+    """Text on which no HU hangs: where it is malformed it is as if it were not there."""
+    try:
+        return one_line(" ".join(texts(dataset, keyword)))
+    except RefusedSlice:
+        return ""
 
 
 def _geometry(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...], float]:

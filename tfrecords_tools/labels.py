@@ -17,6 +17,7 @@ CHUNK_ROWS = 500_000  # some 100 MB of text at a time
 EXAMPLES = 3  # faults named in a message
 SLICE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # a DICOM UID, or the challenge's ID_012345678
 WIDE_ID_COLUMNS = ("id", "slice_id", "sopinstanceuid")
+STUDY_ID_COLUMNS = ("study_id", "studyinstanceuid")
 ENCODING = "utf-8-sig"  # spreadsheets put a byte order mark in front
 UNREADABLE = (
     UnicodeDecodeError,
@@ -60,19 +61,53 @@ def read_labels(path: Path) -> pd.DataFrame:
             is not the OR of the five; names the lines.
         OSError: if the file cannot be opened.
     """
+    return _reading(path, WIDE_ID_COLUMNS)
+
+
+def read_study_labels(path: Path) -> pd.DataFrame:
+    """Reads the labels of whole studies, in the wide form: `study_id,epidural,…,any`.
+
+    Returns:
+        As `read_labels`, indexed by `study_id`.
+
+    Raises:
+        LabelError: as `read_labels`.
+        OSError: if the file cannot be opened.
+    """
+    return _reading(path, STUDY_ID_COLUMNS).rename_axis("study_id")
+
+
+def label_columns(path: Path) -> list[str]:
+    """The names in the header of a label file.
+
+    Raises:
+        LabelError: if it is no readable CSV.
+        OSError: if it cannot be opened.
+    """
     try:
-        return _read(path)
+        return [name.strip() for name in pd.read_csv(path, nrows=0, encoding=ENCODING).columns]
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())
-        raise LabelError(f"{path}: not a readable CSV ({reason}); fetch it anew") from error
+        raise _unreadable(path, error) from error
 
 
-def _read(path: Path) -> pd.DataFrame:
-    columns = [name.strip() for name in pd.read_csv(path, nrows=0, encoding=ENCODING).columns]
+def _unreadable(path: Path, error: Exception) -> LabelError:
+    reason = " ".join(str(error).split())
+    return LabelError(f"{path}: not a readable CSV ({reason}); fetch it anew")
+
+
+def _reading(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        return _read(path, id_columns)
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
+    columns = label_columns(path)
     if {"ID", "Label"} <= set(columns):
         wanted, cells_of = ["ID", "Label"], _long_cells
     else:
-        wanted, cells_of = _wide_columns(path, columns), _wide_cells
+        wanted, cells_of = _wide_columns(path, columns, id_columns), _wide_cells
     places: dict[str, int] = {}  # slice id -> row of the table
     pieces = []
     for chunk in _chunks(path, wanted):
@@ -86,10 +121,10 @@ def _read(path: Path) -> pd.DataFrame:
     return _table(path, list(places), *map(np.concatenate, zip(*pieces, strict=True)))
 
 
-def _wide_columns(path: Path, columns: list[str]) -> list[str]:
+def _wide_columns(path: Path, columns: list[str], id_columns: tuple[str, ...]) -> list[str]:
     """The column of ids and those of LABELS, as the file spells them."""
     spelt = {name.lower(): name for name in columns}
-    ids = [name for name in WIDE_ID_COLUMNS if name in spelt]
+    ids = [name for name in id_columns if name in spelt]
     if len(ids) != 1 or not spelt.keys() >= set(LABELS):
         raise LabelError(
             f"{path}: has the columns {', '.join(columns)};"

@@ -1,0 +1,159 @@
+"""Somebody's own files to studies: all headers first, then the pixels of a study at a time."""
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from ich_keras.run_folder import RunInput
+from tfrecords_tools.dicom import CTSlice, FileHeader, read_header, read_hu
+from tfrecords_tools.elements import ChangedHeaderError
+from tfrecords_tools.header import RefusedSlice
+from tfrecords_tools.neighbours import find_neighbours
+from tfrecords_tools.progress import progress
+from tfrecords_tools.rejects import path_cell
+from tfrecords_tools.windows import stack_slices, window_slice
+
+MEMBER_LIMIT = 256 << 20  # bytes of an unpacked archive member; a CT slice has half a megabyte
+
+Reject = dict[str, str]  # path, reason, detail
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to look at.
+
+    Attributes:
+        name: as the user knows it; members of an archive stand behind its name.
+        path: the file, or the archive that holds it.
+        member: its name in the archive, or None.
+    """
+
+    name: str
+    path: Path
+    member: str | None = None
+
+    def open(self) -> BinaryIO:
+        """The bytes of the file, in memory where they come from an archive."""
+        if self.member is None:
+            return self.path.open("rb")
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+            content = file.read(MEMBER_LIMIT + 1)
+        if len(content) > MEMBER_LIMIT:
+            raise RefusedSlice("too_large", f"more than {MEMBER_LIMIT >> 20} MiB unpacked")
+        return io.BytesIO(content)
+
+    def refused(self, refusal: RefusedSlice) -> Reject:
+        """The row of `rejects.csv`."""
+        name = path_cell(self.name)
+        return {"path": name, "reason": refusal.reason, "detail": refusal.detail}
+
+
+@dataclass(frozen=True)
+class FoundSlice:
+    """A slice whose header is known and whose pixels are not read yet."""
+
+    source: Source
+    header: FileHeader
+
+    def read(self) -> CTSlice:
+        """Its HU.
+
+        Raises:
+            RefusedSlice: if the pixels cannot be read.
+            OSError: if the file is gone.
+        """
+        with self.source.open() as file:
+            try:
+                hu = read_hu(file, self.header.format, self.header.mark)
+            except ChangedHeaderError as error:
+                raise RefusedSlice("bad_header", "the file changed while it was read") from error
+        return CTSlice(self.header.slice, hu)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The slices of a study.
+
+    Attributes:
+        study_id: Study Instance UID, or "".
+        slices: by series, and along the slice normal.
+    """
+
+    study_id: str
+    slices: tuple[FoundSlice, ...]
+
+    def read(self) -> tuple[list[CTSlice], list[Reject]]:
+        """The slices whose pixels can be read, and the others."""
+        read, rejects = [], []
+        for found in self.slices:
+            try:
+                read.append(found.read())
+            except RefusedSlice as refusal:
+                rejects.append(found.source.refused(refusal))
+        return read, rejects
+
+
+def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
+    """Every file behind the paths (files, folders to any depth, zip archives), by their names."""
+    for path in paths:
+        files = sorted(x for x in path.rglob("*") if x.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    for member in archive.infolist():
+                        if not member.is_dir():
+                            name = member.filename
+                            yield Source(f"{file.name}:{name}", file, name)
+            else:
+                yield Source(str(file.relative_to(path)) if path.is_dir() else file.name, file)
+
+
+def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
+    """The studies behind the paths, by their headers, and the files that are none of theirs."""
+    found, rejects = [], []
+    for source in progress(list(find_sources(paths)), desc="read headers", unit="file"):
+        try:
+            with source.open() as file:
+                found.append(FoundSlice(source, read_header(file)))
+        except RefusedSlice as refusal:
+            rejects.append(source.refused(refusal))
+    return _by_study(found), rejects
+
+
+def _by_study(found: Iterable[FoundSlice]) -> list[Study]:
+    studies: dict[str, list[FoundSlice]] = {}
+    ordered = sorted(found, key=lambda x: (x.header.slice.series_id, x.header.slice.position_mm))
+    for one in ordered:
+        studies.setdefault(one.header.slice.study_id, []).append(one)
+    return [Study(name, tuple(members)) for name, members in studies.items()]
+
+
+def study_images(members: Sequence[CTSlice], network_input: RunInput, size: int) -> np.ndarray:
+    """The slices of a study as a network wants to see them.
+
+    Args:
+        members: along the slice normal.
+        network_input: windows and neighbours.
+        size: edge of a slice in pixels.
+
+    Returns:
+        uint8, shape (N, size, size, channels).
+    """
+    images = np.stack([window_slice(x.hu, size, network_input.windows) for x in members])
+    if not network_input.neighbours:
+        return images
+    reach = network_input.neighbours
+    rows = find_neighbours(_places(members), reach)
+    rows = np.insert(rows, reach, np.arange(len(members)), axis=1)
+    return np.stack([stack_slices(images[row]) for row in rows])
+
+
+def _places(members: Sequence[CTSlice]) -> pd.DataFrame:
+    names = ("study_id", "series_id", "slice_id", "position_mm")
+    return pd.DataFrame({name: [getattr(x.header, name) for x in members] for name in names})

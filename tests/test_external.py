@@ -1,0 +1,148 @@
+"""A run on DICOM files that were never shards: the answers of the shards, by slice and by study."""
+
+import json
+import shutil
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+from ich_keras.config import load_experiment
+from ich_keras.evaluation import evaluate
+from ich_keras.external import evaluate_dicom
+from ich_keras.run_folder import RunFolder
+from ich_keras.training import fit
+from tests.test_cq500 import write_reads
+from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.convert import convert
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.labels import LabelError, read_labels
+from tfrecords_tools.phantom import synth
+
+SETTINGS = [
+    "model.widths=[8,16]",
+    "training.max_steps=20",
+    "training.batch_size=16",
+    "training.validate_every=20",
+    "training.log_every=20",
+    "training.warmup_steps=2",
+    "evaluation.bootstrap_draws=50",
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Phantom studies, their shards, and a run on them."""
+    folder = tmp_path_factory.mktemp("external")
+    synth(folder / "data", patients=12, slices=6, size=64, seed=3)
+    convert(folder / "data", folder / "shards", size=64, split="0.5,0.5,0", seed=0)
+    run = RunFolder(folder / "run")
+    fit(load_experiment("demo", SETTINGS), folder / "shards", run)
+    return run, folder / "data", folder / "shards"
+
+
+def test_slices_have_the_answers_and_the_scores_that_they_have_as_shards(world, tmp_path):
+    run, data, shards = world
+    as_shards = evaluate(run, shards).scores
+    index = pd.read_csv(shards / "index.csv").query("split == 'val'")
+    (tmp_path / "deep").mkdir()
+    for slice_id in index["slice_id"]:
+        shutil.copy(data / "stage_2_train" / f"{slice_id}.dcm", tmp_path / "deep")
+    (tmp_path / "readme.txt").write_text("no slice")
+    result = evaluate_dicom(run, tmp_path, data / "stage_2_train.csv", name="elsewhere")
+    tables = [
+        pd.read_csv(run.evaluation / f"{name}_predictions.csv").set_index("slice_id").sort_index()
+        for name in ("val", "elsewhere")
+    ]
+    for label in LABELS:
+        np.testing.assert_allclose(tables[0][label], tables[1][label], atol=1e-5)
+        assert (tables[0][f"{label}_true"] == tables[1][f"{label}_true"]).all()
+    for name in ("slices", "patients", "positives", "always_negative_accuracy_mean"):
+        assert result.scores[name] == as_shards[name]
+    assert result.scores["rejected"] == 1
+    labels = read_labels(data / "stage_2_train.csv")
+    assert result.scores["labels_without_files"] == len(labels) - len(index)
+    assert "operating_points" in result.scores  # of the run's own validation
+
+
+def cq500_folder(data: Path, out: Path) -> dict[str, pd.Series]:
+    """The phantom studies in the layout of CQ500, each with a bone series beside the soft one.
+
+    Returns:
+        The labels of each scan, the maximum over its slices.
+    """
+    labels, scans = read_labels(data / "stage_2_train.csv"), {}
+    by_study: dict[str, list[pydicom.Dataset]] = {}
+    for path in sorted((data / "stage_2_train").iterdir()):
+        dataset = pydicom.dcmread(path)
+        if len(dataset.PixelData) < dataset.Rows * dataset.Columns * 2:
+            continue  # the phantoms have a truncated file, as the true data set has
+        by_study.setdefault(str(dataset.StudyInstanceUID), []).append(dataset)
+    for number, datasets in enumerate(by_study.values()):
+        scan = f"CQ500CT{number}"
+        for series, kernel, noise in (("CT BONE", "BONE", 300), ("CT Plain", "STANDARD", 0)):
+            folder = out / f"{scan} {scan}" / "Unknown Study" / series
+            folder.mkdir(parents=True)
+            for i, dataset in enumerate(datasets):
+                changed = deepcopy(dataset)
+                changed.ConvolutionKernel = kernel
+                changed.SeriesInstanceUID = f"{number}.{len(kernel)}"
+                changed.SOPInstanceUID = f"{number}.{len(kernel)}.{i}"
+                changed.PatientID = scan
+                pixels = changed.pixel_array + noise
+                changed.PixelData = pixels.astype(changed.pixel_array.dtype).tobytes()
+                changed.save_as(folder / f"CT{i:06d}.dcm")
+        ids = [str(x.SOPInstanceUID) for x in datasets]
+        scans[f"CQ500-CT-{number}"] = labels.loc[ids, list(LABELS)].max()
+    return scans
+
+
+@pytest.fixture(scope="module")
+def cq500(world, tmp_path_factory):
+    _, data, _ = world
+    folder = tmp_path_factory.mktemp("cq500")
+    return folder, cq500_folder(data, folder / "scans")
+
+
+def test_scans_of_cq500_are_judged_by_their_soft_series_against_the_majority(world, cq500):
+    run, data, _ = world
+    folder, scans = cq500
+    wrong = "111111"
+    rows = [(x, *["".join(map(str, labels))] * 2, wrong) for x, labels in scans.items()]
+    reads = write_reads(folder / "reads.csv", *rows, ("CQ500-CT-400", *["000000"] * 3))
+    scores = evaluate_dicom(run, folder / "scans", reads, name="cq500").scores
+    assert (scores["unit"], scores["studies"]) == ("study", len(scans))
+    assert scores["positives"] == pd.DataFrame(scans).T.sum().to_dict()
+    assert scores["labels_without_files"] == 1
+    evaluate_dicom(run, data, data / "stage_2_train.csv", name="slices")
+    plain = pd.read_csv(run.evaluation / "slices_predictions.csv")
+    said = pd.read_csv(run.evaluation / "cq500_predictions.csv")
+    assert scores["slices"] == len(said) == len(plain)  # of one series a scan
+    for label in LABELS:  # the same pixels as the originals, so the same answers
+        np.testing.assert_allclose(sorted(said[label]), sorted(plain[label]), atol=1e-5)
+    page = run.report.read_text()
+    assert f"studies of {scores['patients']} patients" in page
+
+
+def test_labels_of_studies_go_by_their_identifier(world, tmp_path):
+    run, data, shards = world
+    index = pd.read_csv(shards / "index.csv", dtype={"study_id": str})
+    table = index.groupby("study_id")[list(LABELS)].max().reset_index()
+    table.to_csv(tmp_path / "studies.csv", index=False)
+    scores = evaluate_dicom(run, data, tmp_path / "studies.csv", name="studies").scores
+    assert scores["studies"] == len(table)
+    assert scores["positives"]["any"] == table["any"].sum()
+    assert json.loads((run.evaluation / "studies.json").read_text()) == scores
+
+
+def test_labels_of_other_files_are_refused_in_one_line(world, tmp_path):
+    run, data, _ = world
+    reads = write_reads(tmp_path / "reads.csv", ("CQ500-CT-1", *["000000"] * 3))
+    with pytest.raises(InputError, match=r"knows none of the \d+ CT slices in .*belong together"):
+        evaluate_dicom(run, data, reads, name="x")
+    (tmp_path / "odd.csv").write_text("who,what\n1,2\n")
+    with pytest.raises(LabelError, match="has the columns who, what"):
+        evaluate_dicom(run, data, tmp_path / "odd.csv", name="x")
