@@ -282,7 +282,7 @@ def _read_pictures(folder: RunFolder, splits: Iterable[str]) -> tuple[list[Pictu
             continue
         room -= len(png)
         suffix = path.stem.removeprefix(kind).strip("_")
-        part = f"step {int(suffix):,}" if suffix.isdecimal() else f"split “{suffix}”"
+        part = f"step {int(suffix):,}" if suffix.isdecimal() else f"“{suffix}”"
         pictures.append(Picture(f"{title}, {part}" if suffix else title, caption, png))
     return pictures, left_out
 
