@@ -142,7 +142,7 @@ def _workers_option(function: Callable) -> Callable:
 def commands() -> None:
     """Detects intracranial hemorrhage on head CT slices. For research, not for diagnosis."""
     # Of damaged files; each has the reason why it is left out.
-    warnings.filterwarnings("ignore", module=r"pydicom\.")
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\.")
     handler = logging.StreamHandler(_ProgressAware())
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in ("ich_keras", "tfrecords_tools"):
@@ -419,7 +419,12 @@ def evaluate(
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=_LocalPath())
 @click.option("--out", type=_LocalPath(), help="[default: ./predictions]")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
-def predict(run: Path, paths: tuple[Path, ...], out: Path | None, size: int | None) -> None:
+@click.option(
+    "--dicom", is_flag=True, help="Write the class maps as DICOM too, with the study's identity."
+)
+def predict(
+    run: Path, paths: tuple[Path, ...], out: Path | None, size: int | None, dicom: bool
+) -> None:
     """Applies RUN to DICOM files, folders or zip archives."""
     from ich_keras.run_folder import trained_run
 
@@ -430,7 +435,7 @@ def predict(run: Path, paths: tuple[Path, ...], out: Path | None, size: int | No
     _load_tensorflow()
     from ich_keras.inference import predict as apply_run
 
-    result = apply_run(folder, paths, out or Path("predictions"), size=size)
+    result = apply_run(folder, paths, out or Path("predictions"), size=size, dicom=dicom)
     click.echo(result.sentence())
 
 

@@ -162,21 +162,21 @@ def _predict(
     rows: list[dict[str, Any]] = []
     rejects: list[Reject] = []
     for study in progress(studies, desc="score", unit="study"):
-        members, unreadable = study.read()
+        read, unreadable = study.read()
         rejects += unreadable
-        if members:
-            names = {x.header.slice.slice_id: truth.name_of(x) for x in study.slices}
+        if read:
+            members = [ct for _, ct in read]
             images = study_images(members, scorer.trained, edge)
             probabilities = scorer.probabilities(images)
             areas = _dense_areas(scorer, images, members)
-            for ct, answer, area in zip(members, probabilities, areas, strict=True):
+            for (found, ct), answer, area in zip(read, probabilities, areas, strict=True):
                 rows.append(
                     {
                         "slice_id": ct.header.slice_id,
                         "study_id": study.study_id,
                         "patient": ct.header.patient_id or study.study_id,
                         "position_mm": ct.header.position_mm,
-                        "labels": truth.labels.loc[names[ct.header.slice_id], list(LABELS)],
+                        "labels": truth.labels.loc[truth.name_of(found), list(LABELS)],
                         "probabilities": answer,
                         "area": area,
                     }

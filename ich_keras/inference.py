@@ -1,7 +1,7 @@
 """DICOM files to probabilities and class maps: a run applied to somebody's own study."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ich_keras import figures
 from ich_keras.fitted import Fitted, read_fitted
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.run_folder import RunFolder, read_input, write_json
-from ich_keras.studies import Reject, find_studies, study_images
+from ich_keras.studies import FoundSlice, Reject, find_studies, study_images
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.dicom import CTSlice
@@ -59,7 +59,12 @@ class _Answered:
 
 
 def predict(
-    run: RunFolder, paths: Sequence[Path], out: Path, *, size: int | None = None
+    run: RunFolder,
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    size: int | None = None,
+    dicom: bool = False,
 ) -> PredictResult:
     """Writes the probabilities of every CT slice found, and two pictures a study.
 
@@ -75,6 +80,7 @@ def predict(
         paths: DICOM files, folders (searched to any depth) or zip archives.
         out: where to write; made if missing.
         size: edge of a slice in pixels; None means the size of the training.
+        dicom: write the class maps as DICOM objects too, to `dicom/study_<n>/`.
 
     Raises:
         InputError: if no file can be used.
@@ -86,9 +92,10 @@ def predict(
     answered: list[_Answered] = []
     out.mkdir(parents=True, exist_ok=True)
     for study in progress(studies, desc="predict", unit="study"):
-        members, unreadable = study.read()
+        read, unreadable = study.read()
         rejects += unreadable
-        if members:
+        if read:
+            members = [ct for _, ct in read]
             number = len(answered) + 1
             images = study_images(members, network_input, edge)
             answer = forward.predict(images, batch_size=BATCH_SIZE, verbose=0)
@@ -96,6 +103,9 @@ def predict(
             shown = images[..., [network_input.neighbours]]  # the slice itself in its first window
             _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
             _draw_look(out / f"study_{number:03d}_look.png", shown, answer, members, look)
+            if dicom:
+                answers = zip(read, answer[CLASS_MAPS], answer[PROBABILITIES], strict=True)
+                _write_dicom(out / "dicom" / f"study_{number:03d}", answers)
             rows = _rows(study.study_id, number, members, answer[PROBABILITIES])
             answered.append(_Answered(rows, [members[i].header.slice_id for i in look]))
     if not answered:
@@ -108,6 +118,14 @@ def predict(
     looks = [" ".join(x.look) for x in answered]
     _write_tables(out, slices, looks, fitted, rejects)
     return PredictResult(out, len(slices), len(answered), len(rejects))
+
+
+def _write_dicom(
+    folder: Path, answers: Iterable[tuple[tuple[FoundSlice, CTSlice], np.ndarray, np.ndarray]]
+) -> None:
+    from ich_keras.dicom_out import AnsweredSlice, write_dicom
+
+    write_dicom(folder, [AnsweredSlice(*pair, maps, said) for pair, maps, said in answers])
 
 
 def _rows(

@@ -88,12 +88,12 @@ class Study:
     study_id: str
     slices: tuple[FoundSlice, ...]
 
-    def read(self) -> tuple[list[CTSlice], list[Reject]]:
+    def read(self) -> tuple[list[tuple[FoundSlice, CTSlice]], list[Reject]]:
         """The slices whose pixels can be read, and the others."""
         read, rejects = [], []
         for found in self.slices:
             try:
-                read.append(found.read())
+                read.append((found, found.read()))
             except RefusedSlice as refusal:
                 rejects.append(found.source.refused(refusal))
         return read, rejects
