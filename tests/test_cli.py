@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
@@ -195,7 +196,8 @@ def test_predict_answers_on_real_slices(demo, tmp_path, realdata):
 
 def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 96, 80, 3), np.uint8)
-    for kind, name in (("keras", "model.keras"), ("savedmodel", "savedmodel")):
+    names = (("keras", "model.keras"), ("savedmodel", "savedmodel"), ("onnx", "model.onnx"))
+    for kind, name in names:
         succeed("export", demo / "run", "--format", kind, "--out", tmp_path)
         assert (tmp_path / name).exists()
     metadata = json.loads((tmp_path / "metadata.json").read_text())
@@ -206,6 +208,11 @@ def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
     served = keras.layers.TFSMLayer(tmp_path / "savedmodel", call_endpoint="serve")(images)
     for name in (PROBABILITIES, CLASS_MAPS):
         np.testing.assert_allclose(served[name], expected[name], atol=1e-5)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for name, found in zip(
+        [x.name for x in session.get_outputs()], session.run(None, {"image": images}), strict=True
+    ):
+        np.testing.assert_allclose(found, expected[name], atol=1e-5)
     done = run("export", demo / "run", "--format", "keras", "--out", tmp_path)
     assert done.returncode == 2
     assert "exists already" in done.stderr
