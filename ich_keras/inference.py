@@ -90,7 +90,6 @@ def predict(
     forward = with_class_maps(load_model(run.best))
     studies, rejects = find_studies(paths)
     answered: list[_Answered] = []
-    out.mkdir(parents=True, exist_ok=True)
     for study in progress(studies, desc="predict", unit="study"):
         read, unreadable = study.read()
         rejects += unreadable
