@@ -19,10 +19,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.bleedings import ANY, LABELS
 
 COLUMNS = ("control", *LABELS)
-COLUMN_LABELS = (LABELS.index("any"), *range(len(LABELS)))  # what the left bar judges
+COLUMN_LABELS = (ANY, *range(len(LABELS)))  # what the left bar judges
 ROWS = 6
 MAX_EDGE = 192  # pixels of a slice in the grid; larger ones are averaged down to it
 GREY = 178  # of the ground

@@ -392,14 +392,17 @@ def evaluate(
 
     folder, other = trained_run(run), trained_run(against) if against else None
     own = read_input(folder)
-    if (dicom is None) != (labels is None):
-        raise UsageError("--dicom and --labels belong together: give both, or neither")
-    if dicom is not None and labels is not None:
+    wanted = sorted(set(sizes) or {own.size}, key=lambda x: (x == own.size, x))  # its own last
+    if dicom is not None or labels is not None:
+        if dicom is None or labels is None:
+            raise UsageError("--dicom and --labels belong together: give both, or neither")
+        if shards or against or masks:
+            raise UsageError("--shards, --against, --masks are not for --dicom; leave them out")
         named = score_name(name or "external")
         _load_tensorflow()
         from ich_keras.external import evaluate_dicom
 
-        for size in sizes or (own.size,):
+        for size in wanted:
             click.echo(evaluate_dicom(folder, dicom, labels, name=named, size=size).sentence())
         return
     shards_folder = _shards_folder(shards, own.shards)
@@ -407,11 +410,18 @@ def evaluate(
     _load_tensorflow()
     from ich_keras.evaluation import evaluate as score
 
-    for size in sorted(set(sizes) - {own.size}):
+    for size in wanted[:-1]:
         click.echo(score(folder, shards_folder, split=split, size=size, name=named).sentence())
-    if own.size in sizes or not sizes:  # last, so that files and figures are of this size
-        result = score(folder, shards_folder, split=split, name=named, against=other, masks=masks)
-        click.echo(result.sentence())
+    last = score(
+        folder,
+        shards_folder,
+        split=split,
+        size=wanted[-1],
+        name=named,
+        against=other,
+        masks=masks,
+    )
+    click.echo(last.sentence())
 
 
 @_command()

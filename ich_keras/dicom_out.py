@@ -37,7 +37,9 @@ MAY_BE_EMPTY = (  # of patient and study, by PS3.3 C.7.1.1 and C.7.2.1
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"),
     *("StudyTime", "AccessionNumber", "ReferringPhysicianName"),
 )
-MALFORMED = (ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError)
+# What highdicom raises on headers that do not serve.
+MALFORMED = (ValueError, TypeError, AttributeError, KeyError)
+AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # towards which x, y, z grow, and the opposite
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,7 @@ def write_dicom(folder: Path, slices: Sequence[AnsweredSlice]) -> int:
             }
             objects |= _maps(references, members, f"series_{number}_class_maps.dcm")
         except MALFORMED as error:
+            log.debug("the error in full", exc_info=True)
             log.warning(
                 "%s: series %d: no DICOM objects, as its headers do not serve: %s",
                 folder,
@@ -159,7 +162,7 @@ def _capture(reference: pydicom.Dataset, one: AnsweredSlice, place: int) -> pydi
         sop_instance_uid=_derived_uid(reference, "capture"),
         instance_number=place,
         manufacturer=MANUFACTURER,
-        patient_orientation=("L", "P"),
+        patient_orientation=_directions(one.ct.header.orientation),
         transfer_syntax_uid=RLELossless,
     )
     capture.SeriesDescription = f"ICH class maps, {NOTICE.lower()}"
@@ -169,15 +172,29 @@ def _capture(reference: pydicom.Dataset, one: AnsweredSlice, place: int) -> pydi
     return capture
 
 
+def _directions(orientation: Sequence[float]) -> tuple[str, ...]:
+    """Towards which side of the patient rows and columns run, by their largest cosines."""
+    vectors = np.reshape(orientation, (2, 3))
+    axes = np.abs(vectors).argmax(axis=1)
+    return tuple(
+        AXES[axis][int(vector[axis] < 0)] for axis, vector in zip(axes, vectors, strict=True)
+    )
+
+
 def _maps(
     references: list[pydicom.Dataset], members: list[AnsweredSlice], name: str
 ) -> dict[str, pydicom.Dataset]:
-    """The class maps of a series by the name of their file; none without frame of reference."""
-    first = references[0]
-    if any(not reference.get("FrameOfReferenceUID") for reference in references):
-        log.info("a series without a frame of reference: its class maps are captures only")
+    """The class maps of a series by the name of their file; none where their place is not known."""
+    first, header = references[0], members[0].ct.header
+    thickness, spacing = _thickness(first, members), header.pixel_spacing
+    same = {(x.ct.hu.shape, x.ct.header.pixel_spacing, x.ct.header.orientation) for x in members}
+    framed = all(reference.get("FrameOfReferenceUID") for reference in references)
+    if not framed or spacing is None or thickness is None or len(same) > 1:
+        log.info(
+            "a series without one frame of reference, spacing, thickness and orientation:"
+            " its class maps are captures only"
+        )
         return {}
-    spacing = members[0].ct.header.pixel_spacing or (1.0, 1.0)
     edge = max(members[0].ct.hu.shape)
     cells = np.array(members[0].maps.shape[:2])
     pixels = edge / cells  # of a cell, along rows and columns
@@ -201,16 +218,24 @@ def _maps(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         pixel_measures=hd.PixelMeasuresSequence(
             pixel_spacing=tuple(float(x) for x in pixels * spacing),
-            slice_thickness=float(first.get("SliceThickness") or 1.0),
+            slice_thickness=thickness,
         ),
         plane_orientation=hd.PlaneOrientationSequence("PATIENT", members[0].ct.header.orientation),
         plane_positions=[
-            hd.PlanePositionSequence("PATIENT", _first_cell(x, pixels)) for x in members
+            hd.PlanePositionSequence("PATIENT", _first_cell(x, pixels, spacing)) for x in members
         ],
         omit_empty_frames=False,
     )
     segmentation.SeriesDescription = f"ICH class maps, {NOTICE.lower()}"
     return {name: segmentation}
+
+
+def _thickness(first: pydicom.Dataset, members: list[AnsweredSlice]) -> float | None:
+    """Of a slice in mm: what the file says, else their median distance; None if neither is told."""
+    if first.get("SliceThickness"):
+        return float(first.SliceThickness)
+    distances = np.diff([x.ct.header.position_mm for x in members])
+    return float(np.median(distances)) if len(distances) and np.median(distances) > 0 else None
 
 
 def _segment(number: int, kind: str) -> SegmentDescription:
@@ -226,14 +251,13 @@ def _segment(number: int, kind: str) -> SegmentDescription:
     )
 
 
-def _first_cell(one: AnsweredSlice, pixels: np.ndarray) -> list[float]:
+def _first_cell(one: AnsweredSlice, pixels: np.ndarray, spacing: tuple[float, ...]) -> list[float]:
     """The centre of the first cell of the class maps, mm: they lie over the padded square."""
     header = one.ct.header
     rows, columns = one.ct.hu.shape
     edge = max(rows, columns)
     down = (pixels[0] - 1) / 2 - (edge - rows) // 2
     right = (pixels[1] - 1) / 2 - (edge - columns) // 2
-    spacing = header.pixel_spacing or (1.0, 1.0)
     along_row, along_column = np.reshape(header.orientation, (2, 3))
     shift = along_row * right * spacing[1] + along_column * down * spacing[0]
     return [float(x) for x in np.add(header.position, shift)]

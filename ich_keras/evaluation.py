@@ -115,8 +115,9 @@ def evaluate(
         **scorecard(predictions, config, seed, fitted),
     }
     if masks is not None:
-        maps = with_class_maps(scorer.model)
-        scores["localisation"] = localise(maps, shards, split, predictions, masks, config, seed)
+        scores["localisation"] = localise(
+            scorer.with_maps, shards, split, predictions, masks, config, seed
+        )
     write_scores(scorer, name, scores, predictions)
     if against is not None:
         compared = _compare(scorer, RunScorer(against), shards_folder, split, predictions)
@@ -138,6 +139,7 @@ class RunScorer:
         self.model: keras.Model = load_model(run.best)
         self.step: int = read_position(run)["best_step"]
         self.forward: Forward = compile_forward(self.model)
+        self.with_maps: keras.Model = with_class_maps(self.model)
 
     def open(self, folder: ShardPath, size: int | None) -> ShardSet:
         """Shards as this run wants to see them."""
@@ -208,7 +210,7 @@ def _note_size(run: RunFolder, name: str, scores: dict[str, Any]) -> None:
     row = {
         "size": scores["size"],
         "checkpoint_step": scores["checkpoint_step"],
-        "data_fingerprint": scores.get("data_fingerprint", ""),
+        "data_fingerprint": scores["data_fingerprint"],
         "mean_auc": area["value"],
         "mean_auc_low": low,
         "mean_auc_high": high,
@@ -279,7 +281,7 @@ def _draw_slices(
 ) -> None:
     """The pictures that show slices."""
     threshold = scorer.experiment.evaluation.threshold
-    model, figures = with_class_maps(scorer.model), scorer.run.figures
+    model, figures = scorer.with_maps, scorer.run.figures
     with reading(shards.folder):
         maps = draw_class_maps(model, shards, split)
         grid = draw_class_grid(scorer.forward, shards, split, scorer.step)

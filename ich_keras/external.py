@@ -1,6 +1,6 @@
 """A run judged on somebody else's DICOM files, with labels of slices or of whole studies."""
 
-import logging
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,17 @@ from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder
 from ich_keras.scorecard import scorecard, study_scorecard
 from ich_keras.scoring import Predictions
-from ich_keras.studies import FoundSlice, Reject, Study, find_studies, study_images
+from ich_keras.studies import (
+    FoundSlice,
+    ReadStudy,
+    Reject,
+    Study,
+    find_studies,
+    read_studies,
+    write_rejects,
+)
 from tfrecords_tools import cq500
 from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.dicom import CTSlice
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.labels import (
     STUDY_ID_COLUMNS,
@@ -27,10 +34,7 @@ from tfrecords_tools.labels import (
     read_labels,
     read_study_labels,
 )
-from tfrecords_tools.progress import progress
 from tfrecords_tools.split import keyed_hash
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,44 +95,58 @@ def evaluate_dicom(
     scorer = RunScorer(run)
     edge = size or scorer.trained.size
     studies, rejects = find_studies([folder])
-    known = list(_known(studies, truth))
+    known = _known(studies, truth)
     if not known:
         raise InputError(
             f"{labels}: knows none of the {sum(len(x.slices) for x in studies):,} CT slices in"
             f" {folder} ({len(rejects):,} other files); check that both belong together"
         )
-    predictions, unreadable = _predict(scorer, known, truth, edge)
+    predictions = _predict(scorer, known, truth, edge, rejects)
     fitted = scorer.fitted(edge)
     config, seed = scorer.experiment.evaluation, scorer.experiment.seed
     by_study = truth.unit == "study"
     card = (study_scorecard if by_study else scorecard)(predictions, config, seed, fitted)
+    names = {truth.name_of(found) for study in known for found in study.slices}
     scores: dict[str, Any] = {
         "unit": truth.unit,
         "size": edge,
         "checkpoint_step": scorer.step,
-        "rejected": len(rejects) + len(unreadable),
-        "labels_without_files": len(truth.labels) - len(set(_names(known, truth))),
+        "data_fingerprint": _fingerprint(predictions),
+        "rejected": len(rejects),
+        "labels_without_files": len(truth.labels) - len(names & set(truth.labels.index)),
         **card,
     }
-    rows = of_studies(predictions) if by_study else of_slices(predictions)
     write_scores(scorer, name, scores, predictions)
+    write_rejects(run.evaluation / f"{name}_rejects.csv", rejects)
+    rows = of_studies(predictions) if by_study else of_slices(predictions)
     thresholds = fitted.thresholds[truth.unit] if fitted else None
     draw_scores(scorer, name, rows, thresholds, None if by_study else fitted)
     write_report(run.path)
     return EvaluateResult(run, name, scores)
 
 
-def _known(studies: Iterable[Study], truth: Truth) -> Iterable[Study]:
-    """The slices with labels; of each study with labels the series to judge."""
+def _known(studies: Iterable[Study], truth: Truth) -> list[Study]:
+    """The studies that are labelled, whole or in part; of wholly labelled ones one series each."""
+    if truth.unit == "slice":  # neighbours without a label are looked at all the same
+        return [
+            study
+            for study in studies
+            if any(truth.name_of(found) in truth.labels.index for found in study.slices)
+        ]
     by_name: dict[str, list[FoundSlice]] = {}
     for study in studies:
         for found in study.slices:
             if truth.name_of(found) in truth.labels.index:
-                key = truth.name_of(found) if truth.unit == "study" else study.study_id
-                by_name.setdefault(key, []).append(found)
-    for name, members in by_name.items():
-        chosen = _judged_series(members) if truth.unit == "study" else members
-        yield Study(name, tuple(chosen))
+                by_name.setdefault(truth.name_of(found), []).append(found)
+    return [Study(name, tuple(_judged_series(members))) for name, members in by_name.items()]
+
+
+def _fingerprint(predictions: Predictions) -> str:
+    """Of which slices were judged, and of their labels."""
+    order = np.argsort(predictions.slice_id)
+    content = hashlib.sha256("\n".join(predictions.slice_id[order]).encode())
+    content.update(predictions.labels[order].astype(np.uint8).tobytes())
+    return content.hexdigest()
 
 
 def _judged_series(members: list[FoundSlice]) -> list[FoundSlice]:
@@ -151,62 +169,56 @@ def _facts(series_id: str, members: list[FoundSlice]) -> cq500.Series:
     )
 
 
-def _names(studies: Iterable[Study], truth: Truth) -> list[str]:
-    return [truth.name_of(found) for study in studies for found in study.slices]
-
-
 def _predict(
-    scorer: RunScorer, studies: list[Study], truth: Truth, edge: int
-) -> tuple[Predictions, list[Reject]]:
-    """The network's answer for every slice, and what could not be read."""
+    scorer: RunScorer, studies: list[Study], truth: Truth, edge: int, rejects: list[Reject]
+) -> Predictions:
+    """The network's answer for every labelled slice; files that cannot be read become rejects."""
     rows: list[dict[str, Any]] = []
-    rejects: list[Reject] = []
-    for study in progress(studies, desc="score", unit="study"):
-        read, unreadable = study.read()
-        rejects += unreadable
-        if read:
-            members = [ct for _, ct in read]
-            images = study_images(members, scorer.trained, edge)
-            probabilities = scorer.probabilities(images)
-            areas = _dense_areas(scorer, images, members)
-            for (found, ct), answer, area in zip(read, probabilities, areas, strict=True):
+    for study in read_studies(studies, scorer.trained, edge, rejects, desc="score"):
+        answers = scorer.probabilities(study.images)
+        areas = _dense_areas(scorer, study)
+        for found, answer, area in zip(study.found, answers, areas, strict=True):
+            if truth.name_of(found) in truth.labels.index:
+                header = found.header.slice
                 rows.append(
                     {
-                        "slice_id": ct.header.slice_id,
+                        "slice_id": header.slice_id,
                         "study_id": study.study_id,
-                        "patient": ct.header.patient_id or study.study_id,
-                        "position_mm": ct.header.position_mm,
+                        "patient": header.patient_id or study.study_id,
+                        "position_mm": header.position_mm,
                         "labels": truth.labels.loc[truth.name_of(found), list(LABELS)],
                         "probabilities": answer,
                         "area": area,
                     }
                 )
     if not rows:
-        raise InputError("no pixels could be read of any labelled slice; see what is rejected")
-    table = pd.DataFrame(rows)
-    key = str(scorer.experiment.seed).encode()
+        reasons = pd.Series([x["reason"] for x in rejects]).value_counts().to_dict()
+        said = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+        raise InputError(f"no labelled slice can be read: {said}; docs/dicom.md says what to do")
+    return _predictions(pd.DataFrame(rows), str(scorer.experiment.seed).encode())
+
+
+def _predictions(table: pd.DataFrame, key: bytes) -> Predictions:
+    """A row a slice, patients by a hash with the key."""
     areas = table["area"].to_numpy()
-    return (
-        Predictions(
-            slice_id=table["slice_id"].to_numpy(str),
-            study_id=table["study_id"].to_numpy(str),
-            patient_key=keyed_hash(table["patient"], key).to_numpy(str),
-            position_mm=table["position_mm"].to_numpy(np.float32),
-            labels=np.stack(table["labels"].to_list()).astype(np.int64),
-            probabilities=np.stack(table["probabilities"].to_list()),
-            dense_mm2=None if np.isnan(areas).any() else areas,
-        ),
-        rejects,
+    return Predictions(
+        slice_id=table["slice_id"].to_numpy(str),
+        study_id=table["study_id"].to_numpy(str),
+        patient_key=keyed_hash(table["patient"], key).to_numpy(str),
+        position_mm=table["position_mm"].to_numpy(np.float32),
+        labels=np.stack(table["labels"].to_list()).astype(np.int64),
+        probabilities=np.stack(table["probabilities"].to_list()),
+        dense_mm2=None if np.isnan(areas).any() else areas,
     )
 
 
-def _dense_areas(scorer: RunScorer, images: np.ndarray, members: list[CTSlice]) -> np.ndarray:
-    """What the plain rule sees, NaN where no window shows what it needs."""
+def _dense_areas(scorer: RunScorer, study: ReadStudy) -> np.ndarray:
+    """What the plain rule sees, mm², float (N,); NaN where no window shows what it needs."""
     window = window_for_rule(scorer.trained.windows)
     if window is None:
-        return np.full(len(members), np.nan)
+        return np.full(len(study.slices), np.nan)
     reach = scorer.trained.neighbours
-    shown = images[..., window * (2 * reach + 1) + reach]
-    edges = np.array([x.header.edge_mm for x in members]) / images.shape[1]
+    shown = study.images[..., window * (2 * reach + 1) + reach]
+    edges = np.array([x.header.edge_mm for x in study.slices]) / study.images.shape[1]
     pixel_mm = float(np.nanmedian(edges)) if not np.isnan(edges).all() else None
     return dense_areas(np.ascontiguousarray(shown), scorer.trained.windows[window], pixel_mm)

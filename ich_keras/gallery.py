@@ -10,10 +10,9 @@ from ich_keras.dataset import ShardSet
 from ich_keras.figures import class_map_overlay
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
 from ich_keras.scoring import Forward, Predictions, read_images
-from tfrecords_tools.bleedings import BLEEDINGS, LABELS
+from tfrecords_tools.bleedings import ANY, BLEEDINGS, LABELS
 
 EXAMPLES_A_KIND = 2  # on the sheet of class maps, beside as many slices without bleeding
-ANY = LABELS.index("any")
 WORST = 6  # errors of each type on the sheet of errors
 
 

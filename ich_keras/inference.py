@@ -1,7 +1,7 @@
 """DICOM files to probabilities and class maps: a run applied to somebody's own study."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,11 @@ from ich_keras import figures
 from ich_keras.fitted import Fitted, read_fitted
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.run_folder import RunFolder, read_input, write_json
-from ich_keras.studies import FoundSlice, Reject, find_studies, study_images
+from ich_keras.studies import ReadStudy, Reject, find_studies, read_studies, write_rejects
 from tfrecords_tools.atomic import whole_file
-from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.bleedings import ANY, LABELS
 from tfrecords_tools.dicom import CTSlice
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -90,23 +89,17 @@ def predict(
     forward = with_class_maps(load_model(run.best))
     studies, rejects = find_studies(paths)
     answered: list[_Answered] = []
-    for study in progress(studies, desc="predict", unit="study"):
-        read, unreadable = study.read()
-        rejects += unreadable
-        if read:
-            members = [ct for _, ct in read]
-            number = len(answered) + 1
-            images = study_images(members, network_input, edge)
-            answer = forward.predict(images, batch_size=BATCH_SIZE, verbose=0)
-            look = worth_a_look(answer[PROBABILITIES])
-            shown = images[..., [network_input.neighbours]]  # the slice itself in its first window
-            _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
-            _draw_look(out / f"study_{number:03d}_look.png", shown, answer, members, look)
-            if dicom:
-                answers = zip(read, answer[CLASS_MAPS], answer[PROBABILITIES], strict=True)
-                _write_dicom(out / "dicom" / f"study_{number:03d}", answers)
-            rows = _rows(study.study_id, number, members, answer[PROBABILITIES])
-            answered.append(_Answered(rows, [members[i].header.slice_id for i in look]))
+    reading = read_studies(studies, network_input, edge, rejects, desc="predict")
+    for number, study in enumerate(reading, start=1):
+        answer = forward.predict(study.images, batch_size=BATCH_SIZE, verbose=0)
+        look = worth_a_look(answer[PROBABILITIES])
+        shown = study.images[..., [network_input.neighbours]]  # the slice itself, first window
+        _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
+        _draw_look(out / f"study_{number:03d}_look.png", shown, answer, study.slices, look)
+        if dicom:
+            _write_dicom(out / "dicom" / f"study_{number:03d}", study, answer)
+        rows = _rows(study.study_id, number, study.slices, answer[PROBABILITIES])
+        answered.append(_Answered(rows, [study.slices[i].header.slice_id for i in look]))
     if not answered:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in _count(rejects).items()) or "no file"
         raise InputError(f"nothing to predict in {', '.join(map(str, paths))}: {reasons}")
@@ -119,16 +112,15 @@ def predict(
     return PredictResult(out, len(slices), len(answered), len(rejects))
 
 
-def _write_dicom(
-    folder: Path, answers: Iterable[tuple[tuple[FoundSlice, CTSlice], np.ndarray, np.ndarray]]
-) -> None:
+def _write_dicom(folder: Path, study: ReadStudy, answer: dict[str, np.ndarray]) -> None:
     from ich_keras.dicom_out import AnsweredSlice, write_dicom
 
-    write_dicom(folder, [AnsweredSlice(*pair, maps, said) for pair, maps, said in answers])
+    answers = (study.found, study.slices, answer[CLASS_MAPS], answer[PROBABILITIES])
+    write_dicom(folder, [AnsweredSlice(*one) for one in zip(*answers, strict=True)])
 
 
 def _rows(
-    study_id: str, number: int, members: list[CTSlice], probabilities: np.ndarray
+    study_id: str, number: int, members: Sequence[CTSlice], probabilities: np.ndarray
 ) -> list[dict[str, object]]:
     return [
         {
@@ -161,14 +153,14 @@ def worth_a_look(probabilities: np.ndarray) -> np.ndarray:
     Returns:
         int, places of slices.
     """
-    return np.argsort(-probabilities[:, LABELS.index("any")], kind="stable")[:LOOK_SLICES]
+    return np.argsort(-probabilities[:, ANY], kind="stable")[:LOOK_SLICES]
 
 
 def _draw_look(
     path: Path,
     images: np.ndarray,
     answer: dict[str, np.ndarray],
-    members: list[CTSlice],
+    members: Sequence[CTSlice],
     look: np.ndarray,
 ) -> None:
     """The slices most worth a look, large."""
@@ -223,10 +215,10 @@ def _write_tables(
         ("slices.csv", slices),
         ("studies.csv", studies),
         ("submission.csv", submission(slices)),
-        ("rejects.csv", pd.DataFrame(rejects, columns=["path", "reason", "detail"])),
     ):
         with whole_file(out / name) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
+    write_rejects(out / "rejects.csv", rejects)
     write_json(out / "slices.json", slices.to_dict(orient="records"))
     write_json(out / "studies.json", studies.to_dict(orient="records"))
 

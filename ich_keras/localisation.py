@@ -55,21 +55,7 @@ def localise(
     """
     said = predictions.probabilities[:, : len(BLEEDINGS)] >= config.threshold
     found = said & (predictions.labels[:, : len(BLEEDINGS)] == 1)
-    hits, chance = np.zeros(found.shape, bool), np.zeros(found.shape)
-    rows = np.flatnonzero(found.any(axis=1))
-    for chosen in np.split(rows, range(CHUNK, len(rows), CHUNK)):
-        if not len(chosen):
-            continue
-        names = predictions.slice_id[chosen].tolist()
-        images = read_images(shards, split, names)
-        maps = model(images, training=False)[CLASS_MAPS].numpy()
-        for row, name, image, cells in zip(chosen, names, images, maps, strict=True):
-            mask = _read_mask(masks / f"{name}.png")
-            head = _shrink(image[..., shards.shown_channel] > 0, cells.shape[:2])
-            for k in np.flatnonzero(found[row]):
-                near = _near(mask >> k & 1, cells.shape[:2])
-                hits[row, k] = near.flat[cells[..., k].argmax()]
-                chance[row, k] = near[head].mean() if head.any() else near.mean()
+    hits, chance = _look(model, shards, split, predictions.slice_id, found, masks)
     drawn = resample(predictions.patient_key, config.bootstrap_draws, seed)
     columns = {name: [k] for k, name in enumerate(BLEEDINGS)} | {"all": list(range(len(BLEEDINGS)))}
     return {
@@ -85,6 +71,33 @@ def localise(
         }
         for name, chosen in columns.items()
     }
+
+
+def _look(
+    model: keras.Model,
+    shards: ShardSet,
+    split: str,
+    slice_ids: np.ndarray,
+    found: np.ndarray,
+    masks: Path,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each bleeding found is hit, bool (N, 5), and the share of cells that would hit it."""
+    hits, chance = np.zeros(found.shape, bool), np.zeros(found.shape)
+    rows = np.flatnonzero(found.any(axis=1))
+    for chosen in np.split(rows, range(CHUNK, len(rows), CHUNK)):
+        if not len(chosen):
+            continue
+        names = slice_ids[chosen].tolist()
+        images = read_images(shards, split, names)
+        maps = model(images, training=False)[CLASS_MAPS].numpy()
+        for row, name, image, cells in zip(chosen, names, images, maps, strict=True):
+            mask = _read_mask(masks / f"{name}.png")
+            head = _shrink(image[..., shards.shown_channel] > 0, cells.shape[:2])
+            for k in np.flatnonzero(found[row]):
+                near = _near(mask >> k & 1, cells.shape[:2])
+                hits[row, k] = near.flat[cells[..., k].argmax()]
+                chance[row, k] = near[head].mean() if head.any() else near.mean()
+    return hits, chance
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -8,7 +8,7 @@ from keras import ops
 from scipy.optimize import minimize_scalar
 
 from ich_keras.config import TrainingConfig
-from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.bleedings import ANY, LABELS
 
 FOCUS = 2.0  # gamma, the best of those that Lin et al. tried
 
@@ -48,7 +48,7 @@ def label_shares(config: TrainingConfig) -> np.ndarray:
     """
     weights = np.array([getattr(config.label_weights, label) for label in LABELS], "float32")
     if config.loss == "weighted_log_loss":
-        weights[LABELS.index("any")] *= 2
+        weights[ANY] *= 2
     return weights / weights.sum()
 
 

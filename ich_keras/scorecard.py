@@ -13,9 +13,7 @@ from ich_keras.levels import Scorable, of_patients, of_slices, of_studies
 from ich_keras.metrics import by_label, evaluate_scores, slice_log_losses
 from ich_keras.scoring import Predictions
 from ich_keras.smoothing import smoothed
-from tfrecords_tools.bleedings import LABELS
-
-ANY = LABELS.index("any")
+from tfrecords_tools.bleedings import ANY, LABELS
 
 
 def scorecard(

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.run_folder import RunInput
+from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.dicom import CTSlice, FileHeader, read_header, read_hu
 from tfrecords_tools.elements import ChangedHeaderError
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.neighbours import find_neighbours
+from tfrecords_tools.plan import DUPLICATE_ID
 from tfrecords_tools.progress import progress
 from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.windows import stack_slices, window_slice
@@ -115,15 +117,66 @@ def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
 
 
 def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
-    """The studies behind the paths, by their headers, and the files that are none of theirs."""
-    found, rejects = [], []
+    """The studies behind the paths, by their headers, and the files that are none of theirs.
+
+    Of files with one SOP Instance UID the first is taken, lest a slice be answered twice.
+    """
+    found: dict[str, FoundSlice] = {}
+    rejects = []
     for source in progress(list(find_sources(paths)), desc="read headers", unit="file"):
         try:
             with source.open() as file:
-                found.append(FoundSlice(source, read_header(file)))
+                header = read_header(file)
+            first = found.setdefault(header.slice.slice_id, FoundSlice(source, header))
+            if first.source is not source:
+                raise RefusedSlice(DUPLICATE_ID, f"the SOP Instance UID of {first.source.name}")
         except RefusedSlice as refusal:
             rejects.append(source.refused(refusal))
-    return _by_study(found), rejects
+    return _by_study(found.values()), rejects
+
+
+@dataclass(frozen=True, eq=False)
+class ReadStudy:
+    """A study whose pixels were read.
+
+    Attributes:
+        study_id: Study Instance UID, or "".
+        found: the files that could be read.
+        slices: their HU, in the same order.
+        images: uint8, shape (N, size, size, channels), as a network wants to see them.
+    """
+
+    study_id: str
+    found: tuple[FoundSlice, ...]
+    slices: tuple[CTSlice, ...]
+    images: np.ndarray
+
+
+def read_studies(
+    studies: Sequence[Study],
+    network_input: RunInput,
+    size: int,
+    rejects: list[Reject],
+    *,
+    desc: str,
+) -> Iterator[ReadStudy]:
+    """Reads one study after the other, those left out of which nothing can be read.
+
+    Args:
+        studies: from `find_studies`.
+        network_input: windows and neighbours.
+        size: edge of a slice in pixels.
+        rejects: to which files are added whose pixels cannot be read.
+        desc: of the progress.
+    """
+    for study in progress(studies, desc=desc, unit="study"):
+        read, unreadable = study.read()
+        rejects += unreadable
+        if read:
+            found, slices = zip(*read, strict=True)
+            yield ReadStudy(
+                study.study_id, found, slices, study_images(slices, network_input, size)
+            )
 
 
 def _by_study(found: Iterable[FoundSlice]) -> list[Study]:
@@ -132,6 +185,13 @@ def _by_study(found: Iterable[FoundSlice]) -> list[Study]:
     for one in ordered:
         studies.setdefault(one.header.slice.study_id, []).append(one)
     return [Study(name, tuple(members)) for name, members in studies.items()]
+
+
+def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
+    """Writes `rejects.csv`: a row a file left out."""
+    with whole_file(path) as temporary:
+        table = pd.DataFrame(rejects, columns=["path", "reason", "detail"])
+        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def study_images(members: Sequence[CTSlice], network_input: RunInput, size: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -244,6 +245,27 @@ def test_a_mistake_gets_one_line_and_its_exit_code(tmp_path, arguments, code, me
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_refuses_options_that_would_do_nothing(demo, tmp_path):
+    labels = demo / "rsna-ich" / "stage_2_train.csv"
+    for arguments, message in (
+        (["--dicom", demo], "belong together"),
+        (["--labels", labels], "belong together"),
+        (["--dicom", demo, "--labels", labels, "--masks", tmp_path], "leave them out"),
+        (["--name", "../elsewhere"], "give letters, digits"),
+    ):
+        done = run("evaluate", demo / "run", *arguments)
+        assert done.returncode == 2
+        assert message in done.stderr.splitlines()[-1]
+
+
+def test_at_another_size_the_comparison_is_made_too(demo, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(demo / "run", copy)
+    succeed("evaluate", copy, "--shards", demo / "shards", "--size", "64", "--against", copy)
+    assert json.loads((copy / "comparisons" / "val.json").read_text())["against"] == "run"
+    assert json.loads((copy / "evaluation" / "val.json").read_text())["size"] == 64
 
 
 def test_predict_without_a_usable_file_says_why(demo, tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,31 @@ def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
         [float(x) for x in measures.PixelSpacing], np.array(spacing) * [rows, columns] / CELLS
     )
     assert maps.FrameOfReferenceUID
+
+
+def test_a_patient_who_lies_on_the_face_is_not_shown_as_one_on_the_back(head, tmp_path):
+    prone = [
+        replace(
+            x, ct=replace(x.ct, header=replace(x.ct.header, orientation=(-1.0, 0, 0, 0, -1.0, 0)))
+        )
+        for x in head
+    ]
+    for members, name, expected in ((head, "supine", ["L", "P"]), (prone, "prone", ["R", "A"])):
+        write_dicom(tmp_path / name, members)
+        capture = written(tmp_path / name)["series_1_capture_0001.dcm"]
+        assert list(capture.PatientOrientation) == expected
+
+
+@pytest.mark.parametrize("change", ["spacing", "shape"])
+def test_class_maps_whose_place_is_not_known_are_captures_only(head, tmp_path, change):
+    first, *others = head
+    if change == "spacing":
+        header = replace(first.ct.header, pixel_spacing=None)
+        changed = replace(first, ct=replace(first.ct, header=header))
+    else:
+        changed = replace(first, ct=replace(first.ct, hu=first.ct.hu[:-2]))
+    assert write_dicom(tmp_path, [changed, *others]) == len(head)
+    assert not list(tmp_path.glob("*maps*"))
 
 
 def test_identifiers_that_are_no_uids_are_replaced_by_ones_that_follow_from_them(tmp_path):

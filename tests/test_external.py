@@ -14,23 +14,15 @@ from ich_keras.config import load_experiment
 from ich_keras.evaluation import evaluate
 from ich_keras.external import evaluate_dicom
 from ich_keras.run_folder import RunFolder
+from ich_keras.studies import find_studies
 from ich_keras.training import fit
+from tests.small_run import overrides
 from tests.test_cq500 import write_reads
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.convert import convert
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.labels import LabelError, read_labels
 from tfrecords_tools.phantom import synth
-
-SETTINGS = [
-    "model.widths=[8,16]",
-    "training.max_steps=20",
-    "training.batch_size=16",
-    "training.validate_every=20",
-    "training.log_every=20",
-    "training.warmup_steps=2",
-    "evaluation.bootstrap_draws=50",
-]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +32,9 @@ def world(tmp_path_factory):
     synth(folder / "data", patients=12, slices=6, size=64, seed=3)
     convert(folder / "data", folder / "shards", size=64, split="0.5,0.5,0", seed=0)
     run = RunFolder(folder / "run")
-    fit(load_experiment("demo", SETTINGS), folder / "shards", run)
+    fit(
+        load_experiment("demo", overrides(evaluation__bootstrap_draws="50")), folder / "shards", run
+    )
     return run, folder / "data", folder / "shards"
 
 
@@ -66,6 +60,30 @@ def test_slices_have_the_answers_and_the_scores_that_they_have_as_shards(world, 
     labels = read_labels(data / "stage_2_train.csv")
     assert result.scores["labels_without_files"] == len(labels) - len(index)
     assert "operating_points" in result.scores  # of the run's own validation
+
+
+def test_slices_without_a_label_are_looked_at_and_not_scored(world, tmp_path):
+    run, data, _ = world
+    labels = read_labels(data / "stage_2_train.csv")
+    every_third = labels[::3]
+    every_third.rename_axis("slice_id").to_csv(tmp_path / "labels.csv")
+    scores = evaluate_dicom(run, data, tmp_path / "labels.csv", name="third").scores
+    table = pd.read_csv(run.evaluation / "third_predictions.csv")
+    assert set(table["slice_id"]) <= set(every_third.index)
+    assert scores["slices"] == len(table)
+    rejects = pd.read_csv(run.evaluation / "third_rejects.csv")
+    assert len(rejects) == scores["rejected"] > 0
+
+
+def test_a_file_that_comes_twice_is_answered_once(world, tmp_path):
+    _, data, _ = world
+    path = next((data / "stage_2_train").iterdir())
+    for name in ("a.dcm", "b.dcm"):
+        shutil.copy(path, tmp_path / name)
+    studies, rejects = find_studies([tmp_path])
+    assert [len(x.slices) for x in studies] == [1]
+    assert [(x["path"], x["reason"]) for x in rejects] == [("b.dcm", "duplicate_id")]
+    assert rejects[0]["detail"] == "the SOP Instance UID of a.dcm"
 
 
 def cq500_folder(data: Path, out: Path) -> dict[str, pd.Series]:

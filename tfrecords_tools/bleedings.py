@@ -2,3 +2,4 @@
 
 BLEEDINGS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
 LABELS = (*BLEEDINGS, "any")
+ANY = LABELS.index("any")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.labels import ENCODING, LabelError, label_columns
+from tfrecords_tools.labels import ENCODING, UNREADABLE, LabelError, label_columns, unreadable
 
 READERS = ("R1", "R2", "R3")
 MARKS = {
@@ -53,7 +53,10 @@ def read_reads(path: Path) -> pd.DataFrame:
     missing = [name for name in ("name", *wanted) if name not in columns]
     if missing:
         raise LabelError(f"{path}: has no column {', '.join(missing)}; fetch reads.csv anew")
-    table = pd.read_csv(path, dtype=str, na_filter=False, encoding=ENCODING)
+    try:
+        table = pd.read_csv(path, dtype=str, na_filter=False, encoding=ENCODING, index_col=False)
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
     table.columns = table.columns.str.strip()
     marks = table[wanted].apply(lambda column: column.str.strip())
     wrong = ~marks.isin(["0", "1"]).all(axis=1)

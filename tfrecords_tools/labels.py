@@ -87,10 +87,11 @@ def label_columns(path: Path) -> list[str]:
     try:
         return [name.strip() for name in pd.read_csv(path, nrows=0, encoding=ENCODING).columns]
     except UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> LabelError:
+def unreadable(path: Path, error: Exception) -> LabelError:
+    """Of a file at which one of UNREADABLE was raised."""
     reason = " ".join(str(error).split())
     return LabelError(f"{path}: not a readable CSV ({reason}); fetch it anew")
 
@@ -99,7 +100,7 @@ def _reading(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         return _read(path, id_columns)
     except UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _read(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
