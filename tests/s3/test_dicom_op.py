@@ -87,5 +87,6 @@ def test_nor_does_preserve_return_hu_of_real_slices(realdata):
         except tf.errors.InvalidArgumentError:
             continue  # a transfer syntax that the op does not read
         seen += 1
-        assert found in {(2, 2048), (2, 18432), (2, 67584), (1, 32768)}, path
+        # Those of one image differ: without loss (2, 67584), as near-lossless JPEG-LS (1, 33792).
+        assert found in {(2, 2048), (2, 18432), (2, 67584), (1, 32768), (1, 33792)}, path
     assert seen > 20
