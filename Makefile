@@ -28,8 +28,8 @@ demo-short: $(VENV)/.installed ## the same on few patients and steps: does it ru
 	$(BIN)/ich-keras demo $(DEMO)-short --patients 40 --set training.max_steps=40 \
 	  --set training.validate_every=20 --set evaluation.bootstrap_draws=100
 
-test: $(VENV)/.installed ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed ## the whole test suite, a file of tests to each core
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 $(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
