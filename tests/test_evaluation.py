@@ -7,35 +7,19 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ich_keras.config import load_experiment
 from ich_keras.evaluation import evaluate, score_table
 from ich_keras.run_folder import RunFolder
-from ich_keras.training import fit
+from tests.scored_run import scored_run
 from tests.shard_files import write_shards
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from tfrecords_tools.windows import Window
 
-SETTINGS = [
-    "model.widths=[8,16]",
-    "training.max_steps=30",
-    "training.batch_size=16",
-    "training.validate_every=30",
-    "training.log_every=30",
-    "training.learning_rate=1e-2",
-    "evaluation.bootstrap_draws=100",
-]
-
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("evaluation")
-    (folder / "shards").mkdir()
-    shards = write_shards(folder / "shards", train=56, val=35, test=35).folder
-    run = RunFolder(folder / "run")
-    fit(load_experiment("demo", SETTINGS), shards, run)
-    return run, shards, evaluate(run, shards)
+    return scored_run(tmp_path_factory.mktemp("evaluation"))
 
 
 def test_the_scores_follow_from_the_predictions_by_scikit_learn(scored):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ich_keras.metrics import evaluate_scores
-from ich_keras.report import plain_answer, write_report
+from ich_keras.plain_answer import plain_answer
+from ich_keras.report import write_report
 from ich_keras.run_folder import RunError
 from tfrecords_tools.bleedings import LABELS
 
@@ -191,16 +192,16 @@ def test_pictures_beyond_the_limit_are_named(run):
 )
 def test_the_answer_follows_the_interval(scores, interval, verdict):
     changed = scores | {"accuracy_gain": {"value": 0.0, "interval": interval}}
-    assert plain_answer({"val": changed}, "val")[0].startswith(verdict)
+    assert plain_answer(changed, "val")[0].startswith(verdict)
 
 
 def test_the_answer_counts_and_tells_on_what_it_rests(scores):
-    answer = " ".join(plain_answer({"val": scores}, "val"))
+    answer = " ".join(plain_answer(scores, "val"))
     missed, positives = scores["false_negatives"]["any"], scores["positives"]["any"]
     assert f"misses {missed} of {positives} slices with any bleeding" in answer
     assert "2,000 slices of 100 patients" in answer
     assert "chosen on this split" in answer
-    assert "chosen on this split" not in " ".join(plain_answer({"test": scores}, "test"))
+    assert "chosen on this split" not in " ".join(plain_answer(scores, "test"))
 
 
 def test_the_test_split_gives_the_answer_where_it_was_scored(run, scores):
