@@ -430,10 +430,18 @@ def evaluate(
 @click.option("--out", type=_LocalPath(), help="[default: ./predictions]")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
 @click.option(
+    "--smooth", is_flag=True, help="Smooth over a study's slices, as fitted on validation."
+)
+@click.option(
     "--dicom", is_flag=True, help="Write the class maps as DICOM too, with the study's identity."
 )
 def predict(
-    run: Path, paths: tuple[Path, ...], out: Path | None, size: int | None, dicom: bool
+    run: Path,
+    paths: tuple[Path, ...],
+    out: Path | None,
+    size: int | None,
+    smooth: bool,
+    dicom: bool,
 ) -> None:
     """Applies RUN to DICOM files, folders or zip archives."""
     from ich_keras.run_folder import trained_run
@@ -445,7 +453,8 @@ def predict(
     _load_tensorflow()
     from ich_keras.inference import predict as apply_run
 
-    result = apply_run(folder, paths, out or Path("predictions"), size=size, dicom=dicom)
+    target = out or Path("predictions")
+    result = apply_run(folder, paths, target, size=size, smooth=smooth, dicom=dicom)
     click.echo(result.sentence())
 
 

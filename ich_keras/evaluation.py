@@ -15,7 +15,7 @@ from ich_keras.comparison import compare
 from ich_keras.config import Experiment, load_experiment
 from ich_keras.dataset import DatasetError, ShardSet, open_shards, reading
 from ich_keras.figures import save_png
-from ich_keras.fitted import Fitted, Source, fit_on_validation, read_fitted, write_fitted
+from ich_keras.fitted import Fitted, fit_on_validation, read_fitted, source_of, write_fitted
 from ich_keras.gallery import draw_class_grid, draw_class_maps, draw_errors
 from ich_keras.levels import Scorable, of_slices
 from ich_keras.localisation import localise
@@ -103,7 +103,7 @@ def evaluate(
     own_validation = split == VALIDATION and scorer.trained_on(shards)
     fitted = None
     if own_validation:
-        write_fitted(run, fit_on_validation(predictions, scorer.source(shards.size)))
+        write_fitted(run, fit_on_validation(predictions, source_of(run, shards.size)))
     else:
         fitted = scorer.fitted(shards.size)
     config, seed = scorer.experiment.evaluation, scorer.experiment.seed
@@ -166,20 +166,17 @@ class RunScorer:
     def trained_on(self, shards: ShardSet) -> bool:
         return shards.manifest.fingerprint == self.trained.fingerprint
 
-    def source(self, size: int) -> Source:
-        return Source(self.step, size, self.trained.fingerprint)
-
     def fitted(self, size: int) -> Fitted | None:
         """What the run's own validation slices decide at a size; None where they are not there."""
         known = read_fitted(self.run, size)
-        if known is not None and known.source == self.source(size):
+        if known is not None:
             return known
         try:
             shards = self.open(shard_path(self.trained.shards), size)
             if not self.trained_on(shards):
                 raise DatasetError(f"{shards.folder}: are no longer the shards of the training")
             log.info("thresholds, temperature and smoothing: from the run's validation slices")
-            found = fit_on_validation(self.predict(shards, VALIDATION), self.source(size))
+            found = fit_on_validation(self.predict(shards, VALIDATION), source_of(self.run, size))
         except InputError as error:
             log.warning("no thresholds of validation: %s", error)
             return None

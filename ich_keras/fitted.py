@@ -8,9 +8,9 @@ from ich_keras.calibration import fit_temperature
 from ich_keras.levels import Scorable, of_slices, of_studies
 from ich_keras.metrics import by_label
 from ich_keras.operating_points import choose_thresholds
-from ich_keras.run_folder import RunError, RunFolder, write_json
+from ich_keras.run_folder import RunError, RunFolder, read_input, read_position, write_json
 from ich_keras.scoring import Predictions
-from ich_keras.smoothing import Smoothing, fit_smoothing
+from ich_keras.smoothing import Smoothing, fit_smoothing, smoothed
 
 Thresholds = dict[str, dict[str, dict[str, float | None]]]  # level, rule, label
 
@@ -38,8 +38,8 @@ class Fitted:
         source: what it was fitted on.
         temperature: of the probabilities of slices.
         smoothing: over the slices of a study.
-        thresholds: by level (`slice`, `study`), rule and label; None where validation holds no
-            positive or no negative.
+        thresholds: by level (`slice`, `study`, `study_smoothed`), rule and label; None where
+            validation holds no positive or no negative.
     """
 
     source: Source
@@ -50,12 +50,18 @@ class Fitted:
 
 def fit_on_validation(predictions: Predictions, source: Source) -> Fitted:
     """Everything that is chosen by looking at labels, on the validation slices."""
-    slices = of_slices(predictions)
+    slices, smoothing = of_slices(predictions), fit_smoothing(predictions)
+    after = predictions.with_probabilities(smoothed(predictions, smoothing))
+    levels = {
+        "slice": slices,
+        "study": of_studies(predictions),
+        "study_smoothed": of_studies(after),
+    }
     return Fitted(
         source,
         fit_temperature(slices.labels, slices.probabilities),
-        fit_smoothing(predictions),
-        {"slice": _thresholds(slices), "study": _thresholds(of_studies(predictions))},
+        smoothing,
+        {level: _thresholds(rows) for level, rows in levels.items()},
     )
 
 
@@ -69,17 +75,28 @@ def write_fitted(run: RunFolder, fitted: Fitted) -> None:
     write_json(run.fitted(fitted.source.size), asdict(fitted))
 
 
+def source_of(run: RunFolder, size: int) -> Source:
+    """What is fitted on now: the run's best checkpoint, and its own validation slices."""
+    return Source(read_position(run)["best_step"], size, read_input(run).fingerprint)
+
+
 def read_fitted(run: RunFolder, size: int) -> Fitted | None:
-    """What was fitted at a size, or None if nothing was yet.
+    """What was fitted at a size; None if nothing was yet, or to what no longer is the run's best.
 
     Raises:
         RunError: if the file is damaged.
     """
+    found = _read(run, size)
+    return found if found is not None and found.source == source_of(run, size) else None
+
+
+def _read(run: RunFolder, size: int) -> Fitted | None:
     path = run.fitted(size)
     if not path.is_file():
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content["thresholds"]["study_smoothed"]  # the level that was added last
         return Fitted(
             Source(**content.pop("source")),
             smoothing=Smoothing(**content.pop("smoothing")),

@@ -11,7 +11,8 @@ import pandas as pd
 from ich_keras import figures
 from ich_keras.fitted import Fitted, read_fitted
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
-from ich_keras.run_folder import RunFolder, read_input, write_json
+from ich_keras.run_folder import RunError, RunFolder, read_input, write_json
+from ich_keras.smoothing import smoothed_study
 from ich_keras.studies import ReadStudy, Reject, find_studies, read_studies, write_rejects
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import ANY, LABELS
@@ -63,6 +64,7 @@ def predict(
     out: Path,
     *,
     size: int | None = None,
+    smooth: bool = False,
     dicom: bool = False,
 ) -> PredictResult:
     """Writes the probabilities of every CT slice found, and two pictures a study.
@@ -79,19 +81,24 @@ def predict(
         paths: DICOM files, folders (searched to any depth) or zip archives.
         out: where to write; made if missing.
         size: edge of a slice in pixels; None means the size of the training.
+        smooth: smooth the answers over the slices of a study, as fitted on validation.
         dicom: write the class maps as DICOM objects too, to `dicom/study_<n>/`.
 
     Raises:
         InputError: if no file can be used.
+        RunError: if the run is to smooth, and validation has not fitted how.
     """
     network_input = read_input(run)
     edge = size or network_input.size
+    fitted = _fitted(run, edge, smooth)
     forward = with_class_maps(load_model(run.best))
     studies, rejects = find_studies(paths)
     answered: list[_Answered] = []
     reading = read_studies(studies, network_input, edge, rejects, desc="predict")
     for number, study in enumerate(reading, start=1):
         answer = forward.predict(study.images, batch_size=BATCH_SIZE, verbose=0)
+        if fitted is not None and smooth:
+            answer[PROBABILITIES] = _smoothed(answer[PROBABILITIES], study.slices, fitted)
         look = worth_a_look(answer[PROBABILITIES])
         shown = study.images[..., [network_input.neighbours]]  # the slice itself, first window
         _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
@@ -103,13 +110,28 @@ def predict(
     if not answered:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in _count(rejects).items()) or "no file"
         raise InputError(f"nothing to predict in {', '.join(map(str, paths))}: {reasons}")
-    fitted = read_fitted(run, edge)
-    if fitted is None:
-        log.info("no thresholds: `ich-keras evaluate %s` finds them on validation", run.path)
     slices = pd.DataFrame([row for x in answered for row in x.rows])
     looks = [" ".join(x.look) for x in answered]
-    _write_tables(out, slices, looks, fitted, rejects)
+    level = "study_smoothed" if smooth else "study"
+    thresholds = fitted.thresholds[level]["sensitivity_95"] if fitted else None
+    _write_tables(out, slices, looks, thresholds, rejects)
     return PredictResult(out, len(slices), len(answered), len(rejects))
+
+
+def _fitted(run: RunFolder, edge: int, smooth: bool) -> Fitted | None:
+    """What validation decided at this size, if the run was evaluated."""
+    fitted = read_fitted(run, edge)
+    advice = f"`ich-keras evaluate {run.path} --size {edge}`"
+    if fitted is None and smooth:
+        raise RunError(f"{run.path}: no smoothing is fitted for {edge} pixels; {advice} fits it")
+    if fitted is None:
+        log.info("no thresholds for %d pixels: %s finds them on validation", edge, advice)
+    return fitted
+
+
+def _smoothed(probabilities: np.ndarray, members: Sequence[CTSlice], fitted: Fitted) -> np.ndarray:
+    position_mm = np.array([ct.header.position_mm for ct in members])
+    return smoothed_study(probabilities, position_mm, fitted.smoothing)
 
 
 def _write_dicom(folder: Path, study: ReadStudy, answer: dict[str, np.ndarray]) -> None:
@@ -202,15 +224,15 @@ def _write_tables(
     out: Path,
     slices: pd.DataFrame,
     looks: list[str],
-    fitted: Fitted | None,
+    thresholds: dict[str, float | None] | None,
     rejects: list[Reject],
 ) -> None:
     columns = list(LABELS)
     studies = slices.groupby(["study", "study_id"], as_index=False)[columns].max()
     studies.insert(2, "slices", slices.groupby("study").size().to_numpy())
     studies["worth_a_look"] = looks
-    if fitted is not None:
-        studies["found"] = found_labels(studies, fitted.thresholds["study"]["sensitivity_95"])
+    if thresholds is not None:
+        studies["found"] = found_labels(studies, thresholds)
     for name, table in (
         ("slices.csv", slices),
         ("studies.csv", studies),

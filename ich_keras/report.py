@@ -129,12 +129,17 @@ def _operating_points(scores: dict[str, Any]) -> Iterator[tuple[str, str, str, d
     """Label, level, name of the rule, and what the threshold comes to."""
     names = {"sensitivity_95": "95 % sensitivity", "youden": "Youden"}
     points = scores["operating_points"]
-    for level, labels in (("study", ("any",) if "slice" in points else LABELS), ("slice", LABELS)):
+    of_studies = ("any",) if "slice" in points else LABELS
+    for level, labels in (
+        ("study", of_studies),
+        ("study_smoothed", of_studies),
+        ("slice", LABELS),
+    ):
         for label in reversed(labels):
             for rule, name in names.items():
                 point = points.get(level, {}).get(rule, {}).get(label)
                 if point is not None:
-                    yield label, level, name, point
+                    yield label, level.replace("_", ", "), name, point
 
 
 def _read_sizes(folder: RunFolder) -> dict[str, list[dict[str, str]]]:

@@ -162,8 +162,17 @@ def choose_run(experiment_name: str, *, fresh: bool, parent: Path = Path("runs")
 
 
 def read_position(run: RunFolder) -> dict[str, Any]:
-    """How far the run has come, as training last wrote it."""
-    return json.loads(run.position.read_text(encoding="utf-8"))
+    """How far the run has come, as training last wrote it.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+    """
+    try:
+        position: dict[str, Any] = json.loads(run.position.read_text(encoding="utf-8"))
+        position["best_step"], position["step"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.position}: damaged ({error}); train again") from error
+    return position
 
 
 def write_input(run: RunFolder, value: RunInput) -> None:

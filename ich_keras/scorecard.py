@@ -41,10 +41,8 @@ def scorecard(
         answers = smoothed(predictions, fitted.smoothing)
         levels["study_smoothed"] = of_studies(predictions.with_probabilities(answers))
         card["smoothing"] = _smoothing(slices, answers, fitted, drawn)
-        card["operating_points"] = {
-            level: _operating_points(rows, fitted.thresholds[level], config, seed)
-            for level, rows in (("slice", slices), ("study", levels["study"]))
-        }
+        judged = {"slice": slices, **{x: levels[x] for x in ("study", "study_smoothed")}}
+        card["operating_points"] = _operating_points(judged, fitted, config, seed)
     card["levels"] = {name: _score(rows, config, seed, name) for name, rows in levels.items()}
     card["calibration"] = _calibration(slices, fitted, drawn)
     if predictions.dense_mm2 is not None:
@@ -77,8 +75,8 @@ def study_scorecard(
         answers = smoothed(predictions, fitted.smoothing)
         after = of_studies(predictions.with_probabilities(answers))
         card["levels"]["study_smoothed"] = _score(after, config, seed, "study")
-        points = _operating_points(studies, fitted.thresholds["study"], config, seed)
-        card["operating_points"] = {"study": points}
+        judged = {"study": studies, "study_smoothed": after}
+        card["operating_points"] = _operating_points(judged, fitted, config, seed)
     if predictions.dense_mm2 is not None:
         areas = np.repeat(predictions.dense_mm2[:, np.newaxis], len(LABELS), axis=1)
         largest = of_studies(predictions.with_probabilities(areas)).probabilities[:, ANY]
@@ -100,6 +98,16 @@ def _score(rows: Scorable, config: EvaluationConfig, seed: int, unit: str) -> di
 
 
 def _operating_points(
+    judged: dict[str, Scorable], fitted: Fitted, config: EvaluationConfig, seed: int
+) -> dict[str, Any]:
+    """By level, rule and label, what the thresholds of validation come to."""
+    return {
+        level: _judged(rows, fitted.thresholds[level], config, seed)
+        for level, rows in judged.items()
+    }
+
+
+def _judged(
     rows: Scorable,
     thresholds: dict[str, dict[str, float | None]],
     config: EvaluationConfig,

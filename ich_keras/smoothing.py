@@ -37,6 +37,20 @@ def smoothed(predictions: Predictions, smoothing: Smoothing) -> np.ndarray:
     return expit(_averaged(predictions, smoothing.sigma_mm) / smoothing.temperature)
 
 
+def smoothed_study(
+    probabilities: np.ndarray, position_mm: np.ndarray, smoothing: Smoothing
+) -> np.ndarray:
+    """The smoothed probabilities of a single study, float64 (N, 6).
+
+    Args:
+        probabilities: float (N, 6), 0..1.
+        position_mm: float (N,), along the slice normal, in any order.
+        smoothing: how.
+    """
+    averaged = _averaged_study(logits(probabilities), position_mm, smoothing.sigma_mm)
+    return expit(averaged / smoothing.temperature)
+
+
 def fit_smoothing(predictions: Predictions) -> Smoothing:
     """The smoothing with the least weighted log loss.
 
@@ -65,7 +79,11 @@ def _averaged(predictions: Predictions, sigma_mm: float) -> np.ndarray:
     studies = predictions.study_id[order]
     starts = np.flatnonzero(np.r_[True, studies[1:] != studies[:-1]])
     for rows in np.split(order, starts[1:]):
-        z = predictions.position_mm[rows].astype(np.float64)
-        weights = np.exp(-0.5 * ((z[:, np.newaxis] - z) / sigma_mm) ** 2)
-        averaged[rows] = weights @ own[rows] / weights.sum(axis=1, keepdims=True)
+        averaged[rows] = _averaged_study(own[rows], predictions.position_mm[rows], sigma_mm)
     return averaged
+
+
+def _averaged_study(own: np.ndarray, position_mm: np.ndarray, sigma_mm: float) -> np.ndarray:
+    z = position_mm.astype(np.float64)
+    weights = np.exp(-0.5 * ((z[:, np.newaxis] - z) / sigma_mm) ** 2)
+    return weights @ own / weights.sum(axis=1, keepdims=True)

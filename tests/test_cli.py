@@ -11,7 +11,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
+from scipy.special import expit, logit
+from scipy.stats import norm
 
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
 from tfrecords_tools.bleedings import LABELS
@@ -187,6 +190,25 @@ def test_predict_gives_the_answer_of_evaluate(demo, tmp_path):
             assert answer == pytest.approx(float(row[label]), abs=1e-5)
 
 
+def test_predict_smooths_a_study_as_validation_fitted(demo, tmp_path):
+    index = pd.read_csv(demo / "shards" / "index.csv", dtype=str)
+    study = index["study_id"].value_counts().index[0]
+    slices = index.loc[index["study_id"] == study, "slice_id"]
+    paths = [demo / "rsna-ich" / "stage_2_train" / f"{x}.dcm" for x in slices]
+    for options, out in (([], "as_it_is"), (["--smooth"], "smooth")):
+        succeed("predict", demo / "run", *paths, "--out", tmp_path / out, *options)
+    tables = (tmp_path / x for x in ("as_it_is/slices.csv", "smooth/slices.csv"))
+    before, after = (pd.read_csv(x, index_col="slice_id") for x in tables)
+    size = json.loads((demo / "run" / "input.json").read_text())["size"]
+    how = json.loads((demo / "run" / "fitted" / f"{size}.json").read_text())["smoothing"]
+    z = before["position_mm"].to_numpy()
+    near = norm.pdf(z[:, None], z, how["sigma_mm"])
+    averaged = near @ logit(before[list(LABELS)]).to_numpy() / near.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(after[list(LABELS)], expit(averaged / how["temperature"]), rtol=1e-4)
+    (said,) = csv.DictReader((tmp_path / "smooth" / "studies.csv").open())
+    assert float(said["any"]) == pytest.approx(after["any"].max())
+
+
 def test_predict_answers_on_real_slices(demo, tmp_path, realdata):
     ct = realdata / "pydicom+pydicom" / "src" / "pydicom" / "data" / "test_files" / "CT_small.dcm"
     head = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
@@ -244,6 +266,15 @@ def test_a_mistake_gets_one_line_and_its_exit_code(tmp_path, arguments, code, me
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_predict_cannot_smooth_at_a_size_that_was_not_evaluated(demo, tmp_path):
+    (slice_file, *_) = (demo / "rsna-ich" / "stage_2_train").iterdir()
+    done = run("predict", demo / "run", slice_file, "--smooth", "--size", 48, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no smoothing is fitted for 48 pixels; `ich-keras evaluate" in done.stderr
+    assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 

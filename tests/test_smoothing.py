@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.special import expit, logit
 
 from ich_keras.metrics import weighted_log_loss
-from ich_keras.smoothing import Smoothing, fit_smoothing, smoothed
+from ich_keras.smoothing import Smoothing, fit_smoothing, smoothed, smoothed_study
 from tests.made_predictions import SPACING_MM, made_up, predictions_of
 
 
@@ -34,6 +34,15 @@ def test_studies_do_not_mix_and_the_order_of_rows_does_not_matter():
     np.testing.assert_allclose(again, together[shuffled])
     alone = predictions_of(given.labels[20:40], given.probabilities[20:40])
     np.testing.assert_allclose(smoothed(alone, smoothing), together[20:40])
+
+
+def test_a_study_alone_is_smoothed_as_among_others_in_whatever_order():
+    given = made_up(studies=3)
+    smoothing = Smoothing(sigma_mm=8.0, temperature=0.9)
+    order = np.random.default_rng(0).permutation(20)
+    rows = np.arange(20, 40)[order]
+    found = smoothed_study(given.probabilities[rows], given.position_mm[rows], smoothing)
+    np.testing.assert_allclose(found, smoothed(given, smoothing)[rows])
 
 
 def test_a_width_near_0_leaves_the_answers_as_they_are():
