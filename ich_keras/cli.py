@@ -333,8 +333,17 @@ def fit(
 @_shards_option
 @click.option("--run", type=_LocalPath(), help="[default: runs/HPARAMS/1]")
 @_set_option
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Trials at the same time.")
+@click.option(
+    "--resume/--fresh", default=True, help="Go on with the latest search, or start a new one."
+)
 def tune(
-    hparams: str, shards: ShardPath | None, run: Path | None, overrides: tuple[str, ...]
+    hparams: str,
+    shards: ShardPath | None,
+    run: Path | None,
+    overrides: tuple[str, ...],
+    workers: int,
+    resume: bool,
 ) -> None:
     """Searches hyperparameters with KerasTuner as HPARAMS says."""
     from ich_keras.config import load_search
@@ -342,10 +351,21 @@ def tune(
     search = load_search(hparams, overrides)
     folder = _shards_folder(shards, search.base.data.shards)
     _load_tensorflow()
+    from ich_keras.run_folder import choose_run
+    from ich_keras.tuning import role, work
     from ich_keras.tuning import tune as run_search
 
-    best = run_search(search, folder, run or Path("runs") / search.name / "1")
-    click.echo(best.sentence())
+    chosen = run or choose_run(search.name, fresh=not resume).path
+    part = role()
+    if part != "alone" and workers > 1:
+        raise UsageError(
+            "--workers is for one machine; KERASTUNER_TUNER_ID is set, so leave it out"
+        )
+    if part == "worker":
+        work(search, folder, chosen)
+        click.echo(f"The chief has no more trials; it writes {chosen}")
+        return
+    click.echo(run_search(search, folder, chosen, workers=workers).sentence())
 
 
 @_command()

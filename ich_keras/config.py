@@ -155,13 +155,18 @@ class IntRange(Range):
     step: Positive | None = None  # none: 1, or any where log is true
 
 
+DIMENSION_KINDS = ("choice", "int", "float", "fixed")
+
+
 class Dimension(Section):
-    """What one key path of the experiment may be; exactly one of the four."""
+    """What one key path of the experiment may be; exactly one of the first four."""
 
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
     int: IntRange | None = None
     float: Range | None = None
     fixed: Any = None
+    # other keys of the search, and those of their values with which this key plays a part
+    when: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
 
     @field_validator("choice")
     @classmethod
@@ -178,7 +183,7 @@ class Dimension(Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Dimension":
-        if sum(getattr(self, name) is not None for name in type(self).model_fields) != 1:
+        if sum(getattr(self, name) is not None for name in DIMENSION_KINDS) != 1:
             raise ValueError("expected exactly one of choice, int, float, fixed")
         if self.fixed is not None and type(self.fixed) not in KINDS:
             raise ValueError("expected fixed to be a number, a text or a boolean")
@@ -198,6 +203,22 @@ class Search(Section):
     train_steps: Positive | None = None  # none means the experiment's max_steps
     validation_steps: Positive | None = None  # batches; none means the experiment's
     randomize_seed: bool = True  # whether the samples of a point differ in their seed
+
+    @model_validator(mode="after")
+    def _conditions_can_be_met(self) -> "Search":
+        known: list[str] = []
+        for key, dimension in self.search.items():
+            for parent, values in dimension.when.items():
+                choice = self.search[parent].choice if parent in known else None
+                if choice is None:
+                    raise ValueError(f"search.{key}.when: expected choices above it, got {parent}")
+                if not set(values) <= set(choice):
+                    raise ValueError(
+                        f"search.{key}.when.{parent}: expected some of {list(choice)}, got"
+                        f" {list(values)}"
+                    )
+            known.append(key)
+        return self
 
     @model_validator(mode="after")
     def _trials_fit_the_tuner(self) -> "Search":

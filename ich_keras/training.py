@@ -75,7 +75,12 @@ class FitResult:
 
 
 def fit(
-    experiment: Experiment, shards_folder: ShardPath, run: RunFolder, *, resume: bool = True
+    experiment: Experiment,
+    shards_folder: ShardPath,
+    run: RunFolder,
+    *,
+    resume: bool = True,
+    until: int | None = None,
 ) -> FitResult:
     """Trains an experiment, or goes on with the run that the folder holds.
 
@@ -84,6 +89,8 @@ def fit(
         shards_folder: the shards to train and validate on.
         run: where everything is written, by the chief where several workers train together.
         resume: go on from `last/` where there is one; otherwise a folder in use is refused.
+        until: step to pause at, with a validation; a later call goes on, to the same bits as
+            without a pause where a validation would have come at this step anyway.
 
     Raises:
         DatasetError, ManifestError: if the shards do not serve the experiment, or are damaged.
@@ -99,7 +106,9 @@ def fit(
         claim_folder(run, experiment, shards, resume=resume)
     trainer = _Trainer(experiment, shards, run, strategy, workers)
     with reading(shards_folder), _other_workers(workers):
-        return trainer.train()
+        return trainer.train(
+            min(until or experiment.training.max_steps, experiment.training.max_steps)
+        )
 
 
 @contextmanager
@@ -157,28 +166,28 @@ class _Trainer:
             strategy, self.model, self.optimizer, self.loss, self.config
         )
 
-    def train(self) -> FitResult:
-        """Steps until `max_steps` or until patience ends; a complete run is left as it is."""
-        if self.position.step >= self.config.max_steps or self._out_of_patience():
+    def train(self, end: int) -> FitResult:
+        """Steps until `end` or until patience ends; a complete run is left as it is."""
+        if self.position.step >= end or self._out_of_patience():
             log.info("%s: is complete, nothing to do", self.run.path)
         else:
             self._describe()
-            self._steps()
+            self._steps(end)
         validations = tuple(x for x in self.history.rows if x.get("val_loss") not in (None, ""))
         return FitResult(self.run, self.position, validations)
 
-    def _steps(self) -> None:
+    def _steps(self, end: int) -> None:
         config, start = self.config, self.position.step
         recorder = self._recorder() if self.workers.chief else None
         batches = iter(self._batches())
         losses: list[tuple[tf.Tensor, tf.Tensor]] = []
         began = time.monotonic() - self.position.seconds
-        with progress(total=config.max_steps, desc="fit", unit="step") as bar:
+        with progress(total=end, desc="fit", unit="step") as bar:
             bar.update(start)
-            for step in range(start + 1, config.max_steps + 1):
+            for step in range(start + 1, end + 1):
                 losses.append(self.train_step(*next(batches)))
                 bar.update()
-                last = step == config.max_steps
+                last = step == end
                 validate = last or step % config.validate_every == 0
                 draw = last or step % config.figure_every == 0
                 if not (validate or draw or step % config.log_every == 0):

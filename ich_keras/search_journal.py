@@ -1,0 +1,73 @@
+"""What happened in a search, a line an event, so that it can be told again.
+
+KerasTuner's oracles say the same whenever they are asked the same, in the same order. So a search
+that was interrupted is brought back by telling a new oracle what happened to the old one: which
+points it gave out, and what came of them. That holds for every kind of oracle, where reloading
+their own files fails for the grid (keras-tuner issue 1055) and changes what Hyperband proposes.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ich_keras.run_folder import RunError
+from tfrecords_tools.atomic import write_text
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """`journal.jsonl` of a search: first what is searched, then what happened.
+
+    Attributes:
+        path: the file.
+        events: what happened so far.
+    """
+
+    def __init__(self, path: Path, search: Event) -> None:
+        """Opens it, or begins it.
+
+        Args:
+            path: the file.
+            search: what is searched, and on which data.
+
+        Raises:
+            RunError: if the file is of another search, or damaged.
+        """
+        self.path = path
+        self.events: list[Event] = []
+        if not path.is_file():
+            write_text(path, _line(search))
+            return
+        whole = path.read_bytes()
+        kept = whole[: whole.rfind(b"\n") + 1]  # a line that was being written did not happen
+        try:
+            before, *self.events = [json.loads(line) for line in kept.splitlines()]
+        except ValueError as error:
+            raise RunError(f"{path}: damaged ({error}); give another --run, or --fresh") from error
+        _refuse_other(path, before, search)
+        if kept != whole:
+            write_text(path, kept.decode("utf-8"))
+
+    def add(self, event: Event) -> None:
+        """Adds an event; once this returns it outlasts the machine."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(event))
+            file.flush()
+            os.fsync(file.fileno())
+        self.events.append(event)
+
+
+def _line(event: Event) -> str:
+    return json.dumps(event, allow_nan=False) + "\n"
+
+
+def _refuse_other(path: Path, before: Event, search: Event) -> None:
+    if before == json.loads(_line(search)):
+        return
+    changed = [key for key in {**before, **search} if before.get(key) != search.get(key)]
+    raise RunError(
+        f"{path.parent}: holds another search, which differs in {', '.join(sorted(changed))}; give"
+        " another --run, or --fresh"
+    )
