@@ -1,5 +1,8 @@
 """A run as TensorBoard shows it: scalars, pictures, precision-recall curves, hyperparameters."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,14 @@ class EventLog:
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         self._writer = tf.summary.create_file_writer(str(folder))
         with self._writer.as_default():
-            hparams.hparams(_flat(experiment.model_dump(mode="json")), trial_id=experiment.name)
+            hparams.hparams(_flat(experiment.model_dump(mode="json")), trial_id=_group(experiment))
 
     def scalars(self, row: dict[str, Any]) -> None:
         """The numbers of a row of the history."""
         with self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 if isinstance(value, float):
-                    tf.summary.scalar(name.replace("val_", "validation/"), value)
+                    tf.summary.scalar(_tag(name), value)
         self._writer.flush()
 
     def precision_recall(self, step: int, predictions: Predictions) -> None:
@@ -48,6 +51,32 @@ class EventLog:
 
     def close(self) -> None:
         self._writer.close()
+
+
+def describe_search(folder: Path, keys: Sequence[str], objective: str) -> None:
+    """Lets TensorBoard's table of hyperparameters hold what a search varies, and nothing else.
+
+    Args:
+        folder: above those of the runs.
+        keys: key paths of the experiment.
+        objective: column of the history.
+    """
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        hparams.hparams_config(
+            hparams=[hparams.HParam(key) for key in keys],
+            metrics=[hparams.Metric(_tag(objective), display_name=objective)],
+        )
+
+
+def _group(experiment: Experiment) -> str:
+    """What runs that differ in their seed alone have in common."""
+    content = experiment.model_dump(mode="json", exclude={"seed"})
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{experiment.name}-{digest[:8]}"
+
+
+def _tag(column: str) -> str:
+    return column.replace("val_", "validation/")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Value]:

@@ -11,11 +11,12 @@ What is added to them, by the methods that they offer to be overridden:
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from ich_keras.config import Search
@@ -86,7 +87,7 @@ class Lasting(keras_tuner.Oracle):
         if not self._telling and trial.status != TrialStatus.STOPPED:
             self.journal.add(
                 {
-                    "event": "begin",
+                    "event": "begin" if trial.status == TrialStatus.RUNNING else "idle",
                     "status": trial.status,
                     "trial": trial.trial_id,
                     "values": {k: _plain(x) for k, x in trial.hyperparameters.values.items()},
@@ -115,10 +116,18 @@ class Lasting(keras_tuner.Oracle):
         self._give_up_after_failures()
         self.on_change()
 
+    @keras_tuner.synchronized
+    def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
+        """Takes the objective of a trial; NaN is none."""
+        if np.isnan(metrics[self.objective.name]):
+            return self.trials[trial_id]
+        return super().update_trial(trial_id, metrics, step)
+
     def score_trial(self, trial: Trial) -> None:
-        """The only objective that a trial reports, or NaN, by which it has failed."""
-        (told,) = trial.metrics.get_history(self.objective.name)
-        trial.score, trial.best_step = told.mean(), told.step
+        """The objective, or NaN, by which KerasTuner knows that the trial has failed."""
+        known = trial.metrics.exists(self.objective.name)
+        told = trial.metrics.get_history(self.objective.name) if known else []
+        trial.score, trial.best_step = (told[-1].mean(), told[-1].step) if told else (np.nan, 0)
 
     @keras_tuner.synchronized
     def get_trial(self, trial_id: str) -> Trial:
@@ -152,7 +161,7 @@ class Lasting(keras_tuner.Oracle):
 
     def _tell(self, event: Event) -> None:
         """Does again what an event says, and compares."""
-        if event["event"] == "begin":
+        if event["event"] != "end":
             trial = self.create_trial(f"told {event['trial']}")
             found = (trial.status, trial.trial_id, trial.hyperparameters.values)
             if found != (event["status"], event["trial"], event["values"]):

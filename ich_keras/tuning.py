@@ -26,6 +26,7 @@ from pebble import concurrent
 
 from ich_keras import child_process
 from ich_keras.config import Search, experiment_to_yaml
+from ich_keras.event_log import describe_search
 from ich_keras.preparation import TrainingError
 from ich_keras.run_folder import RunError
 from ich_keras.search_journal import Journal
@@ -142,6 +143,8 @@ class _Lead:
         self.oracle.begin(Journal(folder / "journal.jsonl", identity))
         self.oracle.on_change = self._changed
         total = number_of_points(search)
+        if not (folder / "trials").exists():
+            describe_search(folder / "trials", list(search.search), search.objective)
         self.table = SearchTable(
             search.objective, total, self.rows, self._step, search.samples_per_point
         )

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from ich_keras.config import load_experiment
+from ich_keras.config import load_experiment, with_values
+from ich_keras.event_log import EventLog, describe_search
 from ich_keras.run_folder import RunFolder
 from ich_keras.training import fit
 from tests import small_run
@@ -54,3 +55,35 @@ def test_the_hyperparameters_are_those_of_the_experiment(values):
     assert noted["training.batch_size"].number_value == 8
     assert noted["training.loss"].string_value == "bce"
     assert noted["model.widths"].string_value == "[4, 8]"
+
+
+def test_samples_of_a_point_are_one_group_and_other_points_are_not(tmp_path):
+    base = load_experiment("demo")
+    runs = {
+        "first": base,
+        "second": with_values(base, {"seed": 7}),
+        "other": with_values(base, {"model.dropout": 0.1}),
+    }
+    groups = {}
+    for name, experiment in runs.items():
+        EventLog(tmp_path / name, experiment).close()
+        content = plugin_content(tmp_path / name, "_hparams_/session_start_info")
+        groups[name] = content.session_start_info.group_name
+    assert groups["first"] == groups["second"] != groups["other"]
+
+
+def test_the_table_of_a_search_has_its_keys_and_its_objective(tmp_path):
+    describe_search(tmp_path, ["model.dropout"], "val_loss")
+    described = plugin_content(tmp_path, "_hparams_/experiment").experiment
+    assert [x.name for x in described.hparam_infos] == ["model.dropout"]
+    assert [x.name.tag for x in described.metric_infos] == ["validation/loss"]
+
+
+def plugin_content(folder, tag):
+    (file,) = folder.iterdir()
+    for event in tf.compat.v1.train.summary_iterator(str(file)):
+        for value in event.summary.value:
+            if value.tag == tag:
+                content = value.metadata.plugin_data.content
+                return plugin_data_pb2.HParamsPluginData.FromString(content)
+    raise AssertionError(f"no {tag}")

@@ -1,36 +1,25 @@
-"""Every kind of search proposes points of the space, trains each once, and names the best."""
+"""A search goes on where it was killed, makes no trial twice, and says how sure its best is."""
 
-import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-import yaml
 
-from ich_keras import tuning
 from ich_keras.config import load_experiment, load_search
+from ich_keras.run_folder import RunError, RunFolder
+from ich_keras.training import fit
 from ich_keras.tuning import tune
 from tests.shard_files import write_shards
-from tfrecords_tools.errors import InputError
+from tests.small_search import trials, write_grid
 
-SEARCH = """
-experiment: {base}
-objective: val_loss
-tuner: {tuner}
-{limits}
-search:
-  training.learning_rate: {{float: {{min: 1e-4, max: 1e-2, log: true}}}}
-  model.dropout: {{choice: [0.0, 0.2]}}
-"""
-BASE = """
-name: small
-model: {widths: [4]}
-training:
-  max_steps: 4
-  batch_size: 8
-  learning_rate: 1e-3
-  validate_every: 2
-  log_every: 2
-  figure_every: 1000
-"""
+SEEDS = "samples_per_point: 2"
 
 
 @pytest.fixture(scope="module")
@@ -38,83 +27,142 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder
 
 
-def write_search(folder, tuner, limits):
-    (folder / "base.yaml").write_text(BASE)
-    path = folder / "search.yaml"
-    path.write_text(SEARCH.format(base="base.yaml", tuner=tuner, limits=limits))
-    return str(path)
+def events(folder: Path, kind: str) -> list[str]:
+    lines = (folder / "journal.jsonl").read_text().splitlines()[1:]
+    return [x["trial"] for x in map(json.loads, lines) if x["event"] == kind]
 
 
-@pytest.mark.parametrize(
-    ("tuner", "limits"),
-    [("random", "trials: 3"), ("bayesian", "trials: 3"), ("hyperband", ""), ("grid", "trials: 2")],
-)
-def test_each_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner, limits):
-    search = load_search(write_search(tmp_path, tuner, limits))
-    result = tune(search, shards, tmp_path / "out")
-    with (tmp_path / "out" / "trials.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == result.trials
-    assert result.value == pytest.approx(min(float(row["val_loss"]) for row in rows))
-    for row in rows:
-        assert 1e-4 <= float(row["training.learning_rate"]) <= 1e-2
-        assert float(row["model.dropout"]) in (0.0, 0.2)
-    best = load_experiment(str(tmp_path / "out" / "best.yaml"))
+def start(path: str, shards: Path, folder: Path, *options: str) -> subprocess.Popen:
+    """`ich-keras tune`, as a process group of its own."""
+    command = [sys.executable, "-m", "ich_keras", "tune", path]
+    places = ["--shards", str(shards), "--run", str(folder)]
+    return subprocess.Popen(
+        [*command, *places, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grid")
+    search = load_search(write_grid(folder, limits=SEEDS))
+    return folder / "out", tune(search, shards, folder / "out")
+
+
+def test_a_grid_is_every_point_and_the_best_has_the_lowest_mean_of_its_seeds(undisturbed):
+    folder, result = undisturbed
+    table = trials(folder)
+    assert sorted(table["training.learning_rate"]) == [1e-3, 3e-3, 1e-2]
+    samples = table[["sample_1", "sample_2"]].to_numpy()
+    np.testing.assert_allclose(table["val_loss"], samples.mean(axis=1))
+    np.testing.assert_allclose(table["spread"], samples.std(axis=1, ddof=1))
+    assert result.value == table["val_loss"].min()
+
+
+def test_each_sample_is_a_run_whose_last_validation_is_in_the_table(undisturbed):
+    folder, _ = undisturbed
+    seeds = set()
+    for row in trials(folder).itertuples():
+        for number in (1, 2):
+            run = RunFolder(folder / "trials" / row.trial / f"sample_{number}")
+            last = pd.read_csv(run.history).iloc[-1]
+            assert getattr(row, f"sample_{number}") == pytest.approx(last["val_loss"], rel=1e-12)
+            seeds.add(load_experiment(str(run.experiment)).seed)
+    assert len(seeds) == 2
+
+
+def test_best_yaml_gives_the_result_of_the_trial_again(undisturbed, shards, tmp_path):
+    folder, result = undisturbed
+    best = load_experiment(str(folder / "best.yaml"))
     assert best.training.learning_rate == result.point["training.learning_rate"]
-    assert best.model.dropout == result.point["model.dropout"]
-
-
-def test_a_search_begun_again_trains_nothing_twice(shards, tmp_path, monkeypatch):
-    search = load_search(write_search(tmp_path, "random", "trials: 3"))
-    first = tune(search, shards, tmp_path / "out")
-    steps = []
-    original = tuning.fit
-    monkeypatch.setattr(
-        tuning,
-        "fit",
-        lambda *a: (steps.append((a[2].last / "state.npz").exists()), original(*a))[1],
+    again = fit(best, shards, RunFolder(tmp_path / "run"))
+    table = trials(folder)
+    assert again.validations[-1]["val_loss"] == pytest.approx(
+        table.loc[table["val_loss"].idxmin(), "sample_1"], rel=1e-12
     )
-    assert tune(search, shards, tmp_path / "out") == first
-    assert steps == [True, True, True]
 
 
-def test_the_samples_of_a_point_differ_in_their_seed(shards, tmp_path):
-    limits = "trials: 1\nsamples_per_point: 2"
-    tune(load_search(write_search(tmp_path, "random", limits)), shards, tmp_path / "out")
-    files = sorted((tmp_path / "out" / "trials").rglob("experiment.yaml"))
-    seeds = [yaml.safe_load(path.read_text())["seed"] for path in files]
-    assert len(set(seeds)) == 2
+def test_the_page_tells_the_statement_and_every_trial(undisturbed):
+    folder, result = undisturbed
+    page = (folder / "report.html").read_text()
+    assert result.statement in page
+    assert page.count("<td>000") == 3
+    assert page.count("data:image/png;base64,") == 2
 
 
-def test_a_programming_error_ends_the_search_instead_of_failing_a_trial(
-    shards, tmp_path, monkeypatch
-):
-    def broken(*_arguments):
-        raise KeyError("a slip")
-
-    monkeypatch.setattr(tuning, "fit", broken)
-    search = load_search(write_search(tmp_path, "random", "trials: 3"))
-    with pytest.raises(RuntimeError, match="a slip"):
-        tune(search, shards, tmp_path / "out")
+def test_a_search_begun_again_trains_nothing(undisturbed, shards):
+    folder, result = undisturbed
+    written = {x: x.stat().st_mtime_ns for x in folder.rglob("sample_*/history.csv")}
+    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    assert tune(search, shards, folder) == result
+    assert {x: x.stat().st_mtime_ns for x in folder.rglob("sample_*/history.csv")} == written
 
 
-def test_a_fault_of_the_data_is_said_once_and_plainly(tmp_path):
-    shards = write_shards(tmp_path, train=28).folder
-    search = load_search(write_search(tmp_path, "random", "trials: 3"))
-    with pytest.raises(InputError, match="holds 28 slices of train, and a training needs"):
-        tune(search, shards, tmp_path / "out")
+def test_another_search_in_the_same_folder_is_refused(undisturbed, shards):
+    folder, _ = undisturbed
+    search = load_search(write_grid(folder.parent, limits="samples_per_point: 3"))
+    with pytest.raises(RunError, match="another search, which differs in samples_per_point"):
+        tune(search, shards, folder)
 
 
-def test_a_diverging_point_fails_alone(shards, tmp_path):
-    path = write_search(tmp_path, "grid", "")
-    text = (tmp_path / "search.yaml").read_text()
-    (tmp_path / "search.yaml").write_text(
-        text.replace("{float: {min: 1e-4, max: 1e-2, log: true}}", "{choice: [1e-3, 1e30]}")
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "two workers"])
+def test_killed_it_goes_on_to_the_same_table(undisturbed, shards, tmp_path, options):
+    """SIGKILL of whoever leads, in the second trial; whoever trains ends with it."""
+    path = write_grid(tmp_path, limits=SEEDS)
+    folder = tmp_path / "out"
+    process = start(path, shards, folder, *options)
+    wait_for(lambda: (folder / "journal.jsonl").is_file(), process)
+    wait_for(lambda: len(events(folder, "end")) == 1, process)
+    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
+    process.kill()
+    process.communicate()
+    before = {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")}
+    time.sleep(3)  # a training that went on without its search would write by now
+    assert {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")} == before
+    output, errors = start(path, shards, folder, *options).communicate(timeout=300)
+    assert "best of 3 trials" in output, errors
+    expected, found = trials(undisturbed[0]), trials(folder)
+    scores = ["training.learning_rate", "sample_1", "sample_2"]
+    pd.testing.assert_frame_equal(
+        found[scores].sort_values(scores, ignore_index=True),
+        expected[scores].sort_values(scores, ignore_index=True),
     )
-    settings = ["model.normalization=none", "training.optimizer=sgd"]
-    tune(load_search(path, settings), shards, tmp_path / "out")
-    with (tmp_path / "out" / "trials.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    failed = {float(row["training.learning_rate"]) for row in rows if row["failure"]}
-    assert failed == {1e30}
-    assert len(rows) == 4
+    assert all(x.stat().st_mtime_ns == time for x, time in before.items())
+    assert sorted(events(folder, "begin")) == sorted(events(folder, "end"))
+    assert len(set(events(folder, "end"))) == len(events(folder, "end")) == 3
+
+
+def test_a_worker_that_is_killed_costs_nothing(undisturbed, shards, tmp_path):
+    path = write_grid(tmp_path, limits=SEEDS)
+    folder = tmp_path / "out"
+    process = start(path, shards, folder, "--workers", "2")
+    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
+    os.kill(worker_of(process.pid), signal.SIGKILL)
+    output, errors = process.communicate(timeout=300)
+    assert "best of 3 trials" in output, errors
+    assert "is gone, trial" in errors
+    assert sorted(trials(folder)["val_loss"]) == sorted(trials(undisturbed[0])["val_loss"])
+
+
+def worker_of(pid: int) -> int:
+    """The first worker that a search has started."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = (entry / "cmdline").read_text()
+        except OSError:
+            continue
+        if parent == pid and "search_worker" in command:
+            return int(entry.name)
+    raise AssertionError("no worker")
