@@ -45,6 +45,7 @@ class SearchTable:
         self._said: set[str] | None = None  # trials that ended; None before the search begins
         self._before = 0
         self._began = time.monotonic()
+        self._ended, self._last_end = 0, 0.0  # trials since the search began, and when the last did
         self._live: Live | None = None
 
     def __enter__(self) -> "SearchTable":
@@ -106,10 +107,13 @@ class SearchTable:
         failed = sum(row.state == "failed" for row in rows)
         total = "" if self._total is None else f" of {self._total:,}"
         text = f"{ended:,}{total} trials ended, {failed:,} failed"
-        new = ended - self._before
+        new, now = ended - self._before, time.monotonic()
         if self._total is None or not new:
             return text
-        left = (time.monotonic() - self._began) / new * (self._total - ended)
+        if new != self._ended:
+            self._ended, self._last_end = new, now
+        left = (self._last_end - self._began) / new * (self._total - ended) - now + self._last_end
+        left = max(left, 0)
         return f"{text}, about {timedelta(seconds=round(left))} left"
 
 
