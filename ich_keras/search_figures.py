@@ -58,7 +58,7 @@ def parallel_coordinates(rows: Sequence[TrialRow], objective: str) -> Figure:
     figure = Figure(figsize=(max(2.6 * len(scales), 7), 5.2), dpi=100, layout="constrained")
     axes = figure.subplots()
     means = np.array([row.mean for row in rows])
-    colors = colormaps["viridis"](Normalize(means.min(), means.max())(means))
+    colors = colormaps["viridis"](0.85 * Normalize(means.min(), means.max())(means))  # no yellow
     for row, color in reversed(list(zip(rows, colors, strict=True))):
         best = row is rows[0]
         known = {**row.point, objective: row.mean}
