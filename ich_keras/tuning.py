@@ -13,13 +13,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import keras_tuner
 import numpy as np
+from filelock import FileLock, Timeout
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 from pebble import concurrent
@@ -37,7 +39,7 @@ from ich_keras.search_table import SearchTable
 from ich_keras.trial_sample import Sample, read_outcome, run_sample
 from ich_keras.trials import TrialRow, ranked, row_of, sample_run, table_of
 from tfrecords_tools.atomic import whole_file, write_text
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.manifest import read_manifest
 from tfrecords_tools.storage import ShardPath
 
@@ -83,14 +85,14 @@ def role() -> str:
     """What KerasTuner's variables make of this process: `alone`, `chief` or `worker`.
 
     Raises:
-        InputError: if some of them are missing.
+        UsageError: if some of them are missing.
     """
     names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
     missing = [name for name in names if not os.environ.get(name)]
     if len(missing) == len(names):
         return "alone"
     if missing:
-        raise InputError(f"{', '.join(missing)}: not set, but the others of {', '.join(names)} are")
+        raise UsageError(f"{', '.join(missing)}: not set, but the others of {', '.join(names)} are")
     return CHIEF if CHIEF in os.environ[names[0]] else "worker"
 
 
@@ -114,16 +116,34 @@ def tune(
         RunError: if the folder holds another search.
         TrainingError: if no point could be trained, too many failed, or all workers died.
     """
-    lead = _Lead(search, shards_folder, folder)
-    with lead.table:
-        if role() == CHIEF:
-            lead.serve([])
-        elif workers > 1:
-            with _on_this_machine():
-                lead.serve(_start_workers(workers, search, shards_folder, folder))
-        else:
-            _search(lead.tuner)
-    return lead.result()
+    with _only_search(folder):
+        lead = _Lead(search, shards_folder, folder)
+        with lead.table:
+            if role() == CHIEF:
+                lead.serve([])
+            elif workers > 1:
+                with _on_this_machine():
+                    lead.serve(_start_workers(workers, search, shards_folder, folder))
+            else:
+                _search(lead.tuner)
+        return lead.result()
+
+
+@contextmanager
+def _only_search(folder: Path) -> Iterator[None]:
+    """Keeps a second search from the same folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"{folder}: another search is under way here; wait for its end, or give another --run"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def work(search: Search, shards_folder: ShardPath, folder: Path) -> None:
@@ -161,7 +181,12 @@ class _Lead:
             for worker in workers:
                 worker.kill()
                 worker.communicate()
-        serving.result()
+        try:
+            serving.result()
+        except RuntimeError as error:
+            if "bind" not in str(error):
+                raise
+            raise RunError(f"the chief cannot listen: {error}; choose another port") from None
 
     def _look_after(self, workers: Sequence[subprocess.Popen]) -> None:
         dead = [i for i, worker in enumerate(workers) if worker.poll() not in (None, 0)]
@@ -265,7 +290,8 @@ class _Tuner(BaseTuner):
 
         def show() -> None:
             while not over.wait(SIGN_OF_LIFE_S):
-                self.oracle.get_trial(trial_id)
+                with suppress(grpc.RpcError):  # the trial goes on without its chief
+                    self.oracle.get_trial(trial_id)
 
         if role() == "worker":
             threading.Thread(target=show, daemon=True).start()
@@ -282,6 +308,9 @@ def _search(tuner: _Tuner) -> None:
         raise InputError(str(error)) from None
     except keras_tuner.errors.FatalRuntimeError as error:
         raise RunError(f"a trial broke: {error}") from None
+    except grpc.RpcError as error:
+        reason = error.code().name
+        raise RunError(f"the chief does not answer ({reason}); start all again") from None
 
 
 def _samples(

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from ich_keras.config import load_experiment, load_search
 from ich_keras.run_folder import RunError, RunFolder
 from ich_keras.training import fit
-from ich_keras.tuning import tune
+from ich_keras.tuning import role, tune
 from tests.shard_files import write_shards
 from tests.small_search import trials, write_grid
+from tfrecords_tools.errors import UsageError
 
 SEEDS = "samples_per_point: 2"
 
@@ -107,6 +110,30 @@ def test_a_search_begun_again_trains_nothing(undisturbed, shards):
     search = load_search(write_grid(folder.parent, limits=SEEDS))
     assert tune(search, shards, folder) == result
     assert {x: x.stat().st_mtime_ns for x in folder.rglob("sample_*/history.csv")} == written
+
+
+def test_a_second_search_at_the_same_time_is_refused(undisturbed, shards):
+    folder, _ = undisturbed
+    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    with FileLock(folder / "lock"), pytest.raises(UsageError, match="another search is under way"):
+        tune(search, shards, folder)
+
+
+def test_half_of_kerastuners_variables_are_a_mistake(undisturbed, shards, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker1")
+    with pytest.raises(UsageError, match="KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT: not set"):
+        role()
+
+
+def test_a_port_in_use_is_one_line(shards, tmp_path, monkeypatch):
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", 0))
+        used.listen()
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(used.getsockname()[1]))
+        with pytest.raises(RunError, match=r"the chief cannot listen: .* choose another port"):
+            tune(load_search(write_grid(tmp_path)), shards, tmp_path / "out")
 
 
 def test_another_search_in_the_same_folder_is_refused(undisturbed, shards):
