@@ -177,9 +177,10 @@ def test_a_run_learns_the_same_from_the_bucket(local, bucket, shards, tmp_path):
 
 
 def test_a_search_reads_the_bucket(bucket, shards, tmp_path):
-    settings = ("--set", "train_steps=2", "--set", "samples_per_point=1", *SHORT[6:])
+    search = ("train_steps=2", "samples_per_point=1", "tuner=random", "trials=2")
+    settings = (*(x for change in search for x in ("--set", change)), *SHORT[6:])
     given = ("tune", "demo_hparams.yaml", *settings, "--shards", f"{bucket.url}/{shards}")
-    assert "best of 2 points" in succeed(bucket.endpoint, *given, cwd=tmp_path)
+    assert "best of 2 trials" in succeed(bucket.endpoint, *given, cwd=tmp_path)
 
 
 def test_a_shard_that_is_gone_ends_a_run_in_one_line(bucket, shards, tmp_path):
