@@ -355,6 +355,8 @@ def tune(
     from ich_keras.tuning import role, work
     from ich_keras.tuning import tune as run_search
 
+    if run is not None and not resume and run.exists():
+        raise UsageError(f"--fresh: {run} is there already; give another --run, or none")
     chosen = run or choose_run(search.name, fresh=not resume).path
     part = role()
     if part != "alone" and workers > 1:

@@ -45,7 +45,7 @@ class Journal:
         try:
             before, *self.events = [json.loads(line) for line in kept.splitlines()]
         except ValueError as error:
-            raise RunError(f"{path}: damaged ({error}); give another --run, or --fresh") from error
+            raise RunError(f"{path}: damaged ({error}); give another --run") from error
         _refuse_other(path, before, search)
         if kept != whole:
             write_text(path, kept.decode("utf-8"))
@@ -69,5 +69,5 @@ def _refuse_other(path: Path, before: Event, search: Event) -> None:
     changed = [key for key in {**before, **search} if before.get(key) != search.get(key)]
     raise RunError(
         f"{path.parent}: holds another search, which differs in {', '.join(sorted(changed))}; give"
-        " another --run, or --fresh"
+        " another --run, or --fresh without --run"
     )

@@ -167,7 +167,7 @@ class Lasting(keras_tuner.Oracle):
             if found != (event["status"], event["trial"], event["values"]):
                 raise RunError(
                     f"{self.journal.path}: this version of KerasTuner tries other points; give"
-                    " another --run, or --fresh"
+                    " another --run, or --fresh without --run"
                 )
             return
         trial = self.trials[event["trial"]]

@@ -77,6 +77,11 @@ def best_and_next(order: Sequence[TrialRow], objective: str) -> str:
             "Each point was trained once, so whether the best differs from the next is not known:"
             " set samples_per_point."
         )
+    if np.ptp(best.samples) == np.ptp(following.samples) == 0:
+        return (
+            "The trainings of a point came to the same number, so whether the best differs from the"
+            " next is not known: set randomize_seed."
+        )
     differences = np.subtract(best.samples, following.samples)
     if np.ptp(differences) == 0:
         low = high = float(differences[0])

@@ -45,6 +45,7 @@ from tfrecords_tools.storage import ShardPath
 
 log = logging.getLogger(__name__)
 
+JOURNAL_NAME, LOCK_NAME = "journal.jsonl", "search.lock"
 CHIEF = "chief"  # KerasTuner knows it by this word in its id
 SIGN_OF_LIFE_S = 5
 SILENT_S = 60  # after which a worker is taken for dead
@@ -131,9 +132,14 @@ def tune(
 
 @contextmanager
 def _only_search(folder: Path) -> Iterator[None]:
-    """Keeps a second search from the same folder."""
+    """Keeps a second search from the same folder, and any from a folder of something else."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; choose another --run")
+    ours = (folder / JOURNAL_NAME).exists() or (folder / LOCK_NAME).exists()
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise UsageError(f"{folder}: is not empty and holds no search; choose another --run")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock", blocking=False)
+    lock = FileLock(folder / LOCK_NAME, blocking=False)
     try:
         lock.acquire()
     except Timeout:
@@ -160,7 +166,7 @@ class _Lead:
         self.search, self.shards_folder, self.folder = search, shards_folder, folder
         self.oracle = make_oracle(search)
         self.tuner = _Tuner(self.oracle, search, shards_folder, folder)
-        self.oracle.begin(Journal(folder / "journal.jsonl", identity))
+        self.oracle.begin(Journal(folder / JOURNAL_NAME, identity))
         self.oracle.on_change = self._changed
         total = number_of_points(search)
         if not (folder / "trials").exists():
@@ -193,9 +199,11 @@ class _Lead:
         for i in dead:
             self.oracle.give_up_worker(_worker_id(i))
         if workers and len(dead) == len(workers):
+            messages = self.folder / f"{_worker_id(0)}.log"
+            last = messages.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
             raise TrainingError(
-                f"{self.folder}: every worker ended before its time; see worker_1.log there. The"
-                " same command goes on"
+                f"every worker ended before its time, see {messages}; the last line there:"
+                f" {''.join(last)}"
             )
         for tuner_id in self.oracle.silent_workers(SILENT_S):
             self.oracle.give_up_worker(tuner_id)

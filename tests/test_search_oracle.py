@@ -176,5 +176,5 @@ def test_a_seed_of_0_is_a_seed_too(tmp_path):
 def test_a_damaged_journal_is_one_line(tmp_path):
     search = load_search(write_grid(tmp_path))
     (tmp_path / "journal.jsonl").write_text("{not json}\n")
-    with pytest.raises(RunError, match=r"journal\.jsonl: damaged .* --fresh"):
+    with pytest.raises(RunError, match=r"journal\.jsonl: damaged .* another --run"):
         opened(search, tmp_path)

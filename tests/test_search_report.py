@@ -32,8 +32,9 @@ def test_what_lies_within_the_spread_is_not_told_apart():
     [
         ([row("0", (0.1,)), row("1", (0.2,))], "not known: set samples_per_point"),
         ([row("0", (0.1, 0.2))], "no other to compare"),
-        ([row("0", (0.1, 0.1)), row("1", (0.2, 0.2))], "is distinguishable"),
-        ([row("0", (0.1, 0.1)), row("1", (0.1, 0.1))], "is not distinguishable"),
+        ([row("0", (0.1, 0.1)), row("1", (0.2, 0.2))], "not known: set randomize_seed"),
+        ([row("0", (0.1, 0.2)), row("1", (0.1, 0.2))], "is not distinguishable"),
+        ([row("0", (0.1, 0.2)), row("1", (0.3, 0.4))], "is distinguishable"),
     ],
 )
 def test_one_sample_or_one_trial_or_seeds_that_do_nothing(order, said):

@@ -17,7 +17,7 @@ from filelock import FileLock
 from ich_keras.config import load_experiment, load_search
 from ich_keras.run_folder import RunError, RunFolder
 from ich_keras.training import fit
-from ich_keras.tuning import role, tune
+from ich_keras.tuning import LOCK_NAME, role, tune
 from tests.shard_files import write_shards
 from tests.small_search import trials, write_grid
 from tfrecords_tools.errors import UsageError
@@ -115,8 +115,27 @@ def test_a_search_begun_again_trains_nothing(undisturbed, shards):
 def test_a_second_search_at_the_same_time_is_refused(undisturbed, shards):
     folder, _ = undisturbed
     search = load_search(write_grid(folder.parent, limits=SEEDS))
-    with FileLock(folder / "lock"), pytest.raises(UsageError, match="another search is under way"):
+    with (
+        FileLock(folder / LOCK_NAME),
+        pytest.raises(UsageError, match="another search is under way"),
+    ):
         tune(search, shards, folder)
+
+
+def test_a_folder_of_something_else_is_left_alone(shards, tmp_path):
+    search = load_search(write_grid(tmp_path))
+    with pytest.raises(UsageError, match="is not empty and holds no search"):
+        tune(search, shards, tmp_path)
+    assert {x.name for x in tmp_path.iterdir()} == {"base.yaml", "search.yaml"}
+
+
+def test_workers_that_all_end_say_why(tmp_path):
+    shards = write_shards(tmp_path / "shards", train=28).folder  # none to validate on
+    process = start(write_grid(tmp_path), shards, tmp_path / "out", "--workers", "2")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "every worker ended before its time" in errors
+    assert "a training needs labelled slices of train and of val" in errors
 
 
 def test_half_of_kerastuners_variables_are_a_mistake(undisturbed, shards, monkeypatch):
