@@ -15,6 +15,8 @@ from ich_keras.search_space import direction
 from ich_keras.trials import TrialRow, ranked
 from tfrecords_tools.atomic import write_text
 
+SAME = 1e-12  # differences that are no more than rounding
+
 
 def write_search_report(folder: Path, search: Search, rows: Sequence[TrialRow]) -> str:
     """Writes `report.html` and `figures/`.
@@ -83,7 +85,7 @@ def best_and_next(order: Sequence[TrialRow], objective: str) -> str:
             " next is not known: set randomize_seed."
         )
     differences = np.subtract(best.samples, following.samples)
-    if np.ptp(differences) == 0:
+    if np.ptp(differences) < SAME:
         low = high = float(differences[0])
     else:
         low, high = ttest_rel(best.samples, following.samples).confidence_interval(0.95)

@@ -1,13 +1,6 @@
 """A search goes on where it was killed, makes no trial twice, and says how sure its best is."""
 
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +12,7 @@ from ich_keras.run_folder import RunError, RunFolder
 from ich_keras.training import fit
 from ich_keras.tuning import LOCK_NAME, role, tune
 from tests.shard_files import write_shards
-from tests.small_search import trials, write_grid
+from tests.small_search import start, trials, write_grid
 from tfrecords_tools.errors import UsageError
 
 SEEDS = "samples_per_point: 2"
@@ -28,32 +21,6 @@ SEEDS = "samples_per_point: 2"
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder
-
-
-def events(folder: Path, kind: str) -> list[str]:
-    lines = (folder / "journal.jsonl").read_text().splitlines()[1:]
-    return [x["trial"] for x in map(json.loads, lines) if x["event"] == kind]
-
-
-def start(path: str, shards: Path, folder: Path, *options: str) -> subprocess.Popen:
-    """`ich-keras tune`, as a process group of its own."""
-    command = [sys.executable, "-m", "ich_keras", "tune", path]
-    places = ["--shards", str(shards), "--run", str(folder)]
-    return subprocess.Popen(
-        [*command, *places, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -160,55 +127,3 @@ def test_another_search_in_the_same_folder_is_refused(undisturbed, shards):
     search = load_search(write_grid(folder.parent, limits="samples_per_point: 3"))
     with pytest.raises(RunError, match="another search, which differs in samples_per_point"):
         tune(search, shards, folder)
-
-
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "two workers"])
-def test_killed_it_goes_on_to_the_same_table(undisturbed, shards, tmp_path, options):
-    """SIGKILL of whoever leads, in the second trial; whoever trains ends with it."""
-    path = write_grid(tmp_path, limits=SEEDS)
-    folder = tmp_path / "out"
-    process = start(path, shards, folder, *options)
-    wait_for(lambda: (folder / "journal.jsonl").is_file(), process)
-    wait_for(lambda: len(events(folder, "end")) == 1, process)
-    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
-    process.kill()
-    process.communicate()
-    before = {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")}
-    time.sleep(3)  # a training that went on without its search would write by now
-    assert {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")} == before
-    output, errors = start(path, shards, folder, *options).communicate(timeout=300)
-    assert "best of 3 trials" in output, errors
-    expected, found = trials(undisturbed[0]), trials(folder)
-    scores = ["training.learning_rate", "sample_1", "sample_2"]
-    pd.testing.assert_frame_equal(
-        found[scores].sort_values(scores, ignore_index=True),
-        expected[scores].sort_values(scores, ignore_index=True),
-    )
-    assert all(x.stat().st_mtime_ns == time for x, time in before.items())
-    assert sorted(events(folder, "begin")) == sorted(events(folder, "end"))
-    assert len(set(events(folder, "end"))) == len(events(folder, "end")) == 3
-
-
-def test_a_worker_that_is_killed_costs_nothing(undisturbed, shards, tmp_path):
-    path = write_grid(tmp_path, limits=SEEDS)
-    folder = tmp_path / "out"
-    process = start(path, shards, folder, "--workers", "2")
-    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
-    os.kill(worker_of(process.pid), signal.SIGKILL)
-    output, errors = process.communicate(timeout=300)
-    assert "best of 3 trials" in output, errors
-    assert "is gone, trial" in errors
-    assert sorted(trials(folder)["val_loss"]) == sorted(trials(undisturbed[0])["val_loss"])
-
-
-def worker_of(pid: int) -> int:
-    """The first worker that a search has started."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            command = (entry / "cmdline").read_text()
-        except OSError:
-            continue
-        if parent == pid and "search_worker" in command:
-            return int(entry.name)
-    raise AssertionError("no worker")

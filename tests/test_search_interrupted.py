@@ -1,0 +1,96 @@
+"""A search that is killed goes on, makes no trial twice, and comes to what `fit` comes to."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ich_keras.config import load_experiment
+from ich_keras.run_folder import RunFolder
+from ich_keras.training import fit
+from tests.shard_files import write_shards
+from tests.small_search import start, trials, write_grid
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder
+
+
+@pytest.fixture(scope="module")
+def expected(shards, tmp_path_factory):
+    """The last validation loss of each learning rate, each trained alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    write_grid(folder)
+    found = {}
+    for rate in (1e-3, 3e-3, 1e-2):
+        alone = load_experiment(str(folder / "base.yaml"), [f"training.learning_rate={rate}"])
+        result = fit(alone, shards, RunFolder(folder / str(rate)))
+        found[rate] = result.validations[-1]["val_loss"]
+    return found
+
+
+def events(folder: Path, kind: str) -> list[str]:
+    lines = (folder / "journal.jsonl").read_text().splitlines()[1:]
+    return [x["trial"] for x in map(json.loads, lines) if x["event"] == kind]
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "two workers"])
+def test_killed_it_goes_on_to_the_same_table(expected, shards, tmp_path, options):
+    """SIGKILL of whoever leads, in the second trial; whoever trains ends with it."""
+    path = write_grid(tmp_path)
+    folder = tmp_path / "out"
+    process = start(path, shards, folder, *options)
+    wait_for(lambda: (folder / "journal.jsonl").is_file(), process)
+    wait_for(lambda: len(events(folder, "end")) == 1, process)
+    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
+    process.kill()
+    process.communicate()
+    before = {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")}
+    time.sleep(3)  # a training that went on without its search would write by now
+    assert {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")} == before
+    output, errors = start(path, shards, folder, *options).communicate(timeout=300)
+    assert "best of 3 trials" in output, errors
+    found = trials(folder).set_index("training.learning_rate")["val_loss"]
+    assert found.to_dict() == pytest.approx(expected, rel=1e-12)
+    assert all(x.stat().st_mtime_ns == time for x, time in before.items())
+    assert sorted(events(folder, "begin")) == sorted(events(folder, "end"))
+    assert len(set(events(folder, "end"))) == len(events(folder, "end")) == 3
+
+
+def test_a_worker_that_is_killed_costs_nothing(expected, shards, tmp_path):
+    path = write_grid(tmp_path)
+    folder = tmp_path / "out"
+    process = start(path, shards, folder, "--workers", "2")
+    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
+    os.kill(worker_of(process.pid), signal.SIGKILL)
+    output, errors = process.communicate(timeout=300)
+    assert "best of 3 trials" in output, errors
+    assert "is gone, trial" in errors
+    found = trials(folder).set_index("training.learning_rate")["val_loss"]
+    assert found.to_dict() == pytest.approx(expected, rel=1e-12)
+
+
+def worker_of(pid: int) -> int:
+    """The first worker that a search has started."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = (entry / "cmdline").read_text()
+        except OSError:
+            continue
+        if parent == pid and "search_worker" in command:
+            return int(entry.name)
+    raise AssertionError("no worker")
