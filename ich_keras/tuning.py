@@ -94,6 +94,8 @@ def role() -> str:
         return "alone"
     if missing:
         raise UsageError(f"{', '.join(missing)}: not set, but the others of {', '.join(names)} are")
+    if not os.environ[names[2]].isdecimal():
+        raise UsageError(f"{names[2]}: expected a port, got {os.environ[names[2]]}")
     return CHIEF if CHIEF in os.environ[names[0]] else "worker"
 
 
@@ -153,8 +155,27 @@ def _only_search(folder: Path) -> Iterator[None]:
 
 
 def work(search: Search, shards_folder: ShardPath, folder: Path) -> None:
-    """Trains what a chief gives out, until it has no more."""
+    """Trains what a chief gives out, until it has no more.
+
+    A chief that is gone ends this process: KerasTuner would wait for it for an hour.
+    """
+    threading.Thread(target=_end_without_a_chief, daemon=True).start()
     _search(_Tuner(make_oracle(search), search, shards_folder, folder))
+
+
+def _end_without_a_chief() -> None:
+    """Ends this process once the chief, which was there before, cannot be reached for a while."""
+    address = os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
+    reached: float | None = None
+    while True:
+        try:
+            socket.create_connection(address, timeout=SIGN_OF_LIFE_S).close()
+            reached = time.monotonic()
+        except OSError:
+            if reached is not None and time.monotonic() - reached > SILENT_S:
+                log.error("the chief at %s:%d is gone; start all again, they go on", *address)
+                os._exit(1)  # the other threads wait for it
+        time.sleep(SIGN_OF_LIFE_S)
 
 
 class _Lead:

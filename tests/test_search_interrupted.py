@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -81,6 +83,31 @@ def test_a_worker_that_is_killed_costs_nothing(expected, shards, tmp_path):
     assert "is gone, trial" in errors
     found = trials(folder).set_index("training.learning_rate")["val_loss"]
     assert found.to_dict() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_worker_whose_chief_is_gone_ends(tmp_path):
+    program = (
+        "from ich_keras import tuning\n"
+        "tuning.SILENT_S = tuning.SIGN_OF_LIFE_S = 0.5\n"
+        "tuning._end_without_a_chief()\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as chief:
+        address = {
+            "KERASTUNER_TUNER_ID": "worker",
+            "KERASTUNER_ORACLE_IP": "127.0.0.1",
+            "KERASTUNER_ORACLE_PORT": str(chief.getsockname()[1]),
+        }
+        worker = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=os.environ | address,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        chief.accept()[0].close()
+        assert worker.poll() is None
+    _, errors = worker.communicate(timeout=60)
+    assert worker.returncode == 1
+    assert "is gone; start all again" in errors
 
 
 def worker_of(pid: int) -> int:
