@@ -4,15 +4,18 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ich_keras import __version__
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.storage import SCHEME, S3Path, ShardPath, shard_path, store_was_used
+
+if TYPE_CHECKING:
+    from ich_keras.run_folder import RunFolder
 
 DEFAULT_DATA = Path("/data/rsna-ich")
 INTERRUPTED = 130
@@ -352,7 +355,7 @@ def tune(
     folder = _shards_folder(shards, search.base.data.shards)
     _load_tensorflow()
     from ich_keras.run_folder import choose_run
-    from ich_keras.tuning import role, work
+    from ich_keras.search_training import SearchPlace, role, work
     from ich_keras.tuning import tune as run_search
 
     if run is not None and not resume and run.exists():
@@ -364,7 +367,7 @@ def tune(
             "--workers is for one machine; KERASTUNER_TUNER_ID is set, so leave it out"
         )
     if part == "worker":
-        work(search, folder, chosen)
+        work(SearchPlace(search, folder, chosen))
         click.echo(f"The chief has no more trials; it writes {chosen}")
         return
     click.echo(run_search(search, folder, chosen, workers=workers).sentence())
@@ -416,16 +419,9 @@ def evaluate(
     own = read_input(folder)
     wanted = sorted(set(sizes) or {own.size}, key=lambda x: (x == own.size, x))  # its own last
     if dicom is not None or labels is not None:
-        if dicom is None or labels is None:
-            raise UsageError("--dicom and --labels belong together: give both, or neither")
         if shards or against or masks:
             raise UsageError("--shards, --against, --masks are not for --dicom; leave them out")
-        named = score_name(name or "external")
-        _load_tensorflow()
-        from ich_keras.external import evaluate_dicom
-
-        for size in wanted:
-            click.echo(evaluate_dicom(folder, dicom, labels, name=named, size=size).sentence())
+        _evaluate_dicom(folder, dicom, labels, score_name(name or "external"), wanted)
         return
     shards_folder = _shards_folder(shards, own.shards)
     named = score_name(name or split)
@@ -444,6 +440,18 @@ def evaluate(
         masks=masks,
     )
     click.echo(last.sentence())
+
+
+def _evaluate_dicom(
+    run: "RunFolder", dicom: Path | None, labels: Path | None, name: str, sizes: Sequence[int]
+) -> None:
+    if dicom is None or labels is None:
+        raise UsageError("--dicom and --labels belong together: give both, or neither")
+    _load_tensorflow()
+    from ich_keras.external import evaluate_dicom
+
+    for size in sizes:
+        click.echo(evaluate_dicom(run, dicom, labels, name=name, size=size).sentence())
 
 
 @_command()

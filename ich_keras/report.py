@@ -1,6 +1,5 @@
 """The page a person opens: one HTML file without scripts that needs no network."""
 
-import base64
 import csv
 import json
 from collections.abc import Iterable, Iterator
@@ -8,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import jinja2
 import yaml
 
 from ich_keras.metrics import UNITS
+from ich_keras.pages import base64_of, render
 from ich_keras.plain_answer import number_of, plain_answer, unit_of
 from ich_keras.run_folder import RunError, RunFolder
 from tfrecords_tools.atomic import write_text
@@ -86,14 +85,8 @@ def write_report(run: Path) -> Path:
     evaluations = _read_evaluations(folder)
     history = _read_rows(folder.history)
     pictures, left_out = _read_pictures(folder, evaluations)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ich_keras"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
         name=experiment.get("name", "run"),
         labels=LABELS,
         evaluations=evaluations,
@@ -177,7 +170,7 @@ def _read_pictures(folder: RunFolder, splits: Iterable[str]) -> tuple[list[Pictu
         path = _figure_file(folder.figures, kind, splits)
         if path is None:
             continue
-        png = base64.b64encode(path.read_bytes()).decode("ascii")
+        png = base64_of(path)
         if len(png) > room:
             left_out.append(path.name)
             continue

@@ -10,8 +10,10 @@ What is added to them, by the methods that they offer to be overridden:
 """
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -38,6 +40,7 @@ class Lasting(keras_tuner.Oracle):
         given_up: why the search is over before its time, or "".
         heard: when a worker last asked for a trial, or one last asked for by its id was.
         on_change: called after a trial began or ended.
+        failure: what kept a worker from its answer.
     """
 
     ongoing_trials: dict[str, Trial]
@@ -46,6 +49,8 @@ class Lasting(keras_tuner.Oracle):
     given_up: str
     heard: dict[str, float]
     on_change: Callable[[], None]
+    failure: Exception | None
+    _lock: threading.RLock
     _waiting: list[Trial]
     _telling: bool
 
@@ -59,6 +64,8 @@ class Lasting(keras_tuner.Oracle):
         self.given_up = ""
         self.heard = {}
         self.on_change = lambda: None
+        self.failure = None
+        self._lock = threading.RLock()
         self._waiting = []
         self._telling = True
         for event in list(journal.events):
@@ -69,59 +76,70 @@ class Lasting(keras_tuner.Oracle):
         self.tuner_ids = set()
         self._give_up_after_failures()
 
-    @keras_tuner.synchronized
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """One at a time; KerasTuner's own lock is not released where something is raised."""
+        with self._lock:
+            try:
+                yield
+            except Exception as error:
+                self.failure = error
+                raise
+
     def create_trial(self, tuner_id: str) -> Trial:
         """A trial that was interrupted, or else a new one."""
-        self.heard[tuner_id] = time.monotonic()
-        if tuner_id in self.ongoing_trials:
-            return self.ongoing_trials[tuner_id]
-        if self.given_up and not self._telling:
-            self.tuner_ids.discard(tuner_id)
-            return Trial(hyperparameters=self.get_space(), status=TrialStatus.STOPPED)
-        if self._waiting:
-            self.tuner_ids.add(tuner_id)
-            self.ongoing_trials[tuner_id] = self._waiting.pop(0)
-            self.on_change()
-            return self.ongoing_trials[tuner_id]
-        trial = super().create_trial(tuner_id)
-        if not self._telling and trial.status != TrialStatus.STOPPED:
-            self.journal.add(
-                {
-                    "event": "begin" if trial.status == TrialStatus.RUNNING else "idle",
-                    "status": trial.status,
-                    "trial": trial.trial_id,
-                    "values": {k: _plain(x) for k, x in trial.hyperparameters.values.items()},
-                }
-            )
-            self.on_change()
-        return trial
+        with self._whole():
+            self.heard[tuner_id] = time.monotonic()
+            if tuner_id in self.ongoing_trials:
+                return self.ongoing_trials[tuner_id]
+            if self.given_up and not self._telling:
+                self.tuner_ids.discard(tuner_id)
+                return Trial(hyperparameters=self.get_space(), status=TrialStatus.STOPPED)
+            if self._waiting:
+                self.tuner_ids.add(tuner_id)
+                self.ongoing_trials[tuner_id] = self._waiting.pop(0)
+                self.on_change()
+                return self.ongoing_trials[tuner_id]
+            trial = super().create_trial(tuner_id)
+            if not self._telling and trial.status != TrialStatus.STOPPED:
+                self.journal.add(
+                    {
+                        "event": "begin" if trial.status == TrialStatus.RUNNING else "idle",
+                        "status": trial.status,
+                        "trial": trial.trial_id,
+                        "values": {k: _plain(x) for k, x in trial.hyperparameters.values.items()},
+                    }
+                )
+                self.on_change()
+            return trial
 
-    @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
         """Keeps what came of a trial; only once, should a worker that was given up come back."""
-        if trial.trial_id in self.end_order:
-            return
-        super().end_trial(trial)
-        ended = self.trials[trial.trial_id]
-        if self._telling:
-            return
-        self.journal.add(
-            {
-                "event": "end",
-                "status": ended.status,
-                "trial": ended.trial_id,
-                "score": ended.score if ended.status == TrialStatus.COMPLETED else None,
-            }
-        )
-        self._give_up_after_failures()
-        self.on_change()
+        with self._whole():
+            if trial.trial_id in self.end_order:
+                return
+            super().end_trial(trial)
+            ended = self.trials[trial.trial_id]
+            self._waiting = [x for x in self._waiting if x is not ended]
+            if self._telling:
+                return
+            self.journal.add(
+                {
+                    "event": "end",
+                    "status": ended.status,
+                    "trial": ended.trial_id,
+                    "score": ended.score if ended.status == TrialStatus.COMPLETED else None,
+                }
+            )
+            self._give_up_after_failures()
+            self.on_change()
 
-    @keras_tuner.synchronized
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
         """Takes the objective of a trial; NaN is none."""
-        if np.isnan(metrics[self.objective.name]):
-            return self.trials[trial_id]
-        return super().update_trial(trial_id, metrics, step)
+        with self._whole():
+            if np.isnan(metrics[self.objective.name]):
+                return self.trials[trial_id]
+            return super().update_trial(trial_id, metrics, step)
 
     def score_trial(self, trial: Trial) -> None:
         """The objective, or NaN, by which KerasTuner knows that the trial has failed."""
@@ -129,35 +147,35 @@ class Lasting(keras_tuner.Oracle):
         told = trial.metrics.get_history(self.objective.name) if known else []
         trial.score, trial.best_step = (told[-1].mean(), told[-1].step) if told else (np.nan, 0)
 
-    @keras_tuner.synchronized
     def get_trial(self, trial_id: str) -> Trial:
         """The trial; that it was asked for is a sign of life of whoever trains it."""
-        self.heard[trial_id] = time.monotonic()
-        return super().get_trial(trial_id)
+        with self._whole():
+            self.heard[trial_id] = time.monotonic()
+            return super().get_trial(trial_id)
 
-    @keras_tuner.synchronized
     def give_up_worker(self, tuner_id: str) -> None:
         """Waits for it no longer; its trial goes to the next that asks."""
-        self.tuner_ids.discard(tuner_id)
-        trial = self.ongoing_trials.pop(tuner_id, None)
-        if trial is not None:
-            log.warning("%s: is gone, trial %s goes to another", tuner_id, trial.trial_id)
-            self._waiting.append(trial)
+        with self._whole():
+            self.tuner_ids.discard(tuner_id)
+            trial = self.ongoing_trials.pop(tuner_id, None)
+            if trial is not None:
+                log.warning("%s: is gone, trial %s goes to another", tuner_id, trial.trial_id)
+                self._waiting.append(trial)
 
-    @keras_tuner.synchronized
     def silent_workers(self, longer_than_s: float) -> list[str]:
         """The workers that neither asked for a trial nor showed that they train one."""
-        now = time.monotonic()
-        silent = []
-        for tuner_id in self.tuner_ids:
-            trial = self.ongoing_trials.get(tuner_id)
-            signs = [
-                self.heard.get(tuner_id, now),
-                self.heard.get(trial.trial_id, 0) if trial else 0,
-            ]
-            if now - max(signs) > longer_than_s:
-                silent.append(tuner_id)
-        return silent
+        with self._whole():
+            now = time.monotonic()
+            silent = []
+            for tuner_id in self.tuner_ids:
+                trial = self.ongoing_trials.get(tuner_id)
+                signs = [
+                    self.heard.get(tuner_id, now),
+                    self.heard.get(trial.trial_id, 0) if trial else 0,
+                ]
+                if now - max(signs) > longer_than_s:
+                    silent.append(tuner_id)
+            return silent
 
     def _tell(self, event: Event) -> None:
         """Does again what an event says, and compares."""

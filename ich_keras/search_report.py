@@ -1,15 +1,14 @@
 """What a search found, for a person: a page with a plain statement, the trials and two pictures."""
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from scipy.stats import ttest_rel
 
 from ich_keras.config import Search
 from ich_keras.figures import save_png
+from ich_keras.pages import base64_of, render
 from ich_keras.search_figures import effects, parallel_coordinates
 from ich_keras.search_space import direction
 from ich_keras.trials import TrialRow, ranked
@@ -36,15 +35,9 @@ def write_search_report(folder: Path, search: Search, rows: Sequence[TrialRow]) 
         path = folder / "figures" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         save_png(draw(order, search.objective), path)
-        pictures[name] = base64.b64encode(path.read_bytes()).decode("ascii")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ich_keras"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("search.html.j2").render(
+        pictures[name] = base64_of(path)
+    page = render(
+        "search.html.j2",
         name=search.name,
         objective=search.objective,
         better="lower" if direction(search.objective) == "min" else "higher",

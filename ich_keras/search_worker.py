@@ -16,11 +16,11 @@ def _main() -> int:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     task = child_process.receive()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    from ich_keras.tuning import work
+    from ich_keras.search_training import SearchPlace, work
 
     search = Search.model_validate_json(task["search"])
     try:
-        work(search, shard_path(task["shards"]), Path(task["folder"]))
+        work(SearchPlace(search, shard_path(task["shards"]), Path(task["folder"])))
     except InputError as error:
         logging.error("%s", error)
         return 1

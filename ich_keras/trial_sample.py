@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ich_keras import child_process
 from ich_keras.config import Experiment
-from ich_keras.run_folder import RunFolder, write_json
+from ich_keras.run_folder import RunError, RunFolder, write_json
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage import ShardPath
 
@@ -97,10 +97,17 @@ def run_sample(sample: Sample) -> Outcome:
 
 
 def read_outcome(path: Path) -> Outcome | None:
-    """What a training came to, or None as long as it came to nothing."""
+    """What a training came to, or None as long as it came to nothing.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
     if not path.is_file():
         return None
-    return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({error}); search anew in another --run") from error
 
 
 def _task(sample: Sample) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class TrialRow:
     @property
     def mean(self) -> float:
         """Over the samples; NaN while there are none, or where one of them failed."""
-        return float(np.mean(self.samples)) if self.state == "done" else np.nan
+        return float(np.mean(self.samples)) if self.state == "done" and self.samples else np.nan
 
     @property
     def spread(self) -> float:

@@ -10,19 +10,13 @@ import logging
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import grpc
-import keras_tuner
-import numpy as np
 from filelock import FileLock, Timeout
-from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 from pebble import concurrent
 
@@ -32,24 +26,29 @@ from ich_keras.event_log import describe_search
 from ich_keras.preparation import TrainingError
 from ich_keras.run_folder import RunError
 from ich_keras.search_journal import Journal
-from ich_keras.search_oracle import Lasting, make_oracle
+from ich_keras.search_oracle import make_oracle
 from ich_keras.search_report import write_search_report
-from ich_keras.search_space import Point, experiment_of, number_of_points, point_of, steps_of
+from ich_keras.search_space import Point, experiment_of, number_of_points, point_of
 from ich_keras.search_table import SearchTable
-from ich_keras.trial_sample import Sample, read_outcome, run_sample
-from ich_keras.trials import TrialRow, ranked, row_of, sample_run, table_of
+from ich_keras.search_training import (
+    CHIEF,
+    IDLE_S,
+    SILENT_S,
+    SearchPlace,
+    SearchTuner,
+    role,
+    search_with,
+)
+from ich_keras.trial_sample import read_outcome
+from ich_keras.trials import TrialRow, ranked, row_of, table_of
 from tfrecords_tools.atomic import whole_file, write_text
-from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.errors import UsageError
 from tfrecords_tools.manifest import read_manifest
 from tfrecords_tools.storage import ShardPath
 
 log = logging.getLogger(__name__)
 
 JOURNAL_NAME, LOCK_NAME = "journal.jsonl", "search.lock"
-CHIEF = "chief"  # KerasTuner knows it by this word in its id
-SIGN_OF_LIFE_S = 5
-SILENT_S = 60  # after which a worker is taken for dead
-IDLE_S = 1  # between two questions for a trial where there is none yet
 
 
 @dataclass(frozen=True)
@@ -82,23 +81,6 @@ class SearchResult:
         )
 
 
-def role() -> str:
-    """What KerasTuner's variables make of this process: `alone`, `chief` or `worker`.
-
-    Raises:
-        UsageError: if some of them are missing.
-    """
-    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-    missing = [name for name in names if not os.environ.get(name)]
-    if len(missing) == len(names):
-        return "alone"
-    if missing:
-        raise UsageError(f"{', '.join(missing)}: not set, but the others of {', '.join(names)} are")
-    if not os.environ[names[2]].isdecimal():
-        raise UsageError(f"{names[2]}: expected a port, got {os.environ[names[2]]}")
-    return CHIEF if CHIEF in os.environ[names[0]] else "worker"
-
-
 def tune(
     search: Search, shards_folder: ShardPath, folder: Path, *, workers: int = 1
 ) -> SearchResult:
@@ -119,16 +101,17 @@ def tune(
         RunError: if the folder holds another search.
         TrainingError: if no point could be trained, too many failed, or all workers died.
     """
+    place = SearchPlace(search, shards_folder, folder)
     with _only_search(folder):
-        lead = _Lead(search, shards_folder, folder)
+        lead = _Lead(place)
         with lead.table:
             if role() == CHIEF:
                 lead.serve([])
             elif workers > 1:
                 with _on_this_machine():
-                    lead.serve(_start_workers(workers, search, shards_folder, folder))
+                    lead.serve(_start_workers(workers, place))
             else:
-                _search(lead.tuner)
+                search_with(lead.tuner)
         return lead.result()
 
 
@@ -154,39 +137,16 @@ def _only_search(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def work(search: Search, shards_folder: ShardPath, folder: Path) -> None:
-    """Trains what a chief gives out, until it has no more.
-
-    A chief that is gone ends this process: KerasTuner would wait for it for an hour.
-    """
-    threading.Thread(target=_end_without_a_chief, daemon=True).start()
-    _search(_Tuner(make_oracle(search), search, shards_folder, folder))
-
-
-def _end_without_a_chief() -> None:
-    """Ends this process once the chief, which was there before, cannot be reached for a while."""
-    address = os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
-    reached: float | None = None
-    while True:
-        try:
-            socket.create_connection(address, timeout=SIGN_OF_LIFE_S).close()
-            reached = time.monotonic()
-        except OSError:
-            if reached is not None and time.monotonic() - reached > SILENT_S:
-                log.error("the chief at %s:%d is gone; start all again, they go on", *address)
-                os._exit(1)  # the other threads wait for it
-        time.sleep(SIGN_OF_LIFE_S)
-
-
 class _Lead:
     """Whoever holds the oracle."""
 
-    def __init__(self, search: Search, shards_folder: ShardPath, folder: Path) -> None:
-        manifest = read_manifest(shards_folder)
+    def __init__(self, place: SearchPlace) -> None:
+        search, folder = place.search, place.folder
+        manifest = read_manifest(place.shards)
         identity = {**search.model_dump(mode="json"), "data_fingerprint": manifest.fingerprint}
-        self.search, self.shards_folder, self.folder = search, shards_folder, folder
+        self.place, self.search, self.folder = place, search, folder
         self.oracle = make_oracle(search)
-        self.tuner = _Tuner(self.oracle, search, shards_folder, folder)
+        self.tuner = SearchTuner(self.oracle, place)
         self.oracle.begin(Journal(folder / JOURNAL_NAME, identity))
         self.oracle.on_change = self._changed
         total = number_of_points(search)
@@ -203,6 +163,8 @@ class _Lead:
         try:
             while not serving.done():
                 time.sleep(IDLE_S)
+                if self.oracle.failure is not None:
+                    raise self.oracle.failure
                 self._look_after(workers)
         finally:
             for worker in workers:
@@ -234,7 +196,7 @@ class _Lead:
         return [self._row(self.oracle.trials[x]) for x in list(self.oracle.start_order)]
 
     def _row(self, trial: Trial) -> TrialRow:
-        samples = _samples(self.oracle, self.search, self.shards_folder, self.folder, trial)
+        samples = self.place.samples(self.oracle, trial)
         known = [x for x in map(read_outcome, (s.outcome for s in samples)) if x is not None]
         point = point_of(self.search, trial.hyperparameters)
         until = samples[0].until
@@ -242,9 +204,7 @@ class _Lead:
 
     def _step(self, trial: str) -> int:
         """The steps that a trial under way has come to, over all of its samples."""
-        samples = _samples(
-            self.oracle, self.search, self.shards_folder, self.folder, self.oracle.trials[trial]
-        )
+        samples = self.place.samples(self.oracle, self.oracle.trials[trial])
         return sum(sample.step() for sample in samples)
 
     def _changed(self) -> None:
@@ -256,6 +216,12 @@ class _Lead:
     def result(self) -> SearchResult:
         """Writes what was found."""
         rows = self.rows()
+        for row in rows:
+            if row.state == "done" and len(row.samples) < self.search.samples_per_point:
+                raise RunError(
+                    f"{self.folder}: what came of trial {row.trial} is no longer in trials/; search"
+                    " anew in another --run"
+                )
         order = ranked(rows, self.search.objective)
         if not order or self.oracle.given_up:
             why = self.oracle.given_up or "no trial could be trained"
@@ -268,98 +234,6 @@ class _Lead:
         return SearchResult(
             self.folder, self.search.objective, best.mean, best.point, len(rows), statement
         )
-
-
-class _Tuner(BaseTuner):
-    """Asks for trials, and trains them."""
-
-    def __init__(
-        self, oracle: Lasting, search: Search, shards_folder: ShardPath, folder: Path
-    ) -> None:
-        self.spec, self.shards_folder, self.folder = search, shards_folder, folder
-        self._questions = 0
-        own = os.environ.get("KERASTUNER_TUNER_ID", "alone")  # KerasTuner's files, not read again
-        super().__init__(oracle, directory=str(folder / "oracle"), project_name=own, overwrite=True)
-
-    def _populate_initial_space(self) -> None:
-        """The space is declared; there is no model to ask for more."""
-
-    def pre_create_trial(self) -> None:
-        """Waits between two questions that had no answer."""
-        if self._questions:
-            time.sleep(IDLE_S)
-        self._questions += 1
-
-    def on_trial_begin(self, trial: Trial) -> None:
-        self._questions = 0
-
-    def run_trial(self, trial: Trial, *_args: Any, **_kwargs: Any) -> dict[str, float]:
-        """The mean objective over the samples of a point; NaN, by which it fails, if one has none.
-
-        What is raised here KerasTuner would print with its whole traceback.
-        """
-        values = []
-        samples = _samples(self.oracle, self.spec, self.shards_folder, self.folder, trial)
-        with self._signs_of_life(trial.trial_id):
-            for sample in samples:
-                outcome = run_sample(sample)
-                if outcome.state == "refused":  # the user's to mend, whatever the point
-                    raise keras_tuner.errors.FatalValueError(outcome.message)
-                if outcome.state == "broken":  # KerasTuner would count it as a failed trial
-                    raise keras_tuner.errors.FatalRuntimeError(outcome.message)
-                values.append(outcome.scores.get(self.spec.objective, np.nan))
-                if outcome.state == "failed":
-                    break
-        return {self.spec.objective: float(np.mean(values))}
-
-    @contextmanager
-    def _signs_of_life(self, trial_id: str) -> Iterator[None]:
-        """Shows the chief from time to time that the trial goes on."""
-        over = threading.Event()
-
-        def show() -> None:
-            while not over.wait(SIGN_OF_LIFE_S):
-                with suppress(grpc.RpcError):  # the trial goes on without its chief
-                    self.oracle.get_trial(trial_id)
-
-        if role() == "worker":
-            threading.Thread(target=show, daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
-
-
-def _search(tuner: _Tuner) -> None:
-    try:
-        tuner.search()
-    except keras_tuner.errors.FatalValueError as error:
-        raise InputError(str(error)) from None
-    except keras_tuner.errors.FatalRuntimeError as error:
-        raise RunError(f"a trial broke: {error}") from None
-    except grpc.RpcError as error:
-        reason = error.code().name
-        raise RunError(f"the chief does not answer ({reason}); start all again") from None
-
-
-def _samples(
-    oracle: Any, search: Search, shards_folder: ShardPath, folder: Path, trial: Trial
-) -> list[Sample]:
-    """The trainings of a trial; one that goes on from a rung has the folders of its first."""
-    values = trial.hyperparameters.values
-    point = point_of(search, trial.hyperparameters)
-    first = _first_rung(oracle, trial)
-    found = []
-    for number in range(search.samples_per_point):
-        experiment = experiment_of(search, point, number)
-        until = steps_of(search, experiment, values)
-        found.append(Sample(experiment, shards_folder, sample_run(folder, first, number), until))
-    return found
-
-
-def _first_rung(oracle: Any, trial: Trial) -> str:
-    earlier = trial.hyperparameters.values.get("tuner/trial_id")
-    return trial.trial_id if earlier is None else _first_rung(oracle, oracle.get_trial(earlier))
 
 
 def _worker_id(number: int) -> str:
@@ -385,19 +259,17 @@ def _on_this_machine() -> Iterator[None]:
             del os.environ[name]
 
 
-def _start_workers(
-    count: int, search: Search, shards_folder: ShardPath, folder: Path
-) -> list[subprocess.Popen]:
+def _start_workers(count: int, place: SearchPlace) -> list[subprocess.Popen]:
     task = {
-        "search": search.model_dump_json(by_alias=True),
-        "shards": str(shards_folder),
-        "folder": str(folder),
+        "search": place.search.model_dump_json(by_alias=True),
+        "shards": str(place.shards),
+        "folder": str(place.folder),
     }
     return [
         child_process.start(
             "ich_keras.search_worker",
             task,
-            folder / f"{_worker_id(number)}.log",
+            place.folder / f"{_worker_id(number)}.log",
             {"KERASTUNER_TUNER_ID": _worker_id(number), **_gpu(number)},
         )
         for number in range(count)

@@ -16,3 +16,11 @@ def realdata() -> Path:
     if not REALDATA.is_dir():
         pytest.skip(f"real DICOM files are not here: {REALDATA} is missing")
     return REALDATA
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory) -> Path:
+    """Few slices of 32 pixels, to train on and to validate on; modules have others of their own."""
+    from tests.shard_files import write_shards
+
+    return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder

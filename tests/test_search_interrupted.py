@@ -14,13 +14,7 @@ import pytest
 from ich_keras.config import load_experiment
 from ich_keras.run_folder import RunFolder
 from ich_keras.training import fit
-from tests.shard_files import write_shards
 from tests.small_search import start, trials, write_grid
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +81,9 @@ def test_a_worker_that_is_killed_costs_nothing(expected, shards, tmp_path):
 
 def test_a_worker_whose_chief_is_gone_ends(tmp_path):
     program = (
-        "from ich_keras import tuning\n"
-        "tuning.SILENT_S = tuning.SIGN_OF_LIFE_S = 0.5\n"
-        "tuning._end_without_a_chief()\n"
+        "from ich_keras import search_training\n"
+        "search_training.SILENT_S = search_training.SIGN_OF_LIFE_S = 0.5\n"
+        "search_training._end_without_a_chief()\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as chief:
         address = {

@@ -1,6 +1,10 @@
 """What is added to KerasTuner's oracles: a memory, no waiting for the dead, an end to failures."""
 
+import errno
+import os
 import random
+import threading
+from unittest.mock import Mock
 
 import pytest
 from keras_tuner.engine.trial import TrialStatus
@@ -116,6 +120,28 @@ def test_the_trial_of_a_worker_that_is_gone_goes_to_another(tmp_path):
     assert len(finish(oracle, ["other"])) == 3
     assert not oracle.tuner_ids
     assert not oracle.ongoing_trials
+
+
+def test_a_trial_that_ends_before_another_takes_it_is_not_given_out_again(tmp_path):
+    oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
+    left = oracle.create_trial("late")
+    oracle.give_up_worker("late")
+    end(oracle, left)
+    assert oracle.create_trial("other").trial_id != left.trial_id
+
+
+def test_a_full_disk_is_told_and_leaves_nobody_waiting(tmp_path, monkeypatch):
+    oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
+    trial = oracle.create_trial("worker")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "journal.jsonl")
+    monkeypatch.setattr(oracle.journal, "add", Mock(side_effect=full))
+    with pytest.raises(OSError, match="No space left"):
+        end(oracle, trial)
+    assert oracle.failure is full
+    other = threading.Thread(target=oracle.silent_workers, args=(60,), daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive()
 
 
 def test_who_gives_no_sign_of_life_is_silent(tmp_path):

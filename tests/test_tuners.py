@@ -11,11 +11,6 @@ from tests.small_search import trials, write_grid, write_space
 from tfrecords_tools.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder
-
-
 @pytest.mark.parametrize("tuner", ["random", "bayesian"])
 def test_a_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner):
     search = load_search(write_space(tmp_path, tuner, "trials: 3"))

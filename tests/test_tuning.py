@@ -9,18 +9,14 @@ from filelock import FileLock
 
 from ich_keras.config import load_experiment, load_search
 from ich_keras.run_folder import RunError, RunFolder
+from ich_keras.search_training import role
 from ich_keras.training import fit
-from ich_keras.tuning import LOCK_NAME, role, tune
+from ich_keras.tuning import LOCK_NAME, tune
 from tests.shard_files import write_shards
 from tests.small_search import start, trials, write_grid
 from tfrecords_tools.errors import UsageError
 
 SEEDS = "samples_per_point: 2"
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder
 
 
 @pytest.fixture(scope="module")
