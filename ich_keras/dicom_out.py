@@ -195,6 +195,17 @@ def _maps(
             " its class maps are captures only"
         )
         return {}
+    return {name: _segmentation(references, members, spacing, thickness)}
+
+
+def _segmentation(
+    references: list[pydicom.Dataset],
+    members: list[AnsweredSlice],
+    spacing: tuple[float, ...],
+    thickness: float,
+) -> Segmentation:
+    """The maps as fractions of 1, at the resolution of their cells; spacing, thickness in mm."""
+    first = references[0]
     edge = max(members[0].ct.hu.shape)
     cells = np.array(members[0].maps.shape[:2])
     pixels = edge / cells  # of a cell, along rows and columns
@@ -227,7 +238,7 @@ def _maps(
         omit_empty_frames=False,
     )
     segmentation.SeriesDescription = f"ICH class maps, {NOTICE.lower()}"
-    return {name: segmentation}
+    return segmentation
 
 
 def _thickness(first: pydicom.Dataset, members: list[AnsweredSlice]) -> float | None:
