@@ -60,9 +60,13 @@ format: $(VENV)/.installed ## rewrite to style
 LOCK := uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	  --no-header --quiet
 
-lock: ## renew the two files of locked versions (needs uv)
+IMAGE := --extra codecs --extra bayesian --extra onnx
+
+lock: ## renew the files of locked versions (needs uv)
 	$(LOCK) --extra test --extra lint --output-file requirements.lock setup.cfg
 	$(LOCK) --extra s3 --extra test-s3 --output-file requirements-s3.lock setup.cfg
+	$(LOCK) $(IMAGE) --constraint requirements.lock --output-file requirements-cpu.lock setup.cfg
+	$(LOCK) $(IMAGE) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock setup.cfg
 
 wheel: $(VENV)/.installed ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -1,10 +1,11 @@
 """The commands. Each is a few lines; what is heavy is imported by the command that needs it."""
 
+import contextlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,8 +141,30 @@ def _workers_option(function: Callable) -> Callable:
     )(function)
 
 
+def _show_version(context: click.Context, _parameter: click.Parameter, given: bool) -> None:
+    if not given or context.resilient_parsing:
+        return
+    import platform
+
+    from ich_keras.environment import commit, versions
+
+    click.echo(f"ich-keras {__version__}, {commit() or 'commit not known'}")
+    click.echo(f"Python {platform.python_version()}")
+    for name, version in versions().items():
+        if name != "ich-keras":
+            click.echo(f"{name} {version or 'is not installed'}")
+    context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(__version__, prog_name="ich-keras")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the versions that an answer depends on, and exit.",
+)
 def commands() -> None:
     """Detects intracranial hemorrhage on head CT slices. For research, not for diagnosis."""
     # Of damaged files; each has the reason why it is left out.
@@ -167,10 +190,12 @@ class _ProgressAware:
         sys.stderr.flush()
 
 
-def _shards_folder(given: ShardPath | None, of_experiment: str | None) -> ShardPath:
+def _shards_folder(
+    given: ShardPath | None, of_experiment: str | None, *, gpus: bool = True
+) -> ShardPath:
     """The shards to use: the option, the experiment's, $ICH_SHARDS, ./shards."""
     folder = given or shard_path(of_experiment or os.environ.get("ICH_SHARDS", "shards"))
-    _load_store(folder)
+    _load_store(folder, gpus=gpus)
     if not folder.is_dir():
         raise UsageError(
             f"no shards at {folder}; make them with `ich-keras convert SRC --out {folder}`,"
@@ -179,28 +204,47 @@ def _shards_folder(given: ShardPath | None, of_experiment: str | None) -> ShardP
     return folder.resolve()
 
 
-def _load_store(folder: ShardPath) -> None:
+def _default_data() -> Path:
+    return Path(os.environ.get("ICH_DATA", DEFAULT_DATA))
+
+
+def _runs_folder() -> Path:
+    return Path(os.environ.get("ICH_RUNS", "runs"))
+
+
+def _load_store(folder: ShardPath, *, gpus: bool = True) -> None:
     """Loads what reads and writes on an object store, where the folder lies on one."""
     if isinstance(folder, S3Path):
-        _load_tensorflow()
+        _load_tensorflow(gpus=gpus)
 
 
-def _load_tensorflow() -> None:
+def _load_tensorflow(*, gpus: bool = True) -> None:
     """Imports TensorFlow without the lines that its libraries write while they load.
 
     They are written before any log level counts, and would bury an error of ours. With --verbose
     they stay.
+
+    Args:
+        gpus: whether this process computes; where only its children do, it must not take the
+            memory of the GPUs, which TensorFlow takes whole.
     """
-    if log.isEnabledFor(logging.DEBUG):
-        return
+    with contextlib.nullcontext() if log.isEnabledFor(logging.DEBUG) else _silent():
+        import tensorflow as tf
+
+        if not gpus:
+            tf.config.set_visible_devices([], "GPU")
+        if "TF_CONFIG" not in os.environ:  # workers must meet before there is a device
+            tf.config.list_logical_devices()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Sends what is written to standard error, by C too, nowhere."""
     kept = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            if "TF_CONFIG" not in os.environ:  # workers must meet before there is a device
-                tf.config.list_logical_devices()
+            yield
         finally:
             os.dup2(kept, 2)
             os.close(kept)
@@ -278,7 +322,7 @@ def convert(source: Path | None, out: ShardPath, **options: Any) -> None:
     """Converts an RSNA-layout folder of DICOM files to TFRecord shards."""
     from tfrecords_tools.convert import convert as write_shards
 
-    source = source or Path(os.environ.get("ICH_DATA", DEFAULT_DATA))
+    source = source or _default_data()
     if not source.is_dir():
         raise UsageError(
             f"no data set at {source}; give its folder: `ich-keras convert SRC`, or set $ICH_DATA"
@@ -305,7 +349,9 @@ def verify(shards: ShardPath) -> None:
 @_command()
 @click.argument("experiment")
 @_shards_option
-@click.option("--run", type=_LocalPath(), help="[default: runs/EXPERIMENT/<n>]")
+@click.option(
+    "--run", type=_LocalPath(), help="[default: EXPERIMENT/<n> in $ICH_RUNS, else ./runs]"
+)
 @_set_option
 @click.option(
     "--resume/--fresh", default=True, help="Go on with the latest run, or start a new one."
@@ -326,7 +372,9 @@ def fit(
     from ich_keras.run_folder import RunFolder, choose_run
     from ich_keras.training import fit as train
 
-    chosen = RunFolder(run) if run else choose_run(loaded.name, fresh=not resume)
+    chosen = (
+        RunFolder(run) if run else choose_run(loaded.name, fresh=not resume, parent=_runs_folder())
+    )
     result = train(loaded, folder, chosen, resume=resume)
     click.echo(result.sentence())
 
@@ -334,7 +382,7 @@ def fit(
 @_command()
 @click.argument("hparams", default="halfres_hparams.yaml")
 @_shards_option
-@click.option("--run", type=_LocalPath(), help="[default: runs/HPARAMS/1]")
+@click.option("--run", type=_LocalPath(), help="[default: HPARAMS/<n> in $ICH_RUNS, else ./runs]")
 @_set_option
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Trials at the same time.")
 @click.option(
@@ -352,15 +400,15 @@ def tune(
     from ich_keras.config import load_search
 
     search = load_search(hparams, overrides)
-    folder = _shards_folder(shards, search.base.data.shards)
-    _load_tensorflow()
+    folder = _shards_folder(shards, search.base.data.shards, gpus=False)
+    _load_tensorflow(gpus=False)
     from ich_keras.run_folder import choose_run
     from ich_keras.search_training import SearchPlace, role, work
     from ich_keras.tuning import tune as run_search
 
     if run is not None and not resume and run.exists():
         raise UsageError(f"--fresh: {run} is there already; give another --run, or none")
-    chosen = run or choose_run(search.name, fresh=not resume).path
+    chosen = run or choose_run(search.name, fresh=not resume, parent=_runs_folder()).path
     part = role()
     if part != "alone" and workers > 1:
         raise UsageError(
@@ -503,3 +551,22 @@ def export(run: Path, kind: str, out: Path | None) -> None:
     from ich_keras.export import export_model
 
     click.echo(f"Exported: {export_model(folder, kind, out or folder.path / 'export')}")
+
+
+@_command()
+@click.option(
+    "--data", type=_LocalPath(), help="Data set.  [default: $ICH_DATA, else /data/rsna-ich]"
+)
+@_shards_option
+def doctor(data: Path | None, shards: ShardPath | None) -> None:
+    """Tells whether this machine is ready, and what to do where it is not."""
+    folder = shards or shard_path(os.environ.get("ICH_SHARDS", "shards"))
+    _load_tensorflow()
+    from ich_keras.doctor import examine, show
+
+    failed = show(examine(data or _default_data(), folder, _runs_folder()))
+    if failed:
+        raise InputError(
+            f"{len(failed)} of the checks failed: {', '.join(x.check for x in failed)}"
+        )
+    click.echo("Ready: no check failed")

@@ -1,10 +1,14 @@
 """On which devices and machines a step is computed."""
 
+import logging
 from dataclasses import dataclass
 
 import tensorflow as tf
 
+from ich_keras.gpus import missing_gpu
 from tfrecords_tools.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class DistributionError(InputError):
@@ -80,6 +84,13 @@ def choose_strategy(name: str, workers: Workers) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
+
+
+def warn_without_gpu() -> None:
+    """Says before the first step, not after a night, that a GPU that is expected is not seen."""
+    missing = "" if tf.config.list_physical_devices("GPU") else missing_gpu()
+    if missing:
+        log.warning("NO GPU: %s. Training goes on on the processor, many times slower.", missing)
 
 
 def device_names(strategy: tf.distribute.Strategy) -> list[str]:

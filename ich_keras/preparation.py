@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from ich_keras.config import Experiment, ModelConfig, experiment_to_yaml
 from ich_keras.dataset import DatasetError, ShardSet
+from ich_keras.environment import environment
 from ich_keras.model import load_model
 from ich_keras.run_folder import (
     RunError,
     RunFolder,
     RunInput,
-    environment,
     read_input,
     write_input,
     write_json,

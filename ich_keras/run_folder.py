@@ -2,30 +2,14 @@
 
 import csv
 import json
-import platform
 import re
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tfrecords_tools.atomic import whole_file, write_text
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.windows import Window
-
-RECORDED_PACKAGES = (
-    "ich-keras",
-    "tensorflow",
-    "keras",
-    "keras-tuner",
-    "numpy",
-    "pandas",
-    "pydicom",
-    "opencv-python-headless",
-)
 
 HISTORY_COLUMNS = (
     "step",
@@ -215,44 +199,3 @@ class History:
             writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
-
-
-def environment(devices: list[str], fingerprint: str, seed: int) -> dict[str, Any]:
-    """What a run depended on: versions, commit, devices, data and seed."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
-        "git_commit": _git_commit(),
-        "command": Path(sys.argv[0]).name,
-        "devices": devices,
-        "data_fingerprint": fingerprint,
-        "seed": seed,
-    }
-
-
-def _version(package: str) -> str | None:
-    return _quiet(lambda: version(package), PackageNotFoundError)
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout that holds this file, with "+changes" where it differs."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    def describe() -> str:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-
-    return _quiet(describe, (OSError, subprocess.CalledProcessError))
-
-
-def _quiet(call: Callable[[], str], expected: Any) -> str | None:
-    """The call's answer, or None where it is not to be had here."""
-    try:
-        return call()
-    except expected:
-        return None

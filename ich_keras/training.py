@@ -26,6 +26,7 @@ from ich_keras.distribution import (
     find_workers,
     of_the_chief,
     share_of_batch,
+    warn_without_gpu,
 )
 from ich_keras.losses import constant_guess_loss, make_loss
 from ich_keras.model import build_model, summarize
@@ -294,6 +295,7 @@ class _Trainer:
         return stop
 
     def _describe(self) -> None:
+        warn_without_gpu()
         pixel_mm = self.shards.pixel_mm
         summary = summarize(self.model, self.experiment.model, self.shards.size, pixel_mm)
         in_mm = summary.receptive_field_mm

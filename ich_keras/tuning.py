@@ -22,6 +22,7 @@ from pebble import concurrent
 
 from ich_keras import child_process
 from ich_keras.config import Search, experiment_to_yaml
+from ich_keras.distribution import warn_without_gpu
 from ich_keras.event_log import describe_search
 from ich_keras.preparation import TrainingError
 from ich_keras.run_folder import RunError
@@ -101,6 +102,7 @@ def tune(
         RunError: if the folder holds another search.
         TrainingError: if no point could be trained, too many failed, or all workers died.
     """
+    warn_without_gpu()
     place = SearchPlace(search, shards_folder, folder)
     with _only_search(folder):
         lead = _Lead(place)
