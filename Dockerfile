@@ -7,7 +7,7 @@
 # docs/container.md says more. TensorFlow's wheels bring the CUDA libraries, so that the host needs
 # the driver and the NVIDIA Container Toolkit only.
 
-# Any image with Python 3.10 to 3.13 and its module venv.
+# Any image with Python 3.11 to 3.13 and its module venv.
 ARG BASE_IMAGE=python:3.13-slim-trixie
 
 FROM ${BASE_IMAGE} AS build

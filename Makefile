@@ -3,17 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 S3_VENV := .venv-s3
+AUDIT_VENV := .venv-audit
+AUDIT_TOOLS := 'pip-audit>=2.7,<3' 'cyclonedx-bom>=5,<8' 'detect-secrets>=1.5,<2'
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-short test test-s3 coverage fuzz lint format lock wheel clean
+.PHONY: help install demo demo-short test test-s3 container-test coverage fuzz lint format docs docs-generated \
+  audit lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
-	  || { echo "Python 3.10 to 3.13 is needed; give one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.11 to 3.13 is needed; give one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -32,8 +35,8 @@ test: $(VENV)/.installed ## the whole test suite, a file of tests to each core
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 $(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
-	  || { echo "TensorFlow 2.17 needs Python 3.10 to 3.12; give one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
+	  || { echo "TensorFlow 2.17 needs Python 3.11 to 3.12; give one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(S3_VENV)
 	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-s3.lock
 	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -42,8 +45,12 @@ $(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml
 test-s3: $(S3_VENV)/.installed ## shards on an object store, with tensorflow-io and its TensorFlow
 	$(S3_VENV)/bin/python -m pytest tests/s3
 
+container-test: ## build the CPU image and run the program in it (root, buildah, a quarter of an hour)
+	tests/container/run
+
 coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
-	$(BIN)/python -m pytest --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile \
+	  --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing:skip-covered
 
 fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its own (minutes)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
@@ -52,18 +59,35 @@ lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/generated.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+
+docs: $(VENV)/.installed ## the pages of docs/ as a site, into ./site; a broken link fails
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-generated: $(VENV)/.installed ## renew what the documents take from the code
+	$(BIN)/python docs/generated.py
+
+$(AUDIT_VENV)/.installed: setup.cfg
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(AUDIT_TOOLS)
+	touch $@
+
+audit: $(AUDIT_VENV)/.installed ## secrets in the tree, a bill of materials (sbom.json), known faults (network)
+	git ls-files -z | grep --null-data --invert-match '[.]lock$$' | xargs --null $(AUDIT_VENV)/bin/detect-secrets-hook
+	$(AUDIT_VENV)/bin/cyclonedx-py requirements requirements-gpu.lock --output-file sbom.json
+	$(AUDIT_VENV)/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements-gpu.lock
 
 format: $(VENV)/.installed ## rewrite to style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-LOCK := uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --quiet
-
 IMAGE := --extra codecs --extra bayesian --extra onnx
 
 lock: ## renew the files of locked versions (needs uv)
-	$(LOCK) --extra test --extra lint --output-file requirements.lock setup.cfg
+	$(LOCK) --extra test --extra lint --extra docs --output-file requirements.lock setup.cfg
 	$(LOCK) --extra s3 --extra test-s3 --output-file requirements-s3.lock setup.cfg
 	$(LOCK) $(IMAGE) --constraint requirements.lock --output-file requirements-cpu.lock setup.cfg
 	$(LOCK) $(IMAGE) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock setup.cfg
@@ -72,4 +96,4 @@ wheel: $(VENV)/.installed ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove what was built; data, shards and runs stay
-	rm -rf $(VENV) $(S3_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(S3_VENV) $(AUDIT_VENV) build dist site sbom.json *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,39 +31,55 @@ KINDS = {bool, int, float, str}  # of values that KerasTuner takes
 class AugmentationConfig(Section):
     """Random changes of a training slice; 0 and false leave it as it is."""
 
-    flip: bool = False  # left and right
-    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0  # at most, either way
-    scale: Share = 0.0  # at most, as a share of the size
-    shift: Share = 0.0  # at most, as a share of the size
-    grey: Share = 0.0  # at most, contrast and brightness, as a share of the range
+    flip: bool = False
+    """Whether half of the slices are flipped left to right, at random."""
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Rotated by at most this, either way."""
+    scale: Share = 0.0
+    """Enlarged or reduced by at most this share."""
+    shift: Share = 0.0
+    """Moved along each axis by at most this share of the size."""
+    grey: Share = 0.0
+    """Contrast and brightness changed by at most this share of the range."""
 
 
 class DataConfig(Section):
     """What is read."""
 
-    shards: str | None = None  # folder; --shards goes before, $ICH_SHARDS after
-    size: Annotated[int, Field(ge=16)] | None = None  # pixels; none means the shards' own
+    shards: str | None = None
+    """Folder of shards. The option --shards goes before it, $ICH_SHARDS after."""
+    size: Annotated[int, Field(ge=16)] | None = None
+    """Edge of a slice, pixels; smaller than the shards' by averaging areas. None: the shards'."""
     windows: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Names, in the order of the channels; none means all that the shards have."""
-    neighbours: Annotated[int, Field(ge=0)] | None = None  # below and above; none: the shards' own
+    """Names of windows, in the order of the channels. None: all that the shards have."""
+    neighbours: Annotated[int, Field(ge=0)] | None = None
+    """Slices below and above that stand beside each one. None: as many as the shards have."""
     augmentation: AugmentationConfig = AugmentationConfig()
-    balance: Annotated[float, Field(ge=0, le=1)] = 0.0  # of control and the five kinds, in training
-    """0 shows slices as they come, 0.5 the groups by the square root of their sizes, 1 each equally
-    often. Probabilities then follow the prevalence shown, not that of the data."""
-    shuffle_buffer: Positive = 2048  # encoded records; shards are random samples already
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How evenly control and the five kinds are shown in training: 0 as they come, 0.5 by the
+    square root of their number, 1 each equally often. Probabilities then follow the prevalence
+    shown, not that of the data."""
+    shuffle_buffer: Positive = 2048
+    """Encoded records among which the next is drawn; shards are random samples already."""
 
 
 class ModelConfig(Section):
     """The network."""
 
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 64, 128)
-    """A stage each; the first at half the resolution of the slice, the others halve it further."""
-    blocks: Positive = 1  # residual blocks a stage
-    normalization: Literal["batch", "none"] = "batch"  # of a block's sum, but in stage 1
-    pooling: Literal["max", "average", "logsumexp"] = "logsumexp"  # of the class maps
-    """By measurement: on phantoms, in as many steps, the mean AUC is .976, and .963 with "max"."""
-    dropout: Share = 0.0  # of whole feature maps, before the class maps
-    weights: str | None = None  # best.keras of a run to start from, of any size
+    """Features of each stage; the first is at half the resolution of the slice, and each further
+    one halves it again."""
+    blocks: Positive = 1
+    """Residual blocks a stage."""
+    normalization: Literal["batch", "none"] = "batch"
+    """Of the sum of each block from the second stage on."""
+    pooling: Literal["max", "average", "logsumexp"] = "logsumexp"
+    """From class maps to the slice; on phantoms, in as many steps, logsumexp has a mean AUC of .976
+    where max has .963."""
+    dropout: Share = 0.0
+    """Share of whole feature maps that are dropped before the class maps."""
+    weights: str | None = None
+    """The best.keras of a run to start from; its slices may have had any size."""
 
 
 class LabelWeights(Section):
@@ -80,48 +96,75 @@ class LabelWeights(Section):
 class CallbackConfig(Section):
     """A Keras callback that watches the run; its code is trusted as the experiment file is."""
 
-    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]  # package.module.Class
+    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    """Where Python finds it: package.module.Class."""
     arguments: dict[str, Any] = Field(default_factory=dict)
+    """What it is made with, by name."""
 
 
 class TrainingConfig(Section):
     """The run, counted in steps of one batch."""
 
     max_steps: Positive
-    batch_size: Positive  # over all devices
+    """Steps to train for."""
+    batch_size: Positive
+    """Slices a step, over all devices."""
     loss: Literal["mse", "bce", "focal", "weighted_log_loss"] = "mse"
+    """Squared error, cross-entropy, focal loss, or the score of the challenge."""
     label_weights: LabelWeights = LabelWeights()
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: AboveZero  # at its highest, after the warm-up
+    """AdamW, or SGD with Nesterov's momentum of 0.9."""
+    learning_rate: AboveZero
+    """At its highest, after the warm-up."""
     schedule: Literal["constant", "cosine"] = "cosine"
+    """Whether the learning rate stays, or falls to zero at max_steps."""
     warmup_steps: Annotated[int, Field(ge=0)] = 256
+    """Steps over which the learning rate rises from zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
-    validate_every: Positive = 1000  # steps
-    validation_steps: Positive | None = None  # batches; none means the whole split
-    figure_every: Positive = 10_000  # steps
-    log_every: Positive = 100  # steps
-    monitor: Literal["mean_auc", "loss", "weighted_log_loss"] = "mean_auc"  # picks best.keras
-    patience: Positive | None = None  # validations without a better one; none means no early stop
+    """Decoupled from the gradient; biases and normalisation do not decay."""
+    validate_every: Positive = 1000
+    """Steps between two validations, after each of which a run can go on."""
+    validation_steps: Positive | None = None
+    """Batches of a validation. None: the whole split."""
+    figure_every: Positive = 10_000
+    """Steps between two class grids."""
+    log_every: Positive = 100
+    """Steps between two rows of the history."""
+    monitor: Literal["mean_auc", "loss", "weighted_log_loss"] = "mean_auc"
+    """The score of a validation by which best.keras is picked."""
+    patience: Positive | None = None
+    """Validations without a better one after which the run ends. None: it does not."""
     strategy: Literal["auto", "one", "mirrored", "multi_worker"] = "auto"
+    """The devices: one, all GPUs of the machine, those of all workers of TF_CONFIG; auto takes the
+    last that applies."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
-    jit_compile: bool | Literal["auto"] = "auto"  # XLA
-    deterministic: bool = True  # the same run again gives the same bits; costs speed on GPUs
-    callbacks: tuple[CallbackConfig, ...] = ()  # such as mlflow.keras.MlflowCallback
+    """Of the computation; auto is bfloat16 on GPUs that have it, and float32 elsewhere."""
+    jit_compile: bool | Literal["auto"] = "auto"
+    """Whether XLA compiles the step; auto does on a single GPU, unless deterministic."""
+    deterministic: bool = True
+    """Whether the same run again gives the same bits, which costs speed on GPUs."""
+    callbacks: tuple[CallbackConfig, ...] = ()
+    """Keras callbacks that watch the run, such as mlflow.keras.MlflowCallback."""
 
 
 class EvaluationConfig(Section):
     """How a run is judged."""
 
     batch_size: Positive = 64
-    bootstrap_draws: Positive = 1000  # of patients, for the intervals
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5  # of sensitivity and specificity
+    """Slices at a time."""
+    bootstrap_draws: Positive = 1000
+    """Draws of patients, for the intervals."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """From which a probability counts as yes in sensitivity, specificity and accuracy."""
 
 
 class Experiment(Section):
     """All that a run follows from, beside the shards."""
 
     name: Name
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1498  # of weights, order, dropout, augmentation
+    """Names the folder of its runs."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1498
+    """Of weights, order, dropout and augmentation."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig
@@ -133,8 +176,10 @@ class Range(Section):
 
     min: float
     max: float
-    step: Annotated[float, Field(gt=0)] | None = None  # none: any number; a grid takes ten
-    log: bool = False  # equal ratios are equally likely, and a step is a factor
+    step: Annotated[float, Field(gt=0)] | None = None
+    """Distance of two numbers. None: any number; a grid takes ten."""
+    log: bool = False
+    """Whether equal ratios are equally likely, and the step is a factor."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> "Range":
@@ -152,7 +197,8 @@ class IntRange(Range):
 
     min: int
     max: int
-    step: Positive | None = None  # none: 1, or any where log is true
+    step: Positive | None = None
+    """Distance of two numbers. None: 1, or any where log is true."""
 
 
 DIMENSION_KINDS = ("choice", "int", "float", "fixed")
@@ -162,11 +208,15 @@ class Dimension(Section):
     """What one key path of the experiment may be; exactly one of the first four."""
 
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    """A list of values."""
     int: IntRange | None = None
+    """Whole numbers, with min, max, and maybe step and log."""
     float: Range | None = None
+    """Numbers, with min, max, and maybe step and log."""
     fixed: Any = None
-    # other keys of the search, and those of their values with which this key plays a part
+    """One value, instead of the experiment's."""
     when: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Other keys of the search, and those of their values with which this key plays a part."""
 
     @field_validator("choice")
     @classmethod
@@ -193,16 +243,26 @@ class Dimension(Section):
 class Search(Section):
     """A hyperparameter search around an experiment."""
 
-    name: Name  # in a file without one: the file's
-    base: Experiment = Field(alias="experiment")  # in the file: one, or a list merged in order
-    search: Annotated[dict[str, Dimension], Field(min_length=1)]  # by key path of the experiment
+    name: Name
+    """Names the folder of its searches. Left out: as the file."""
+    base: Experiment = Field(alias="experiment")
+    """The experiment file to search around, or a list of them, merged in order."""
+    search: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """What is tried, by key path of the experiment."""
     tuner: Literal["grid", "random", "bayesian", "hyperband"] = "grid"
+    """Which of KerasTuner's proposes the points."""
     objective: Literal["val_loss", "val_mean_auc", "val_weighted_log_loss"] = "val_loss"
-    trials: Positive | None = None  # points; none means the whole grid, or all that hyperband needs
-    samples_per_point: Positive = 1  # runs with other seeds, averaged
-    train_steps: Positive | None = None  # none means the experiment's max_steps
-    validation_steps: Positive | None = None  # batches; none means the experiment's
-    randomize_seed: bool = True  # whether the samples of a point differ in their seed
+    """The column of the last validation that decides."""
+    trials: Positive | None = None
+    """Points to try. None: the whole grid, or all that hyperband needs."""
+    samples_per_point: Positive = 1
+    """Trainings of a point, with other seeds; their mean counts."""
+    train_steps: Positive | None = None
+    """Steps of a training. None: the experiment's max_steps."""
+    validation_steps: Positive | None = None
+    """Batches of a validation. None: the experiment's, or the whole split."""
+    randomize_seed: bool = True
+    """Whether the samples of a point differ in their seed."""
 
     @model_validator(mode="after")
     def _conditions_can_be_met(self) -> "Search":

@@ -21,7 +21,13 @@ EXPECTED = {
 class Section(BaseModel):
     """A part of an experiment: frozen, and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,  # for the reference in docs/experiments.md
+    )
 
 
 AnySection = TypeVar("AnySection", bound=Section)
