@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ich_keras import __version__
 from tfrecords_tools.errors import InputError, UsageError
@@ -123,12 +124,30 @@ def _shards_option(function: Callable) -> Callable:
     )(function)
 
 
+def _experiments(_context: click.Context, parameter: click.Parameter, begun: str) -> list:
+    """Completes the name of an experiment for fit, of a search for tune; else files."""
+    from ich_keras.yaml_files import shipped_experiments
+
+    searches = parameter.name == "hparams"
+    names = [x.name for x in shipped_experiments() if x.stem.endswith("_hparams") == searches]
+    return [x for x in names if x.startswith(begun)] or [CompletionItem(begun, type="file")]
+
+
+def _key_paths(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Completes a key path of an experiment."""
+    from ich_keras.config import Experiment
+    from ich_keras.sections import key_paths
+
+    return [f"{key}=" for key in key_paths(Experiment) if key.startswith(begun)]
+
+
 def _set_option(function: Callable) -> Callable:
     return click.option(
         "--set",
         "overrides",
         metavar="KEY.PATH=VALUE",
         multiple=True,
+        shell_complete=_key_paths,
         help="Changes one value of the experiment; may be repeated.",
     )(function)
 
@@ -347,7 +366,7 @@ def verify(shards: ShardPath) -> None:
 
 
 @_command()
-@click.argument("experiment")
+@click.argument("experiment", shell_complete=_experiments)
 @_shards_option
 @click.option(
     "--run", type=_LocalPath(), help="[default: EXPERIMENT/<n> in $ICH_RUNS, else ./runs]"
@@ -380,7 +399,7 @@ def fit(
 
 
 @_command()
-@click.argument("hparams", default="halfres_hparams.yaml")
+@click.argument("hparams", default="halfres_hparams.yaml", shell_complete=_experiments)
 @_shards_option
 @click.option("--run", type=_LocalPath(), help="[default: HPARAMS/<n> in $ICH_RUNS, else ./runs]")
 @_set_option

@@ -54,8 +54,7 @@ def find_experiment(name: str) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    root = _experiments_folder()
-    shipped = [path for path in sorted(root.rglob("*.yaml")) if path.parent.name != "include"]
+    root, shipped = _experiments_folder(), shipped_experiments()
     wanted = name if name.endswith(".yaml") else f"{name}.yaml"
     for path in shipped:
         if wanted in (path.name, path.relative_to(root).as_posix()):
@@ -66,6 +65,12 @@ def find_experiment(name: str) -> Path:
         f"{f' did you mean {near[0]}.yaml?' if near else ''}"
         f" there are {', '.join(path.name for path in shipped)}"
     )
+
+
+def shipped_experiments() -> list[Path]:
+    """The experiments and searches that come with the program."""
+    found = sorted(_experiments_folder().rglob("*.yaml"))
+    return [path for path in found if path.parent.name != "include"]
 
 
 def read_file(path: Path, including: tuple[Path, ...] = ()) -> Values:

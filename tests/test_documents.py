@@ -1,0 +1,89 @@
+"""What the documents say is so: links lead somewhere, names exist, commands and files are taken."""
+
+import re
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+
+from ich_keras.cli import commands
+from ich_keras.config import load_experiment, load_search
+from tests.documents import DOCUMENTS, ROOT, blocks, ich_keras_commands
+
+MAKE_TARGETS = set(
+    re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+)
+
+
+def prose(document: Path) -> str:
+    """Without what stands in fences."""
+    return re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(document: Path) -> set[str]:
+    """As MkDocs and the forges make them of headings."""
+    titles = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings_that_are_there(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = document.parent / path if path else document
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_modules_that_are_named_exist(document):
+    known = {path.name for path in ROOT.rglob("*.py") if ".venv" not in str(path)}
+    for name in re.findall(r"`(?:[\w/]*/)?(\w+\.py)`", prose(document)):
+        assert name in known, name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_their_options_exist(document):
+    for words in ich_keras_commands(document):
+        named = (
+            words[:1] if words and words[0].isalpha() and words[0].islower() else []
+        )  # COMMAND stands for any
+        with click.Context(commands) as context:
+            command = commands.get_command(context, *named) if named else commands
+        assert command is not None, words
+        known = {x for option in command.params for x in (*option.opts, *option.secondary_opts)}
+        known |= {"--help", "--version"}
+        for word in words:
+            assert not word.startswith("-") or word.partition("=")[0] in known, (words, word)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_make_targets_and_programs_exist(document):
+    text = document.read_text("utf-8")
+    assert set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE)) <= MAKE_TARGETS
+    for program in re.findall(r"python ((?:benchmarks|docs)/\w+\.py)", text):
+        assert (ROOT / program).is_file(), program
+
+
+def test_experiments_in_the_documents_are_taken(tmp_path):
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    file = tmp_path / "experiments" / "classification" / "written.yaml"
+    found = [x.text for document in DOCUMENTS for x in blocks(document) if x.language == "yaml"]
+    assert found
+    for text in found:
+        search = re.search(r"^search:", text, re.MULTILINE)
+        whole = search or re.search(r"^include:", text, re.MULTILINE)
+        file.write_text(text if whole else f"include: demo.yaml\n{text}")
+        (load_search if search else load_experiment)(str(file))
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "experiments" / "classification").glob("*.yaml")), ids=lambda x: x.name
+)
+def test_an_experiment_opens_with_its_command_and_its_cost(file):
+    comment = "".join(re.match(r"(?:#.*\n)+", file.read_text("utf-8"))[0])
+    assert re.search(r"^# +ich-keras (?:fit|tune|demo)\b", comment, re.MULTILINE)
+    assert "# Cost: " in comment
