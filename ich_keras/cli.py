@@ -1,6 +1,7 @@
 """The commands. Each is a few lines; what is heavy is imported by the command that needs it."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -29,6 +30,8 @@ def main() -> None:
     """The entry point: runs a command and ends the process with its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error, on any console
     exit_code = _exit_code()
     if store_was_used():  # it would abort an orderly end
         sys.stdout.flush()

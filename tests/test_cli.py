@@ -2,10 +2,12 @@
 
 import csv
 import json
+import platform
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -114,13 +116,17 @@ def test_verify_reads_the_demos_shards(demo):
     assert "are as written" in succeed("verify", demo / "shards")
 
 
-@pytest.mark.parametrize("size", [96, 192])
-def test_demo_yaml_trains_on_shards_of_another_size(demo, tmp_path, size):
+@pytest.mark.parametrize(("size", "runs"), [(96, "runs"), (192, "elsewhere")])
+def test_demo_yaml_trains_on_shards_of_another_size(demo, tmp_path, size, runs):
     succeed("convert", demo / "rsna-ich", "--out", "shards", "--size", size, cwd=tmp_path)
-    line = succeed("fit", "demo.yaml", *SHORT, "--set", "training.max_steps=3", cwd=tmp_path)
-    assert line.splitlines()[-1].endswith("runs/demo/1")
-    trained = json.loads((tmp_path / "runs" / "demo" / "1" / "input.json").read_text())
-    assert trained["size"] == size
+    steps = ("--set", "training.max_steps=3")
+    variables = {} if runs == "runs" else {"ICH_RUNS": runs, "ICH_COMMIT": "of the image"}
+    line = succeed("fit", "demo.yaml", *SHORT, *steps, cwd=tmp_path, **variables)
+    assert line.splitlines()[-1].endswith(f"{runs}/demo/1")
+    made = tmp_path / runs / "demo" / "1"
+    assert json.loads((made / "input.json").read_text())["size"] == size
+    commit = json.loads((made / "environment.json").read_text())["git_commit"]
+    assert commit == variables.get("ICH_COMMIT")  # git, which knows it, is not on the PATH
 
 
 def test_tune_finds_a_point_that_fit_takes(demo, tmp_path):
@@ -240,6 +246,36 @@ def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
     done = run("export", demo / "run", "--format", "keras", "--out", tmp_path)
     assert done.returncode == 2
     assert "exists already" in done.stderr
+
+
+def test_the_version_names_what_an_answer_depends_on():
+    lines = succeed("--version", ICH_COMMIT="abc").splitlines()
+    assert lines[0] == f"ich-keras {version('ich-keras')}, abc"
+    assert f"Python {platform.python_version()}" in lines
+    for package in ("tensorflow", "keras", "keras-tuner", "numpy", "pydicom"):
+        assert f"{package} {version(package)}" in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("ich-keras ver", ["verify"]),
+        ("ich-keras fit half", ["halfres.yaml"]),
+        ("ich-keras tune half", ["halfres_hparams.yaml"]),
+        ("ich-keras fit demo.yaml --set training.max", ["training.max_steps="]),
+        ("ich-keras evaluate RUN --spl", ["--split"]),
+    ],
+)
+def test_the_shell_completes(words, expected):
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = succeed(_ICH_KERAS_COMPLETE="bash_complete", **variables)
+    assert [line.split(",")[1] for line in done.splitlines()] == expected
+
+
+def test_a_name_that_the_terminal_cannot_show_is_shown_escaped(tmp_path):
+    variables = {"PYTHONIOENCODING": "cp1252"}  # as a console of Windows
+    out = succeed("synth", "頭", "--patients", 1, "--slices", 1, cwd=tmp_path, **variables)
+    assert out.strip().endswith("in \\u982d")
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_when(shards, tmp_path)
         fit(experiment(*settings), shards, run)
 
 
+def test_a_gpu_that_is_asked_for_and_not_there_is_said_first(shards, tmp_path, caplog, monkeypatch):
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with caplog.at_level("WARNING"):
+        fit(experiment("training.max_steps=4"), shards, RunFolder(tmp_path / "run"))
+    assert caplog.messages[0].startswith("NO GPU: TensorFlow sees no GPU, although CUDA_VISIBLE")
+
+
 def test_a_network_that_always_says_no_is_told(shards, tmp_path, caplog):
     run = RunFolder(tmp_path / "run")
     settings = ("training.learning_rate=1e-12", "training.max_steps=4")
