@@ -63,7 +63,7 @@ lint: $(VENV)/.installed ## style and types
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 
 docs: $(VENV)/.installed ## the pages of docs/ as a site, into ./site; a broken link fails
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-generated: $(VENV)/.installed ## renew what the documents take from the code
 	$(BIN)/python docs/generated.py
