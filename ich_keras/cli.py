@@ -46,6 +46,10 @@ def _exit_code() -> int:
         commands.main(prog_name="ich-keras", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "ich-keras"
+        message = error.format_message().rstrip(".")
+        return _failed(f"{message} (see `{where} --help`)", error.exit_code)
     except click.ClickException as error:
         return _failed(error.format_message(), error.exit_code)
     except InputError as error:

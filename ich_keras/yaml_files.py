@@ -174,7 +174,8 @@ def _parse(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}: line {line}: {error.problem}") from error
+        mend = "; indent with spaces" if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"{path}: line {line}: {error.problem}{mend}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except OSError as error:

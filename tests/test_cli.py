@@ -282,7 +282,7 @@ def test_a_name_that_the_terminal_cannot_show_is_shown_escaped(tmp_path):
     ("arguments", "code", "message"),
     [
         (["fti"], 2, "No such command 'fti'"),
-        (["fit"], 2, "Missing argument 'EXPERIMENT'"),
+        (["fit"], 2, "Missing argument 'EXPERIMENT' (see `ich-keras fit --help`)"),
         (["fit", "halfres.yaml"], 2, "no shards at shards; make them with `ich-keras convert SRC"),
         (["fit", "halfers.yaml"], 2, "did you mean halfres.yaml?"),
         (["fit", "demo.yaml", "--set", "training.max_stps=1"], 2, "training.max_steps?"),

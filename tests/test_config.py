@@ -240,7 +240,7 @@ def test_words_stay_words(folder):
         (MINIMAL + "? [a]\n: 2\n", "x.yaml: line 3: expected a name before the colon"),
         (
             MINIMAL + "\tseed: 1\n",
-            "x.yaml: line 3: found character '\\t' that cannot start any token",
+            "x.yaml: line 3: found character '\\t' that cannot start any token; indent with spaces",
         ),
     ],
 )

@@ -139,7 +139,10 @@ def convert(
 
 def _key(path: Path | None) -> bytes | None:
     if path is None:
-        log.info("no patient key file: who has a list of the patients can tell who is who")
+        log.info(
+            "patient ids are hashed without a secret, so a list of the patients tells who is who;"
+            " enough for public data, give --patient-key-file for others"
+        )
         return None
     key = path.read_bytes()
     if not key:
