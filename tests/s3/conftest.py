@@ -71,7 +71,7 @@ def bucket(endpoint, request) -> Bucket:
         endpoint_url=endpoint,
         region_name=KEYS["AWS_REGION"],
         aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_secret_access_key="test",  # pragma: allowlist secret
     )
     name = f"bucket-{next(_numbers)}"
     client.create_bucket(Bucket=name)
