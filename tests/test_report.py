@@ -2,6 +2,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,10 +12,7 @@ from ich_keras.report import write_report
 from ich_keras.run_folder import RunError
 from tfrecords_tools.bleedings import LABELS
 
-ONE_PIXEL = bytes.fromhex(  # a PNG file
-    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"  # pragma: allowlist secret
-    "0000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
-)
+ONE_PIXEL = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
 
 
 @pytest.fixture(scope="module")
