@@ -61,6 +61,8 @@ lint: $(VENV)/.installed ## style and types
 	$(BIN)/mypy
 	$(BIN)/python docs/generated.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run tests/container/run
 
 docs: $(VENV)/.installed ## the pages of docs/ as a site, into ./site; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
