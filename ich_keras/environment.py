@@ -56,9 +56,8 @@ def commit() -> str | None:
         git("ls-files", "--error-unmatch", Path(__file__).name)
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
 
-    return _quiet(describe, (OSError, subprocess.CalledProcessError)) or os.environ.get(
-        "ICH_COMMIT"
-    )
+    of_checkout = _quiet(describe, (OSError, subprocess.CalledProcessError))
+    return of_checkout or os.environ.get("ICH_COMMIT") or None  # it may be set to nothing
 
 
 def _version(package: str) -> str | None:
