@@ -65,6 +65,37 @@ def test_an_intercept_of_zero_is_taken_only_where_air_confirms_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("bits", "intercept", "trusted"), [(16, -100, True), (16, -99, False), (9, -1024, True)]
+)
+def test_a_head_that_fills_the_field_of_view_is_taken_at_the_word_of_a_common_header(
+    bits: int, intercept: int, trusted: bool
+) -> None:
+    stored = np.full((40, 48), 300, np.uint16)
+    if trusted:
+        hu = read(stored, BitsStored=bits, RescaleIntercept=str(intercept)).hu
+        np.testing.assert_array_equal(hu, 300 + intercept)
+    else:
+        assert refusal(stored, BitsStored=bits, RescaleIntercept=str(intercept)) == "no_air"
+
+
+def test_hu_up_to_the_limit_are_taken() -> None:
+    assert MAX_HU == 32767
+    stored = np.full((40, 48), 1024 + 32767, np.uint16)
+    np.testing.assert_array_equal(read(stored).hu, 32767)
+    assert refusal(stored + np.uint16(1)) == "implausible_hu"
+    hu = read(np.full((40, 48), 32767, np.uint16), RescaleIntercept="-32767").hu
+    np.testing.assert_array_equal(hu, 0)
+    assert refusal(np.full((40, 48), 32768, np.uint16), RescaleIntercept="-32768") == (
+        "implausible_hu"
+    )
+
+
+def test_a_rescale_type_of_hu_is_taken() -> None:
+    hu = read(np.int16(TRUE_HU + 1024), RescaleType="HU").hu
+    np.testing.assert_array_equal(hu, TRUE_HU)
+
+
+@pytest.mark.parametrize(
     ("slope", "intercept"),
     [
         ("2", "-1024"),
@@ -119,17 +150,55 @@ def lut(values: np.ndarray, first: int = 0) -> Sequence:
 def test_modality_lut_is_applied_and_judged_by_its_air() -> None:
     stored = np.uint16(TRUE_HU + 1024)
     hu = read(stored, ModalityLUTSequence=lut(np.arange(3000) - 1024), **NO_RESCALE).hu
+    assert hu.dtype == np.float32
     np.testing.assert_array_equal(hu, TRUE_HU)
     assert refusal(stored, ModalityLUTSequence=lut(np.arange(3000)), **NO_RESCALE) == "no_air"
     empty = Sequence([Dataset()])
     assert refusal(stored, ModalityLUTSequence=empty, **NO_RESCALE) == "bad_header"
 
 
+@pytest.mark.parametrize("vr", ["OW", "US"])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_modality_lut_is_in_the_byte_order_of_its_file(vr: str, syntax: str) -> None:
+    table = lut(np.arange(3000) - 1024)
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    entries = (np.arange(3000) - 1024).astype(np.uint16)
+    value = entries.astype(f"{order}u2").tobytes() if vr == "OW" else entries.tolist()
+    table[0].add_new("LUTData", vr, value)
+    stored = np.uint16(TRUE_HU + 1024)
+    hu = read(stored, syntax=syntax, ModalityLUTSequence=table, **NO_RESCALE).hu
+    np.testing.assert_array_equal(hu, TRUE_HU)
+
+
+def test_a_modality_lut_of_9_bits() -> None:
+    """Fewer are those of a picture."""
+    stored = np.uint16((TRUE_HU + 1000) // 8)
+    table = lut(8 * np.arange(512) - 1000)
+    hu = read(stored, BitsStored=9, ModalityLUTSequence=table, **NO_RESCALE).hu
+    np.testing.assert_array_equal(hu, 8.0 * stored - 1000)
+
+
+@pytest.mark.parametrize(
+    "descriptor",
+    [[4096, 0, 16], [3000, 0, 12], [3000, 0]],
+    ids=["entries are missing", "12 bits", "no bits"],
+)
+def test_a_modality_lut_that_belies_its_descriptor_is_refused(descriptor: list[int]) -> None:
+    table = lut(np.arange(3000) - 1024)
+    table[0].LUTDescriptor = descriptor
+    stored = np.uint16(TRUE_HU + 1024)
+    stored[20, 20] = 4095
+    with pytest.raises(RefusedSlice, match=r"^bad_header: Modality LUT Sequence: \w+"):
+        read(stored, ModalityLUTSequence=table, **NO_RESCALE)
+
+
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
 def test_a_modality_lut_beside_a_rescale_is_refused(keyword: str) -> None:
     """GDCM goes by the rescale, others by the table."""
     elements = {**NO_RESCALE, keyword: "1", "ModalityLUTSequence": lut(np.arange(3000) - 1024)}
-    assert refusal(np.uint16(TRUE_HU + 1024), **elements) == "no_rescale"
+    wanted = "^no_rescale: a rescale and a Modality LUT, which exclude each other$"
+    with pytest.raises(RefusedSlice, match=wanted):
+        read(np.uint16(TRUE_HU + 1024), **elements)
 
 
 def test_an_empty_modality_lut_is_none() -> None:
@@ -146,6 +215,36 @@ def test_modality_lut_of_signed_values_and_of_some_of_them() -> None:
     table = lut(np.arange(-900, 1500), first=-900)
     hu = read(np.int16(TRUE_HU - 100), ModalityLUTSequence=table, **NO_RESCALE).hu
     np.testing.assert_array_equal(hu, np.clip(TRUE_HU - 100, -900, 1499))
+
+
+def test_the_brightest_signed_values_beyond_a_modality_lut_are_bright() -> None:
+    """From 31868 on the place in this table has no room in 16 bits; such metal was air."""
+    stored = np.int16(TRUE_HU - 100)
+    stored[20, :2] = 31867, 32767
+    table = lut(np.arange(-900, 1500), first=-900)
+    hu = read(stored, ModalityLUTSequence=table, **NO_RESCALE).hu
+    np.testing.assert_array_equal(hu[20, :2], 1499)
+
+
+@pytest.mark.parametrize(
+    ("air", "pixels", "enough"),
+    [
+        (-1000, 4, True),
+        (-1000, 3, False),
+        (-1149, 4, True),
+        (-1150, 4, False),
+        (-851, 4, True),
+        (-850, 4, False),
+    ],
+)
+def test_two_pixels_in_a_thousand_are_air_enough(air: int, pixels: int, enough: bool) -> None:
+    """As docs/dicom.md says: at least 0.2 % of the pixels, between -1150 and -850 HU."""
+    stored = np.full((40, 50), 40, np.int16)
+    stored[0, :pixels] = air
+    if enough:
+        np.testing.assert_array_equal(read(stored, RescaleIntercept="0").hu, stored)
+    else:
+        assert refusal(stored, RescaleIntercept="0") == "no_air"
 
 
 @pytest.mark.parametrize(
@@ -173,6 +272,28 @@ def test_padding_is_never_above_air(
     np.testing.assert_array_equal(hu[1:], TRUE_HU[1:])
 
 
+def test_padding_of_unsigned_pixels_is_never_above_air() -> None:
+    stored = np.uint16(TRUE_HU + 1024)
+    stored[0] = 63536
+    hu = read(stored, PixelPaddingValue=63536).hu
+    np.testing.assert_array_equal(hu[0], AIR)
+    np.testing.assert_array_equal(hu[1:], TRUE_HU[1:])
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"PixelPaddingValue": [1, 2, 3]},
+        {"PixelPaddingValue": 1, "PixelPaddingRangeLimit": [2, 3]},
+        {"PixelPaddingValue": [1, 2], "PixelPaddingRangeLimit": 3},
+    ],
+)
+def test_padding_of_several_values_is_refused(elements: dict[str, Any]) -> None:
+    wanted = "^bad_header: PixelPaddingValue or its limit has several values$"
+    with pytest.raises(RefusedSlice, match=wanted):
+        read(np.int16(TRUE_HU + 1024), **elements)
+
+
 @pytest.mark.filterwarnings("ignore")  # pydicom's, of an unknown transfer syntax
 @pytest.mark.parametrize(
     ("reason", "elements"),
@@ -194,7 +315,6 @@ def test_padding_is_never_above_air(
         ("bad_header", {"ImagePositionPatient": [1, 2]}),
         ("bad_header", {"PixelRepresentation": None}),
         ("bad_header", {"Rows": None}),
-        ("bad_header", {"PixelPaddingValue": [1, 2, 3]}),
         ("bad_size", {"Rows": 0}),
         ("bad_size", {"Columns": 65535}),
         ("colour", {"SamplesPerPixel": 3}),

@@ -292,6 +292,7 @@ def test_8_bits_in_the_words_of_big_endian_as_gdcm(tmp_path) -> None:
         ("eight_bit", "1", "0"),  # a screenshot
         ("eight_bit", "1", "-1024"),  # down to air, and no further than -769
         ("eight_bit", "4", "-1000"),  # up to 20 HU: no blood
+        ("eight_bit", "5", "-1175"),  # up to 100 HU, and not above
         ("eight_bit", "8", "-900"),  # no air
         ("eight_bit", "16", "-1024"),  # blood and brain in one or two grey levels
         ("no_air", "8", "-1300"),  # could hold air, and does not
@@ -300,6 +301,14 @@ def test_8_bits_in_the_words_of_big_endian_as_gdcm(tmp_path) -> None:
 def test_8_bits_of_a_picture_are_refused(expected: str, slope: str, intercept: str) -> None:
     stored = np.full((40, 48), 200, np.uint8)
     assert refusal(stored, RescaleSlope=slope, RescaleIntercept=intercept) == expected
+
+
+def test_8_bits_that_reach_just_above_blood_are_taken() -> None:
+    stored = np.full((40, 48), 255, np.uint8)
+    stored[:9] = 34
+    hu = read(stored, RescaleSlope="5", RescaleIntercept="-1174").hu
+    np.testing.assert_array_equal(hu, 5.0 * stored - 1174)
+    assert hu.max() == 101
 
 
 def test_8_bits_through_a_modality_lut_are_refused() -> None:

@@ -181,7 +181,8 @@ def _looked_up(stored: np.ndarray, table: Table) -> np.ndarray:
         item.add(element)
     dataset.ModalityLUTSequence = [item]
     try:
-        values = apply_modality_lut(stored, dataset)
+        # Wide, as pydicom subtracts in the type of the pixels: bright ones of int16 became air.
+        values = apply_modality_lut(stored.astype(np.int64), dataset)
     except PARSER_ERRORS as error:
         raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
     # A LUT's entries have no sign of their own, and air, which must be found, needs one.
