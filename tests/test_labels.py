@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tfrecords_tools import labels
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
-from tfrecords_tools.labels import LabelError, read_labels
+from tfrecords_tools.labels import LabelError, read_labels, read_study_labels
 
 IDS = st.from_regex(r"ID_[0-9a-f]{9}", fullmatch=True)
 ROWS = st.lists(st.booleans(), min_size=5, max_size=5)
@@ -116,6 +116,19 @@ def test_wide_form_with_columns_of_another_order_and_more_of_them(tmp_path: Path
     assert as_dict(read_labels(path)) == {"ID_aa": [1, 0, 0, 0, 0, 1]}
 
 
+@pytest.mark.parametrize("column", ["study_id", "StudyInstanceUID"])
+def test_labels_of_whole_studies(tmp_path: Path, column: str) -> None:
+    path = write(
+        tmp_path / "studies.csv",
+        [f"{column},{','.join(LABELS)}", "1.2,0,1,0,0,0,1", "1.3,0,0,0,0,0,0"],
+    )
+    found = read_study_labels(path)
+    assert found.index.name == "study_id"
+    assert as_dict(found.rename_axis("slice_id")) == {"1.2": [0, 1, 0, 0, 0, 1], "1.3": [0] * 6}
+    with pytest.raises(LabelError, match=f"has the columns {column}, epidural"):
+        read_labels(path)
+
+
 @pytest.mark.parametrize(
     "variant", ["plain", "index", "crlf", "dcm", "gzip", "mark", "blank", "spaces", "unended"]
 )
@@ -143,15 +156,32 @@ def test_variants_seen_in_the_wild(tmp_path: Path, variant: str) -> None:
 
 
 def test_a_contradiction_names_both_lines(tmp_path: Path) -> None:
-    lines = ["ID,Label", *long_rows(SLICES), "ID_aa_epidural,0"]
+    lines = ["ID,Label", *long_rows(SLICES), "ID_bb_subdural,1"]
+    assert fault(write(tmp_path / "labels.csv", lines)) == (
+        "lines 12 and 14 contradict each other on ID_bb_subdural; 1 such in all: remove the wrong"
+        " one of each"
+    )
+
+
+def test_contradictions_are_counted_and_the_first_is_named_from_its_first_line(
+    tmp_path: Path,
+) -> None:
+    table = {f"ID_{i:03}": [i % 2 == 0] * 5 for i in range(500)}
+    others = {name: [not value for value in row] for name, row in table.items()}
+    lines = ["ID,Label", *long_rows(table), *long_rows(others)]
     message = fault(write(tmp_path / "labels.csv", lines))
-    assert message.startswith("lines 2 and 14 contradict each other on ID_aa_epidural; 1 such")
+    assert message.startswith("lines 2 and 3002 contradict each other on ID_000_epidural; 3000 ")
 
 
-def test_a_missing_row_is_named_and_placed(tmp_path: Path) -> None:
-    message = fault(broken(tmp_path, 11, None))
-    assert message.startswith("1 rows are missing: ID_bb_subarachnoid (")
-    assert "line 8" in message
+def test_missing_rows_are_named_and_placed(tmp_path: Path) -> None:
+    assert fault(broken(tmp_path, 11, None)) == (
+        "1 rows are missing: ID_bb_subarachnoid (the slice's others stand near line 8); add them"
+    )
+    rows = [row for row in long_rows(SLICES) if "ID_aa" in row or "epidural" in row]
+    assert fault(write(tmp_path / "labels.csv", ["ID,Label", *rows])) == (
+        "5 rows are missing: ID_bb_intraparenchymal, ID_bb_intraventricular, ID_bb_subarachnoid"
+        " (the slice's others stand near line 8); add them"
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +199,9 @@ def test_a_missing_row_is_named_and_placed(tmp_path: Path) -> None:
     ],
 )
 def test_a_malformed_id_is_named_by_line(tmp_path: Path, row: str) -> None:
-    assert fault(broken(tmp_path, 2, row)).startswith("line 2: expected an id such as ID_")
+    assert fault(broken(tmp_path, 2, row)) == (
+        "line 2: expected an id such as ID_012345678_epidural"
+    )
 
 
 @pytest.mark.parametrize("value", ["2", "", "0.5", "yes", "-1", "nan", "1.0"])
@@ -192,10 +224,13 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_wrong_any_is_named_by_line(tmp_path: Path) -> None:
-    message = fault(broken(tmp_path, 7, "ID_aa_any,0"))
-    assert message.startswith("line 7: `any` is not the OR of the five labels (ID_aa)")
-    message = fault(broken(tmp_path, 13, "ID_bb_any,1"))
-    assert message.startswith("line 13: `any` is not the OR of the five labels (ID_bb)")
+    wrong = "line {}: `any` is not the OR of the five labels ({}); correct it"
+    assert fault(broken(tmp_path, 7, "ID_aa_any,0")) == wrong.format(7, "ID_aa")
+    assert fault(broken(tmp_path, 13, "ID_bb_any,1")) == wrong.format(13, "ID_bb")
+    rows = [f"ID_{x}{x}_{label},{label == 'any':d}" for x in "abcd" for label in LABELS]
+    assert fault(write(tmp_path / "labels.csv", ["ID,Label", *rows])) == wrong.format(
+        "7, 13, 19 and 1 more", "ID_aa, ID_bb, ID_cc"
+    )
 
 
 def test_faults_of_the_wide_form_are_named_by_line(tmp_path: Path) -> None:
@@ -207,11 +242,22 @@ def test_faults_of_the_wide_form_are_named_by_line(tmp_path: Path) -> None:
     assert fault(write(path, [header, good, "ID_aa,0,0,0,0,0,0"])).startswith("lines 2 and 3 contr")
 
 
-@pytest.mark.parametrize("content", ["", "ID,Label\n", "name,Category\n1,2\n", "ID\nID_aa_any\n"])
-def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not a readable CSV (No columns to parse from file); fetch it anew"),
+        ("ID,Label\n", "has no rows below its header; fetch it anew"),
+        ("ID\nID_aa_any\n", "has the columns ID; expected ID,Label or id,epidural,"),
+        (
+            f"id,slice_id,{','.join(LABELS)}\nID_aa,ID_bb,0,0,0,0,0,0\n",
+            "has the columns id, slice_id, epidural, ",  # two of them could be the slice's
+        ),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(content, encoding="utf-8")
-    fault(path)
+    assert fault(path).startswith(message)
 
 
 def test_the_refusal_of_other_columns_says_what_is_expected(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import warnings
 
 import numpy as np
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
+from ich_keras.config import EvaluationConfig
 from ich_keras.metrics import (
     ScoreError,
     brier,
+    by_label,
     evaluate_scores,
     mean_auc,
     prior_brier,
@@ -122,6 +125,16 @@ def test_the_prior_is_the_best_constant():
         assert brier(labels, guess) > prior_brier(labels)
 
 
+def test_the_brier_score_is_in_double_precision_whatever_the_arrays_are():
+    """A network answers in float32, and tables of labels are uint8."""
+    labels, probabilities, _ = made_up()
+    answers = probabilities.astype(np.float32)
+    exact = answers.astype(np.float64)
+    losses = [sklearn_metrics.brier_score_loss(labels[:, k], exact[:, k]) for k in range(6)]
+    for kind in (int, np.uint8, bool):
+        assert brier(labels.astype(kind), answers) == pytest.approx(np.mean(losses), rel=1e-12)
+
+
 def test_scores_equal_scikit_learn():
     labels, probabilities, patients = made_up()
     scores = evaluate_scores(labels, probabilities, patients, draws=20)
@@ -139,6 +152,14 @@ def test_scores_equal_scikit_learn():
             "sensitivity": sklearn_metrics.recall_score(truth, decided),
             "specificity": none_found / (none_found + alarms),
         }
+        shares = {
+            "false_positive_rate": alarms / (alarms + none_found),
+            "false_negative_rate": missed / (missed + found),
+            "type_1_share": alarms / (alarms + missed),
+            "always_negative_accuracy": sklearn_metrics.accuracy_score(truth, np.zeros(600)),
+        }
+        for name, value in shares.items():
+            assert scores[name][label] == pytest.approx(value, abs=1e-12), (name, label)
         for name, value in expected.items():
             assert scores[name][label]["value"] == pytest.approx(value, abs=1e-9), (name, label)
         assert scores["false_positives"][label] == alarms
@@ -147,12 +168,41 @@ def test_scores_equal_scikit_learn():
     assert scores["mean_auc"]["value"] == pytest.approx(np.mean(areas), abs=1e-9)
     assert mean_auc(labels, probabilities) == pytest.approx(np.mean(areas), abs=1e-9)
     assert scores["brier"] == pytest.approx(np.mean((labels - probabilities) ** 2), abs=1e-12)
+    assert scores["weighted_log_loss"] == pytest.approx(weighted_log_loss(labels, probabilities))
+    prior = np.broadcast_to(labels.mean(axis=0), labels.shape)
+    assert scores["prior_brier"] == pytest.approx(brier(labels, prior))
+    assert scores["prior_weighted_log_loss"] == pytest.approx(weighted_log_loss(labels, prior))
     decided = probabilities >= 0.5
     assert scores["exact_match"] == sklearn_metrics.accuracy_score(labels, decided)
     assert scores["accuracy_mean"] == pytest.approx((decided == labels).mean())
     assert scores["always_negative_accuracy_mean"] == pytest.approx((labels == 0).mean())
     assert scores["slices"] == 600
     assert scores["patients"] == len(set(patients))
+    assert scores["threshold"] == 0.5
+    assert scores["warnings"] == []
+
+
+def test_without_options_scores_are_those_of_an_experiment_that_sets_none():
+    data, config = made_up(), EvaluationConfig()
+    assert evaluate_scores(*data) == evaluate_scores(
+        *data, draws=config.bootstrap_draws, seed=0, threshold=config.threshold
+    )
+
+
+def test_a_rate_of_nothing_is_null():
+    labels, probabilities, patients = made_up()
+    labels[:, 0], labels[:, 5] = 0, 1
+    probabilities[:, 0] = 0
+    scores = evaluate_scores(labels, probabilities, patients, draws=30)
+    assert scores["false_negative_rate"]["epidural"] is None  # no slice has it
+    assert scores["false_positive_rate"]["any"] is None  # every slice has it
+    assert scores["type_1_share"]["epidural"] is None  # no error
+
+
+def test_values_by_label_are_one_a_label():
+    assert by_label(np.arange(6)) == dict(zip(LABELS, range(6), strict=True))
+    with pytest.raises(ValueError):
+        by_label(np.arange(5))
 
 
 def test_intervals_are_those_of_a_bootstrap_that_copies_patients():
@@ -223,6 +273,18 @@ def test_a_label_without_positives_is_null_and_said():
     json.dumps(scores, allow_nan=False)
 
 
+def test_a_label_without_negatives_is_said():
+    labels, probabilities, patients = made_up()
+    labels[:, 0], labels[:, 5] = 0, 1
+    found = evaluate_scores(labels, probabilities, patients, draws=30)["warnings"]
+    assert found == [
+        "epidural: no positive slice, so it has no AUC",
+        "any: no negative slice, so it has no AUC",
+        "the mean AUC is over 4 of 6 labels",
+    ]
+
+
+@pytest.mark.filterwarnings("error")
 def test_no_bleeding_at_all_leaves_no_mean_auc():
     _, probabilities, patients = made_up()
     scores = evaluate_scores(np.zeros((600, 6), int), probabilities, patients, draws=30)
@@ -236,6 +298,11 @@ def test_few_patients_are_said():
     labels[:, 0] = patients == "p3"
     scores = evaluate_scores(labels, probabilities, patients, draws=30)
     assert "epidural: too few patients have it (1) to say much" in scores["warnings"]
+    for bleeding in (9, 10):
+        labels[:, 0] = np.isin(patients, np.unique(patients)[:bleeding])
+        scores = evaluate_scores(labels, probabilities, patients, draws=30)
+        few = ["epidural: too few patients have it (9) to say much"]
+        assert scores["warnings"] == (few if bleeding == 9 else [])
 
 
 def test_one_patient_gets_no_interval():
@@ -244,6 +311,9 @@ def test_one_patient_gets_no_interval():
     assert scores["auc"]["any"]["interval"] is None
     assert scores["weighted_log_loss_interval"] is None
     assert "one patient only: there are no intervals" in scores["warnings"]
+    scores = evaluate_scores(labels, probabilities, np.repeat(["p", "q"], 300))
+    assert scores["auc"]["any"]["interval"] is not None
+    assert "one patient only: there are no intervals" not in scores["warnings"]
 
 
 def test_a_collapsed_network_is_found_out():
@@ -258,20 +328,63 @@ def test_a_collapsed_network_is_found_out():
 
 
 @pytest.mark.parametrize(
+    ("answers", "collapsed"),
+    [([0.3], False), ([0.3, 0.3], True), ([0, 9e-7], True), ([0, 1e-6], False)],
+)
+def test_equal_answers_are_a_collapse_from_two_slices_on(answers, collapsed):
+    """Closer than the log loss can tell apart is equal."""
+    probabilities = np.repeat(np.array(answers)[:, np.newaxis], 6, axis=1)
+    labels, patients = np.zeros(probabilities.shape, int), np.arange(len(answers))
+    found = evaluate_scores(labels, probabilities, patients, draws=30)["warnings"]
+    assert ("any: every slice gets the same probability; the network collapsed" in found) is (
+        collapsed
+    )
+    assert not any("never found" in x for x in found)  # nothing is there to be found
+
+
+def test_a_probability_at_the_threshold_is_found():
+    labels, probabilities, patients = made_up()
+    scores = evaluate_scores(labels, np.minimum(probabilities, 0.5), patients, draws=30)
+    assert scores["sensitivity"]["any"]["value"] > 0.5
+    assert scores["warnings"] == []
+
+
+def with_one(value, row, k):
+    def change(labels, probabilities, patients):
+        probabilities[row, k] = value
+        return labels, probabilities, patients
+
+    return change
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (
             lambda y, p, q: (y, np.where(p > 0.5, np.nan, p), q),
-            r"not in 0\.\.1, the first is nan for",
+            r"\d+ probabilities are not in 0\.\.1, the first is nan for .*",
         ),
-        (lambda y, p, q: (y, p + 1.5, q), r"3600 probabilities are not in 0\.\.1"),
-        (lambda y, p, q: (y * 2, p, q), "labels hold 0 to 2"),
-        (lambda y, p, q: (y, p, q[:-1]), r"do not belong to 599 slices"),
-        (lambda y, p, q: (y[:, :5], p, q), r"labels \(600, 5\)"),
-        (lambda y, p, q: (y[:0], p[:0], q[:0]), "there is no slice to score"),
+        (lambda y, p, q: (y, p + 1.5, q), r"3600 probabilities are not in 0\.\.1, .*"),
+        (
+            with_one(-0.25, 17, 4),
+            r"1 probabilities are not in 0\.\.1, the first is -0\.25 for subdural in row 17; the"
+            r" network has diverged or its answers were read wrongly",
+        ),
+        (lambda y, p, q: (y * 2, p, q), "labels hold 0 to 2; only 0 and 1 are labels"),
+        (
+            lambda y, p, q: (y, p, q[:-1]),
+            r"labels \(600, 6\) and probabilities \(600, 6\) do not belong to 599 slices with 6"
+            r" labels each; both must be \(599, 6\)",
+        ),
+        (lambda y, p, q: (y[:, :5], p, q), r"labels \(600, 5\) and .*"),
+        (lambda y, p, q: (y, p[:, :5], q), r"labels \(600, 6\) and probabilities \(600, 5\) .*"),
+        (
+            lambda y, p, q: (y[:0], p[:0], q[:0]),
+            "there is no slice to score; give a split that holds some",
+        ),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_one_line(change, message):
-    with pytest.raises(ScoreError, match=message) as error:
+    with pytest.raises(ScoreError) as error:
         evaluate_scores(*change(*made_up()))
-    assert "\n" not in str(error.value)
+    assert re.fullmatch(message, str(error.value))

@@ -168,7 +168,7 @@ def _wide_cells(chunk: pd.DataFrame) -> _Cells:
     return _Cells(
         [name for name in names for _ in LABELS],
         np.tile(np.arange(len(LABELS)), len(chunk)),
-        chunk.iloc[:, 1:].map(str.strip).to_numpy(object).ravel(),
+        chunk.iloc[:, 1:].map(str.strip).to_numpy().ravel(),
         np.repeat(chunk.index.to_numpy(), len(LABELS)),
     )
 
