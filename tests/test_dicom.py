@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
+from pydicom.pixels import apply_modality_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -78,11 +79,16 @@ def test_a_head_that_fills_the_field_of_view_is_taken_at_the_word_of_a_common_he
         assert refusal(stored, BitsStored=bits, RescaleIntercept=str(intercept)) == "no_air"
 
 
-def test_hu_up_to_the_limit_are_taken() -> None:
-    assert MAX_HU == 32767
-    stored = np.full((40, 48), 1024 + 32767, np.uint16)
-    np.testing.assert_array_equal(read(stored).hu, 32767)
-    assert refusal(stored + np.uint16(1)) == "implausible_hu"
+def test_hu_up_to_the_limits_are_taken() -> None:
+    assert (MIN_HU, MAX_HU) == (-4096, 32767)  # as docs/dicom.md says
+    for limit, beyond in ((-4096, -4097), (32767, 32768)):
+        stored = np.full((40, 48), limit + 5000, np.uint16)
+        np.testing.assert_array_equal(read(stored, RescaleIntercept="-5000").hu, limit)
+        stored[20, 20] = beyond + 5000
+        assert refusal(stored, RescaleIntercept="-5000") == "implausible_hu"
+
+
+def test_intercepts_up_to_the_limit_are_taken() -> None:
     hu = read(np.full((40, 48), 32767, np.uint16), RescaleIntercept="-32767").hu
     np.testing.assert_array_equal(hu, 0)
     assert refusal(np.full((40, 48), 32768, np.uint16), RescaleIntercept="-32768") == (
@@ -141,7 +147,8 @@ NO_RESCALE = {"RescaleSlope": None, "RescaleIntercept": None}
 def lut(values: np.ndarray, first: int = 0) -> Sequence:
     """A Modality LUT whose values are those of the stored values from `first` on."""
     item = Dataset()
-    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(values), first, 16])
+    count = len(values) % 65536  # all of 16 bits are called 0
+    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [count, first, 16])
     item.add_new("ModalityLUTType", "LO", "HU")
     item.add_new("LUTData", "OW", values.astype("<u2").tobytes())
     return Sequence([item])
@@ -179,17 +186,36 @@ def test_a_modality_lut_of_9_bits() -> None:
 
 
 @pytest.mark.parametrize(
-    "descriptor",
-    [[4096, 0, 16], [3000, 0, 12], [3000, 0]],
-    ids=["entries are missing", "12 bits", "no bits"],
+    ("descriptor", "fault"),
+    [
+        ([3001, 0, 16], "3000 entries of 16 bits, not 3001 of 16"),
+        ([0, 0, 16], "3000 entries of 16 bits, not 65536 of 16"),
+        ([3000, 0, 12], "3000 entries of 12 bits, not 3000 of 16"),
+        ([3000, 0], "not enough values to unpack .*"),
+    ],
 )
-def test_a_modality_lut_that_belies_its_descriptor_is_refused(descriptor: list[int]) -> None:
+def test_a_modality_lut_that_belies_its_descriptor_is_refused(
+    descriptor: list[int], fault: str
+) -> None:
     table = lut(np.arange(3000) - 1024)
     table[0].LUTDescriptor = descriptor
-    stored = np.uint16(TRUE_HU + 1024)
-    stored[20, 20] = 4095
-    with pytest.raises(RefusedSlice, match=r"^bad_header: Modality LUT Sequence: \w+"):
-        read(stored, ModalityLUTSequence=table, **NO_RESCALE)
+    with pytest.raises(RefusedSlice, match=f"^bad_header: Modality LUT Sequence: {fault}$"):
+        read(np.uint16(TRUE_HU + 1024), ModalityLUTSequence=table, **NO_RESCALE)
+
+
+def test_a_modality_lut_of_all_16_bits() -> None:
+    table = lut(np.arange(-32768, 32768), first=-32768)
+    stored = np.int16(TRUE_HU)
+    stored[20, 20] = 32767
+    hu = read(stored, ModalityLUTSequence=table, **NO_RESCALE).hu
+    np.testing.assert_array_equal(hu, stored)
+
+
+def test_what_lies_behind_the_entries_of_a_modality_lut_is_none() -> None:
+    table = lut(np.arange(3000) - 1024)
+    table[0].LUTDescriptor = [2000, 0, 16]
+    hu = read(np.uint16(TRUE_HU + 1024), ModalityLUTSequence=table, **NO_RESCALE).hu
+    np.testing.assert_array_equal(hu, np.minimum(TRUE_HU, 975))
 
 
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
@@ -213,8 +239,11 @@ def test_an_empty_modality_lut_is_none() -> None:
 def test_modality_lut_of_signed_values_and_of_some_of_them() -> None:
     """Beyond its ends the values of the ends hold (PS3.3 C.11.1.1.1)."""
     table = lut(np.arange(-900, 1500), first=-900)
-    hu = read(np.int16(TRUE_HU - 100), ModalityLUTSequence=table, **NO_RESCALE).hu
+    stored = np.int16(TRUE_HU - 100)
+    hu = read(stored, ModalityLUTSequence=table, **NO_RESCALE).hu
     np.testing.assert_array_equal(hu, np.clip(TRUE_HU - 100, -900, 1499))
+    theirs = apply_modality_lut(stored, make_dataset(stored, ModalityLUTSequence=table))
+    np.testing.assert_array_equal(hu, theirs.view(np.int16))
 
 
 def test_the_brightest_signed_values_beyond_a_modality_lut_are_bright() -> None:

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pydicom import DataElement, Dataset
-from pydicom.config import IGNORE
-from pydicom.pixels import apply_modality_lut
+from pydicom import Dataset
 
 from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, integer, integers, numbers, texts
 
@@ -41,11 +39,11 @@ class Table:
     """HU from a Modality LUT (PS3.3 C.11.1.1).
 
     Attributes:
-        descriptor: number of entries, first stored value that is mapped, bits an entry.
-        entries: unsigned, as the file has them.
+        first: the stored value of the first entry.
+        entries: HU of that stored value and of those above it.
     """
 
-    descriptor: tuple[int, ...]
+    first: int
     entries: tuple[int, ...]
 
 
@@ -135,12 +133,18 @@ def _table(dataset: Dataset) -> Table:
     order = "<" if dataset.original_encoding[1] else ">"
     try:
         (item,) = dataset.ModalityLUTSequence
+        count, first, entry_bits = map(int, item.LUTDescriptor)
+        count = count or 1 << 16
         entries = item.LUTData
         if isinstance(entries, bytes):
             entries = np.frombuffer(entries, f"{order}u2").tolist()
-        return Table(tuple(map(int, item.LUTDescriptor)), tuple(map(int, entries)))
+        if len(entries) < count or entry_bits != 16:
+            raise ValueError(f"{len(entries)} entries of {entry_bits} bits, not {count} of 16")
+        # Entries have no sign of their own, and air, which must be found, needs one.
+        hu = np.array(entries[:count], np.uint16).view(np.int16)
     except PARSER_ERRORS as error:
         raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
+    return Table(first, tuple(hu.tolist()))
 
 
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
@@ -175,18 +179,9 @@ def _unwrapped(stored: np.ndarray) -> np.ndarray:
 
 
 def _looked_up(stored: np.ndarray, table: Table) -> np.ndarray:
-    item, dataset = Dataset(), Dataset()
-    for keyword, values in (("LUTDescriptor", table.descriptor), ("LUTData", table.entries)):
-        element = DataElement(keyword, "SL", list(values), validation_mode=IGNORE)
-        item.add(element)
-    dataset.ModalityLUTSequence = [item]
-    try:
-        # Wide, as pydicom subtracts in the type of the pixels: bright ones of int16 became air.
-        values = apply_modality_lut(stored.astype(np.int64), dataset)
-    except PARSER_ERRORS as error:
-        raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
-    # A LUT's entries have no sign of their own, and air, which must be found, needs one.
-    return values.astype(np.int16).astype(np.float32)
+    # pydicom's function subtracts in the type of the pixels, where bright ones can become air.
+    place = stored.astype(np.int64) - table.first
+    return np.array(table.entries, np.float32)[np.clip(place, 0, len(table.entries) - 1)]
 
 
 def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] | None) -> None:
