@@ -108,6 +108,14 @@ def test_wide_form_says_the_same_as_long_form(tmp_path: Path, table: dict[str, l
     pd.testing.assert_frame_equal(read_labels(wide), read_labels(long))
 
 
+@pytest.mark.parametrize("column", ["id", "slice_id", "SOPInstanceUID"])
+def test_wide_form_by_any_name_of_the_identifier(tmp_path: Path, column: str) -> None:
+    """Of up to 64 characters, as the UID of a slice has."""
+    uid = "1." * 31 + "12"
+    path = write(tmp_path / "wide.csv", [f"{column},{','.join(LABELS)}", f"{uid},0,1,0,0,0,1"])
+    assert as_dict(read_labels(path)) == {uid: [0, 1, 0, 0, 0, 1]}
+
+
 def test_wide_form_with_columns_of_another_order_and_more_of_them(tmp_path: Path) -> None:
     columns = ["", "Any", "reader", "slice_id", *reversed(BLEEDINGS)]
     path = write(

@@ -125,14 +125,19 @@ def test_the_prior_is_the_best_constant():
         assert brier(labels, guess) > prior_brier(labels)
 
 
-def test_the_brier_score_is_in_double_precision_whatever_the_arrays_are():
+def test_losses_are_in_double_precision_whatever_the_arrays_are():
     """A network answers in float32, and tables of labels are uint8."""
     labels, probabilities, _ = made_up()
+    probabilities[0] = 1 - labels[0]  # certain and wrong
     answers = probabilities.astype(np.float32)
     exact = answers.astype(np.float64)
-    losses = [sklearn_metrics.brier_score_loss(labels[:, k], exact[:, k]) for k in range(6)]
+    squares = [sklearn_metrics.brier_score_loss(labels[:, k], exact[:, k]) for k in range(6)]
+    clipped = np.clip(exact, 1e-6, 1 - 1e-6)
+    losses = [sklearn_metrics.log_loss(labels[:, k], clipped[:, k]) for k in range(6)]
+    expected = np.average(losses, weights=[1, 1, 1, 1, 1, 2])
     for kind in (int, np.uint8, bool):
-        assert brier(labels.astype(kind), answers) == pytest.approx(np.mean(losses), rel=1e-12)
+        assert brier(labels.astype(kind), answers) == pytest.approx(np.mean(squares), rel=1e-12)
+        assert weighted_log_loss(labels.astype(kind), answers) == pytest.approx(expected, rel=1e-9)
 
 
 def test_scores_equal_scikit_learn():

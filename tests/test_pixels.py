@@ -293,6 +293,7 @@ def test_8_bits_in_the_words_of_big_endian_as_gdcm(tmp_path) -> None:
         ("eight_bit", "1", "-1024"),  # down to air, and no further than -769
         ("eight_bit", "4", "-1000"),  # up to 20 HU: no blood
         ("eight_bit", "5", "-1175"),  # up to 100 HU, and not above
+        ("eight_bit", "8.01", "-1024"),  # steps of more than a tenth of the brain window
         ("eight_bit", "8", "-900"),  # no air
         ("eight_bit", "16", "-1024"),  # blood and brain in one or two grey levels
         ("no_air", "8", "-1300"),  # could hold air, and does not

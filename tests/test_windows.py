@@ -9,7 +9,6 @@ from pydicom import Dataset
 from pydicom.pixels import apply_windowing
 
 from tfrecords_tools.windows import (
-    AIR,
     WINDOWS,
     Window,
     WindowError,
@@ -113,7 +112,7 @@ def test_padding_centres_the_slice_in_air(hu: np.ndarray) -> None:
     np.testing.assert_array_equal(square[top : top + rows, left : left + columns], hu)
     outside = np.ones(square.shape, bool)
     outside[top : top + rows, left : left + columns] = False
-    assert (square[outside] == AIR).all()
+    assert (square[outside] == -1000).all()  # air
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 4, 8])
@@ -178,6 +177,7 @@ def test_neighbours_are_channels_of_each_window_from_the_lowest_up() -> None:
     assert stack.shape == (4, 5, 6)
     np.testing.assert_array_equal(stack[0, 0], [0, 1, 2, 10, 11, 12])
     np.testing.assert_array_equal(stack[2, 3], [0, 51, 2, 10, 61, 12])
+    np.testing.assert_array_equal(stack_slices([heights[1]]), heights[1])  # without neighbours
 
 
 def test_windows_are_read() -> None:
