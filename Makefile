@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 S3_VENV := .venv-s3
+MUTATION_VENV := .venv-mutation
 AUDIT_VENV := .venv-audit
 AUDIT_TOOLS := 'pip-audit>=2.7,<3' 'cyclonedx-bom>=5,<8' 'detect-secrets>=1.5,<2'
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-short test test-s3 container-test coverage fuzz lint format docs docs-generated \
+.PHONY: help install demo demo-short test test-s3 container-test coverage fuzz mutation lint format docs docs-generated \
   audit lock wheel clean
 
 help: ## list the targets
@@ -55,6 +56,19 @@ coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
 fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its own (minutes)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+$(MUTATION_VENV)/.installed: requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(MUTATION_VENV)
+	$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[mutation]'
+	touch $@
+
+mutation: $(MUTATION_VENV)/.installed ## changes of the code that no test notices (minutes)
+	rm -rf mutants
+	$(MUTATION_VENV)/bin/mutmut run $(MUTATION)
+	$(MUTATION_VENV)/bin/mutmut results
+	$(MUTATION_VENV)/bin/mutmut results --all true \
+	  | awk '{ sub(/\.x.*/, "", $$1); n[$$1 " " $$2]++ } END { for (k in n) print k, n[k] }' | sort
+
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -98,4 +112,4 @@ wheel: $(VENV)/.installed ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove what was built; data, shards and runs stay
-	rm -rf $(VENV) $(S3_VENV) $(AUDIT_VENV) build dist site sbom.json *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(S3_VENV) $(AUDIT_VENV) $(MUTATION_VENV) mutants build dist site sbom.json *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
