@@ -171,14 +171,20 @@ def test_a_contradiction_names_both_lines(tmp_path: Path) -> None:
     )
 
 
-def test_contradictions_are_counted_and_the_first_is_named_from_its_first_line(
-    tmp_path: Path,
+@pytest.mark.parametrize("seed", range(8))
+def test_contradictions_are_counted_and_the_lines_of_the_first_rise(
+    tmp_path: Path, seed: int
 ) -> None:
-    table = {f"ID_{i:03}": [i % 2 == 0] * 5 for i in range(500)}
+    table = {f"ID_{i:03}": [i % 2 == 0] * 5 for i in range(200)}
     others = {name: [not value for value in row] for name, row in table.items()}
-    lines = ["ID,Label", *long_rows(table), *long_rows(others)]
-    message = fault(write(tmp_path / "labels.csv", lines))
-    assert message.startswith("lines 2 and 3002 contradict each other on ID_000_epidural; 3000 ")
+    rows = [*long_rows(table), *long_rows(others)]
+    np.random.default_rng(seed).shuffle(rows)
+    first = rows[0].partition(",")[0].rpartition("_")[0]
+    lines = [number for number, row in enumerate(rows, 2) if row.startswith(f"{first}_epidural,")]
+    message = fault(write(tmp_path / "labels.csv", ["ID,Label", *rows]))
+    assert message.startswith(
+        f"lines {lines[0]} and {lines[1]} contradict each other on {first}_epidural; 1200 such"
+    )
 
 
 def test_missing_rows_are_named_and_placed(tmp_path: Path) -> None:
@@ -216,6 +222,20 @@ def test_a_malformed_id_is_named_by_line(tmp_path: Path, row: str) -> None:
 def test_a_malformed_value_is_named_by_line(tmp_path: Path, value: str) -> None:
     path = broken(tmp_path, 3, f"ID_aa_intraparenchymal,{value}")
     assert fault(path) == "line 3: expected a label of 0 or 1"
+
+
+def test_malformed_ids_and_unknown_labels_are_named_together(tmp_path: Path) -> None:
+    lines = ["ID,Label", *long_rows(SLICES)]
+    lines[1], lines[3], lines[6] = "ID_a;a_epidural,1", "ID_aa_blood,1", "ID_aa,1"
+    assert fault(write(tmp_path / "labels.csv", lines)) == (
+        "line 2, 4, 7: expected an id such as ID_012345678_epidural"
+    )
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "None", "null", "007"])
+def test_an_id_is_taken_as_it_is_spelt(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "wide.csv", [f"id,{','.join(LABELS)}", f"{name},0,1,0,0,0,1"])
+    assert as_dict(read_labels(path)) == {name: [0, 1, 0, 0, 0, 1]}
 
 
 def test_lines_are_counted_across_blank_ones_and_pieces(

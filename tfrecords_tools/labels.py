@@ -150,7 +150,7 @@ def _chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
         for chunk in reader:
             chunk.columns = chunk.columns.str.strip()
             chunk.index += 2  # lines count from 1, and the first is the header
-            chunk = chunk[wanted].fillna("")
+            chunk = chunk[wanted]
             yield chunk[(chunk != "").any(axis=1)]
 
 
