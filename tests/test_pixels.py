@@ -272,13 +272,15 @@ def test_8_bits_are_taken_where_they_reach_from_air_to_above_blood(signed: bool)
     np.testing.assert_array_equal(read_slice(saved(dataset)).hu, 8 * stored + intercept)
 
 
-def test_8_bits_in_the_words_of_big_endian_as_gdcm(tmp_path) -> None:
+@pytest.mark.parametrize("vr", ["OW", "OB"])
+def test_8_bits_in_the_words_and_the_bytes_of_big_endian_as_gdcm(vr: str, tmp_path) -> None:
     stored = RANDOM.integers(0, 256, (40, 48)).astype(np.uint8)
     stored[:9] = 3
     dataset = make_dataset(
         stored, syntax=uid.ExplicitVRBigEndian, RescaleSlope="8", RescaleIntercept="-1024"
     )
-    dataset.PixelData = stored.view(np.uint16).byteswap().tobytes()
+    in_words = stored.view(np.uint16).byteswap()
+    dataset.add_new("PixelData", vr, (in_words if vr == "OW" else stored).tobytes())
     file = tmp_path / "slice.dcm"
     file.write_bytes(saved(dataset).read())
     hu = read_slice(file).hu
