@@ -278,6 +278,17 @@ def test_a_label_without_positives_is_null_and_said():
     json.dumps(scores, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("unit", "plural"), [("slice", "slices"), ("study", "studies"), ("patient", "patients")]
+)
+def test_rows_are_counted_and_called_by_what_they_are(unit, plural):
+    labels, probabilities, _ = made_up()
+    labels[:, 0] = 0
+    scores = evaluate_scores(labels, probabilities, np.arange(600), draws=30, unit=unit)
+    assert scores[plural] == 600
+    assert f"epidural: no positive {unit}, so it has no AUC" in scores["warnings"]
+
+
 def test_a_label_without_negatives_is_said():
     labels, probabilities, patients = made_up()
     labels[:, 0], labels[:, 5] = 0, 1
