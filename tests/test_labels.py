@@ -327,10 +327,13 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: str, reason: str
     assert message.endswith("); fetch it anew")
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [0, 50_000])
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path, rows: int) -> None:
     path = tmp_path / "labels.csv"
-    path.write_bytes(b"ID,Label\nID_\xff\xfe_any,1\n")
-    fault(path)
+    path.write_bytes(b"ID,Label\n" + b"ID_aa_any,1\n" * rows + b"ID_\xff\xfe_any,1\n")
+    message = fault(path)
+    assert message.startswith("not a readable CSV ('utf-8' codec can't decode byte 0xff in ")
+    assert message.endswith("); fetch it anew")
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
