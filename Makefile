@@ -65,9 +65,9 @@ $(MUTATION_VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 mutation: $(MUTATION_VENV)/.installed ## changes of the code that no test notices (minutes)
 	rm -rf mutants
 	$(MUTATION_VENV)/bin/mutmut run $(MUTATION)
-	$(MUTATION_VENV)/bin/mutmut results
-	$(MUTATION_VENV)/bin/mutmut results --all true \
-	  | awk '{ sub(/\.x.*/, "", $$1); n[$$1 " " $$2]++ } END { for (k in n) print k, n[k] }' | sort
+	@$(MUTATION_VENV)/bin/mutmut results --all true | awk -F ': ' '/: not checked/ { next } !/: killed/ \
+	  { sub(/^ */, ""); print } { gsub(/^ *|\.x.*/, "", $$1); n[$$1 ": " $$2]++ } \
+	  END { for (k in n) print k, n[k] }' | sort
 
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check .
