@@ -29,8 +29,8 @@ FROM ${BASE_IMAGE}
 # Of who owns what the program writes; `docker run --user` takes any other.
 ARG UID=1000
 ARG GID=1000
-RUN groupadd --gid "${GID}" ich \
-    && useradd --uid "${UID}" --gid "${GID}" --create-home ich \
+RUN groupadd --non-unique --gid "${GID}" ich \
+    && useradd --non-unique --uid "${UID}" --gid "${GID}" --create-home ich \
     && install --directory --owner "${UID}" --group "${GID}" /data /runs
 COPY --from=build /opt/ich-keras /opt/ich-keras
 RUN --mount=type=bind,from=build,source=/build/dist,target=/dist \
