@@ -95,7 +95,7 @@ def show(findings: Iterator[Finding]) -> list[Finding]:
 
 
 def _program() -> Finding:
-    where = commit() or "no checkout"
+    where = commit() or "commit not known"
     text = f"{version('ich-keras')}, {where}; Python {platform.python_version()}"
     return Finding("ich-keras", "ok", text)
 
