@@ -1,26 +1,34 @@
 """The commands. Each is a few lines; what is heavy is imported by the command that needs it."""
 
-import contextlib
 import io
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from ich_keras import __version__
+from ich_keras.loading import load_store, load_tensorflow
+from ich_keras.options import (
+    LocalPath,
+    ShardFolder,
+    complete_experiments,
+    set_option,
+    shards_option,
+    verbosity,
+    workers_option,
+)
+from ich_keras.places import data_folder, default_shards, runs_folder, shards_folder
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.storage import SCHEME, S3Path, ShardPath, shard_path, store_was_used
+from tfrecords_tools.storage import ShardPath, store_was_used
 
 if TYPE_CHECKING:
     from ich_keras.run_folder import RunFolder
 
-DEFAULT_DATA = Path("/data/rsna-ich")
 INTERRUPTED = 130
 
 log = logging.getLogger(__name__)
@@ -76,95 +84,13 @@ def _failed(message: str, exit_code: int) -> int:
     return exit_code
 
 
-class _LocalPath(click.Path):
-    """A path on this machine."""
-
-    def convert(self, value: Any, *context: Any) -> Any:
-        if str(value).startswith(SCHEME):
-            raise UsageError(f"{value}: only shards can lie on an object store; give a local path")
-        return Path(os.fsdecode(super().convert(value, *context)))
-
-
-class _ShardPath(click.Path):
-    """A folder of shards, on this machine or on an object store."""
-
-    def convert(self, value: Any, *context: Any) -> Any:
-        if str(value).startswith(SCHEME):
-            return shard_path(str(value))
-        return Path(os.fsdecode(super().convert(value, *context)))
-
-
-def _set_verbosity(_context: click.Context, parameter: click.Parameter, given: bool) -> None:
-    if given:
-        level = logging.DEBUG if parameter.name == "verbose" else logging.WARNING
-        for name in ("ich_keras", "tfrecords_tools"):
-            logging.getLogger(name).setLevel(level)
-
-
-def _verbosity(command: Callable) -> Callable:
-    """The two options of every command."""
-    for name, short, text in (
-        ("--quiet", "-q", "Only warnings, errors and the last line."),
-        ("--verbose", "-v", "Every detail, and the traceback of an error."),
-    ):
-        option = click.option(
-            short, name, is_flag=True, expose_value=False, callback=_set_verbosity, help=text
-        )
-        command = option(command)
-    return command
-
-
 def _command(*arguments: Any, **options: Any) -> Callable:
     """A command with the options that all have."""
 
     def decorate(function: Callable) -> click.Command:
-        return commands.command(*arguments, **options)(_verbosity(function))
+        return commands.command(*arguments, **options)(verbosity(function))
 
     return decorate
-
-
-def _shards_option(function: Callable) -> Callable:
-    return click.option(
-        "--shards",
-        type=_ShardPath(),
-        help="Folder of shards.  [default: the experiment's, else $ICH_SHARDS, else ./shards]",
-    )(function)
-
-
-def _experiments(_context: click.Context, parameter: click.Parameter, begun: str) -> list:
-    """Completes the name of an experiment for fit, of a search for tune; else files."""
-    from ich_keras.yaml_files import shipped_experiments
-
-    searches = parameter.name == "hparams"
-    names = [x.name for x in shipped_experiments() if x.stem.endswith("_hparams") == searches]
-    return [x for x in names if x.startswith(begun)] or [CompletionItem(begun, type="file")]
-
-
-def _key_paths(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Completes a key path of an experiment."""
-    from ich_keras.config import Experiment
-    from ich_keras.sections import key_paths
-
-    return [f"{key}=" for key in key_paths(Experiment) if key.startswith(begun)]
-
-
-def _set_option(function: Callable) -> Callable:
-    return click.option(
-        "--set",
-        "overrides",
-        metavar="KEY.PATH=VALUE",
-        multiple=True,
-        shell_complete=_key_paths,
-        help="Changes one value of the experiment; may be repeated.",
-    )(function)
-
-
-def _workers_option(function: Callable) -> Callable:
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        help="Processes.  [default: one a core]",
-    )(function)
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, given: bool) -> None:
@@ -216,77 +142,17 @@ class _ProgressAware:
         sys.stderr.flush()
 
 
-def _shards_folder(
-    given: ShardPath | None, of_experiment: str | None, *, gpus: bool = True
-) -> ShardPath:
-    """The shards to use: the option, the experiment's, $ICH_SHARDS, ./shards."""
-    folder = given or shard_path(of_experiment or os.environ.get("ICH_SHARDS", "shards"))
-    _load_store(folder, gpus=gpus)
-    if not folder.is_dir():
-        raise UsageError(
-            f"no shards at {folder}; make them with `ich-keras convert SRC --out {folder}`,"
-            " or give the folder with --shards or $ICH_SHARDS"
-        )
-    return folder.resolve()
-
-
-def _default_data() -> Path:
-    return Path(os.environ.get("ICH_DATA", DEFAULT_DATA))
-
-
-def _runs_folder() -> Path:
-    return Path(os.environ.get("ICH_RUNS", "runs"))
-
-
-def _load_store(folder: ShardPath, *, gpus: bool = True) -> None:
-    """Loads what reads and writes on an object store, where the folder lies on one."""
-    if isinstance(folder, S3Path):
-        _load_tensorflow(gpus=gpus)
-
-
-def _load_tensorflow(*, gpus: bool = True) -> None:
-    """Imports TensorFlow without the lines that its libraries write while they load.
-
-    They are written before any log level counts, and would bury an error of ours. With --verbose
-    they stay.
-
-    Args:
-        gpus: whether this process computes; where only its children do, it must not take the
-            memory of the GPUs, which TensorFlow takes whole.
-    """
-    with contextlib.nullcontext() if log.isEnabledFor(logging.DEBUG) else _silent():
-        import tensorflow as tf
-
-        if not gpus:
-            tf.config.set_visible_devices([], "GPU")
-        if "TF_CONFIG" not in os.environ:  # workers must meet before there is a device
-            tf.config.list_logical_devices()
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Sends what is written to standard error, by C too, nowhere."""
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
 @_command()
-@click.argument("directory", type=_LocalPath(), default=Path("demo"))
+@click.argument("directory", type=LocalPath(), default=Path("demo"))
 @click.option("--patients", type=click.IntRange(min=10), default=1100, help="Phantom patients.")
 @click.option("--seed", type=int, default=0, help="Of the phantom studies and the split.")
-@_workers_option
-@_set_option
+@workers_option
+@set_option
 def demo(
     directory: Path, patients: int, seed: int, workers: int | None, overrides: tuple[str, ...]
 ) -> None:
     """The whole way on phantom studies, into DIRECTORY."""
-    _load_tensorflow()
+    load_tensorflow()
     from ich_keras.demo import run_demo
 
     report = run_demo(directory, patients=patients, seed=seed, workers=workers, overrides=overrides)
@@ -294,12 +160,12 @@ def demo(
 
 
 @_command()
-@click.argument("directory", type=_LocalPath())
+@click.argument("directory", type=LocalPath())
 @click.option("--patients", type=click.IntRange(min=1), default=320)
 @click.option("--slices", type=click.IntRange(min=1), default=16, help="Slices a study.")
 @click.option("--size", type=click.IntRange(min=32), default=256, help="Edge of a slice, pixels.")
 @click.option("--seed", type=int, default=0)
-@_workers_option
+@workers_option
 @click.option("--tissues", is_flag=True, help="Write the true tissue of each pixel too.")
 def synth(directory: Path, **options: Any) -> None:
     """Writes a phantom data set: DICOM files, labels and true masks."""
@@ -310,10 +176,10 @@ def synth(directory: Path, **options: Any) -> None:
 
 
 @_command()
-@click.argument("source", metavar="[SRC]", type=_LocalPath(), required=False)
+@click.argument("source", metavar="[SRC]", type=LocalPath(), required=False)
 @click.option(
     "--out",
-    type=_ShardPath(),
+    type=ShardFolder(),
     default=lambda: os.environ.get("ICH_SHARDS", "shards"),
     show_default="$ICH_SHARDS, else ./shards",
 )
@@ -334,13 +200,13 @@ def synth(directory: Path, **options: Any) -> None:
     "--group-duplicates", is_flag=True, help="Keep patients that share a slice in one split."
 )
 @click.option("--seed", type=int, default=0, help="Of the split, the order and the patient keys.")
-@_workers_option
+@workers_option
 @click.option("--encoding", type=click.Choice(["zlib", "raw", "png"]), default="zlib")
 @click.option("--shard-size", type=click.IntRange(min=1), help="Records a shard.")
 @click.option("--unlabelled", is_flag=True, help="Convert SRC without labels.")
 @click.option(
     "--patient-key-file",
-    type=_LocalPath(exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="Secret that keys the hash of patient ids; wanted for clinical data.",
 )
 @click.option("--fresh", is_flag=True, help="Replace what another conversion left in OUT.")
@@ -348,13 +214,13 @@ def convert(source: Path | None, out: ShardPath, **options: Any) -> None:
     """Converts an RSNA-layout folder of DICOM files to TFRecord shards."""
     from tfrecords_tools.convert import convert as write_shards
 
-    source = source or _default_data()
+    source = source or data_folder()
     if not source.is_dir():
         raise UsageError(
             f"no data set at {source}; give its folder: `ich-keras convert SRC`, or set $ICH_DATA"
             " (no data yet? `ich-keras synth SRC` writes phantom studies)"
         )
-    _load_store(out)
+    load_store(out)
     manifest = write_shards(source, out, **options)
     slices = sum(split.slices for split in manifest.splits.values())
     rejected = sum(manifest.rejected.values())
@@ -362,23 +228,21 @@ def convert(source: Path | None, out: ShardPath, **options: Any) -> None:
 
 
 @_command()
-@click.argument("shards", type=_ShardPath(exists=True, file_okay=False))
+@click.argument("shards", type=ShardFolder(exists=True, file_okay=False))
 def verify(shards: ShardPath) -> None:
     """Reads every record of SHARDS against its manifest."""
     from tfrecords_tools.verify import verify as verify_shards
 
-    _load_store(shards)
+    load_store(shards)
     summary = verify_shards(shards)
     click.echo(f"{shards}: {summary.records:,} records in {summary.shards} shards are as written")
 
 
 @_command()
-@click.argument("experiment", shell_complete=_experiments)
-@_shards_option
-@click.option(
-    "--run", type=_LocalPath(), help="[default: EXPERIMENT/<n> in $ICH_RUNS, else ./runs]"
-)
-@_set_option
+@click.argument("experiment", shell_complete=complete_experiments)
+@shards_option
+@click.option("--run", type=LocalPath(), help="[default: EXPERIMENT/<n> in $ICH_RUNS, else ./runs]")
+@set_option
 @click.option(
     "--resume/--fresh", default=True, help="Go on with the latest run, or start a new one."
 )
@@ -393,23 +257,23 @@ def fit(
     from ich_keras.config import load_experiment
 
     loaded = load_experiment(experiment, overrides)
-    folder = _shards_folder(shards, loaded.data.shards)
-    _load_tensorflow()
+    folder = shards_folder(shards, loaded.data.shards)
+    load_tensorflow()
     from ich_keras.run_folder import RunFolder, choose_run
     from ich_keras.training import fit as train
 
     chosen = (
-        RunFolder(run) if run else choose_run(loaded.name, fresh=not resume, parent=_runs_folder())
+        RunFolder(run) if run else choose_run(loaded.name, fresh=not resume, parent=runs_folder())
     )
     result = train(loaded, folder, chosen, resume=resume)
     click.echo(result.sentence())
 
 
 @_command()
-@click.argument("hparams", default="halfres_hparams.yaml", shell_complete=_experiments)
-@_shards_option
-@click.option("--run", type=_LocalPath(), help="[default: HPARAMS/<n> in $ICH_RUNS, else ./runs]")
-@_set_option
+@click.argument("hparams", default="halfres_hparams.yaml", shell_complete=complete_experiments)
+@shards_option
+@click.option("--run", type=LocalPath(), help="[default: HPARAMS/<n> in $ICH_RUNS, else ./runs]")
+@set_option
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Trials at the same time.")
 @click.option(
     "--resume/--fresh", default=True, help="Go on with the latest search, or start a new one."
@@ -426,15 +290,15 @@ def tune(
     from ich_keras.config import load_search
 
     search = load_search(hparams, overrides)
-    folder = _shards_folder(shards, search.base.data.shards, gpus=False)
-    _load_tensorflow(gpus=False)
+    folder = shards_folder(shards, search.base.data.shards, gpus=False)
+    load_tensorflow(gpus=False)
     from ich_keras.run_folder import choose_run
     from ich_keras.search_training import SearchPlace, role, work
     from ich_keras.tuning import tune as run_search
 
     if run is not None and not resume and run.exists():
         raise UsageError(f"--fresh: {run} is there already; give another --run, or none")
-    chosen = run or choose_run(search.name, fresh=not resume, parent=_runs_folder()).path
+    chosen = run or choose_run(search.name, fresh=not resume, parent=runs_folder()).path
     part = role()
     if part != "alone" and workers > 1:
         raise UsageError(
@@ -448,7 +312,7 @@ def tune(
 
 
 @_command()
-@click.argument("run", type=_LocalPath())
+@click.argument("run", type=LocalPath())
 @click.option("--split", default="val")
 @click.option(
     "--size",
@@ -457,22 +321,22 @@ def tune(
     multiple=True,
     help="Edge of a slice, pixels; may be repeated, for a table.  [default: the run's]",
 )
-@_shards_option
+@shards_option
 @click.option("--name", help="Of the scores, where they are not to replace those of the split.")
-@click.option("--against", type=_LocalPath(), help="Another run, compared on the same slices.")
+@click.option("--against", type=LocalPath(), help="Another run, compared on the same slices.")
 @click.option(
     "--masks",
-    type=_LocalPath(exists=True, file_okay=False),
+    type=LocalPath(exists=True, file_okay=False),
     help="True masks of the slices, as `synth` writes them: do class maps point at the bleeding?",
 )
 @click.option(
     "--dicom",
-    type=_LocalPath(exists=True, file_okay=False),
+    type=LocalPath(exists=True, file_okay=False),
     help="Score the DICOM files of a folder instead of shards; with --labels.",
 )
 @click.option(
     "--labels",
-    type=_LocalPath(exists=True, dir_okay=False),
+    type=LocalPath(exists=True, dir_okay=False),
     help="CSV of their slices (as for convert), of studies (study_id,...), or CQ500's reads.csv.",
 )
 def evaluate(
@@ -497,16 +361,16 @@ def evaluate(
             raise UsageError("--shards, --against, --masks are not for --dicom; leave them out")
         _evaluate_dicom(folder, dicom, labels, score_name(name or "external"), wanted)
         return
-    shards_folder = _shards_folder(shards, own.shards)
+    place = shards_folder(shards, own.shards)
     named = score_name(name or split)
-    _load_tensorflow()
+    load_tensorflow()
     from ich_keras.evaluation import evaluate as score
 
     for size in wanted[:-1]:
-        click.echo(score(folder, shards_folder, split=split, size=size, name=named).sentence())
+        click.echo(score(folder, place, split=split, size=size, name=named).sentence())
     last = score(
         folder,
-        shards_folder,
+        place,
         split=split,
         size=wanted[-1],
         name=named,
@@ -521,7 +385,7 @@ def _evaluate_dicom(
 ) -> None:
     if dicom is None or labels is None:
         raise UsageError("--dicom and --labels belong together: give both, or neither")
-    _load_tensorflow()
+    load_tensorflow()
     from ich_keras.external import evaluate_dicom
 
     for size in sizes:
@@ -529,9 +393,9 @@ def _evaluate_dicom(
 
 
 @_command()
-@click.argument("run", type=_LocalPath())
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=_LocalPath())
-@click.option("--out", type=_LocalPath(), help="[default: ./predictions]")
+@click.argument("run", type=LocalPath())
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=LocalPath())
+@click.option("--out", type=LocalPath(), help="[default: ./predictions]")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
 @click.option(
     "--smooth", is_flag=True, help="Smooth over a study's slices, as fitted on validation."
@@ -554,7 +418,7 @@ def predict(
     for path in paths:
         if not path.exists():
             raise UsageError(f"no such file or folder: {path}")
-    _load_tensorflow()
+    load_tensorflow()
     from ich_keras.inference import predict as apply_run
 
     target = out or Path("predictions")
@@ -563,17 +427,17 @@ def predict(
 
 
 @_command()
-@click.argument("run", type=_LocalPath())
+@click.argument("run", type=LocalPath())
 @click.option(
     "--format", "kind", type=click.Choice(["savedmodel", "onnx", "keras"]), default="savedmodel"
 )
-@click.option("--out", type=_LocalPath(), help="[default: RUN/export]")
+@click.option("--out", type=LocalPath(), help="[default: RUN/export]")
 def export(run: Path, kind: str, out: Path | None) -> None:
     """Writes RUN's network for use elsewhere."""
     from ich_keras.run_folder import trained_run
 
     folder = trained_run(run)
-    _load_tensorflow()
+    load_tensorflow()
     from ich_keras.export import export_model
 
     click.echo(f"Exported: {export_model(folder, kind, out or folder.path / 'export')}")
@@ -581,16 +445,16 @@ def export(run: Path, kind: str, out: Path | None) -> None:
 
 @_command()
 @click.option(
-    "--data", type=_LocalPath(), help="Data set.  [default: $ICH_DATA, else /data/rsna-ich]"
+    "--data", type=LocalPath(), help="Data set.  [default: $ICH_DATA, else /data/rsna-ich]"
 )
-@_shards_option
+@shards_option
 def doctor(data: Path | None, shards: ShardPath | None) -> None:
     """Tells whether this machine is ready, and what to do where it is not."""
-    folder = shards or shard_path(os.environ.get("ICH_SHARDS", "shards"))
-    _load_tensorflow()
+    folder = shards or default_shards()
+    load_tensorflow()
     from ich_keras.doctor import examine, show
 
-    failed = show(examine(data or _default_data(), folder, _runs_folder()))
+    failed = show(examine(data or data_folder(), folder, runs_folder()))
     if failed:
         raise InputError(
             f"{len(failed)} of the checks failed: {', '.join(x.check for x in failed)}"
