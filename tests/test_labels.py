@@ -3,7 +3,6 @@
 import csv
 import gzip
 import itertools
-import time
 from pathlib import Path
 
 import numpy as np
@@ -343,9 +342,7 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
 
 def test_the_labels_of_the_challenge(realdata: Path) -> None:
     path = realdata / "csv" / "stage_1_train.csv.gz"
-    begun = time.process_time()
     found = read_labels(path)
-    assert time.process_time() - begun < 20
     assert len(found) == 674_258  # four of 674,262 stand twice
     assert found.index[0] == "ID_63eb1e259"
     percent = (found.mean() * 100).round(2)
