@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 S3_VENV := .venv-s3
 MUTATION_VENV := .venv-mutation
 AUDIT_VENV := .venv-audit
@@ -13,7 +14,7 @@ DEMO ?= demo
   audit lock wheel clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -33,7 +34,7 @@ demo-short: $(VENV)/.installed ## the same on few patients and steps: does it ru
 	  --set training.validate_every=20 --set evaluation.bootstrap_draws=100
 
 test: $(VENV)/.installed ## the whole test suite, a file of tests to each core
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(PYTEST)
 
 $(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
@@ -50,8 +51,7 @@ container-test: ## build the CPU image and run the program in it (root, buildah,
 	tests/container/run
 
 coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile \
-	  --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing:skip-covered
+	$(PYTEST) --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing:skip-covered
 
 fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its own (minutes)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
@@ -69,7 +69,7 @@ mutation: $(MUTATION_VENV)/.installed ## changes of the code that no test notice
 	  { sub(/^ */, ""); print } { gsub(/^ *|\.x.*/, "", $$1); n[$$1 ": " $$2]++ } \
 	  END { for (k in n) print k, n[k] }' | sort
 
-lint: $(VENV)/.installed ## style and types
+lint: $(VENV)/.installed ## style and types, pages made from the code, the Dockerfile, scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

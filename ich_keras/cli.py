@@ -180,7 +180,7 @@ def synth(directory: Path, **options: Any) -> None:
 @click.option(
     "--out",
     type=ShardFolder(),
-    default=lambda: os.environ.get("ICH_SHARDS", "shards"),
+    default=default_shards,
     show_default="$ICH_SHARDS, else ./shards",
 )
 @click.option("--size", type=click.IntRange(min=16), default=512, help="Edge of a slice, pixels.")

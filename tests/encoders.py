@@ -37,7 +37,6 @@ class Encoder(NamedTuple):
         return _frame(self, values, precision)
 
 
-HIGH_THROUGHPUT = (uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 LOSSLESS = (
     Encoder("RLE", uid.RLELossless),
     Encoder("JPEG lossless", uid.JPEGLossless),
@@ -58,12 +57,6 @@ LOSSY = (
     Encoder("lossy JPEG 2000", uid.JPEG2000, loss=3),
     Encoder("lossy high-throughput JPEG 2000", uid.HTJ2K, precision=16, loss=3),
 )
-
-
-def at_hand() -> list[Encoder]:
-    """Those that can encode here: imagecodecs for Python 3.10 has no high-throughput JPEG 2000."""
-    complete = hasattr(imagecodecs, "htj2k_encode")
-    return [x for x in (*LOSSLESS, *LOSSY) if complete or x.syntax not in HIGH_THROUGHPUT]
 
 
 def _frame(encoder: Encoder, values: np.ndarray, precision: int) -> bytes:
@@ -87,8 +80,6 @@ def _frame(encoder: Encoder, values: np.ndarray, precision: int) -> bytes:
             bitspersample=precision,
             reversible=not encoder.loss,
         )
-    if not hasattr(imagecodecs, "htj2k_encode"):
-        pytest.skip("imagecodecs for Python 3.10 has no high-throughput JPEG 2000")
     return imagecodecs.htj2k_encode(values, reversible=not encoder.loss)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydicom import Dataset, FileDataset, dcmread, uid
 from pydicom.sequence import Sequence
 
-from tests.encoders import at_hand
+from tests.encoders import LOSSLESS, LOSSY
 from tests.made_dicom import TRUE_HU, compress, make_dataset, saved
 from tests.mutations import Sample, completed
 from tfrecords_tools.phantom.files import synth
@@ -86,7 +86,7 @@ def _native() -> Iterator[tuple[str, FileDataset]]:
 
 def _compressed() -> Iterator[tuple[str, FileDataset]]:
     """Each image once in one piece, and once in two."""
-    for encoder in at_hand():
+    for encoder in (*LOSSLESS, *LOSSY):
         if encoder.precision == 8:
             dataset, stored = _of_eight_bits(), np.int64(_eight_bits())
         else:
