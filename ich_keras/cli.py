@@ -15,6 +15,7 @@ from ich_keras import __version__
 from ich_keras.loading import load_store, load_tensorflow
 from ich_keras.options import (
     LocalPath,
+    PipelineCommand,
     ShardFolder,
     complete_experiments,
     set_option,
@@ -175,8 +176,8 @@ def synth(directory: Path, **options: Any) -> None:
     click.echo(f"{made.slices:,} slices of {made.patients:,} phantom patients in {directory}")
 
 
-@_command()
-@click.argument("source", metavar="[SRC]", type=LocalPath(), required=False)
+@_command(cls=PipelineCommand, options_metavar="[OPTIONS]")
+@click.argument("source", metavar="[SRC] [-- PIPELINE_OPTIONS]", type=LocalPath(), required=False)
 @click.option(
     "--out",
     type=ShardFolder(),
@@ -203,6 +204,11 @@ def synth(directory: Path, **options: Any) -> None:
 @workers_option
 @click.option("--encoding", type=click.Choice(["zlib", "raw", "png"]), default="zlib")
 @click.option("--shard-size", type=click.IntRange(min=1), help="Records a shard.")
+@click.option(
+    "--labels",
+    type=LocalPath(exists=True, dir_okay=False),
+    help="CSV of the slices of SRC, where it has not the challenge's folders.",
+)
 @click.option("--unlabelled", is_flag=True, help="Convert SRC without labels.")
 @click.option(
     "--patient-key-file",
@@ -210,21 +216,43 @@ def synth(directory: Path, **options: Any) -> None:
     help="Secret that keys the hash of patient ids; wanted for clinical data.",
 )
 @click.option("--fresh", is_flag=True, help="Replace what another conversion left in OUT.")
-def convert(source: Path | None, out: ShardPath, **options: Any) -> None:
-    """Converts an RSNA-layout folder of DICOM files to TFRecord shards."""
+@click.option("--add", is_flag=True, help="Add to the shards in OUT what they do not hold yet.")
+@click.option(
+    "--runner",
+    type=click.Choice(["local", "beam"]),
+    default="local",
+    help="This machine, or Apache Beam with the PIPELINE_OPTIONS.",
+)
+@click.pass_obj
+def convert(
+    pipeline_options: list[str], source: Path | None, out: ShardPath, **options: Any
+) -> None:
+    """Converts an RSNA-layout folder of DICOM files to TFRecord shards.
+
+    SRC may be -, for a list of files on standard input, a path, s3:// or gs:// URI a line.
+    """
     from tfrecords_tools.convert import convert as write_shards
+    from tfrecords_tools.manifest import MANIFEST_NAME, read_manifest
+    from tfrecords_tools.scan import read_list
 
     source = source or data_folder()
-    if not source.is_dir():
+    listed = source == Path("-")
+    if not listed and not source.is_dir():
         raise UsageError(
             f"no data set at {source}; give its folder: `ich-keras convert SRC`, or set $ICH_DATA"
             " (no data yet? `ich-keras synth SRC` writes phantom studies)"
         )
     load_store(out)
-    manifest = write_shards(source, out, **options)
-    slices = sum(split.slices for split in manifest.splits.values())
-    rejected = sum(manifest.rejected.values())
-    click.echo(f"{slices:,} slices in {len(manifest.shards)} shards, {rejected:,} rejected: {out}")
+    stood = options["add"] and (out / MANIFEST_NAME).is_file()
+    before = read_manifest(out) if stood else None
+    manifest = write_shards(
+        read_list(sys.stdin.buffer) if listed else source,
+        out,
+        pipeline_options=pipeline_options,
+        **options,
+    )
+    made = manifest.addition(before) if before else manifest.sentence()
+    click.echo(f"{made}: {out}")
 
 
 @_command()

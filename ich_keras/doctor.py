@@ -226,10 +226,10 @@ def _data(source: Path) -> tuple[int, Finding]:
     try:
         if not source.is_dir():
             return 0, Finding("data", "note", f"none at {source}", fix)
-        files = find_source(source, unlabelled=False)
+        files = find_source(source)
     except (InputError, OSError) as error:
         return 0, Finding("data", "failed", str(error), fix)
-    labelled, others = len(files.labelled), len(files.unlabelled)
+    labelled, others = len(tuple(files.labelled)), len(tuple(files.unlabelled))
     text = f"{source}: {labelled:,} files with labels, {others:,} without"
     return labelled + others, Finding("data", "ok", text)
 

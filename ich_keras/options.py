@@ -31,6 +31,15 @@ class ShardFolder(click.Path):
         return Path(os.fsdecode(super().convert(value, *context)))
 
 
+class PipelineCommand(click.Command):
+    """A command that hands on what stands behind `--`, as options of the engine that it drives."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        place = args.index("--") if "--" in args else len(args)
+        ctx.obj = args[place + 1 :]
+        return super().parse_args(ctx, args[:place])
+
+
 def _set_verbosity(_context: click.Context, parameter: click.Parameter, given: bool) -> None:
     if given:
         level = logging.DEBUG if parameter.name == "verbose" else logging.WARNING

@@ -18,9 +18,9 @@ def plan_accidents(source: Path, accidents: dict[str, str]) -> None:
     (source / ACTS).write_text("".join(lines))
 
 
-def write_shard(job, name, slices, given_up) -> None:
+def write_shard(job, folder, name, slices, given_up) -> None:
     """Stands in for `shard.write_shard`; runs in a worker."""
-    lines = (job.source / ACTS).read_text().splitlines()
+    lines = (Path(job.root) / ACTS).read_text().splitlines()
     accidents = dict(line.split() for line in lines)
     shard.SECONDS_A_FILE = 1
 
@@ -29,7 +29,7 @@ def write_shard(job, name, slices, given_up) -> None:
         if what == HANGS:
             time.sleep(600)
         if what == CRASHES_ONCE:
-            marker = job.source / f"{Path(file.name).name}.crashed"
+            marker = Path(job.root) / f"{Path(file.name).name}.crashed"
             what = None if marker.exists() else CRASHES
             marker.touch()
         if what == CRASHES:
@@ -37,4 +37,4 @@ def write_shard(job, name, slices, given_up) -> None:
         return read_hu(file, *layout)
 
     shard.read_hu = read
-    shard.write_shard(job, name, slices, given_up)
+    shard.write_shard(job, folder, name, slices, given_up)

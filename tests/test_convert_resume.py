@@ -16,7 +16,9 @@ from filelock import FileLock
 from tests import crashing_codec
 from tests.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import convert as module
-from tfrecords_tools.convert import ConvertError, convert
+from tfrecords_tools import deaths, local_engine
+from tfrecords_tools.convert import convert
+from tfrecords_tools.deaths import ConvertError
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.verify import verify
 
@@ -97,8 +99,8 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(source, undisturbed, 
 @pytest.fixture
 def accidents(source, monkeypatch):
     """Lets a decoder crash or hang in the workers, on files of this data set."""
-    monkeypatch.setattr(module, "write_shard", crashing_codec.write_shard)
-    monkeypatch.setattr(module, "SECONDS_A_FILE", 1)
+    monkeypatch.setattr(local_engine, "write_shard", crashing_codec.write_shard)
+    monkeypatch.setattr(deaths, "SECONDS_A_FILE", 1)
     yield lambda of_file: crashing_codec.plan_accidents(source, of_file)
     for path in source.glob("*.crashed"):
         path.unlink()

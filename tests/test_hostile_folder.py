@@ -12,8 +12,9 @@ from pydicom.datadict import tag_for_keyword
 from tests.hostile_corpus import made_samples, phantom_samples
 from tests.mutations import Sample, damaged, with_value
 from tests.rsna_folder import EDGE, Truth, contents, write_rsna
-from tfrecords_tools.convert import INDEX_COLUMNS, convert
+from tfrecords_tools.convert import convert
 from tfrecords_tools.dicom import read_header
+from tfrecords_tools.finish import INDEX_COLUMNS
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.manifest import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, Manifest
 from tfrecords_tools.rejects import path_cell

@@ -37,7 +37,7 @@ def tables(count: int = 40, slices: int = 3) -> tuple[pd.DataFrame, pd.DataFrame
         {
             "path": f"stage_2_train/ID_{patient:04x}{number}.dcm",
             "bytes": 1000 + number,
-            "modified_ns": 7,
+            "version": 7,
             "header_bytes": 700,
             "header_hash": 10 * patient + number,
             "format": None,

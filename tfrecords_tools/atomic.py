@@ -1,6 +1,8 @@
 """Files that are whole under their name, or not there."""
 
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,3 +53,17 @@ def write_text(path: ShardPath, text: str) -> None:
     """
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode(errors="backslashreplace"))
+
+
+def deliver(local: Path, target: ShardPath) -> None:
+    """Copies a file to where others may be at the same; each does so whole, and the last stays."""
+    if isinstance(target, S3Path):
+        target.upload(local)
+        return
+    temporary = target.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{target.name}")
+    try:
+        shutil.copyfile(local, temporary)
+        _flush(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from tfrecords_tools.manifest import (
 from tfrecords_tools.plan import Plan
 from tfrecords_tools.scan import Source
 from tfrecords_tools.shard import WORK, read_work
+from tfrecords_tools.standing import Standing
 from tfrecords_tools.storage import ShardPath
 
 PLAN_NAME = "plan.json"
@@ -50,6 +51,7 @@ def only_writer(out: ShardPath) -> Iterator[None]:
     if not isinstance(out, Path):
         yield
         return
+    made = not out.exists()
     (out / WORK).mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / WORK / LOCK_NAME, blocking=False)
     try:
@@ -65,19 +67,25 @@ def only_writer(out: ShardPath) -> Iterator[None]:
         with suppress(OSError):  # where more than the lock is left, so is the folder
             (out / WORK / LOCK_NAME).unlink()
             (out / WORK).rmdir()
+            if made:
+                out.rmdir()
 
 
 def clear(out: ShardPath, plan: Plan) -> None:
     """Removes what another conversion has left; what this one has begun stays."""
     if not out.is_dir() or _claim(out) == _claim_of(plan) or _is_of(out, plan):
         return
-    for path in (out / WORK).iterdir():
-        if path.name != LOCK_NAME:
-            path.unlink()
+    _clear_work(out)
     for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
         (out / name).unlink(missing_ok=True)
     for path in (*out.glob("*.tfrecord"), *out.glob(f"{PARTIAL}*")):
         path.unlink()
+
+
+def _clear_work(out: ShardPath) -> None:
+    for path in (out / WORK).iterdir():
+        if path.name != LOCK_NAME:
+            path.unlink()
 
 
 def _is_of(out: ShardPath, plan: Plan) -> bool:
@@ -121,3 +129,23 @@ def begin(out: ShardPath, plan: Plan) -> None:
         raise UsageError(
             f"{out}: was begun with {what}; choose another --out, or give --fresh to start anew"
         )
+
+
+def begin_addition(out: ShardPath, plan: Plan, standing: Standing) -> None:
+    """Claims the folder for more shards; what is left of an addition of other files is removed."""
+    if _claim(out) == _claim_of(plan):
+        return
+    known = {shard.name for shard in standing.manifest.shards}
+    left = [path for path in out.glob("*.tfrecord") if path.name not in known]
+    for path in (*left, *out.glob(f"{PARTIAL}*")):
+        path.unlink()
+    if left:
+        log.info("%s: %d shards of an addition that did not end are removed", out, len(left))
+    for name, text in standing.texts.items():  # that addition may have replaced them
+        if not (out / name).is_file() or (out / name).read_text(encoding="utf-8") != text:
+            write_text(out / name, text)
+    if (out / WORK).is_dir():
+        _clear_work(out)
+    for name, text in standing.texts.items():
+        write_text(out / WORK / name, text)
+    write_text(out / WORK / PLAN_NAME, json.dumps(_claim_of(plan)))

@@ -1,73 +1,43 @@
-"""The plan carried out on this machine: each process writes whole shards by itself."""
+"""The whole conversion: what there is, which slice goes where, and the shards."""
 
-import json
 import logging
-import os
-import signal
-from collections import Counter, deque
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 
-import pandas as pd
-from pebble import ProcessExpired, ProcessPool
-
-from tfrecords_tools.atomic import write_text
-from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.claim import begin, check_apart, check_free, clear, finished, only_writer
-from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.header import DECODER_CRASH
+from tfrecords_tools.claim import (
+    begin,
+    begin_addition,
+    check_apart,
+    check_free,
+    clear,
+    finished,
+    only_writer,
+)
+from tfrecords_tools.engine import Engine
+from tfrecords_tools.errors import UsageError
+from tfrecords_tools.finish import finish
 from tfrecords_tools.labels import read_labels
-from tfrecords_tools.manifest import (
-    FORMAT_VERSION,
-    INDEX_NAME,
-    MANIFEST_NAME,
-    REJECTS_NAME,
-    SPLITS,
-    Manifest,
-    Split,
-    file_sha256,
-    split_of,
-    write_manifest,
-)
-from tfrecords_tools.plan import Options, Plan, PlannedShard, default_shard_size, make_plan
+from tfrecords_tools.local_engine import local_engine
+from tfrecords_tools.manifest import MANIFEST_NAME, Manifest
+from tfrecords_tools.plan import Options, Plan, default_shard_size, make_plan
 from tfrecords_tools.progress import progress
-from tfrecords_tools.rejects import path_cell
-from tfrecords_tools.scan import REJECT_COLUMNS, find_source, scan
+from tfrecords_tools.scan import Source, find_source, listed_source, scan
 from tfrecords_tools.schema import check_encoding
-from tfrecords_tools.shard import (
-    SECONDS_A_FILE,
-    WORK,
-    Job,
-    Written,
-    file_at_hand,
-    read_result,
-    read_work,
-    write_shard,
-)
+from tfrecords_tools.shard import WORK, Job, written_names
 from tfrecords_tools.split import parse_split, read_split
-from tfrecords_tools.storage import S3Path, ShardPath, StoreError, local_folder, remove_folder
-from tfrecords_tools.windows import parse_windows
-from tfrecords_tools.workers import uninterrupted, worker_pool
+from tfrecords_tools.standing import read_standing
+from tfrecords_tools.storage import ShardPath, remove_folder
+from tfrecords_tools.windows import Window, parse_windows
 
-GIVEN_UP_NAME = "given_up.json"
-INDEX_COLUMNS = [
-    *("slice_id", "study_id", "patient_key", "split", "shard"),
-    *LABELS,
-    *("z_mm", "pixel_mm"),
-]
-DEATHS_A_FILE = 2  # the first may have been chance, or another program's hunger for memory
-UNEXPLAINED_DEATHS = 8  # something else is wrong than a file
+LOCAL, BEAM = RUNNERS = ("local", "beam")
 
 log = logging.getLogger(__name__)
 
 
-class ConvertError(InputError):
-    """A conversion that cannot go on."""
-
-
 def convert(
-    source: Path,
+    source: Path | Iterable[str],
     out: ShardPath,
     *,
     size: int = 512,
@@ -79,16 +49,20 @@ def convert(
     workers: int | None = None,
     encoding: str = "zlib",
     shard_size: int | None = None,
+    labels: Path | None = None,
     unlabelled: bool = False,
     patient_key_file: Path | None = None,
     fresh: bool = False,
+    add: bool = False,
+    runner: str = LOCAL,
+    pipeline_options: Sequence[str] = (),
 ) -> Manifest:
-    """Writes the shards of a folder of DICOM files; goes on where it was interrupted.
+    """Writes the shards of DICOM files; goes on where it was interrupted.
 
-    The same files and options give the same bytes, whatever the number of workers.
+    The same files and options give the same bytes, whatever the runner and the number of workers.
 
     Args:
-        source: as `find_source` takes it.
+        source: a folder, as `find_source` takes it, or paths, as `listed_source` takes them.
         out: a new folder, or one that this very conversion has begun; on an object store too.
         size: edge of a slice in pixels.
         windows: as `parse_windows` takes them.
@@ -96,45 +70,133 @@ def convert(
         split: as `parse_split` takes it, or the name of a CSV file as `read_split` takes it.
         group_duplicates: keep patients that share a slice, pixel for pixel, in one split.
         seed: of split, order and patient keys.
-        workers: processes; None means one a core.
+        workers: processes of this machine; None means one a core.
         encoding: of the images, one of ENCODINGS.
         shard_size: records a shard, at most; None chooses.
+        labels: label file of all files of the source; None where the RSNA layout has one.
         unlabelled: leave labels aside and write one split, `unlabelled`.
         patient_key_file: its bytes are the key of `make_plan`.
         fresh: remove what another conversion has left in `out`.
+        add: add to the shards that stand in `out` what they do not hold yet.
+        runner: one of RUNNERS.
+        pipeline_options: of Beam.
 
     Raises:
         InputError: one line, if options, source or `out` are not as they must be.
         OSError: if a file cannot be read or written.
     """
+    if add and fresh:
+        raise UsageError("--add and --fresh exclude each other; give one")
+    if add and group_duplicates:
+        raise UsageError(
+            "--add cannot go with --group-duplicates: what stands does not tell its pixels' hashes"
+        )
     parsed = parse_windows(windows)
     channels = len(parsed) * (1 + 2 * neighbours)
     check_encoding(encoding, channels)
     given = read_split(Path(split)) if split.endswith((".csv", ".csv.gz")) else None
     fractions = parse_split(split) if given is None else None
     key = _key(patient_key_file)
-    workers = workers or os.cpu_count() or 1
     check_free(out)
-    found = find_source(source, unlabelled=unlabelled)
+    found = _source(source, labels, unlabelled)
     check_apart(out, found)
-    labels = read_labels(found.label_file) if found.label_file else None
-    with local_folder(out) as local, worker_pool(workers) as pool:
-        slices, rejects = scan(found, pool, hash_pixels=group_duplicates)
-        shard_size = shard_size or default_shard_size(size, channels, encoding, len(slices))
+    table = read_labels(found.label_file) if found.label_file else None
+    with only_writer(out), _engine(out, runner, workers, pipeline_options) as engine:
+        standing = read_standing(out) if add and (out / MANIFEST_NAME).is_file() else None
+        if standing:
+            _check_alike(out, standing.manifest, size, parsed, neighbours, encoding)
+        scanned = scan(found, engine, hash_pixels=group_duplicates)
+        many = len(scanned.slices)
+        shard_size = shard_size or default_shard_size(size, channels, encoding, many)
         options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
-        plan = make_plan(slices, rejects, labels, options, key, given)
-        del slices, labels  # of a million slices, they are much
-        with only_writer(out):
-            if fresh:
-                clear(out, plan)
-            manifest = finished(out, plan)
-            if manifest is None:
-                begin(out, plan)
-                job = Job(source, local, size, parsed, encoding)
-                _write_shards(pool, job, out, plan, 2 * workers)
-                manifest = _finish(out, plan, options)
-            remove_folder(out / WORK)
+        plan = make_plan(scanned.slices, scanned.rejects, table, options, key, given, standing)
+        job = Job(scanned.root, size, parsed, encoding)
+        del scanned, table  # of a million slices, they are much
+        manifest = _carry_out(out, plan, options, job, engine, fresh=fresh)
+        remove_folder(out / WORK)
     return manifest
+
+
+def _source(source: Path | Iterable[str], labels: Path | None, unlabelled: bool) -> Source:
+    if labels is not None and unlabelled:
+        raise UsageError("--labels and --unlabelled exclude each other; give one")
+    if isinstance(source, Path):
+        return find_source(source, label_file=labels, unlabelled=unlabelled)
+    if labels is None and not unlabelled:
+        raise UsageError("a list of files says nothing of labels; give --labels or --unlabelled")
+    return listed_source(source, label_file=labels)
+
+
+def _engine(
+    out: ShardPath, runner: str, workers: int | None, pipeline_options: Sequence[str]
+) -> AbstractContextManager[Engine]:
+    if runner == LOCAL:
+        if pipeline_options:
+            raise UsageError("what stands behind -- is for --runner beam; give both, or neither")
+        return local_engine(out, workers)
+    if workers is not None:
+        raise UsageError(
+            "--workers is of this machine; Beam has options for that, such as"
+            " -- --direct_num_workers=2"
+        )
+    if find_spec("apache_beam") is None:
+        raise UsageError(
+            "--runner beam needs a package that is missing: pip install 'ich-keras[beam]'"
+        )
+    logging.disable(logging.WARNING)  # Beam says of which clouds it finds no library
+    from tfrecords_tools.beam_engine import beam_engine
+
+    logging.disable(logging.NOTSET)
+    return beam_engine(out, pipeline_options)
+
+
+def _check_alike(
+    out: ShardPath,
+    manifest: Manifest,
+    size: int,
+    windows: Sequence[Window],
+    neighbours: int,
+    encoding: str,
+) -> None:
+    """Shards of one folder are all alike."""
+    stands = (manifest.size, manifest.windows, manifest.neighbours, manifest.encoding)
+    if stands != (size, tuple(windows), neighbours, encoding):
+        names = ",".join(f"{x.name}={x.center:g}/{x.width:g}" for x in manifest.windows)
+        raise UsageError(
+            f"{out}: stands with --size {manifest.size} --windows {names} --neighbours"
+            f" {manifest.neighbours} --encoding {manifest.encoding}; add with the same"
+        )
+
+
+def _carry_out(
+    out: ShardPath, plan: Plan, options: Options, job: Job, engine: Engine, *, fresh: bool
+) -> Manifest:
+    if plan.standing is None:
+        if fresh:
+            clear(out, plan)
+        manifest = finished(out, plan)
+        if manifest is not None:
+            return manifest
+        begin(out, plan)
+    elif plan.empty:
+        log.info("%s: holds all of this already, nothing to add", out)
+        return plan.standing.manifest
+    else:
+        begin_addition(out, plan, plan.standing)
+    _write_shards(engine, job, out, plan)
+    return finish(out, plan, options)
+
+
+def _write_shards(engine: Engine, job: Job, out: ShardPath, plan: Plan) -> None:
+    """Writes the shards that are not there yet."""
+    written = written_names(out)
+    waiting = [x for x in plan.shards if x.name not in written]
+    if len(waiting) < len(plan.shards):
+        log.info("%d of %d shards stand already", len(plan.shards) - len(waiting), len(plan.shards))
+    total = sum(len(shard.slices) for shard in waiting)
+    with progress(total=total, desc="convert", unit="slice") as bar:
+        for shard in engine.write(job, waiting):
+            bar.update(len(shard.slices))
 
 
 def _key(path: Path | None) -> bytes | None:
@@ -148,148 +210,3 @@ def _key(path: Path | None) -> bytes | None:
     if not key:
         raise UsageError(f"{path}: is empty, so no secret; write some random bytes to it")
     return key
-
-
-class _Deaths:
-    """The deaths of workers, and the files that are given up for them."""
-
-    def __init__(self, job: Job, out: ShardPath) -> None:
-        self._job, self._out, self._file = job, out, out / WORK / GIVEN_UP_NAME
-        self._unexplained: Counter[str | None] = Counter()
-        known = read_work(self._file) if self._file.is_file() else {}
-        self.given_up: dict[str, tuple[str, str]] = {x: tuple(why) for x, why in known.items()}
-
-    def note(self, shard: PlannedShard, death: ProcessExpired) -> None:
-        """Gives a file up at which workers died again and again.
-
-        Raises:
-            ConvertError: if they die whatever the file.
-        """
-        path = file_at_hand(self._job.out, shard.name)
-        self._unexplained[path] += 1
-        if path is not None and self._unexplained[path] == DEATHS_A_FILE:
-            del self._unexplained[path]
-            detail = f"{DEATHS_A_FILE} processes that read it {_how_it_ended(death.exitcode)}"
-            log.warning("%s: %s; it is left out", path, detail)
-            self.given_up[path] = (DECODER_CRASH, detail)
-            write_text(self._file, json.dumps(self.given_up))
-        elif self._unexplained.total() >= UNEXPLAINED_DEATHS:
-            raise ConvertError(
-                f"{self._out}: {UNEXPLAINED_DEATHS} workers died, each at another file, so for want"
-                " of memory or by another program; the same command goes on, with fewer --workers"
-                " if memory is short"
-            )
-
-
-def _how_it_ended(exit_code: int) -> str:
-    name = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-    return f"took more than {SECONDS_A_FILE} s" if name == "SIGALRM" else f"were ended by {name}"
-
-
-def _write_shards(pool: ProcessPool, job: Job, out: ShardPath, plan: Plan, queue: int) -> None:
-    """Writes the shards that are not there yet."""
-    written = _written_names(out)
-    waiting = [x for x in plan.shards if x.name not in written]
-    if len(waiting) < len(plan.shards):
-        log.info("%d of %d shards stand already", len(plan.shards) - len(waiting), len(plan.shards))
-    total = sum(len(shard.slices) for shard in waiting)
-    with progress(total=total, desc="convert", unit="slice") as bar:
-        try:
-            for shard in _written_shards(pool, job, out, deque(waiting), queue):
-                bar.update(len(shard.slices))
-        except (OSError, StoreError) as error:
-            raise ConvertError(f"{error}; once that is mended, the same command goes on") from error
-
-
-def _written_shards(
-    pool: ProcessPool, job: Job, out: ShardPath, waiting: deque[PlannedShard], queue: int
-) -> Iterator[PlannedShard]:
-    """Each shard as soon as it stands; one whose process died is begun again."""
-    deaths = _Deaths(job, out)
-    running: dict[Future, PlannedShard] = {}
-    while waiting or running:
-        while waiting and len(running) < queue:
-            shard = waiting.popleft()
-            arguments = (job, shard.name, shard.records(), dict(deaths.given_up))
-            with uninterrupted():
-                running[pool.schedule(write_shard, args=arguments)] = shard
-        for task in wait(running, return_when=FIRST_COMPLETED).done:
-            shard = running.pop(task)
-            try:
-                task.result()
-            except ProcessExpired as death:
-                deaths.note(shard, death)
-                waiting.append(shard)
-            else:
-                _deliver(job.out, out, shard.name)
-                yield shard
-
-
-def _deliver(local: Path, out: ShardPath, name: str) -> None:
-    """Sends what became of the slices of a shard to the object store and, last, the shard."""
-    if isinstance(out, S3Path):
-        for path in (local / WORK / f"{name}.json", local / name):
-            (out / path.relative_to(local)).upload(path)
-            path.unlink()
-
-
-def _written_names(out: ShardPath) -> set[str]:
-    """The shards that stand, and of which it is known what became of their slices."""
-    results = {path.name for path in (out / WORK).iterdir()}
-    return {path.name for path in out.iterdir() if f"{path.name}.json" in results}
-
-
-def _finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
-    """Writes index and rejects and, last, the manifest."""
-    written = [read_result(out, planned.name) for planned in plan.shards]
-    index = _index(plan, written, options.size)
-    refused = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in written]
-    rejects = pd.concat([plan.rejects, *refused]).sort_values("path")
-    rejects["path"] = rejects["path"].map(path_cell)
-    reasons = dict(sorted(Counter(rejects["reason"]).items()))
-    if index.empty:
-        raise ConvertError(f"{out}: no slice could be read: {reasons}; check the DICOM files")
-    tables = {
-        INDEX_NAME: index.to_csv(index=False, float_format="%.3f", lineterminator="\n"),
-        REJECTS_NAME: rejects.to_csv(index=False, lineterminator="\n"),
-    }
-    for name, text in tables.items():
-        write_text(out / name, text)
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        fingerprint=plan.fingerprint,
-        windows=options.windows,
-        neighbours=options.neighbours,
-        size=options.size,
-        encoding=options.encoding,
-        splits={x: _count(index[index["split"] == x]) for x in SPLITS if x in set(index["split"])},
-        shards=tuple(x.shard for x in written),
-        rejected=reasons,
-        labels_without_files=plan.labels_without_files,
-        pixel_mm=_median(index["pixel_mm"]),
-        tables={name: file_sha256(out / name) for name in tables},
-    )
-    write_manifest(out / MANIFEST_NAME, manifest)
-    return manifest
-
-
-def _index(plan: Plan, written: list[Written], size: int) -> pd.DataFrame:
-    """A row a slice that was written, by slice id; lengths in mm to three places."""
-    parts = []
-    for planned, result in zip(plan.shards, written, strict=True):
-        kept = planned.slices[planned.slices["slice_id"].isin(result.kept)]
-        parts.append(kept.assign(split=split_of(planned.name), shard=planned.name))
-    table = pd.concat(parts).rename(columns={"position_mm": "z_mm"})
-    table["pixel_mm"] = (table["edge_mm"] / size).round(3)
-    return table[INDEX_COLUMNS].sort_values("slice_id")
-
-
-def _median(lengths: pd.Series) -> float | None:
-    known = lengths.dropna()
-    return None if known.empty else float(known.median())
-
-
-def _count(rows: pd.DataFrame) -> Split:
-    labelled = rows[rows["any"].notna()]
-    positives = {label: int(labelled[label].sum()) for label in LABELS} if len(labelled) else {}
-    return Split(len(rows), rows["patient_key"].nunique(), positives)

@@ -70,6 +70,8 @@ class Manifest:
         labels_without_files: labelled slices that no file was found for.
         pixel_mm: edge of a pixel, the median of all slices; None where no file gave it.
         tables: name of a CSV file beside it to the SHA-256 of its bytes.
+        key_check: what tells whether another conversion would hash its patients alike; None in
+            shards of before there was such a thing.
     """
 
     format_version: int
@@ -84,20 +86,51 @@ class Manifest:
     labels_without_files: int
     pixel_mm: float | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
+    key_check: str | None = None
 
     @property
     def channels(self) -> int:
         """Of an image."""
         return len(self.windows) * (2 * self.neighbours + 1)
 
+    @property
+    def slices(self) -> int:
+        """Of all splits."""
+        return sum(split.slices for split in self.splits.values())
+
+    @property
+    def left_out(self) -> int:
+        """Files, for whatever reason."""
+        return sum(self.rejected.values())
+
+    def sentence(self) -> str:
+        """What was written."""
+        return f"{self.slices:,} slices in {len(self.shards)} shards, {self.left_out:,} rejected"
+
+    def addition(self, before: "Manifest") -> str:
+        """What came to that which was there before."""
+        parts = []
+        for name, now in self.splits.items():
+            then = before.splits.get(name, Split(0, 0, {}))
+            new, patients = now.slices - then.slices, now.patients - then.patients
+            if new:
+                parts.append(f"{name} {new:,} slices, {patients:,} new patients")
+        shards = len(self.shards) - len(before.shards)
+        return (
+            f"{self.slices - before.slices:,} slices in {shards} shards came to"
+            f" {before.slices:,} ({'; '.join(parts) or 'nothing new'}),"
+            f" {self.left_out - before.left_out:,} more rejected"
+        )
+
     def split_shards(self, split: str) -> tuple[Shard, ...]:
         """The shards of a split, in order."""
         return tuple(x for x in self.shards if split_of(x.name) == split)
 
 
-def shard_name(split: str, number: int, count: int) -> str:
-    """The file name of shard `number` of `count`."""
-    return f"{split}-{number:05d}-of-{count:05d}.tfrecord"
+def shard_name(split: str, number: int, count: int, addition: int = 0) -> str:
+    """The file name of shard `number` of `count`, of the first conversion or of an addition."""
+    added = f"add{addition}-" if addition else ""
+    return f"{split}-{added}{number:05d}-of-{count:05d}.tfrecord"
 
 
 def split_of(name: str) -> str:

@@ -4,14 +4,16 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 from dataclasses import asdict, dataclass
 
 import pandas as pd
 
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.manifest import FORMAT_VERSION, SPLITS, shard_name
+from tfrecords_tools.manifest import FORMAT_VERSION, REJECTS_NAME, SPLITS, shard_name
 from tfrecords_tools.neighbours import find_neighbours
+from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.shard import PlannedSlice, SourceFile
 from tfrecords_tools.split import (
     UNLABELLED,
@@ -20,6 +22,7 @@ from tfrecords_tools.split import (
     join_duplicates,
     keyed_hash,
 )
+from tfrecords_tools.standing import Standing, key_check
 from tfrecords_tools.windows import Window
 
 SHARD_BYTES = 150_000_000  # on disk; files of 100 to 200 MB read well from any storage
@@ -106,12 +109,15 @@ class Plan:
     """The whole conversion, before a pixel is read.
 
     Attributes:
-        fingerprint: of the files' identity, the labels and the options.
+        fingerprint: of the files' identity, the labels and the options; of an addition, of what
+            stands too.
         shards: by split, in order.
         sources: of the files' sizes and times; tells whether a plan that was begun still holds.
         rejects: the files left out so far: `path`, `reason`, `detail`.
         labels_without_files: labelled slices that no file was found for; one that is left out
             counts as found by its name.
+        key_check: as it stands in the manifest.
+        standing: shards that these are added to.
     """
 
     fingerprint: str
@@ -119,6 +125,13 @@ class Plan:
     shards: tuple[PlannedShard, ...]
     rejects: pd.DataFrame
     labels_without_files: int
+    key_check: str
+    standing: Standing | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to add to what stands."""
+        return self.standing is not None and not self.shards and self.rejects.empty
 
 
 def default_shard_size(size: int, channels: int, encoding: str, slices: int) -> int:
@@ -135,6 +148,7 @@ def make_plan(
     options: Options,
     key: bytes | None = None,
     given_split: pd.Series | None = None,
+    standing: Standing | None = None,
 ) -> Plan:
     """Decides where each slice goes.
 
@@ -147,30 +161,117 @@ def make_plan(
             study ids stay as they are, and patient keys are salted with the seed alone: whoever
             has a list of the patients can tell who is who.
         given_split: from `read_split`; taken where `options.split` is None.
+        standing: shards to add to. Its slices are not planned again, its patients stay on their
+            side, and with them the fractions of `options.split` are to be met.
 
     Raises:
-        PlanError: if no slice is left.
+        PlanError: if no slice is left, or `standing` hashes its patients differently.
         SplitError: if `given_split` puts a patient on two sides.
     """
+    salt = key or str(options.seed).encode()
+    if standing and standing.manifest.key_check != key_check(salt):
+        raise PlanError(
+            "what stands hashes its patients with another --seed or --patient-key-file; give the"
+            " same, or none could be told from each other"
+        )
     known = labels.index if labels is not None else pd.Index([], dtype=str)
-    slices, refused = _set_aside(slices, known)
-    slices = _with_labels(_with_patients(slices), labels)
-    slices["split"] = _splits(slices, options, given_split)
-    unnamed = slices["split"] == ""
-    refused_too = slices.loc[unnamed, ["path"]].assign(reason=NO_SPLIT, detail=DETAILS[NO_SPLIT])
+    stay, refused = _set_aside(slices, known)
+    stay = _with_labels(_with_patients(stay), labels)
+    names = _hashed(stay, key, salt)
+    sides = pd.Series("", index=stay.index)
+    if standing:
+        _say_what_changed(standing, stay, names)
+        _say_what_is_in_doubt(standing, _ids(slices["slice_id"], key), names["slice_id"])
+        sides = _standing_sides(standing.index, names).where(stay["labelled"], "")
+    stay["split"] = _splits(stay, options, given_split, sides, standing)
+    unnamed = stay["split"] == ""
+    refused_too = stay.loc[unnamed, ["path"]].assign(reason=NO_SPLIT, detail=DETAILS[NO_SPLIT])
     rejects = pd.concat([rejects, refused, refused_too]).sort_values("path", ignore_index=True)
-    slices = slices[~unnamed].reset_index(drop=True)
-    if slices.empty:
+    stay, names = (table[~unnamed].reset_index(drop=True) for table in (stay, names))
+    if stay.empty and not standing:
         raise PlanError(f"no usable slice: {_counts(rejects)}; check the folder and the label file")
-    slices["order"] = keyed_hash(slices["slice_id"], f"order {options.seed}".encode())
-    slices = slices.assign(neighbours=_neighbour_files(slices, options.neighbours))
-    fingerprint, sources = _fingerprint(slices, rejects, options, key), _sources(slices)
-    without_files = ~known.isin(_with_files(slices, rejects))
-    shards = _cut(_pseudonymous(slices, options.seed, key), options.shard_size)
-    return Plan(fingerprint, sources, shards, rejects, int(without_files.sum()))
+    stay["order"] = keyed_hash(stay["slice_id"], f"order {options.seed}".encode())
+    stay = stay.assign(neighbours=_neighbour_files(stay, options.neighbours))
+    without_files = known[~known.isin(_with_files(stay, rejects))]
+    if standing:
+        stands = names["slice_id"].isin(standing.index["slice_id"])
+        stay, names = stay[~stands], names[~stands]
+        with_records = _ids(pd.Series(without_files), key).isin(standing.index["slice_id"])
+        without_files = without_files[~with_records]
+        rejects = _not_told_yet(rejects, standing.rejects)
+    fingerprint, sources = _fingerprint(stay, rejects, options, key), _sources(stay)
+    if standing:
+        fingerprint = _joined_fingerprint(standing, fingerprint if len(stay) else None)
+    addition = standing.next_addition if standing else 0
+    shards = _cut(stay.assign(**names)[list(_PLANNED)], options.shard_size, addition)
+    missing = len(without_files)
+    return Plan(fingerprint, sources, shards, rejects, missing, key_check(salt), standing)
 
 
-def _splits(slices: pd.DataFrame, options: Options, given: pd.Series | None) -> pd.Series:
+def _say_what_changed(standing: Standing, slices: pd.DataFrame, names: pd.DataFrame) -> None:
+    """Compares what was found with what stands, by the names that stand."""
+    before = standing.index.set_index("slice_id")
+    stands = names["slice_id"].isin(before.index)
+    grown = names.loc[~stands, "study_id"].isin(before["study_id"])
+    log.info(
+        "%d slices stand already, %d are new, %d of them of studies that stand in part",
+        *(stands.sum(), (~stands).sum(), grown.sum()),
+    )
+    if grown.any() and standing.manifest.neighbours:
+        log.warning("slices that stand do not get the new ones beside them as neighbours")
+    labels = list(LABELS)
+    now = slices.loc[stands & slices["labelled"], labels].to_numpy("float64")
+    then = before.loc[names.loc[stands & slices["labelled"], "slice_id"], labels]
+    changed = (now != then.to_numpy("float64", na_value=math.nan)).any(axis=1).sum()
+    if changed:
+        log.warning(
+            "%d slices that stand have other labels now; those that stand are kept, --fresh"
+            " converts anew",
+            changed,
+        )
+
+
+def _say_what_is_in_doubt(standing: Standing, found: pd.Series, trusted: pd.Series) -> None:
+    """A slice may stand of which only now another file turns up."""
+    doubted = found[~found.isin(trusted) & found.isin(standing.index["slice_id"])].nunique()
+    if doubted:
+        log.warning(
+            "%d slices that stand are in doubt now, as %s tells of their files; --fresh leaves"
+            " them out",
+            *(doubted, REJECTS_NAME),
+        )
+
+
+def _ids(ids: pd.Series, key: bytes | None) -> pd.Series:
+    """Slice or study ids as they stand in the shards."""
+    return keyed_hash(ids, key) if key else ids
+
+
+def _not_told_yet(rejects: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
+    told = pd.MultiIndex.from_frame(standing[["path", "reason"]])
+    now = pd.MultiIndex.from_arrays([rejects["path"].map(path_cell), rejects["reason"]])
+    return rejects[~now.isin(told)]
+
+
+def _joined_fingerprint(standing: Standing, added: str | None) -> str:
+    """Of what stands and what comes to it, which may be nothing."""
+    before = standing.manifest.fingerprint
+    return hashlib.sha256((before + added).encode()).hexdigest() if added else before
+
+
+def _standing_sides(index: pd.DataFrame, names: pd.DataFrame) -> pd.Series:
+    """The split of each slice whose patient stands on a side already, else ""."""
+    placed = index[index["split"] != UNLABELLED].drop_duplicates("patient_key")
+    return names["patient_key"].map(placed.set_index("patient_key")["split"]).fillna("")
+
+
+def _splits(
+    slices: pd.DataFrame,
+    options: Options,
+    given: pd.Series | None,
+    sides: pd.Series,
+    standing: Standing | None,
+) -> pd.Series:
     """The split of each slice; "" where a split file does not name it."""
     units = slices
     if slices["pixel_hash"].any():
@@ -181,10 +282,20 @@ def _splits(slices: pd.DataFrame, options: Options, given: pd.Series | None) -> 
     labelled = slices["labelled"]
     if options.split is None and given is not None:
         split[labelled] = follow_split(units[labelled], given)
+        elsewhere = labelled & (sides != "") & (split != "") & (split != sides)
+        if elsewhere.any():
+            raise PlanError(
+                f"the split file moves {slices.loc[elsewhere, 'patient_key'].nunique()} patients"
+                " that stand on another side; leave them where they are, or convert anew with"
+                " --fresh"
+            )
     elif options.split is not None:
-        drawn = assign_splits(units[labelled], options.split, options.seed)
-        split[labelled] = units.loc[labelled, "patient_key"].map(drawn)
-    return split
+        free = labelled & (sides == "")
+        drawn = assign_splits(
+            units[free], options.split, options.seed, standing.index if standing else None
+        )
+        split[free] = units.loc[free, "patient_key"].map(drawn)
+    return split.where(sides == "", sides)
 
 
 def _files(slices: pd.DataFrame) -> list[SourceFile]:
@@ -257,21 +368,18 @@ def _fingerprint(
 
 def _sources(slices: pd.DataFrame) -> str:
     """SHA-256 over where the files lie, their sizes and when they were written."""
-    table = slices[["path", "bytes", "modified_ns"]].sort_values("path").to_csv(index=False)
+    table = slices[["path", "bytes", "version"]].sort_values("path").to_csv(index=False)
     return hashlib.sha256(table.encode(errors="surrogateescape")).hexdigest()
 
 
-def _pseudonymous(slices: pd.DataFrame, seed: int, key: bytes | None) -> pd.DataFrame:
-    """Leaves of the patient, and with a key of study and slice, but a hash."""
-    salt = key or str(seed).encode()
-    slices = slices.assign(patient_key=keyed_hash(slices["patient_key"], salt))
-    if key:  # clinical UIDs tell the archive's users who it is
-        for column in ("slice_id", "study_id"):
-            slices[column] = keyed_hash(slices[column], key)
-    return slices[list(_PLANNED)]
+def _hashed(slices: pd.DataFrame, key: bytes | None, salt: bytes) -> pd.DataFrame:
+    """The names that stand in the shards: of the patient a hash, with a key of all three."""
+    # Clinical UIDs tell the archive's users who it is.
+    names = slices[["slice_id", "study_id"]].apply(_ids, key=key)
+    return names.assign(patient_key=keyed_hash(slices["patient_key"], salt))
 
 
-def _cut(slices: pd.DataFrame, shard_size: int) -> tuple[PlannedShard, ...]:
+def _cut(slices: pd.DataFrame, shard_size: int, addition: int) -> tuple[PlannedShard, ...]:
     """Shards a split, each a random sample of it, so that a small buffer can shuffle them."""
     shards = []
     for split in SPLITS:
@@ -281,7 +389,7 @@ def _cut(slices: pd.DataFrame, shard_size: int) -> tuple[PlannedShard, ...]:
         for number in range(count):
             start, stop = (len(members) * i // count for i in (number, number + 1))
             rows = members.iloc[start:stop].reset_index(drop=True)
-            shards.append(PlannedShard(shard_name(split, number, count), rows))
+            shards.append(PlannedShard(shard_name(split, number, count, addition), rows))
     return tuple(shards)
 
 

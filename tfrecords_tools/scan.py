@@ -1,19 +1,20 @@
 """What there is to convert: the files of a source, and what their headers say."""
 
 import os
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pebble import ProcessPool
 
 from tfrecords_tools.dicom import SliceFormat
+from tfrecords_tools.engine import Engine
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.progress import progress
-from tfrecords_tools.scanned_file import ScannedFile, scan_files
-from tfrecords_tools.workers import uninterrupted
+from tfrecords_tools.scanned_file import ScannedFile
+from tfrecords_tools.source_files import check_store, is_remote
 
 STAGES = ("stage_2", "stage_1")  # as the challenge names its folders; the later one first
 FILES_A_TASK = 256  # enough to hide what a task costs
@@ -23,86 +24,117 @@ SLICE_COLUMNS = [name for name in ScannedFile._fields if name not in ("reason", 
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set, by paths relative to its root, in order.
+    """The files of a data set.
 
     Attributes:
-        root: of the data set.
-        labelled: DICOM files that the label file speaks of.
-        unlabelled: DICOM files without labels.
+        root: that the paths are relative to; None where they are whole, as in a list.
+        labelled: paths of DICOM files that the label file speaks of.
+        unlabelled: paths of DICOM files without labels.
         label_file: None where there are no labels at all.
+        folders: below which the files lie, where that is known.
     """
 
-    root: Path
-    labelled: tuple[str, ...]
-    unlabelled: tuple[str, ...]
+    root: str | None
+    labelled: Iterable[str]  # a tuple, but in a list
+    unlabelled: Iterable[str]
     label_file: Path | None
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Below which the files lie."""
-        if self.label_file is None:
-            return (self.root,)
-        stage = self.label_file.name.partition("_train")[0]
-        return self.root / f"{stage}_train", self.root / f"{stage}_test"
+    folders: tuple[Path, ...] = ()
 
 
-def find_source(root: Path, *, unlabelled: bool) -> Source:
-    """Finds the folders and the label file of the RSNA layout.
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What the headers of all files say.
+
+    Attributes:
+        root: that paths are relative to.
+        slices: a row a slice, by path, with SLICE_COLUMNS and `labelled`.
+        rejects: a row a file left out, by path, with REJECT_COLUMNS.
+    """
+
+    root: str
+    slices: pd.DataFrame
+    rejects: pd.DataFrame
+
+
+def find_source(root: Path, *, label_file: Path | None = None, unlabelled: bool = False) -> Source:
+    """Finds the files below a folder.
 
     Args:
-        root: holds `stage_2_train/` and `stage_2_train.csv`, and maybe `stage_2_test/`; those of
-            `stage_1` are taken where there is no `stage_2`.
-        unlabelled: take every file below root instead, without labels.
+        root: without the other two, holds `stage_2_train/` and `stage_2_train.csv` of the RSNA
+            layout, and maybe `stage_2_test/`; those of `stage_1` are taken where there is no
+            `stage_2`.
+        label_file: of every file below root.
+        unlabelled: take every file below root, without labels.
 
     Raises:
         UsageError: if there is no such layout, or no file.
     """
     if unlabelled:
-        return _not_empty(Source(root, (), _files(root, "."), None))
+        return _not_empty(root, Source(str(root), (), _files(root, "."), None, (root,)))
+    if label_file is not None:
+        return _not_empty(root, Source(str(root), _files(root, "."), (), label_file, (root,)))
     for stage in STAGES:
-        for label_file in (root / f"{stage}_train.csv", root / f"{stage}_train.csv.gz"):
-            if label_file.is_file() and (root / f"{stage}_train").is_dir():
-                labelled, others = _files(root, f"{stage}_train"), _files(root, f"{stage}_test")
-                return _not_empty(Source(root, labelled, others, label_file))
+        train, test = root / f"{stage}_train", root / f"{stage}_test"
+        for found in (root / f"{stage}_train.csv", root / f"{stage}_train.csv.gz"):
+            if found.is_file() and train.is_dir():
+                files = _files(root, train.name), _files(root, test.name)
+                return _not_empty(root, Source(str(root), *files, found, (train, test)))
     raise UsageError(
-        f"{root}: expected stage_2_train.csv beside the folder stage_2_train of DICOM files;"
-        " give the folder that holds both, or --unlabelled for files without labels"
+        f"{root}: expected stage_2_train.csv beside the folder stage_2_train of DICOM files; give"
+        " the folder that holds both, --labels CSV for files in another order, or --unlabelled"
     )
 
 
-def scan(
-    source: Source, pool: ProcessPool, *, hash_pixels: bool = False
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def listed_source(paths: Iterable[str], *, label_file: Path | None) -> Source:
+    """The files that a list names, as it comes.
+
+    Args:
+        paths: of this machine, `s3://` or `gs://`.
+        label_file: of them all; None where they are unlabelled.
+
+    Raises:
+        UsageError: as the list is read, if a line is none of these.
+    """
+    whole = map(_whole_path, paths)
+    files: tuple[Iterable[str], Iterable[str]] = (whole, ()) if label_file else ((), whole)
+    return Source(None, *files, label_file)
+
+
+def scan(source: Source, engine: Engine, *, hash_pixels: bool = False) -> Scan:
     """Reads the headers of all files.
 
     Args:
-        source: from `find_source`.
-        pool: to read in.
+        source: from `find_source` or `listed_source`.
+        engine: to read with.
         hash_pixels: read the pixels too, to tell identical slices.
-
-    Returns:
-        (slices, rejects): a row a slice with SLICE_COLUMNS and `labelled`, and a row a file left
-        out, with REJECT_COLUMNS.
 
     Raises:
         OSError: if a file cannot be read.
+        SourceError: if an object store does not give one.
+        UsageError: if a list names no file, or files of different kinds.
     """
-    files = (*source.labelled, *source.unlabelled)
-    chunks = [files[i : i + FILES_A_TASK] for i in range(0, len(files), FILES_A_TASK)]
+    files = iter(chain(source.labelled, source.unlabelled))
+    total = sum(len(x) for x in (source.labelled, source.unlabelled) if isinstance(x, Sized))
+    chunks = iter(lambda: tuple(islice(files, FILES_A_TASK)), ())
     tables = []
     formats: dict[SliceFormat | None, SliceFormat | None] = {}
-    with progress(total=len(files), desc="scan", unit="file") as bar:
-        with uninterrupted():
-            tasks = pool.map(scan_files, repeat(source.root), chunks, repeat(hash_pixels))
-        for found in tasks.result():
+    with progress(total=total or None, desc="scan", unit="file") as bar:
+        for found in engine.scan(source.root or "", chunks, hash_pixels):
             one_object = [x._replace(format=formats.setdefault(x.format, x.format)) for x in found]
             tables.append(pd.DataFrame(one_object, columns=ScannedFile._fields))
             bar.update(len(found))
+    if not tables:
+        raise UsageError("the list on standard input names no file; give a path or URI a line")
     table = pd.concat(tables, ignore_index=True)
-    table["labelled"] = np.arange(len(table)) < len(source.labelled)
+    if source.root is None:
+        root, table = _relative(table)
+        table["labelled"] = source.label_file is not None
+    else:
+        root = source.root
+        table["labelled"] = np.arange(len(table)) < len(tuple(source.labelled))
     refused = table["reason"] != ""
     slices = table.loc[~refused, [*SLICE_COLUMNS, "labelled"]]
-    return slices.reset_index(drop=True), table.loc[refused, REJECT_COLUMNS]
+    return Scan(root, slices.reset_index(drop=True), table.loc[refused, REJECT_COLUMNS])
 
 
 def _files(root: Path, folder: str) -> tuple[str, ...]:
@@ -125,7 +157,42 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _not_empty(source: Source) -> Source:
+def _not_empty(root: Path, source: Source) -> Source:
     if not source.labelled and not source.unlabelled:
-        raise UsageError(f"{source.root}: holds no DICOM files; give the folder that does")
+        raise UsageError(f"{root}: holds no DICOM files; give the folder that does")
     return source
+
+
+def _whole_path(path: str) -> str:
+    if is_remote(path):
+        check_store(path)
+        return path
+    if "://" in path:
+        raise UsageError(f"{path}: of URIs, s3:// and gs:// are read; copy the file here first")
+    return os.path.abspath(path)  # noqa: PTH100 - links are left as they are
+
+
+def _relative(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The folder that all files of a list have in common, and the files by their paths in it.
+
+    So that no path of this machine is told to whoever gets the shards. Named twice, a file is
+    there once.
+    """
+    table = table.drop_duplicates("path").sort_values("path", ignore_index=True)
+    folders = table["path"].str.rpartition("/")[0].unique()
+    common = os.path.commonprefix([x.split("/") for x in folders])  # noqa: RUF071 - of lists
+    if not common:
+        raise UsageError(
+            "the list names files of this machine and of object stores, or of two stores; convert"
+            " those of the one first, and with --add those of the other"
+        )
+    root = "/".join(common) + "/"
+    return root, table.assign(path=table["path"].str[len(root) :])
+
+
+def read_list(stream: Iterable[bytes]) -> Iterator[str]:
+    """The paths of a list, one a line."""
+    for line in stream:
+        path = os.fsdecode(line.rstrip(b"\r\n"))
+        if path:
+            yield path

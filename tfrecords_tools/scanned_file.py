@@ -4,12 +4,12 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from tfrecords_tools.dicom import FileHeader, SliceFormat, read_header
 from tfrecords_tools.elements import read_pixel_data, short_hash
 from tfrecords_tools.header import RefusedSlice
+from tfrecords_tools.source_files import is_regular, open_source
 
 # A slice of nothing but air and padding has few values, or compresses to almost nothing.
 PLAIN_BYTES, PLAIN_VALUES, PLAIN_STRIDE = 1024, 16, 7
@@ -21,7 +21,7 @@ class ScannedFile(NamedTuple):
     Attributes:
         path: relative to the data set.
         bytes: size of the file.
-        modified_ns: when it was last written.
+        version: tells whether it was written anew, as `open_source` has it.
         header_bytes: of what stands before the pixels.
         header_hash: of that.
         format: how its pixels become HU; one object for all files where it is equal.
@@ -38,7 +38,7 @@ class ScannedFile(NamedTuple):
 
     path: str
     bytes: int
-    modified_ns: int
+    version: int
     header_bytes: int = 0
     header_hash: int = 0
     format: SliceFormat | None = None
@@ -53,21 +53,27 @@ class ScannedFile(NamedTuple):
     detail: str = ""
 
 
-def scan_files(root: Path, paths: Sequence[str], hash_pixels: bool) -> list[ScannedFile]:
+def scan_files(root: str, paths: Sequence[str], hash_pixels: bool) -> list[ScannedFile]:
     """Reads the headers of files, and where asked for hashes their pixels.
+
+    Args:
+        root: that paths are relative to; empty where they are not.
+        paths: of files.
+        hash_pixels: whether to.
 
     Raises:
         OSError: if a file cannot be read.
+        SourceError: if an object store does not give one.
     """
     formats: dict[SliceFormat, SliceFormat] = {}
     return [_scan_file(root, path, hash_pixels, formats) for path in paths]
 
 
 def _scan_file(
-    root: Path, path: str, hash_pixels: bool, formats: dict[SliceFormat, SliceFormat]
+    root: str, path: str, hash_pixels: bool, formats: dict[SliceFormat, SliceFormat]
 ) -> ScannedFile:
-    if not (root / path).is_file():  # a pipe would be waited for
-        (root / path).lstat()
+    whole_path = os.path.join(root, path)  # noqa: PTH118 - it may be a URI
+    if not is_regular(whole_path):  # a pipe would be waited for
         return ScannedFile(
             path,
             0,
@@ -75,12 +81,11 @@ def _scan_file(
             reason="not_dicom",
             detail="is no regular file; links to folders are not followed",
         )
-    with (root / path).open("rb") as file:
-        status = os.fstat(file.fileno())
-        scanned = ScannedFile(path, status.st_size, status.st_mtime_ns)
+    with open_source(whole_path) as (stream, size, version):
+        scanned = ScannedFile(path, size, version)
         try:
-            header = read_header(file)
-            pixels = _pixel_hash(file, header) if hash_pixels else 0
+            header = read_header(stream)
+            pixels = _pixel_hash(stream, header) if hash_pixels else 0
         except RefusedSlice as refusal:
             return scanned._replace(reason=refusal.reason, detail=refusal.detail)
     identity = header.slice

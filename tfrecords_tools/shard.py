@@ -22,6 +22,7 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.manifest import Shard
 from tfrecords_tools.schema import Example, encode_example
+from tfrecords_tools.source_files import open_source
 from tfrecords_tools.storage import ShardPath
 from tfrecords_tools.tfrecord import write_records
 from tfrecords_tools.windows import Window, stack_slices, window_slice
@@ -44,7 +45,7 @@ class SourceFile(NamedTuple):
     Attributes:
         path: relative to the source.
         bytes: size of the file.
-        modified_ns: when it was last written.
+        version: tells whether it was written anew, as `open_source` has it.
         header_bytes: of what stands before the pixels.
         header_hash: of that.
         format: how its pixels become HU.
@@ -52,7 +53,7 @@ class SourceFile(NamedTuple):
 
     path: str
     bytes: int
-    modified_ns: int
+    version: int
     header_bytes: int
     header_hash: int
     format: SliceFormat
@@ -83,18 +84,16 @@ class PlannedSlice(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """From where to where, and how.
+    """From where, and how.
 
     Attributes:
-        source: folder of the DICOM files.
-        out: folder of the shards on this machine, from where they may go to an object store.
+        root: that the paths of files are relative to.
         size: edge of a slice in pixels.
         windows: the channels.
         encoding: of the images.
     """
 
-    source: Path
-    out: Path
+    root: str
     size: int
     windows: tuple[Window, ...]
     encoding: str
@@ -116,12 +115,17 @@ class Written:
 
 
 def write_shard(
-    job: Job, name: str, slices: Sequence[PlannedSlice], given_up: Mapping[str, tuple[str, str]]
+    job: Job,
+    folder: Path,
+    name: str,
+    slices: Sequence[PlannedSlice],
+    given_up: Mapping[str, tuple[str, str]],
 ) -> None:
     """Writes what became of the slices of a shard and, last, the shard under its name.
 
     Args:
         job: what all shards have in common.
+        folder: of the shards on this machine, from where they may go to an object store.
         name: of the file.
         slices: in order.
         given_up: path to reason and detail of the files that are not to be touched.
@@ -129,6 +133,7 @@ def write_shard(
     Raises:
         ChangedSourceError: if a file is not as it was planned.
         OSError: if a file cannot be read or written.
+        SourceError: if an object store does not give one.
     """
     kept: list[str] = []
     rejects: list[tuple[str, str, str]] = []
@@ -143,10 +148,10 @@ def write_shard(
             kept.append(planned.slice_id)
             yield encode_example(example, job.encoding)
 
-    with _at_hand(job.out, name) as at_hand, whole_file(job.out / name) as temporary:
+    with _at_hand(folder, name) as at_hand, whole_file(folder / name) as temporary:
         digest = write_records(temporary, records())
         written = Written(Shard(name, len(kept), digest), kept, rejects)
-        write_text(result_file(job.out, name), json.dumps(asdict(written)))
+        write_text(result_file(folder, name), json.dumps(asdict(written)))
 
 
 def result_file(out: ShardPath, name: str) -> ShardPath:
@@ -173,6 +178,12 @@ def read_result(out: ShardPath, name: str) -> Written:
     """What became of a shard."""
     content = read_work(result_file(out, name))
     return Written(**{**content, "shard": Shard(**content["shard"])})
+
+
+def written_names(out: ShardPath) -> set[str]:
+    """The shards that stand, and of which it is known what became of their slices."""
+    results = {path.name for path in (out / WORK).iterdir()}
+    return {path.name for path in out.iterdir() if f"{path.name}.json" in results}
 
 
 def file_at_hand(out: Path, name: str) -> str | None:
@@ -227,7 +238,7 @@ def _example(
         if file.path in given_up:
             raise RefusedSlice(*given_up[file.path])
         at_hand(file.path)
-        return window_slice(_read(job.source, file), job.size, job.windows)
+        return window_slice(_read(job.root, file), job.size, job.windows)
 
     return Example(
         image=_image(planned, windowed),
@@ -254,17 +265,16 @@ def _image(planned: PlannedSlice, windowed: Callable[[SourceFile], np.ndarray]) 
     return stack_slices(stack)
 
 
-def _read(source: Path, file: SourceFile) -> np.ndarray:
+def _read(root: str, file: SourceFile) -> np.ndarray:
     """HU, float32, shape (rows, columns)."""
-    path = source / file.path
+    path = os.path.join(root, file.path)  # noqa: PTH118 - it may be a URI
     changed = ChangedSourceError(
         f"{path}: changed while it was being converted; give the command again"
     )
-    with path.open("rb") as opened:
-        status = os.fstat(opened.fileno())
-        if (status.st_size, status.st_mtime_ns) != (file.bytes, file.modified_ns):
+    with open_source(path, block=file.bytes) as (stream, size, version):
+        if (size, version) != (file.bytes, file.version):
             raise changed
         try:
-            return read_hu(opened, file.format, HeaderMark(file.header_bytes, file.header_hash))
+            return read_hu(stream, file.format, HeaderMark(file.header_bytes, file.header_hash))
         except ChangedHeaderError:
             raise changed from None

@@ -46,7 +46,12 @@ def parse_split(text: str) -> tuple[float, ...]:
     return fractions
 
 
-def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -> dict[str, str]:
+def assign_splits(
+    slices: pd.DataFrame,
+    fractions: Sequence[float],
+    seed: int,
+    standing: pd.DataFrame | None = None,
+) -> dict[str, str]:
     """Puts each patient into one split, so that every label reaches every split where it can.
 
     Patients with the rarest bleeding are placed first, in the order of a hash, then those with
@@ -58,11 +63,13 @@ def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -
         slices: with `patient_key`, whatever tells patients apart, and the six labels.
         fractions: of train, val and test; a split of fraction 0 gets none.
         seed: of the order.
+        standing: slices of other patients, with `split` too, who are where they are; with them
+            the fractions are to be met.
 
     Returns:
         The patient's key to the name of the split.
     """
-    bears = slices.groupby("patient_key")[list(BLEEDINGS)].max().astype(bool)
+    bears = _bleedings(slices)
     rarest_first = bears.sum().sort_values(kind="stable").index
     kinds = bears[rarest_first].to_numpy()
     kinds = np.hstack([kinds, np.ones((len(kinds), 1), bool)])  # the last: a patient at all
@@ -70,6 +77,10 @@ def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -
     order = keyed_hash(bears.index.to_series(), f"split {seed}".encode())
     wanted = {name: share for name, share in zip(GIVEN_SPLITS, fractions, strict=True) if share > 0}
     placed = {name: np.zeros(kinds.shape[1]) for name in wanted}  # patients of each kind
+    if standing is not None:
+        for name, counts in placed.items():
+            there = _bleedings(standing[standing["split"] == name])[rarest_first]
+            counts += [*there.sum(), len(there)]
     splits = {}
     for place in np.lexsort((order.to_numpy(str), rarest)):
 
@@ -82,6 +93,11 @@ def assign_splits(slices: pd.DataFrame, fractions: Sequence[float], seed: int) -
         placed[chosen] += kinds[place]
         splits[str(bears.index[place])] = chosen
     return splits
+
+
+def _bleedings(slices: pd.DataFrame) -> pd.DataFrame:
+    """Which patient has which bleeding in any slice; bool, by patient."""
+    return slices.groupby("patient_key")[list(BLEEDINGS)].max().astype(bool)
 
 
 def keyed_hash(texts: pd.Series, key: bytes) -> pd.Series:
