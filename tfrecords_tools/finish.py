@@ -66,6 +66,7 @@ def finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
         pixel_mm=_median(pd.to_numeric(index["pixel_mm"])),
         tables={name: file_sha256(out / name) for name in tables},
         key_check=plan.key_check,
+        refused=_refused(plan, written),
     )
     write_manifest(out / MANIFEST_NAME, manifest)
     return manifest
@@ -93,6 +94,14 @@ def _rejects(plan: Plan, written: Sequence[Written]) -> pd.DataFrame:
     if plan.standing:
         rejects = pd.concat([plan.standing.rejects, rejects]).drop_duplicates()
     return rejects.sort_values("path", kind="stable")
+
+
+def _refused(plan: Plan, written: Sequence[Written]) -> tuple[str, ...]:
+    """Ids of the slices that were planned and not written, of earlier conversions too."""
+    refused = set(plan.standing.manifest.refused) if plan.standing else set()
+    for planned, result in zip(plan.shards, written, strict=True):
+        refused |= set(planned.slices["slice_id"]) - set(result.kept)
+    return tuple(sorted(refused))
 
 
 def _median(lengths: pd.Series) -> float | None:

@@ -72,6 +72,8 @@ class Manifest:
         tables: name of a CSV file beside it to the SHA-256 of its bytes.
         key_check: what tells whether another conversion would hash its patients alike; None in
             shards of before there was such a thing.
+        refused: ids of slices that were left out because of their pixels, as shards have ids, so
+            that they are not tried again when others are added.
     """
 
     format_version: int
@@ -87,6 +89,7 @@ class Manifest:
     pixel_mm: float | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
     key_check: str | None = None
+    refused: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -195,5 +198,6 @@ def _unsealed(content: dict[str, Any], text: str) -> Manifest:
             "windows": tuple(Window(**window) for window in content["windows"]),
             "splits": {name: Split(**split) for name, split in content["splits"].items()},
             "shards": tuple(Shard(**shard) for shard in content["shards"]),
+            "refused": tuple(content.get("refused", ())),
         }
     )

@@ -194,10 +194,10 @@ def make_plan(
     stay = stay.assign(neighbours=_neighbour_files(stay, options.neighbours))
     without_files = known[~known.isin(_with_files(stay, rejects))]
     if standing:
-        stands = names["slice_id"].isin(standing.index["slice_id"])
-        stay, names = stay[~stands], names[~stands]
-        with_records = _ids(pd.Series(without_files), key).isin(standing.index["slice_id"])
-        without_files = without_files[~with_records]
+        new = ~standing.known(names["slice_id"])
+        stay, names = stay[new], names[new]
+        with_records = standing.known(_ids(pd.Series(without_files, dtype=str), key))
+        without_files = without_files[~with_records.to_numpy()]
         rejects = _not_told_yet(rejects, standing.rejects)
     fingerprint, sources = _fingerprint(stay, rejects, options, key), _sources(stay)
     if standing:
@@ -212,10 +212,11 @@ def _say_what_changed(standing: Standing, slices: pd.DataFrame, names: pd.DataFr
     """Compares what was found with what stands, by the names that stand."""
     before = standing.index.set_index("slice_id")
     stands = names["slice_id"].isin(before.index)
-    grown = names.loc[~stands, "study_id"].isin(before["study_id"])
+    new = ~standing.known(names["slice_id"])
+    grown = names.loc[new, "study_id"].isin(before["study_id"])
     log.info(
         "%d slices stand already, %d are new, %d of them of studies that stand in part",
-        *(stands.sum(), (~stands).sum(), grown.sum()),
+        *(stands.sum(), new.sum(), grown.sum()),
     )
     if grown.any() and standing.manifest.neighbours:
         log.warning("slices that stand do not get the new ones beside them as neighbours")

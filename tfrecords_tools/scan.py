@@ -173,18 +173,25 @@ def _whole_path(path: str) -> str:
 
 
 def _relative(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """The folder that all files of a list have in common, and the files by their paths in it.
+    """The root of the files of a list, and the files by their paths below it.
 
-    So that no path of this machine is told to whoever gets the shards. Named twice, a file is
+    So that no path of this machine is told to whoever gets the shards. The root is the bucket, or
+    the folder that the command is given in where all files lie below it; so in the next list a
+    file has the same path. Else it is the folder that they have in common. Named twice, a file is
     there once.
     """
     table = table.drop_duplicates("path").sort_values("path", ignore_index=True)
-    folders = table["path"].str.rpartition("/")[0].unique()
-    common = os.path.commonprefix([x.split("/") for x in folders])  # noqa: RUF071 - of lists
-    if not common:
+    folders = [x.split("/") for x in table["path"].str.rpartition("/")[0].unique()]
+    common = os.path.commonprefix(folders)  # noqa: RUF071 - of lists, part by part
+    here, bucket = Path.cwd().parts[1:], 3
+    if is_remote(table["path"].iloc[0]):
+        common = common[:bucket]
+    elif tuple(common[1 : len(here) + 1]) == here:
+        common = common[: len(here) + 1]
+    if not common or (is_remote(table["path"].iloc[0]) and len(common) < bucket):
         raise UsageError(
-            "the list names files of this machine and of object stores, or of two stores; convert"
-            " those of the one first, and with --add those of the other"
+            "the list names files of this machine and of an object store, or of several buckets;"
+            " convert those of one place first, and with --add those of the next"
         )
     root = "/".join(common) + "/"
     return root, table.assign(path=table["path"].str[len(root) :])

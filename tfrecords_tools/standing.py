@@ -48,6 +48,10 @@ class Standing:
     rejects: pd.DataFrame
     texts: dict[str, str]
 
+    def known(self, slice_ids: pd.Series) -> pd.Series:
+        """Whether each slice stands already, or was refused."""
+        return slice_ids.isin(self.index["slice_id"]) | slice_ids.isin(self.manifest.refused)
+
     @property
     def next_addition(self) -> int:
         """The number of the next addition, from 1."""
