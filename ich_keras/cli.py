@@ -257,12 +257,13 @@ def convert(
 
 @_command()
 @click.argument("shards", type=ShardFolder(exists=True, file_okay=False))
-def verify(shards: ShardPath) -> None:
+@workers_option
+def verify(shards: ShardPath, workers: int | None) -> None:
     """Reads every record of SHARDS against its manifest."""
     from tfrecords_tools.verify import verify as verify_shards
 
     load_store(shards)
-    summary = verify_shards(shards)
+    summary = verify_shards(shards, workers=workers or os.cpu_count() or 1)
     click.echo(f"{shards}: {summary.records:,} records in {summary.shards} shards are as written")
 
 

@@ -100,6 +100,8 @@ class _RemoteFile(io.RawIOBase):
         self._path, self._place = path, 0
         with self._errors():
             found = _store(path.partition("://")[0]).info(path)
+            if found["type"] != "file":
+                raise SourceError(f"{path}: is no object, but a folder; name the objects in it")
             self.size = int(found["size"])
             tag = str(found.get("ETag") or found["etag"])
         self.version = int.from_bytes(hashlib.sha256(tag.encode()).digest()[:7], "big")
@@ -142,6 +144,8 @@ class _RemoteFile(io.RawIOBase):
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except SourceError:
+            raise
         except FileNotFoundError as error:
             raise SourceError(
                 f"{self._path}: there is no such object; correct the list, or restore it"
@@ -158,6 +162,8 @@ def _store(protocol: str) -> Any:
     import fsspec
 
     if protocol == "gs":
+        # Else each process asks another interface what kind of bucket it is, and waits a minute.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         return fsspec.filesystem("gs", use_listings_cache=False)
     return fsspec.filesystem(
         "s3",

@@ -1,0 +1,196 @@
+"""How the cost of a slice grows with the number of slices, on one worker and on two.
+
+    python benchmarks/growth.py FOLDER
+
+Phantom studies, then four and sixteen times as many: copies under other names, so that each slice
+costs what it did. Every command is a process of its own and is measured whole. What it costs to
+start is the same for all of them, so the cost of a slice is told by differences: from 1x to 4x, and
+from 4x to 16x. Memory is that of the largest process. A worker is a process of `convert` and
+`verify`, and a core for the pipeline and `evaluate`.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from tfrecords_tools.manifest import read_manifest
+from tfrecords_tools.phantom import synth
+
+TIMES = (1, 4, 16)
+WORKERS = (1, 2)
+SLICES_A_STUDY = 12
+IDENTIFIER = re.compile(rb"ID_[0-9a-f]{8,10}")
+ICH_KERAS = (sys.executable, "-m", "ich_keras")
+SIZE, BATCH_SIZE = 128, 32
+SHORT = (  # a run to evaluate; what it learned makes no difference
+    *("--set", "training.max_steps=2"),
+    *("--set", "training.validate_every=2"),
+    *("--set", "evaluation.bootstrap_draws=100"),
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took.
+
+    Attributes:
+        seconds: by the clock.
+        core_seconds: of all its processes.
+        megabytes: at most, of the largest of them.
+    """
+
+    seconds: float
+    core_seconds: float
+    megabytes: float
+
+
+def _cost(command: list[str], cores: int) -> Cost:
+    began = os.times().elapsed
+    process = subprocess.Popen(
+        command,
+        preexec_fn=partial(os.sched_setaffinity, 0, range(cores)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    messages = process.stderr.read().decode(errors="replace")
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise click.ClickException(f"{' '.join(command)}: {messages[-2000:]}")
+    seconds = os.times().elapsed - began
+    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _renamed(content: bytes, copy: int) -> bytes:
+    """The same slice of another study of another patient."""
+
+    def other(found: re.Match[bytes]) -> bytes:
+        digest = hashlib.sha256(b"%d %s" % (copy, found[0])).hexdigest().encode()
+        return b"ID_" + digest[: len(found[0]) - 3]
+
+    return IDENTIFIER.sub(other, content)
+
+
+def _copies(source: Path, count: int, to: Path) -> Path:
+    """Studies `count` times, in the challenge's layout."""
+    if not to.exists():
+        partial_folder = to.with_suffix(".partial")
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        (partial_folder / "stage_2_train").mkdir(parents=True)
+        header, _, rows = (source / "stage_2_train.csv").read_bytes().partition(b"\n")
+        table = [header + b"\n"]
+        for copy in range(count):
+            table.append(_renamed(rows, copy))
+            for path in (source / "stage_2_train").iterdir():
+                name = _renamed(path.name.encode(), copy).decode()
+                content = _renamed(path.read_bytes(), copy)
+                (partial_folder / "stage_2_train" / name).write_bytes(content)
+        (partial_folder / "stage_2_train.csv").write_bytes(b"".join(table))
+        partial_folder.rename(to)
+    return to
+
+
+def _run_of(folder: Path) -> Path:
+    """A run, trained on other patients."""
+    run = folder / "run"
+    if not run.exists():
+        synth(folder / "others", patients=30, slices=SLICES_A_STUDY, size=256, seed=9)
+        shards = str(folder / "others-shards")
+        convert = ("convert", str(folder / "others"), "--out", shards, f"--size={SIZE}")
+        subprocess.run([*ICH_KERAS, *convert], check=True, capture_output=True)
+        fit = ("fit", "demo.yaml", "--shards", shards, "--run", str(run), *SHORT)
+        subprocess.run([*ICH_KERAS, *fit], check=True, capture_output=True)
+    return run
+
+
+def _steps(source: Path, shards: Path, run: Path, workers: int) -> Iterator[tuple[str, list[str]]]:
+    of_workers = f"--workers={workers}"
+    whole = ("--split=0,1,0", f"--size={SIZE}", "--shard-size=500", "--fresh")
+    yield "convert", [*ICH_KERAS, "convert", str(source), "--out", str(shards), *whole, of_workers]
+    yield "verify", [*ICH_KERAS, "verify", str(shards), of_workers]
+    yield "pipeline", [sys.executable, __file__, str(shards), "--read"]
+    judged = ("--shards", str(shards), "--name", f"growth-{shards.name}")
+    yield "evaluate", [*ICH_KERAS, "evaluate", str(run), *judged]
+
+
+def _read(shards: Path) -> None:
+    """One pass of the validation pipeline."""
+    from ich_keras.dataset import evaluation_batches, open_shards
+
+    for _ in evaluation_batches(open_shards(shards), "val", batch_size=BATCH_SIZE):
+        pass
+
+
+def _table(costs: pd.DataFrame) -> pd.DataFrame:
+    """Of each step: what a slice more costs, among few and among many."""
+    rows = []
+    for (step, workers), of_step in costs.groupby(["step", "workers"], sort=False):
+        at = of_step.set_index("times")
+        small, large = (
+            (at.loc[to] - at.loc[since]) / (at.loc[to, "slices"] - at.loc[since, "slices"])
+            for since, to in pairwise(TIMES)
+        )
+        rows.append(
+            {
+                "step": step,
+                "workers": workers,
+                **{f"s at {x}x": round(at.loc[x, "seconds"], 1) for x in TIMES},
+                "ms a slice, 1x to 4x": round(1000 * small["seconds"], 2),
+                "4x to 16x": round(1000 * large["seconds"], 2),
+                "ratio": round(large["seconds"] / small["seconds"], 2),
+                "core ms a slice": round(1000 * large["core_seconds"], 2),
+                "ratio of cores": round(large["core_seconds"] / small["core_seconds"], 2),
+                **{f"MB at {x}x": round(at.loc[x, "megabytes"]) for x in TIMES},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--patients", default=100, show_default=True, help="Of the smallest set.")
+@click.option("--repeats", default=2, show_default=True, help="The least of which counts.")
+@click.option("--read", is_flag=True, hidden=True)
+def main(folder: Path, patients: int, repeats: int, read: bool) -> None:
+    """Prints a row a step and number of workers."""
+    if read:
+        _read(folder)
+        return
+    if not (folder / "source").exists():
+        synth(folder / "source", patients=patients, slices=SLICES_A_STUDY, size=256, seed=0)
+    run = _run_of(folder)
+    rows = []
+    for times in TIMES:
+        source = _copies(folder / "source", times, folder / f"{times}x")
+        for workers in WORKERS:
+            shards = folder / f"shards-{times}x"
+            shutil.rmtree(shards, ignore_errors=True)
+            for step, command in _steps(source, shards, run, workers):
+                found = [
+                    _cost(command, workers) for _ in range(repeats if step != "convert" else 1)
+                ]
+                least = {
+                    name: min(getattr(cost, name) for cost in found)
+                    for name in ("seconds", "core_seconds", "megabytes")
+                }
+                slices = read_manifest(shards).slices
+                rows.append(
+                    {"step": step, "workers": workers, "times": times, "slices": slices, **least}
+                )
+                click.echo(rows[-1], err=True)
+    click.echo(_table(pd.DataFrame(rows)).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
