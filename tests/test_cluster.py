@@ -291,3 +291,22 @@ def test_a_search_of_slurm_has_a_chief_and_a_worker_on_each_node(tmp_path):
         "worker-0": ["tune", "a b.yaml", "worker-0", "127.0.0.1", port],
         "worker-1": ["tune", "a b.yaml", "worker-1", "127.0.0.1", port],
     }
+
+
+def test_the_chief_does_not_outlive_its_job(tmp_path):
+    """It would keep the search from the job that is queued again."""
+    pid = tmp_path / "pid"
+    program = (
+        "if [[ $KERASTUNER_TUNER_ID == chief ]]; then\n"
+        f'  echo $$ > "{pid}"; exec sleep 600 >&- 2>&-\n'
+        "fi\n"
+        f'until [[ -s "{pid}" ]]; do sleep 0.1; done\n'
+        "exit 1\n"
+    )
+    done = submit("tune.sbatch", [], tmp_path, program)
+    assert done.returncode == 1
+    assert (tmp_path / "queued").exists()
+    end = time.monotonic() + 30
+    while Path("/proc", pid.read_text().strip(), "exe").exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -109,7 +109,7 @@ def test_a_worker_that_starts_at_a_step_sees_what_it_would_have_seen(tmp_path, b
     data = {"augmentation": AUGMENTATION, "balance": balance}
     for worker in range(3):
         whole = stream(shards.folder, 50, (worker, 3), **data)
-        for start in (1, 7, 14, 15, 40):
+        for start in (7, 15, 40):
             assert stream(shards.folder, 10, (worker, 3), start, **data) == whole[start:][:10]
 
 
