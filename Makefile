@@ -69,14 +69,15 @@ mutation: $(MUTATION_VENV)/.installed ## changes of the code that no test notice
 	  { sub(/^ */, ""); print } { gsub(/^ *|\.x.*/, "", $$1); n[$$1 ": " $$2]++ } \
 	  END { for (k in n) print k, n[k] }' | sort
 
-lint: $(VENV)/.installed ## style and types, pages made from the code, the Dockerfile, scripts
+lint: $(VENV)/.installed ## style and types, pages made from the code, the Dockerfile, manifests, scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generated.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/shellcheck .ci/run tests/container/run
+	$(BIN)/kubernetes-validate --strict --quiet -k 1.31 -k 1.37 docs/cluster/*.yaml
+	$(BIN)/shellcheck .ci/run tests/container/run docs/cluster/*.sbatch
 
 docs: $(VENV)/.installed ## the pages of docs/ as a site, into ./site; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

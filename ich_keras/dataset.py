@@ -93,28 +93,39 @@ class ShardSet:
             return pd.read_csv(path, dtype=texts)
 
     def labels(self, split: str) -> np.ndarray:
-        """The labels of a split as `index.csv` gives them; int64, shape (N, 6).
+        """The labels of a split as `index.csv` gives them; int64, shape (N, 6), shard by shard.
 
         Raises:
             DatasetError: if the index is not what the manifest says.
         """
-        columns = ["split", *LABELS]
+        return np.concatenate(self.labels_by_shard(split))
+
+    def labels_by_shard(self, split: str) -> list[np.ndarray]:
+        """The labels of the slices of each shard of a split; int64, shape (N, 6).
+
+        Raises:
+            DatasetError: if the index is not what the manifest says.
+        """
         try:
             with local_copy(self.folder / INDEX_NAME) as path:
-                table = pd.read_csv(path, usecols=columns, dtype={"split": "category"})
-            labels = table.loc[table["split"] == split, list(LABELS)].to_numpy(np.int64)
+                kinds = {"split": "category", "shard": "category"}
+                table = pd.read_csv(path, usecols=["split", "shard", *LABELS], dtype=kinds)
+            table = table[table["split"] == split]
+            rows = table.groupby("shard", observed=True).indices
+            labels = table[list(LABELS)].to_numpy(np.int64)
         except (OSError, ValueError) as error:
             raise DatasetError(
                 f"{self.folder / INDEX_NAME}: cannot be read ({error}); convert again"
             ) from error
-        known = self.manifest.splits[split]
         positives = dict(zip(LABELS, labels.sum(axis=0).tolist(), strict=True))
-        if (len(labels), positives) != (known.slices, dict(known.positives)):
+        records = {shard.name: shard.records for shard in self.manifest.split_shards(split)}
+        counted = {name: len(members) for name, members in rows.items()}
+        if (counted, positives) != (records, dict(self.manifest.splits[split].positives)):
             raise DatasetError(
                 f"{self.folder}: {INDEX_NAME} and {MANIFEST_NAME} count the slices or bleedings of"
                 f" the split {split} differently; convert again"
             )
-        return labels
+        return [labels[rows[name]] for name in records]
 
 
 @contextmanager
@@ -192,14 +203,16 @@ def training_batches(
     each slice its own augmentation, drawn from the seed and its place in the stream. A run that
     starts at step k therefore sees exactly what an undisturbed run sees from step k on.
 
-    All workers read the same stream, and of each batch every worker decodes its own share.
+    In each pass a worker reads shards of its own, which no other reads, and shuffles those: shards
+    that lie far away cross the network once. Which they are is drawn anew for each pass, as a
+    worker with fewer slices is through with them sooner.
 
     Images are decoded and changed by Python code on TensorFlow's threads, which cannot run while a
     process ends: an iterator must be out of scope by then, so keep none in a global variable.
 
     Args:
         shards: what to read.
-        config: shuffle buffer, balance and augmentation.
+        config: shuffle buffer, of each worker, balance and augmentation.
         batch_size: slices a batch, over all workers; a multiple of `workers`.
         seed: of order, balance and augmentation.
         start_step: batches that are already behind.
@@ -211,15 +224,21 @@ def training_batches(
         (batch_size / workers, 6).
 
     Raises:
-        DatasetError: if the index contradicts the manifest, or the slices cannot be balanced.
+        DatasetError: if the index contradicts the manifest, the slices cannot be balanced, or there
+            are fewer shards than workers.
     """
     if batch_size % workers:
         raise ValueError(f"a batch of {batch_size} cannot be shared by {workers} workers")
-    one_pass = _training_pass(shards, config, seed)
-    slices = shards.slices("train")
-    first_pass, behind = divmod(start_step * batch_size, slices)
-    records = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max).flat_map(one_pass)
-    places = tf.data.Dataset.range(first_pass * slices, np.iinfo(np.int64).max)
+    share = batch_size // workers
+    own_shards = _shards_of_a_worker(shards, seed, worker, workers)
+    lengths = [shard.records for shard in _split_shards(shards, "train")]
+    number, behind = _place_in_passes(lengths, own_shards, start_step * share)
+    one_pass = _training_pass(shards, config, seed, own_shards)
+    records = tf.data.Dataset.range(number, np.iinfo(np.int64).max).flat_map(one_pass).skip(behind)
+    # Those of the workers take turns: none draws an augmentation that another has drawn.
+    places = tf.data.Dataset.range(
+        start_step * batch_size + worker, np.iinfo(np.int64).max, workers
+    )
 
     def batch(places: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = _parse(records, shards, labelled=True)
@@ -230,34 +249,69 @@ def training_batches(
 
     return (
         tf.data.Dataset.zip((places, records))
-        .skip(behind)
-        .shard(workers, worker)
-        .batch(batch_size // workers, drop_remainder=True)
+        .batch(share, drop_remainder=True)
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
+def _shards_of_a_worker(
+    shards: ShardSet, seed: int, worker: int, workers: int
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from the number of a pass to the shards that a worker reads in it, in order."""
+    count = len(_split_shards(shards, "train"))
+    if count < workers:
+        raise DatasetError(
+            f"{shards.folder}: has {count} shards of the split train for {workers} workers, each of"
+            " which reads some of its own; convert with a smaller --shard-size"
+        )
+
+    def own_shards(number: tf.Tensor) -> tf.Tensor:
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, number])
+        return order[worker::workers]
+
+    return own_shards
+
+
+def _place_in_passes(
+    lengths: list[int], own_shards: Callable[[tf.Tensor], tf.Tensor], behind: int
+) -> tuple[int, int]:
+    """In which pass a worker is after so many records, and how many of it are behind."""
+    number = 0
+    while behind >= (records := sum(lengths[k] for k in own_shards(tf.constant(number)).numpy())):
+        behind -= records
+        number += 1
+    return number, behind
+
+
 def _training_pass(
-    shards: ShardSet, config: DataConfig, seed: int
+    shards: ShardSet,
+    config: DataConfig,
+    seed: int,
+    own_shards: Callable[[tf.Tensor], tf.Tensor],
 ) -> Callable[[tf.Tensor], tf.data.Dataset]:
-    """A function from the number of a pass to its records, as many as there are slices."""
-    paths = [str(shards.folder / shard.name) for shard in _split_shards(shards, "train")]
-    slices = shards.slices("train")
-    labels = shards.labels("train")
+    """A function from the number of a pass to its records, as many as its shards hold."""
+    files = _split_shards(shards, "train")
+    paths = tf.constant([str(shards.folder / shard.name) for shard in files])
+    lengths = tf.constant([shard.records for shard in files], tf.int64)
+    labels = shards.labels_by_shard("train")
     weights = _balancing_weights(shards, labels, config.balance) if config.balance else None
+    if weights is not None:
+        totals = tf.constant([weights[kinds_borne(x)].sum() for x in labels], tf.int64)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(paths, seed=[seed, number])
-        records = tf.data.Dataset.from_tensor_slices(order).interleave(
+        order = own_shards(number)
+        slices = tf.reduce_sum(tf.gather(lengths, order))
+        records = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order)).interleave(
             tf.data.TFRecordDataset,
             cycle_length=OPEN_SHARDS,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
         if weights is not None:
+            total = tf.reduce_sum(tf.gather(totals, order))
             # Another seed than that of the order: the two must not hang together.
-            records = balanced(records, weights, labels, [seed, -1 - number])
+            records = balanced(records, weights, slices, total, [seed, -1 - number])
         # Encoded records are shuffled: a tenth of the memory of decoded ones.
         return records.apply(tf.data.experimental.assert_cardinality(slices)).shuffle(
             config.shuffle_buffer,
@@ -268,7 +322,10 @@ def _training_pass(
     return one_pass
 
 
-def _balancing_weights(shards: ShardSet, labels: np.ndarray, balance: float) -> np.ndarray:
+def _balancing_weights(
+    shards: ShardSet, labels_by_shard: list[np.ndarray], balance: float
+) -> np.ndarray:
+    labels = np.concatenate(labels_by_shard)
     weights = sampling_weights(labels, balance)
     if np.ptp(weights[kinds_borne(labels)]) == 0:
         raise DatasetError(

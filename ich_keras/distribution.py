@@ -1,6 +1,7 @@
 """On which devices and machines a step is computed."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -113,10 +114,15 @@ def share_of_batch(strategy: tf.distribute.Strategy, batch_size: int) -> int:
     return batch_size // devices
 
 
-def of_the_chief(strategy: tf.distribute.Strategy, workers: Workers, value: float) -> float:
-    """The chief's value, lest workers whose last digits differ decide differently."""
+def agree_with_the_chief(
+    strategy: tf.distribute.Strategy, workers: Workers
+) -> Callable[[float], float]:
+    """A function from a worker's value to the chief's, lest their last digits decide differently.
+
+    It returns once all workers have called it.
+    """
     if workers.count == 1:
-        return value
+        return lambda value: value
     on_a_worker = strategy.num_replicas_in_sync // workers.count
 
     @tf.function
@@ -124,4 +130,8 @@ def of_the_chief(strategy: tf.distribute.Strategy, workers: Workers, value: floa
         everyones = strategy.run(tf.identity, args=(own,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, everyones, axis=None)
 
-    return float(total(tf.constant(value if workers.chief else 0.0, tf.float64))) / on_a_worker
+    def agree(value: float) -> float:
+        own = tf.constant(value if workers.chief else 0.0, tf.float64)
+        return float(total(own)) / on_a_worker
+
+    return agree

@@ -62,7 +62,11 @@ def sampling_weights(labels: np.ndarray, balance: float) -> np.ndarray:
 
 
 def balanced(
-    records: tf.data.Dataset, weights: np.ndarray, labels: np.ndarray, seed: Sequence
+    records: tf.data.Dataset,
+    weights: np.ndarray,
+    slices: tf.Tensor,
+    total: tf.Tensor,
+    seed: Sequence,
 ) -> tf.data.Dataset:
     """Leaves records out and repeats others, by systematic sampling: as many come as went in.
 
@@ -73,28 +77,27 @@ def balanced(
     Args:
         records: serialised examples, N.
         weights: from `sampling_weights`.
-        labels: of the records, in any order, shape (N, 6).
+        slices: how many records there are, N.
+        total: of the weights of all of them.
         seed: two numbers, of where the first mark stands.
 
     Returns:
         N serialised examples; the copies of one follow each other.
     """
-    slices = len(labels)
-    spacing = int(weights[kinds_borne(labels)].sum())  # in units of a weight / slices: stays whole
 
     def weigh(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         borne = tf.cast(parse_labels(records)[:, : len(BLEEDINGS)] > 0, tf.int64)
         kinds = tf.reduce_sum(tf.bitwise.left_shift(borne, np.arange(len(BLEEDINGS))), axis=1)
         return records, tf.gather(weights, kinds)
 
-    def count(total: tf.Tensor, weighed: tuple[tf.Tensor, tf.Tensor]) -> tuple:
+    def count(past: tf.Tensor, weighed: tuple[tf.Tensor, tf.Tensor]) -> tuple:
         records, weights = weighed
-        sums = total + tf.cumsum(weights * slices)
-        passed = sums // spacing  # marks, since the block began
+        sums = past + tf.cumsum(weights * slices)  # in units of a weight / slices: stays whole
+        passed = sums // total  # marks, since the block began
         times = passed - tf.concat([[0], passed[:-1]], axis=0)
-        return sums[-1] % spacing, tf.repeat(records, times)
+        return sums[-1] % total, tf.repeat(records, times)
 
-    start = tf.random.stateless_uniform((), seed, 0, spacing, tf.int64)
+    start = tf.random.stateless_uniform((), seed, 0, total, tf.int64)
     return (
         records.batch(BLOCK)  # each op of a pipeline has its cost
         .map(weigh, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -159,24 +159,38 @@ def search_with(tuner: SearchTuner) -> None:
 def work(place: SearchPlace) -> None:
     """Trains what a chief gives out, until it has no more.
 
-    A chief that is gone ends this process: KerasTuner would wait for it for an hour.
+    Until the chief is there, nothing is written: it would not take the folder for its own. A chief
+    that is gone ends this process: KerasTuner would wait for it for an hour.
     """
+    if not _chief_is_there():
+        log.info("waiting for the chief at %s:%d", *_address())
+    while not _chief_is_there():
+        time.sleep(IDLE_S)
     threading.Thread(target=_end_without_a_chief, daemon=True).start()
     search_with(SearchTuner(make_oracle(place.search), place))
 
 
+def _address() -> tuple[str, int]:
+    return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
+
+
+def _chief_is_there() -> bool:
+    try:
+        socket.create_connection(_address(), timeout=SIGN_OF_LIFE_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def _end_without_a_chief() -> None:
-    """Ends this process once the chief, which was there before, cannot be reached for a while."""
-    address = os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
-    reached: float | None = None
+    """Ends this process once the chief cannot be reached for a while."""
+    reached = time.monotonic()
     while True:
-        try:
-            socket.create_connection(address, timeout=SIGN_OF_LIFE_S).close()
+        if _chief_is_there():
             reached = time.monotonic()
-        except OSError:
-            if reached is not None and time.monotonic() - reached > SILENT_S:
-                log.error("the chief at %s:%d is gone; start all again, they go on", *address)
-                os._exit(1)  # the other threads wait for it
+        elif time.monotonic() - reached > SILENT_S:
+            log.error("the chief at %s:%d is gone; start all again, they go on", *_address())
+            os._exit(1)  # the other threads wait for it
         time.sleep(SIGN_OF_LIFE_S)
 
 

@@ -21,10 +21,10 @@ from ich_keras.config import Experiment
 from ich_keras.dataset import ShardSet, open_shards, reading, training_batches
 from ich_keras.distribution import (
     Workers,
+    agree_with_the_chief,
     choose_strategy,
     device_names,
     find_workers,
-    of_the_chief,
     share_of_batch,
     warn_without_gpu,
 )
@@ -144,6 +144,7 @@ class _Trainer:
         self.strategy = strategy
         self.workers = workers
         self.share = share_of_batch(strategy, self.config.batch_size)
+        self.agree = agree_with_the_chief(strategy, workers)
         self.callbacks = [load_callback(x) for x in self.config.callbacks]
         keras.utils.set_random_seed(experiment.seed)
         tf.random.set_seed(max(experiment.seed, 1))  # tf.data fails at 0 beside a seed of a pass
@@ -209,6 +210,7 @@ class _Trainer:
                     break
         if recorder is not None:
             recorder.close()
+        self.agree(0.0)  # all end together: until the chief has written all, it may need the others
 
     def _recorder(self) -> Recorder:
         epoch = self.position.step // self.config.validate_every
@@ -266,7 +268,7 @@ class _Trainer:
             )
         row.update(validation_scores(predictions, self.loss))
         row["warning"] = collapse(predictions.probabilities)
-        value = of_the_chief(self.strategy, self.workers, row[f"val_{self.config.monitor}"])
+        value = self.agree(row[f"val_{self.config.monitor}"])
         sign = 1 if HIGHER_IS_BETTER[self.config.monitor] else -1
         best = self.position.best_value
         if best is None or sign * value > sign * best:

@@ -36,13 +36,18 @@ class Written:
 
 
 def write_shards(
-    folder: Path, labels: Mapping[str, tuple[int, ...]] | None = None, **splits: int
+    folder: Path,
+    labels: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    files: int = 2,
+    **splits: int,
 ) -> Written:
     """Shards whose positive slices carry a square, as bright as its kind.
 
     Args:
         folder: where to.
         labels: of single slices, by their id, in place of the right ones.
+        files: shards of each split.
         splits: name to number of slices.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,14 +57,14 @@ def write_shards(
         members[:] = [replace(x, label=(labels or {}).get(x.slice_id, x.label)) for x in members]
     shards, rows = [], []
     for name, members in examples.items():
-        halves = [members[: len(members) // 2], members[len(members) // 2 :]]
-        for number, half in enumerate(halves):
-            path = folder / shard_name(name, number, len(halves))
-            write_records(path, (encode_example(x, "zlib") for x in half))
-            shards.append(Shard(path.name, len(half), file_sha256(path)))
+        for number in range(files):
+            part = members[number * len(members) // files : (number + 1) * len(members) // files]
+            path = folder / shard_name(name, number, files)
+            write_records(path, (encode_example(x, "zlib") for x in part))
+            shards.append(Shard(path.name, len(part), file_sha256(path)))
             rows += [
                 (x.slice_id, x.study_id, x.patient_key, name, path.name, *x.label, x.position_mm)
-                for x in half
+                for x in part
             ]
     columns = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
     table = pd.DataFrame(rows, columns=columns).sort_values("slice_id")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -32,19 +33,19 @@ def overrides(**changes: str) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def command(shards: Path, run: Path, *, devices: int = 1, **changes: str) -> list[str]:
-    """`ich-keras fit demo.yaml`, in a process whose processor passes for several devices."""
+def command(
+    shards: Path, run: Path, *, devices: int = 1, experiment: str = "demo.yaml", **changes: str
+) -> list[str]:
+    """`ich-keras fit`, in a process whose processor passes for several devices."""
     prelude = LOGICAL_DEVICES.format(devices=devices) if devices > 1 else ""
     program = f"{prelude}\nfrom ich_keras.cli import main\nmain()"
     options = [x for override in overrides(**changes) for x in ("--set", override)]
     folders = ["--shards", str(shards), "--run", str(run)]
-    return [sys.executable, "-c", program, "fit", "demo.yaml", *folders, *options]
+    return [sys.executable, "-c", program, "fit", experiment, *folders, *options]
 
 
-def train(shards: Path, run: Path, *, devices: int = 1, **changes: str) -> pd.DataFrame:
-    """The history of a whole run."""
-    done = subprocess.run(
-        command(shards, run, devices=devices, **changes), capture_output=True, text=True
-    )
+def train(shards: Path, run: Path, **options: Any) -> pd.DataFrame:
+    """The history of a whole run; options as of `command`."""
+    done = subprocess.run(command(shards, run, **options), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return pd.read_csv(run / "history.csv")

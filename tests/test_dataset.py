@@ -44,11 +44,6 @@ def batches(folder, count, start=0, seed=3, batch_size=5, share=(0, 1), **data):
     return [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
 
 
-def contents(batch) -> set:
-    """The slices of a batch with their labels, whatever their order."""
-    return {(image.tobytes(), label.tobytes()) for image, label in zip(*batch, strict=True)}
-
-
 def test_evaluation_reads_every_slice_once_as_it_was_written(shards):
     found = {}
     opened = open_shards(shards.folder, DataConfig())
@@ -88,16 +83,49 @@ def test_starting_at_a_step_gives_what_an_undisturbed_run_sees(shards, start, ba
         np.testing.assert_array_equal(label, same)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-@pytest.mark.parametrize("start", [0, 5, 9])
-def test_the_workers_share_the_batches_of_a_single_one(shards, start, workers):
-    data = {"augmentation": AUGMENTATION, "balance": 0.5, "batch_size": 6, "start": start}
-    alone = batches(shards.folder, 4, **data)
-    shares = [batches(shards.folder, 4, share=(k, workers), **data) for k in range(workers)]
-    for step, batch in enumerate(alone):
-        parts = [share[step] for share in shares]
-        assert all(len(images) == 6 // workers for images, _ in parts)
-        assert set().union(*map(contents, parts)) == contents(batch)
+def stream(folder, count, share, start=0, **data) -> list[tuple[bytes, bytes]]:
+    """The slices that a worker sees one by one, with their labels."""
+    found = batches(folder, count, batch_size=share[1], share=share, start=start, **data)
+    return [(image.tobytes(), label.tobytes()) for image, label in found]
+
+
+def test_each_shard_is_read_by_one_worker_in_a_pass(tmp_path):
+    shards = write_shards(tmp_path, train=36, val=7, files=4)  # of 9 slices each
+    shard_of = {x.image.tobytes(): i // 9 for i, x in enumerate(shards.examples["train"])}
+    streams = [stream(shards.folder, 6 * 18, (k, 2)) for k in range(2)]
+    pairs = set()
+    for first in range(0, 6 * 18, 18):
+        shares = [[image for image, _ in x[first : first + 18]] for x in streams]
+        assert sorted(shares[0] + shares[1]) == sorted(shard_of)
+        read = [frozenset(shard_of[image] for image in share) for share in shares]
+        assert [len(x) for x in read] == [2, 2]  # and so none is read by both
+        pairs.add(read[0])
+    assert len(pairs) > 1
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.7])
+def test_a_worker_that_starts_at_a_step_sees_what_it_would_have_seen(tmp_path, balance):
+    shards = write_shards(tmp_path, train=37, val=7, files=5)  # passes of 7, 14, 15 or 16 slices
+    data = {"augmentation": AUGMENTATION, "balance": balance}
+    for worker in range(3):
+        whole = stream(shards.folder, 50, (worker, 3), **data)
+        for start in (7, 15, 40):
+            assert stream(shards.folder, 10, (worker, 3), start, **data) == whole[start:][:10]
+
+
+def test_the_workers_augment_each_in_its_own_way(tmp_path):
+    """One slice in each shard, and all the same: what differs is the augmentation."""
+    shards = write_shards(tmp_path, train=2, val=2)
+    for number in range(2):
+        path = tmp_path / f"train-{number:05d}-of-00002.tfrecord"
+        write_records(path, [encode_example(shards.examples["train"][0], "zlib")])
+    streams = [stream(tmp_path, 8, (k, 2), augmentation=AUGMENTATION) for k in range(2)]
+    assert len({image for x in streams for image, _ in x}) == 16
+
+
+def test_fewer_shards_than_workers_are_refused(shards):
+    with pytest.raises(DatasetError, match=r"has 2 shards of the split train for 3 workers"):
+        batches(shards.folder, 1, batch_size=6, share=(0, 3))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(shards):

@@ -1,23 +1,21 @@
-"""The same curve on one device, on two, and by two workers; and what does not go together."""
+"""The same curve on one device and on two; workers, and what does not go together.
+
+What two workers learn, and that they go on, is in test_cluster.py.
+"""
 
 import json
 import os
+import signal
 import socket
 import subprocess
-import time
 
-import numpy as np
-import pandas as pd
+import keras
 import pytest
 
 from ich_keras.distribution import DistributionError, Workers, choose_strategy, find_workers
-from ich_keras.run_folder import RunFolder
 from tests import small_run
+from tests.curves import SAME_ON_ALL, assert_same_curves
 from tests.shard_files import write_shards
-
-# Dropout masks are drawn by each device for itself, so a run with them is another run.
-SAME_ON_ALL = {"model__dropout": "0.0"}
-CURVES = ["loss", "accuracy", "val_loss", "val_mean_auc"]
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +53,6 @@ def start_workers(count: int, command: list[str]) -> list[subprocess.Popen[str]]
     ]
 
 
-def assert_same_curves(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    assert list(one["step"]) == list(other["step"])
-    for column in CURVES:
-        np.testing.assert_allclose(one[column], other[column], rtol=1e-4, err_msg=column)
-
-
 def test_two_devices_learn_like_one(alone, shards, tmp_path):
     both = small_run.train(
         shards, tmp_path / "run", devices=2, training__strategy="mirrored", **SAME_ON_ALL
@@ -68,29 +60,21 @@ def test_two_devices_learn_like_one(alone, shards, tmp_path):
     assert_same_curves(alone, both)
 
 
-def test_two_workers_learn_like_one(alone, shards, tmp_path):
-    run = tmp_path / "run"
-    for process in start_workers(2, small_run.command(shards, run, **SAME_ON_ALL)):
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors[-2000:]
-    assert_same_curves(alone, pd.read_csv(run / "history.csv"))
-    assert len(list((run / "tensorboard").iterdir())) == 1  # of the chief alone
+class DiesAtAnEpochsEnd(keras.callbacks.Callback):
+    def on_epoch_end(self, *_arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_dies_is_one_line_of_the_other(shards, tmp_path):
-    run = RunFolder(tmp_path / "run")
-    endless = small_run.command(shards, run.path, training__max_steps="1000000")
-    stays, dies = start_workers(2, endless)
-    while not run.position.is_file():
-        assert stays.poll() is None, stays.stderr.read()
-        time.sleep(0.1)
-    dies.kill()
-    dies.communicate()
-    _, errors = stays.communicate(timeout=120)
-    assert stays.returncode == 1
-    said = "ich-keras: worker 0 of 2: another worker ended or cannot be reached; start the same"
-    assert said in errors
-    assert "Traceback" not in errors
+def test_no_worker_ends_before_the_chief_has_written_the_run(shards, tmp_path):
+    """The chief dies as the last step is noted; the run cannot go on without the other."""
+    dying = f"[{{path: {__name__}.DiesAtAnEpochsEnd}}]"
+    settings = {"training__max_steps": "4", "training__callbacks": dying}
+    chief, other = start_workers(2, small_run.command(shards, tmp_path / "run", **settings))
+    chief.communicate(timeout=300)
+    assert chief.returncode == -signal.SIGKILL
+    _, errors = other.communicate(timeout=300)
+    assert other.returncode == 1
+    assert "worker 1 of 2: another worker ended or cannot be reached" in errors
 
 
 def test_workers_are_counted_as_tf_config_names_them(monkeypatch):

@@ -26,10 +26,12 @@ GROUPS = {"control": slice(64), "subdural": slice(64, 80), "epidural": slice(80,
 def shown(balance: float, seed: int) -> np.ndarray:
     """How often each slice is shown in a pass; int, (84,)."""
     records = [labelled_record(f"{i}", tuple(label)) for i, label in enumerate(LABELS)]
+    weights = sampling_weights(LABELS, balance)
     dataset = balanced(
         tf.data.Dataset.from_tensor_slices(records),
-        sampling_weights(LABELS, balance),
-        LABELS,
+        weights,
+        len(LABELS),
+        weights[kinds_borne(LABELS)].sum(),
         [seed, 0],
     )
     places = [records.index(record) for record in dataset.as_numpy_iterator()]
