@@ -106,7 +106,7 @@ IMAGE := --extra codecs --extra bayesian --extra onnx
 lock: ## renew the files of locked versions (needs uv)
 	$(LOCK) --extra test --extra lint --extra docs --output-file requirements.lock setup.cfg
 	$(LOCK) --extra s3 --extra test-s3 --output-file requirements-s3.lock setup.cfg
-	$(LOCK) $(IMAGE) --constraint requirements.lock --output-file requirements-cpu.lock setup.cfg
+	$(LOCK) $(IMAGE) --extra beam --extra cloud --constraint requirements.lock --output-file requirements-cpu.lock setup.cfg
 	$(LOCK) $(IMAGE) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock setup.cfg
 
 wheel: $(VENV)/.installed ## build the wheel into dist/
