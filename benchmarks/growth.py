@@ -15,8 +15,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -116,7 +117,7 @@ def _run_of(folder: Path) -> Path:
 
 def _steps(source: Path, shards: Path, run: Path, workers: int) -> Iterator[tuple[str, list[str]]]:
     of_workers = f"--workers={workers}"
-    whole = ("--split=0,1,0", f"--size={SIZE}", "--shard-size=500", "--fresh")
+    whole = ("--split=0,1,0", f"--size={SIZE}", "--shard-size=500")
     yield "convert", [*ICH_KERAS, "convert", str(source), "--out", str(shards), *whole, of_workers]
     yield "verify", [*ICH_KERAS, "verify", str(shards), of_workers]
     yield "pipeline", [sys.executable, __file__, str(shards), "--read"]
@@ -126,35 +127,34 @@ def _steps(source: Path, shards: Path, run: Path, workers: int) -> Iterator[tupl
 
 def _read(shards: Path) -> None:
     """One pass of the validation pipeline."""
+    from ich_keras.config import DataConfig
     from ich_keras.dataset import evaluation_batches, open_shards
 
-    for _ in evaluation_batches(open_shards(shards), "val", batch_size=BATCH_SIZE):
+    opened = open_shards(shards, DataConfig())
+    for _ in evaluation_batches(opened, "val", batch_size=BATCH_SIZE):
         pass
 
 
-def _table(costs: pd.DataFrame) -> pd.DataFrame:
-    """Of each step: what a slice more costs, among few and among many."""
-    rows = []
-    for (step, workers), of_step in costs.groupby(["step", "workers"], sort=False):
-        at = of_step.set_index("times")
-        small, large = (
-            (at.loc[to] - at.loc[since]) / (at.loc[to, "slices"] - at.loc[since, "slices"])
-            for since, to in pairwise(TIMES)
-        )
-        rows.append(
-            {
-                "step": step,
-                "workers": workers,
-                **{f"s at {x}x": round(at.loc[x, "seconds"], 1) for x in TIMES},
-                "ms a slice, 1x to 4x": round(1000 * small["seconds"], 2),
-                "4x to 16x": round(1000 * large["seconds"], 2),
-                "ratio": round(large["seconds"] / small["seconds"], 2),
-                "core ms a slice": round(1000 * large["core_seconds"], 2),
-                "ratio of cores": round(large["core_seconds"] / small["core_seconds"], 2),
-                **{f"MB at {x}x": round(at.loc[x, "megabytes"]) for x in TIMES},
-            }
-        )
-    return pd.DataFrame(rows)
+def _row(step: str, workers: int, slices: dict[int, int], costs: dict[int, Cost]) -> dict:
+    """What a slice more costs, among few and among many."""
+
+    def milliseconds(what: Callable[[Cost], float], since: int, to: int) -> float:
+        return 1000 * (what(costs[to]) - what(costs[since])) / (slices[to] - slices[since])
+
+    few, many = (milliseconds(lambda x: x.seconds, *span) for span in pairwise(TIMES))
+    cores_few, cores_many = (
+        milliseconds(lambda x: x.core_seconds, *span) for span in pairwise(TIMES)
+    )
+    return {
+        "step": step,
+        "workers": workers,
+        **{f"s at {slices[x]:,}": round(costs[x].seconds, 1) for x in TIMES},
+        "ms a slice": f"{few:.2f}, {many:.2f}",
+        "ratio": round(many / few, 2),
+        "core ms": f"{cores_few:.2f}, {cores_many:.2f}",
+        "ratio ": round(cores_many / cores_few, 2),
+        "MB": ", ".join(f"{costs[x].megabytes:,.0f}" for x in TIMES),
+    }
 
 
 @click.command(help=__doc__.splitlines()[0])
@@ -170,26 +170,24 @@ def main(folder: Path, patients: int, repeats: int, read: bool) -> None:
     if not (folder / "source").exists():
         synth(folder / "source", patients=patients, slices=SLICES_A_STUDY, size=256, seed=0)
     run = _run_of(folder)
-    rows = []
+    costs: dict[tuple[str, int], dict[int, Cost]] = defaultdict(dict)
+    slices: dict[int, int] = {}
     for times in TIMES:
         source = _copies(folder / "source", times, folder / f"{times}x")
         for workers in WORKERS:
             shards = folder / f"shards-{times}x"
-            shutil.rmtree(shards, ignore_errors=True)
             for step, command in _steps(source, shards, run, workers):
-                found = [
-                    _cost(command, workers) for _ in range(repeats if step != "convert" else 1)
-                ]
-                least = {
-                    name: min(getattr(cost, name) for cost in found)
-                    for name in ("seconds", "core_seconds", "megabytes")
-                }
-                slices = read_manifest(shards).slices
-                rows.append(
-                    {"step": step, "workers": workers, "times": times, "slices": slices, **least}
-                )
-                click.echo(rows[-1], err=True)
-    click.echo(_table(pd.DataFrame(rows)).to_string(index=False))
+                found = []
+                for _ in range(repeats):
+                    if step == "convert":
+                        shutil.rmtree(shards, ignore_errors=True)
+                    found.append(_cost(command, workers))
+                least = Cost(*(min(x) for x in zip(*map(astuple, found), strict=True)))
+                costs[step, workers][times] = least
+                click.echo(f"{times}x {step}, {workers}: {least}", err=True)
+            slices[times] = read_manifest(shards).slices
+    rows = [_row(*which, slices, of_step) for which, of_step in sorted(costs.items())]
+    click.echo(pd.DataFrame(rows).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -53,8 +53,12 @@ def load_scanned(text: str) -> list[ScannedFile]:
     """What was given to `dump_scanned`."""
     content = json.loads(text)
     formats = [_FORMAT.validate_python(x) for x in content["formats"]]
-    rows = (ScannedFile(*row) for row in content["files"])
-    return [x if x.format is None else x._replace(format=formats[x.format]) for x in rows]
+    found = []
+    for row in content["files"]:
+        file = ScannedFile._make(row)
+        number: Any = file.format
+        found.append(file if number is None else file._replace(format=formats[number]))
+    return found
 
 
 def dump_shard(job: Job, slices: Sequence[PlannedSlice]) -> str:
@@ -78,16 +82,12 @@ def load_shard(text: str) -> tuple[Job, list[PlannedSlice]]:
     formats = [_FORMAT.validate_python(x) for x in content["formats"]]
 
     def file(row: list[Any]) -> SourceFile:
-        found = SourceFile(*row)
-        return found._replace(format=formats[found.format])  # type: ignore[call-overload]
+        *known, number = row
+        return SourceFile._make([*known, formats[number]])
 
-    slices = [
-        PlannedSlice(
-            file(of_slice),
-            tuple(map(file, neighbours)),
-            *names,
-            None if label is None else tuple(label),
-        )
-        for of_slice, neighbours, *names, label in content["slices"]
-    ]
+    slices = []
+    for of_slice, neighbours, *names, label in content["slices"]:
+        files = file(of_slice), tuple(map(file, neighbours))
+        labels = None if label is None else tuple(label)
+        slices.append(PlannedSlice._make([*files, *names, labels]))
     return _JOB.validate_python(content["job"]), slices
