@@ -17,9 +17,10 @@ from tfrecords_tools import convert as module
 from tfrecords_tools import shard
 from tfrecords_tools.convert import convert
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.object_store import object_store
 from tfrecords_tools.scan import listed_source, read_list, scan
 from tfrecords_tools.scanned_file import scan_files
-from tfrecords_tools.source_files import SourceError, _store
+from tfrecords_tools.source_files import SourceError
 
 OPTIONS = {"size": EDGE, "windows": "brain,bone", "shard_size": 5}
 
@@ -160,7 +161,7 @@ def s3() -> Iterator[Store]:
         patch.setenv("S3_ENDPOINT", endpoint)
         for name in keys:
             patch.setenv(name.upper(), "test")
-        _store.cache_clear()
+        object_store.cache_clear()
         yield Store("s3://archive", lambda x, y: client.put_object(Bucket="archive", Key=x, Body=y))
     running.stop()
 
@@ -183,7 +184,7 @@ def gs() -> Iterator[Store]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", endpoint)
-        _store.cache_clear()
+        object_store.cache_clear()
         yield Store("gs://archive", write)
     running.stop()
 
@@ -245,14 +246,14 @@ def test_a_store_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    _store.cache_clear()
+    object_store.cache_clear()
     with pytest.raises(SourceError, match=r"^s3://a/b: .*connect.*; check credentials, endpoint"):
         convert(["s3://a/b"], tmp_path / "out", unlabelled=True, **OPTIONS)
-    _store.cache_clear()
+    object_store.cache_clear()
 
 
 def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfrecords_tools.source_files.find_spec", lambda _: None)
+    monkeypatch.setattr("tfrecords_tools.object_store.find_spec", lambda _: None)
     monkeypatch.setattr(module, "local_engine", serial_engine)
     with pytest.raises(UsageError, match=r"gs://a/b: needs .* pip install 'ich-keras\[cloud\]'"):
         convert(["gs://a/b"], tmp_path / "out", unlabelled=True, **OPTIONS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfrecords_tools.storage import S3Path, ShardPath, local_folder
+from tfrecords_tools.storage import ObjectPath, ShardPath, local_folder
 
 PARTIAL = ".partial-"
 
@@ -21,7 +21,7 @@ def whole_file(path: ShardPath) -> Iterator[Path]:
     An exception removes the unfinished file, and the space that it takes; where the process is
     killed it stays, and the next attempt writes over it.
     """
-    if isinstance(path, S3Path):
+    if isinstance(path, ObjectPath):
         with local_folder(path) as folder:
             yield folder / path.name
             path.upload(folder / path.name)
@@ -57,7 +57,7 @@ def write_text(path: ShardPath, text: str) -> None:
 
 def deliver(local: Path, target: ShardPath) -> None:
     """Copies a file to where others may be at the same; each does so whole, and the last stays."""
-    if isinstance(target, S3Path):
+    if isinstance(target, ObjectPath):
         target.upload(local)
         return
     temporary = target.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{target.name}")

@@ -36,6 +36,7 @@ from tfrecords_tools.handover import (
     load_scanned,
     load_shard,
 )
+from tfrecords_tools.object_store import is_remote
 from tfrecords_tools.plan import PlannedShard
 from tfrecords_tools.scanned_file import ScannedFile, scan_files
 from tfrecords_tools.shard import (
@@ -46,7 +47,6 @@ from tfrecords_tools.shard import (
     write_shard,
     written_names,
 )
-from tfrecords_tools.source_files import is_remote
 from tfrecords_tools.storage import ShardPath, shard_path
 from tfrecords_tools.workers import worker_pool
 

@@ -15,7 +15,7 @@ from tfrecords_tools.engine import Engine
 from tfrecords_tools.plan import PlannedShard
 from tfrecords_tools.scanned_file import ScannedFile, scan_files
 from tfrecords_tools.shard import WORK, Job, write_shard
-from tfrecords_tools.storage import S3Path, ShardPath, StoreError, local_folder
+from tfrecords_tools.storage import ObjectPath, ShardPath, StoreError, local_folder
 from tfrecords_tools.workers import uninterrupted, worker_pool
 
 
@@ -81,7 +81,7 @@ class _LocalEngine:
 
     def _deliver(self, name: str) -> None:
         """Sends what became of a shard's slices to the object store and, last, the shard."""
-        if isinstance(self.out, S3Path):
+        if isinstance(self.out, ObjectPath):
             for path in (self.folder / WORK / f"{name}.json", self.folder / name):
                 (self.out / path.relative_to(self.folder)).upload(path)
                 path.unlink()

@@ -12,9 +12,9 @@ import pandas as pd
 from tfrecords_tools.dicom import SliceFormat
 from tfrecords_tools.engine import Engine
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.object_store import check_store, is_remote
 from tfrecords_tools.progress import progress
 from tfrecords_tools.scanned_file import ScannedFile
-from tfrecords_tools.source_files import check_store, is_remote
 
 STAGES = ("stage_2", "stage_1")  # as the challenge names its folders; the later one first
 FILES_A_TASK = 256  # enough to hide what a task costs

@@ -1,21 +1,17 @@
 """DICOM files where they lie: on this machine, or on an object store, read by fsspec."""
 
-import functools
 import hashlib
 import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.object_store import is_remote, object_store
 
-# Each scheme, and the package by which fsspec reads it.
-STORES = {"s3://": "s3fs", "gs://": "gcsfs"}
 BLOCK = 1 << 16  # bytes asked for at a time; of most files all that stands before the pixels
-PATIENCE = {"connect_timeout": 10, "read_timeout": 30, "retries": {"mode": "standard"}}
 
 
 class SourceError(InputError):
@@ -35,24 +31,6 @@ class OpenedFile(NamedTuple):
     stream: BinaryIO
     bytes: int
     version: int
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is one on an object store."""
-    return path.startswith(tuple(STORES))
-
-
-def check_store(path: str) -> None:
-    """Checks that what reads an object store is there.
-
-    Raises:
-        UsageError: if it is not installed.
-    """
-    package = STORES[path[: path.index("://") + 3]]
-    if find_spec(package) is None:
-        raise UsageError(
-            f"{path}: needs the package {package}, which is missing: pip install 'ich-keras[cloud]'"
-        )
 
 
 def is_regular(path: str) -> bool:
@@ -99,7 +77,7 @@ class _RemoteFile(io.RawIOBase):
     def __init__(self, path: str) -> None:
         self._path, self._place = path, 0
         with self._errors():
-            found = _store(path.partition("://")[0]).info(path)
+            found = object_store(path.partition("://")[0]).info(path)
             if found["type"] != "file":
                 raise SourceError(f"{path}: is no object, but a folder; name the objects in it")
             self.size = int(found["size"])
@@ -133,7 +111,7 @@ class _RemoteFile(io.RawIOBase):
         if stop <= self._place:
             return b""
         with self._errors():
-            store = _store(self._path.partition("://")[0])
+            store = object_store(self._path.partition("://")[0])
             content = store.cat_file(self._path, start=self._place, end=stop)
         if len(content) != stop - self._place:
             raise SourceError(f"{self._path}: changed while it was read; give the command again")
@@ -154,23 +132,6 @@ class _RemoteFile(io.RawIOBase):
             raise SourceError(
                 f"{self._path}: {_one_line(error)}; check credentials, endpoint and network"
             ) from error
-
-
-@functools.cache
-def _store(protocol: str) -> Any:
-    """The store's file system, of this process."""
-    import fsspec
-
-    if protocol == "gs":
-        # Else each process asks another interface what kind of bucket it is, and waits a minute.
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-        return fsspec.filesystem("gs", use_listings_cache=False)
-    return fsspec.filesystem(
-        "s3",
-        use_listings_cache=False,
-        endpoint_url=os.environ.get("S3_ENDPOINT"),  # as for shards
-        config_kwargs=PATIENCE,
-    )
 
 
 def _one_line(error: Exception) -> str:

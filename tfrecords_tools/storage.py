@@ -1,7 +1,7 @@
-"""Where shards lie: a folder of this machine, or `s3://`, by the file system of tensorflow-io.
+"""Where shards lie: a folder of this machine, or of an object store.
 
-Of pathlib, an `S3Path` has what a folder of shards is asked for. An object is sent whole, so under
-its name it is complete.
+Of pathlib, an `ObjectPath` has what a folder of shards is asked for. An object is sent whole, so
+under its name it is complete.
 
 tensorflow-io 0.37.1 ends a process that has used its file system by `abort` (tensorflow/io#2039),
 after everything is done; whoever uses this module from Python should end with `os._exit`, as
@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.object_store import check_store, object_store
 
-SCHEME = "s3://"
+SCHEMES = ("s3://", "gs://")
 # Else a server that does not answer is asked for half a minute where it refuses the connection, and
 # for an hour where it is silent. Read by the file system at its first use.
 PATIENCE = {
@@ -39,17 +41,17 @@ class StoreError(InputError):
 
 
 @dataclass(frozen=True)
-class S3Path:
+class ObjectPath(ABC):
     """An object, or a folder of objects.
 
     Attributes:
-        url: `s3://bucket`, and what follows without a slash at its end.
+        url: `s3://bucket` or `gs://bucket`, and what follows without a slash at its end.
     """
 
     url: str
 
-    def __truediv__(self, name: str | Path) -> "S3Path":
-        return S3Path(f"{self.url}/{name}")
+    def __truediv__(self, name: str | Path) -> "ObjectPath":
+        return type(self)(f"{self.url}/{name}")
 
     def __str__(self) -> str:
         return self.url
@@ -59,20 +61,20 @@ class S3Path:
         return self.url.rpartition("/")[2]
 
     @property
-    def parent(self) -> "S3Path":
-        return S3Path(self.url.rpartition("/")[0])
+    def parent(self) -> "ObjectPath":
+        return type(self)(self.url.rpartition("/")[0])
 
     @property
-    def bucket(self) -> "S3Path":
-        return S3Path("/".join(self.url.split("/")[:3]))
+    def bucket(self) -> "ObjectPath":
+        return type(self)("/".join(self.url.split("/")[:3]))
 
-    def resolve(self) -> "S3Path":
+    def resolve(self) -> "ObjectPath":
         return self
 
-    def iterdir(self) -> Iterator["S3Path"]:
+    def iterdir(self) -> Iterator["ObjectPath"]:
         yield from (self / name for name in self._names())
 
-    def glob(self, pattern: str) -> Iterator["S3Path"]:
+    def glob(self, pattern: str) -> Iterator["ObjectPath"]:
         matches = re.compile(re.escape(pattern).replace(r"\*", ".*")).fullmatch
         return (path for path in self.iterdir() if matches(path.name))
 
@@ -84,16 +86,35 @@ class S3Path:
     def is_file(self) -> bool:
         return self.name in self.parent._names()
 
-    def mkdir(self, **_: bool) -> None:
+    def mkdir(self, **_: bool) -> None:  # noqa: B027 - for all stores
         """Folders need not be made."""
-
-    def unlink(self, missing_ok: bool = False) -> None:
-        """Removes an object; the store does not say whether there was one."""
-        with self._errors():
-            _gfile().remove(self.url)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
+
+    @abstractmethod
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Removes an object; whether there was one, the store need not say."""
+
+    @abstractmethod
+    def read_bytes(self) -> bytes:
+        """All of an object."""
+
+    @abstractmethod
+    def upload(self, local: Path) -> None:
+        """Sends a file, whole or not at all."""
+
+    @abstractmethod
+    def _names(self) -> set[str]:
+        """Of what lies in this folder."""
+
+
+class S3Path(ObjectPath):
+    """On `s3://`, by the file system of tensorflow-io, which reads the shards in training too."""
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        with self._errors():
+            _gfile().remove(self.url)
 
     def read_bytes(self) -> bytes:
         with self._errors():
@@ -107,12 +128,10 @@ class S3Path:
             return next(iter(records)).numpy() if size else b""
 
     def upload(self, local: Path) -> None:
-        """Sends a file, whole or not at all."""
         with self._errors():
             _gfile().copy(str(local), self.url, overwrite=True)
 
     def _names(self) -> set[str]:
-        """Of what lies in this folder."""
         with self._errors():
             _ask_once(self.bucket)
             try:
@@ -143,7 +162,45 @@ class S3Path:
             ) from error
 
 
-ShardPath = Path | S3Path
+class GsPath(ObjectPath):
+    """On `gs://`, by gcsfs; in training TensorFlow reads it by itself."""
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        with self._errors():
+            object_store("gs").rm_file(self.url)
+
+    def read_bytes(self) -> bytes:
+        with self._errors():
+            return object_store("gs").cat_file(self.url)
+
+    def upload(self, local: Path) -> None:
+        with self._errors():
+            object_store("gs").put_file(str(local), self.url)
+
+    def _names(self) -> set[str]:
+        with self._errors():
+            try:
+                found = object_store("gs").ls(f"{self.url}/", detail=False)
+            except FileNotFoundError:
+                return set()
+            return {name.rstrip("/").rpartition("/")[2] for name in found}
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Says in one line what the store has against it."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self}: there is no such bucket or object; make the bucket {self.bucket}, or"
+                " correct the name"
+            ) from error
+        except Exception as error:  # of the store's library, which has errors of many kinds
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise StoreError(f"{self}: {reason}; check credentials and the network") from error
+
+
+ShardPath = Path | ObjectPath
 
 
 def shard_path(text: str) -> ShardPath:
@@ -152,17 +209,22 @@ def shard_path(text: str) -> ShardPath:
     Raises:
         UsageError: if it is on an object store and names no bucket, or what it needs is missing.
     """
-    if not text.startswith(SCHEME):
+    if not text.startswith(SCHEMES):
         return Path(text)
-    parts = [part for part in text.removeprefix(SCHEME).split("/") if part]
+    scheme, _, rest = text.partition("://")
+    parts = [part for part in rest.split("/") if part]
     if not parts:
-        raise UsageError(f"{text}: names no bucket; give s3://BUCKET/FOLDER")
+        raise UsageError(f"{text}: names no bucket; give {scheme}://BUCKET/FOLDER")
+    url = f"{scheme}://{'/'.join(parts)}"
+    if scheme == "gs":
+        check_store(url)
+        return GsPath(url)
     if find_spec("tensorflow_io") is None:
         raise UsageError(
             f"{text}: needs a package that is missing: pip install 'ich-keras[s3]', which brings"
             " TensorFlow 2.17"
         )
-    return S3Path(SCHEME + "/".join(parts))
+    return S3Path(url)
 
 
 @contextmanager
@@ -179,7 +241,7 @@ def local_folder(path: ShardPath) -> Iterator[Path]:
 def local_copy(path: ShardPath) -> Iterator[Path]:
     """The file itself, or a temporary one of the same name and bytes."""
     with local_folder(path) as folder:
-        if isinstance(path, S3Path):
+        if isinstance(path, ObjectPath):
             copy = folder / path.name
             copy.write_bytes(path.read_bytes())
             yield copy
@@ -222,7 +284,7 @@ def _tensorflow() -> Any:
 
     if "s3" not in tf.io.gfile.get_registered_schemes():
         raise UsageError(
-            f"{SCHEME}: tensorflow-io does not load with TensorFlow {tf.__version__}; pip install"
+            f"s3://: tensorflow-io does not load with TensorFlow {tf.__version__}; pip install"
             " 'ich-keras[s3]', which brings TensorFlow 2.17"
         )
     return tf
@@ -232,7 +294,7 @@ def _gfile() -> Any:
     return _tensorflow().io.gfile
 
 
-def _ask_for(bucket: S3Path) -> None:
+def _ask_for(bucket: ObjectPath) -> None:
     """Raises the store's own reason; of objects it says "not found", whatever went wrong."""
     _gfile().stat(f"{bucket}/")
 

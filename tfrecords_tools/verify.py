@@ -18,7 +18,7 @@ from tfrecords_tools.manifest import (
 )
 from tfrecords_tools.progress import progress
 from tfrecords_tools.shard_faults import UNLABELLED, shard_faults
-from tfrecords_tools.storage import S3Path, ShardPath, StoreError, local_copy
+from tfrecords_tools.storage import ObjectPath, ShardPath, StoreError, local_copy
 from tfrecords_tools.workers import uninterrupted, worker_pool
 
 TEXT_COLUMNS = ("slice_id", "study_id", "patient_key", "split", "shard")
@@ -75,7 +75,7 @@ def _checked(
         (folder / x.name, x, common, index.iloc[places.get(x.name, [])].to_dict("records"))
         for x in manifest.shards
     )
-    if workers == 1 or isinstance(folder, S3Path):
+    if workers == 1 or isinstance(folder, ObjectPath):
         yield from (shard_faults(*task) for task in tasks)
         return
     with worker_pool(min(workers, len(manifest.shards))) as pool:
