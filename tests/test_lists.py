@@ -17,10 +17,13 @@ from tfrecords_tools import convert as module
 from tfrecords_tools import shard
 from tfrecords_tools.convert import convert
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.manifest import read_manifest
 from tfrecords_tools.object_store import object_store
 from tfrecords_tools.scan import listed_source, read_list, scan
 from tfrecords_tools.scanned_file import scan_files
 from tfrecords_tools.source_files import SourceError
+from tfrecords_tools.storage import StoreError, shard_path
+from tfrecords_tools.verify import Verified, verify
 
 OPTIONS = {"size": EDGE, "windows": "brain,bone", "shard_size": 5}
 
@@ -207,6 +210,34 @@ def test_in_processes_of_their_own_too(store, files, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
     manifest = convert(listed, tmp_path / "out", unlabelled=True, workers=1, **OPTIONS)
     assert manifest.slices == len(files) - 1
+
+
+@pytest.mark.parametrize("runner", ["local", "beam"])
+def test_shards_lie_in_a_bucket_as_on_disk(gs, source, files, whole, tmp_path, monkeypatch, runner):
+    monkeypatch.undo()  # `whole` is written without processes
+    monkeypatch.chdir(source)
+    out = shard_path(f"{gs.url}/{runner}/shards")
+    listed = [str(path.relative_to(source)) for path in files]
+    labels = source / "stage_2_train.csv"
+    convert(listed[:13], out, labels=labels, runner=runner, **OPTIONS)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    manifest = convert(listed, out, labels=labels, add=True, runner=runner, **OPTIONS)
+    assert verify(out) == Verified(len(manifest.shards), manifest.slices)
+    assert manifest.slices == read_manifest(tmp_path / "whole").slices
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    tables = ("index.csv", "rejects.csv", "dataset.json")
+    assert all(after[name] == before[name] for name in before if name not in tables)
+    assert set(after) == {*tables, *(shard.name for shard in manifest.shards)}
+    with pytest.raises(UsageError, match="holds shards of other data or options"):
+        convert(listed, out, labels=labels, runner=runner, **OPTIONS)
+
+
+@pytest.mark.usefixtures("gs")
+def test_what_is_no_bucket_is_one_line(source, tmp_path):
+    with pytest.raises(StoreError, match=r"^gs://none/.*: .* make the bucket gs://none, or"):
+        convert(source, shard_path("gs://none/shards"), workers=1, **OPTIONS)
+    with pytest.raises(UsageError, match=r"gs://: names no bucket; give gs://BUCKET/FOLDER"):
+        shard_path("gs://")
 
 
 @pytest.mark.usefixtures("without_processes")

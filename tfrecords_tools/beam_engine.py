@@ -53,7 +53,8 @@ from tfrecords_tools.workers import worker_pool
 # Beam's own default asks the network for a program (Prism) that it would rather run.
 IN_PROCESS = "FnApiRunner"
 NAMESPACE = "ich-keras"  # of counters
-LOOK_EVERY_SECONDS = {True: 1.0, False: 15.0}  # a folder of this machine's file system; a store
+# How often it is looked what came of the tasks: at first often, then less so; a store counts it.
+FIRST_LOOK_SECONDS, LOOK_EVERY_SECONDS = 0.2, 15.0
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,7 @@ class _BeamEngine:
             results[0].wait_until_finish()
 
         running = run()
+        pause = FIRST_LOOK_SECONDS
         try:
             while left or not running.done():
                 over = running.done()  # before looking, or what came last would be missed
@@ -170,7 +172,8 @@ class _BeamEngine:
                 if over and left:
                     raise ConvertError(f"Beam ended, and {len(left)} tasks of {label} did not")
                 if not over:
-                    time.sleep(LOOK_EVERY_SECONDS[isinstance(self.out, Path)])
+                    time.sleep(pause)
+                    pause = min(1.2 * pause, LOOK_EVERY_SECONDS)
         except RuntimeError as error:  # what every runner makes of what its workers raise
             raise ConvertError(
                 f"{_plain(error)}; once that is mended, the same command goes on"

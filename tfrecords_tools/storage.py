@@ -166,7 +166,7 @@ class GsPath(ObjectPath):
     """On `gs://`, by gcsfs; in training TensorFlow reads it by itself."""
 
     def unlink(self, missing_ok: bool = False) -> None:
-        with self._errors():
+        with self._errors(), suppress(FileNotFoundError):
             object_store("gs").rm_file(self.url)
 
     def read_bytes(self) -> bytes:
