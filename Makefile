@@ -75,7 +75,7 @@ lint: $(VENV)/.installed ## style and types, pages made from the code, the Docke
 	$(BIN)/mypy
 	$(BIN)/python docs/generated.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile docs/cluster/beam.Dockerfile
 	$(BIN)/kubernetes-validate --strict --quiet -k 1.31 -k 1.37 docs/cluster/*.yaml
 	$(BIN)/shellcheck .ci/run tests/container/run docs/cluster/*.sbatch
 

@@ -13,6 +13,7 @@ from tests import crashing_codec
 from tests.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import beam_engine
 from tfrecords_tools import convert as module
+from tfrecords_tools import scan as scan_module
 from tfrecords_tools.convert import convert
 from tfrecords_tools.deaths import ConvertError
 from tfrecords_tools.errors import UsageError
@@ -150,6 +151,21 @@ def test_what_fails_on_a_worker_is_one_line_here(source, tmp_path, monkeypatch):
     with pytest.raises(ConvertError, match=r"^\[Errno 2\] No such file.*the same command goes on$"):
         convert(root, tmp_path / "out", runner="beam", **OPTIONS)
     assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+def test_what_headers_say_of_patients_does_not_stay(source, tmp_path, monkeypatch):
+    """Between the passes it lies in a file; what then goes wrong must not leave it there."""
+
+    def scan_files(root, paths, hash_pixels, usual=beam_engine.scan_files):
+        if any("stage_2_test" in path for path in paths):
+            raise OSError(5, "Input/output error", root)
+        return usual(root, paths, hash_pixels)
+
+    monkeypatch.setattr(beam_engine, "scan_files", scan_files)
+    monkeypatch.setattr(scan_module, "FILES_A_TASK", 4)
+    with pytest.raises(ConvertError, match=r"^\[Errno 5\] Input/output error: .* goes on$"):
+        convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    assert not (tmp_path / "out").exists()
 
 
 def test_options_that_are_none_are_refused(source, tmp_path, monkeypatch):

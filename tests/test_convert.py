@@ -11,12 +11,15 @@ import pytest
 import tensorflow as tf
 
 from tests.rsna_folder import write_rsna, write_slice
+from tests.serial_engine import serial_engine
+from tfrecords_tools import convert as module
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.convert import convert
 from tfrecords_tools.dicom import read_slice
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.labels import read_labels
+from tfrecords_tools.local_engine import local_engine
 from tfrecords_tools.manifest import Split, read_manifest
 from tfrecords_tools.phantom import synth
 from tfrecords_tools.schema import decode_example
@@ -39,6 +42,12 @@ def source(tmp_path_factory):
 def shards(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "shards"
     return out, convert(source, out, **OPTIONS)
+
+
+@pytest.fixture(autouse=True)
+def _without_processes(shards, monkeypatch):
+    """But for the shards that the others are held against."""
+    monkeypatch.setattr(module, "local_engine", serial_engine)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -102,8 +111,9 @@ def test_the_manifest_counts_what_tensorflow_reads(shards):
         assert dict(zip(LABELS, map(int, totals), strict=True)) == split.positives
 
 
-def test_the_number_of_workers_changes_no_byte(source, shards, tmp_path):
+def test_the_number_of_workers_changes_no_byte(source, shards, tmp_path, monkeypatch):
     out, _ = shards
+    monkeypatch.setattr(module, "local_engine", local_engine)
     convert(source, tmp_path / "one", **{**OPTIONS, "workers": 1})
     assert files(out) == files(tmp_path / "one")
 

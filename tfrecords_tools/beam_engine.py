@@ -120,15 +120,17 @@ class _BeamEngine:
             write_text(_task_file(self.out, names[-1]), dump_paths(root, paths, hash_pixels))
         ready: set[str] = set()
         told = 0
-        for name in self._done("Scan", names, _Scan(str(self.out)), self._scanned_names):
-            ready.add(name)
-            while told < len(names) and names[told] in ready:  # in order
-                found = _found_file(self.out, names[told])
-                yield load_scanned(found.read_text(encoding="utf-8"))
-                told += 1
-        for name in names:
-            _task_file(self.out, name).unlink()
-            _found_file(self.out, name).unlink()
+        try:
+            for name in self._done("Scan", names, _Scan(str(self.out)), self._scanned_names):
+                ready.add(name)
+                while told < len(names) and names[told] in ready:  # in order
+                    found = _found_file(self.out, names[told])
+                    yield load_scanned(found.read_text(encoding="utf-8"))
+                    told += 1
+        finally:
+            for name in names:  # they name patients
+                _task_file(self.out, name).unlink(missing_ok=True)
+                _found_file(self.out, name).unlink(missing_ok=True)
 
     def write(self, job: Job, shards: Sequence[PlannedShard]) -> Iterator[PlannedShard]:
         by_name = {shard.name: shard for shard in shards}
