@@ -34,6 +34,7 @@ SLICES_A_STUDY = 12
 IDENTIFIER = re.compile(rb"ID_[0-9a-f]{8,10}")
 ICH_KERAS = (sys.executable, "-m", "ich_keras")
 SIZE, BATCH_SIZE = 128, 32
+SECONDS_A_STEP = 20  # it is repeated for so long, twice at least, and the least cost counts
 SHORT = (  # a run to evaluate; what it learned makes no difference
     *("--set", "training.max_steps=2"),
     *("--set", "training.validate_every=2"),
@@ -160,9 +161,8 @@ def _row(step: str, workers: int, slices: dict[int, int], costs: dict[int, Cost]
 @click.command(help=__doc__.splitlines()[0])
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--patients", default=100, show_default=True, help="Of the smallest set.")
-@click.option("--repeats", default=2, show_default=True, help="The least of which counts.")
 @click.option("--read", is_flag=True, hidden=True)
-def main(folder: Path, patients: int, repeats: int, read: bool) -> None:
+def main(folder: Path, patients: int, read: bool) -> None:
     """Prints a row a step and number of workers."""
     if read:
         _read(folder)
@@ -177,8 +177,8 @@ def main(folder: Path, patients: int, repeats: int, read: bool) -> None:
         for workers in WORKERS:
             shards = folder / f"shards-{times}x"
             for step, command in _steps(source, shards, run, workers):
-                found = []
-                for _ in range(repeats):
+                found: list[Cost] = []
+                while len(found) < 2 or sum(x.seconds for x in found) < SECONDS_A_STEP:
                     if step == "convert":
                         shutil.rmtree(shards, ignore_errors=True)
                     found.append(_cost(command, workers))

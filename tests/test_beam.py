@@ -163,6 +163,7 @@ def test_what_headers_say_of_patients_does_not_stay(source, tmp_path, monkeypatc
 
     monkeypatch.setattr(beam_engine, "scan_files", scan_files)
     monkeypatch.setattr(scan_module, "FILES_A_TASK", 4)
+    monkeypatch.setattr(beam_engine, "CHUNKS_A_TASK", 1)
     with pytest.raises(ConvertError, match=r"^\[Errno 5\] Input/output error: .* goes on$"):
         convert(source, tmp_path / "out", runner="beam", **OPTIONS)
     assert not (tmp_path / "out").exists()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import apache_beam as beam
@@ -27,7 +28,7 @@ from pebble import ProcessExpired, concurrent
 from tfrecords_tools.atomic import deliver, write_text
 from tfrecords_tools.deaths import ConvertError, Deaths
 from tfrecords_tools.engine import Engine
-from tfrecords_tools.errors import UsageError
+from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.handover import (
     dump_paths,
     dump_scanned,
@@ -53,6 +54,7 @@ from tfrecords_tools.workers import worker_pool
 # Beam's own default asks the network for a program (Prism) that it would rather run.
 IN_PROCESS = "FnApiRunner"
 NAMESPACE = "ich-keras"  # of counters
+CHUNKS_A_TASK = 8  # of files whose headers are read; each task costs two objects of a store
 # How often it is looked what came of the tasks: at first often, then less so; a store counts it.
 FIRST_LOOK_SECONDS, LOOK_EVERY_SECONDS = 0.2, 15.0
 
@@ -113,10 +115,11 @@ class _BeamEngine:
         self, root: str, chunks: Iterator[Sequence[str]], hash_pixels: bool
     ) -> Iterator[list[ScannedFile]]:
         root = root if not root or is_remote(root) else os.path.abspath(root)  # noqa: PTH100
-        names = []
-        for number, paths in enumerate(chunks):
-            names.append(f"scan-{number:07d}")
-            _found_file(self.out, names[-1]).unlink(missing_ok=True)  # of an earlier attempt
+        names: list[str] = []
+        for name in self._scanned_names():
+            _found_file(self.out, name).unlink()  # of an earlier attempt
+        while paths := [*chain.from_iterable(islice(chunks, CHUNKS_A_TASK))]:
+            names.append(f"scan-{len(names):06d}")
             write_text(_task_file(self.out, names[-1]), dump_paths(root, paths, hash_pixels))
         ready: set[str] = set()
         told = 0
@@ -141,8 +144,8 @@ class _BeamEngine:
             yield by_name[name]
 
     def _scanned_names(self) -> set[str]:
-        end = _found_file(self.out, "").name
-        names = (path.name for path in (self.out / WORK).iterdir())
+        work, end = self.out / WORK, _found_file(self.out, "").name
+        names = [path.name for path in work.iterdir()] if work.is_dir() else []
         return {name.removesuffix(end) for name in names if name.endswith(end)}
 
     def _done(
@@ -176,7 +179,10 @@ class _BeamEngine:
                 if not over:
                     time.sleep(pause)
                     pause = min(1.2 * pause, LOOK_EVERY_SECONDS)
-        except RuntimeError as error:  # what every runner makes of what its workers raise
+            running.result()
+        except InputError:
+            raise
+        except Exception as error:  # each runner has its own for what its workers raise
             raise ConvertError(
                 f"{_plain(error)}; once that is mended, the same command goes on"
             ) from error
@@ -263,7 +269,7 @@ def _tell(result: PipelineResult) -> None:
     log.info("Beam counted %s", ", ".join(f"{n:,} {name}" for name, n in sorted(ours.items())))
 
 
-def _plain(error: RuntimeError) -> str:
+def _plain(error: Exception) -> str:
     """What a worker raised, without Beam's words around it."""
     last = str(error).strip().rpartition("\n")[2].partition(" [while running")[0]
     return re.sub(r"^([\w.]*Error: )+", "", last)

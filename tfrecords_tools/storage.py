@@ -165,6 +165,10 @@ class S3Path(ObjectPath):
 class GsPath(ObjectPath):
     """On `gs://`, by gcsfs; in training TensorFlow reads it by itself."""
 
+    def is_file(self) -> bool:
+        with self._errors():
+            return object_store("gs").isfile(self.url)
+
     def unlink(self, missing_ok: bool = False) -> None:
         with self._errors(), suppress(FileNotFoundError):
             object_store("gs").rm_file(self.url)
