@@ -58,7 +58,10 @@ def test_commands_and_their_options_exist(document):
         known |= {"--help", "--version"}
         ours = words[: words.index("--")] if "--" in words else words  # the rest is Beam's
         for word in ours:
-            assert not word.startswith("-") or word.partition("=")[0] in known, (words, word)
+            assert word == "-" or not word.startswith("-") or word.partition("=")[0] in known, (
+                words,
+                word,
+            )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.documents import table
 from tests.made_dicom import TRUE_HU, make_dataset, read, saved
-from tfrecords_tools import convert, dicom, elements, header, pixels, rescale
+from tfrecords_tools import deaths, dicom, elements, header, pixels, rescale
 from tfrecords_tools.dicom import read_header, read_slice
 from tfrecords_tools.header import DECODER_CRASH, REASONS, RefusedSlice
 
@@ -24,7 +24,7 @@ def test_every_reason_is_documented_and_used() -> None:
     )
     used = set(re.findall(r'RefusedSlice\(\s*"(\w+)"', sources))
     used |= set(re.findall(r'"(\w+_pixels)"', sources))
-    assert "given_up[path] = (DECODER_CRASH" in Path(convert.__file__).read_text("utf-8")
+    assert "given_up[path] = (DECODER_CRASH" in Path(deaths.__file__).read_text("utf-8")
     assert set(REASONS) == used | {DECODER_CRASH}
 
 

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
+
 from tfrecords_tools.claim import (
     begin,
     begin_addition,
@@ -36,6 +38,8 @@ LOCAL, BEAM = RUNNERS = ("local", "beam")
 log = logging.getLogger(__name__)
 
 
+# Else, where pyarrow is installed, pandas holds strings by it, and names of files may be no UTF-8.
+@pd.option_context("mode.string_storage", "python")
 def convert(
     source: Path | Iterable[str],
     out: ShardPath,
