@@ -21,11 +21,10 @@ from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.dicom import SliceFormat
 from tfrecords_tools.elements import Encoding
 from tfrecords_tools.pixels import PixelFormat
-from tfrecords_tools.plan import Options, PlannedShard, make_plan
+from tfrecords_tools.plan import Options, make_plan
 from tfrecords_tools.rescale import Line, Rescale
 from tfrecords_tools.scan import Source, scan
 from tfrecords_tools.scanned_file import ScannedFile
-from tfrecords_tools.shard import Job
 from tfrecords_tools.split import parse_split
 from tfrecords_tools.structure import Form
 from tfrecords_tools.windows import parse_windows
@@ -63,16 +62,11 @@ def _row(path: str) -> ScannedFile:
     return ScannedFile(path, 525_000, number, 1_500, number, _formats()[number % 7], *names, place)
 
 
-class _SimulatedEngine:
-    """Answers where headers would be read."""
-
-    def scan(
-        self, _root: str, chunks: Iterator[Sequence[str]], _hash_pixels: bool
-    ) -> Iterator[list[ScannedFile]]:
-        return ([_row(path) for path in chunk] for chunk in chunks)
-
-    def write(self, _job: Job, _shards: Sequence[PlannedShard]) -> Iterator[PlannedShard]:
-        raise NotImplementedError("there are no pixels")
+def _headers(
+    _root: str, chunks: Iterator[Sequence[str]], _hash_pixels: bool
+) -> Iterator[list[ScannedFile]]:
+    """What would be read."""
+    return ([_row(path) for path in chunk] for chunk in chunks)
 
 
 def _labels(slices: int) -> pd.DataFrame:
@@ -94,7 +88,7 @@ def main(slices: int, neighbours: int) -> None:
     fractions = parse_split("0.8,0.1,0.1")
     options = Options(256, windows, neighbours, fractions, 0, "zlib", shard_size=3051)
     start = time.perf_counter()
-    found = scan(Source("simulated", paths, (), Path("simulated.csv")), _SimulatedEngine())
+    found = scan(Source("simulated", paths, (), Path("simulated.csv")), _headers)
     scanned = time.perf_counter()
     plan = make_plan(found.slices, found.rejects, labels, options)
     planned = time.perf_counter()

@@ -171,17 +171,22 @@ def test_labels_that_changed_and_slices_that_are_doubted_are_said(source, out, t
     }
 
 
-@pytest.fixture
-def interrupted_at_the_end(source, out, truths, monkeypatch):
-    """The tables are those of the whole already, the manifest is not."""
+def interrupt(monkeypatch, where, what: str, source: Path, out: Path) -> None:
+    """Adds to what stands, and is interrupted before the function that is named."""
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as at_the_end:
-        at_the_end.setattr(finish_module, "write_manifest", stop)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(where, what, stop)
         with pytest.raises(KeyboardInterrupt):
-            convert(write(source, truths[:-3]), out, add=True, **OPTIONS)
+            convert(source, out, add=True, **OPTIONS)
+
+
+@pytest.fixture
+def interrupted_at_the_end(source, out, truths, monkeypatch):
+    """The tables are those of the whole already, the manifest is not."""
+    interrupt(monkeypatch, finish_module, "write_manifest", write(source, truths[:-3]), out)
     return out
 
 
@@ -206,13 +211,7 @@ def test_interrupted_at_its_end_another_addition_begins_anew(
 
 
 def test_interrupted_on_the_way_it_goes_on(source, out, truths, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as on_the_way:
-        on_the_way.setattr(module, "finish", stop)
-        with pytest.raises(KeyboardInterrupt):
-            convert(write(source, truths), out, add=True, **OPTIONS)
+    interrupt(monkeypatch, module, "finish", write(source, truths), out)
     written = shards(out)
     convert(source, out, add=True, **OPTIONS)
     assert shards(out) == written

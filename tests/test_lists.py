@@ -88,19 +88,18 @@ def test_no_path_of_the_machine_is_told(files, tmp_path):
 def test_the_first_headers_are_read_while_the_list_still_comes(files):
     given = []
 
-    class Engine:
-        def scan(self, root, chunks, hash_pixels):
-            first = next(chunks)
-            yield scan_files(root, first, hash_pixels)
-            assert len(given) == 256
-            yield from (scan_files(root, chunk, hash_pixels) for chunk in chunks)
+    def read_headers(root, chunks, hash_pixels):
+        first = next(chunks)
+        yield scan_files(root, first, hash_pixels)
+        assert len(given) == 256
+        yield from (scan_files(root, chunk, hash_pixels) for chunk in chunks)
 
     def coming() -> Iterator[str]:
         for number in range(1000):
             given.append(number)
             yield str(files[number % len(files)])
 
-    found = scan(listed_source(coming(), label_file=None), Engine())
+    found = scan(listed_source(coming(), label_file=None), read_headers)
     assert sorted(found.slices["path"]) == [path.name for path in files[:-1]]
 
 

@@ -158,13 +158,7 @@ class _BeamEngine:
         pipeline = beam.Pipeline(options=self.options)
         _ = pipeline | beam.Create(names) | beam.Reshuffle() | label >> beam.ParDo(do)
         results: list[PipelineResult] = []
-
-        @concurrent.thread(daemon=True)
-        def run() -> None:
-            results.append(pipeline.run())
-            results[0].wait_until_finish()
-
-        running = run()
+        running = _run(pipeline, results)
         pause = FIRST_LOOK_SECONDS
         try:
             while left or not running.done():
@@ -190,6 +184,13 @@ class _BeamEngine:
             if results and not running.done():
                 results[0].cancel()
         _tell(results[0])
+
+
+@concurrent.thread(daemon=True)
+def _run(pipeline: beam.Pipeline, results: list[PipelineResult]) -> None:
+    """Runs a pipeline to its end; its result is there as soon as it can be cancelled."""
+    results.append(pipeline.run())
+    results[0].wait_until_finish()
 
 
 class _Scan(beam.DoFn):

@@ -33,7 +33,7 @@ from tfrecords_tools.standing import read_standing
 from tfrecords_tools.storage import ShardPath, remove_folder
 from tfrecords_tools.windows import Window, parse_windows
 
-LOCAL, BEAM = RUNNERS = ("local", "beam")
+LOCAL = "local"
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def convert(
         patient_key_file: its bytes are the key of `make_plan`.
         fresh: remove what another conversion has left in `out`.
         add: add to the shards that stand in `out` what they do not hold yet.
-        runner: one of RUNNERS.
+        runner: LOCAL, or `beam`.
         pipeline_options: of Beam.
 
     Raises:
@@ -109,7 +109,7 @@ def convert(
         standing = read_standing(out) if add and (out / MANIFEST_NAME).is_file() else None
         if standing:
             _check_alike(out, standing.manifest, size, parsed, neighbours, encoding)
-        scanned = scan(found, engine, hash_pixels=group_duplicates)
+        scanned = scan(found, engine.scan, hash_pixels=group_duplicates)
         many = len(scanned.slices)
         shard_size = shard_size or default_shard_size(size, channels, encoding, many)
         options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
@@ -148,9 +148,10 @@ def _engine(
             "--runner beam needs a package that is missing: pip install 'ich-keras[beam]'"
         )
     logging.disable(logging.WARNING)  # Beam says of which clouds it finds no library
-    from tfrecords_tools.beam_engine import beam_engine
-
-    logging.disable(logging.NOTSET)
+    try:
+        from tfrecords_tools.beam_engine import beam_engine
+    finally:
+        logging.disable(logging.NOTSET)
     return beam_engine(out, pipeline_options)
 
 

@@ -4,16 +4,14 @@ import hashlib
 import hmac
 import json
 import logging
-import math
 from dataclasses import asdict, dataclass
 
 import pandas as pd
 
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.manifest import FORMAT_VERSION, REJECTS_NAME, SPLITS, shard_name
+from tfrecords_tools.manifest import FORMAT_VERSION, SPLITS, shard_name
 from tfrecords_tools.neighbours import find_neighbours
-from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.shard import PlannedSlice, SourceFile
 from tfrecords_tools.split import (
     UNLABELLED,
@@ -22,7 +20,12 @@ from tfrecords_tools.split import (
     join_duplicates,
     keyed_hash,
 )
-from tfrecords_tools.standing import Standing, key_check
+from tfrecords_tools.standing import (
+    Standing,
+    key_check,
+    say_what_changed,
+    say_what_is_in_doubt,
+)
 from tfrecords_tools.windows import Window
 
 SHARD_BYTES = 150_000_000  # on disk; files of 100 to 200 MB read well from any storage
@@ -180,9 +183,9 @@ def make_plan(
     names = _hashed(stay, key, salt)
     sides = pd.Series("", index=stay.index)
     if standing:
-        _say_what_changed(standing, stay, names)
-        _say_what_is_in_doubt(standing, _ids(slices["slice_id"], key), names["slice_id"])
-        sides = _standing_sides(standing.index, names).where(stay["labelled"], "")
+        say_what_changed(standing, stay, names)
+        say_what_is_in_doubt(standing, _ids(slices["slice_id"], key), names["slice_id"])
+        sides = standing.sides(names["patient_key"]).where(stay["labelled"], "")
     stay["split"] = _splits(stay, options, given_split, sides, standing)
     unnamed = stay["split"] == ""
     refused_too = stay.loc[unnamed, ["path"]].assign(reason=NO_SPLIT, detail=DETAILS[NO_SPLIT])
@@ -198,49 +201,18 @@ def make_plan(
         stay, names = stay[new], names[new]
         with_records = standing.known(_ids(pd.Series(without_files, dtype=str), key))
         without_files = without_files[~with_records.to_numpy()]
-        rejects = _not_told_yet(rejects, standing.rejects)
-    fingerprint, sources = _fingerprint(stay, rejects, options, key), _sources(stay)
-    if standing:
-        fingerprint = _joined_fingerprint(standing, fingerprint if len(stay) else None)
+        rejects = standing.not_told_yet(rejects)
+    fingerprint = _fingerprint(stay, rejects, options, key)
     addition = standing.next_addition if standing else 0
-    shards = _cut(stay.assign(**names)[list(_PLANNED)], options.shard_size, addition)
-    missing = len(without_files)
-    return Plan(fingerprint, sources, shards, rejects, missing, key_check(salt), standing)
-
-
-def _say_what_changed(standing: Standing, slices: pd.DataFrame, names: pd.DataFrame) -> None:
-    """Compares what was found with what stands, by the names that stand."""
-    before = standing.index.set_index("slice_id")
-    stands = names["slice_id"].isin(before.index)
-    new = ~standing.known(names["slice_id"])
-    grown = names.loc[new, "study_id"].isin(before["study_id"])
-    log.info(
-        "%d slices stand already, %d are new, %d of them of studies that stand in part",
-        *(stands.sum(), new.sum(), grown.sum()),
+    return Plan(
+        fingerprint=_joined(standing, stay, fingerprint) if standing else fingerprint,
+        sources=_sources(stay),
+        shards=_cut(stay.assign(**names)[list(_PLANNED)], options.shard_size, addition),
+        rejects=rejects,
+        labels_without_files=len(without_files),
+        key_check=key_check(salt),
+        standing=standing,
     )
-    if grown.any() and standing.manifest.neighbours:
-        log.warning("slices that stand do not get the new ones beside them as neighbours")
-    labels = list(LABELS)
-    now = slices.loc[stands & slices["labelled"], labels].to_numpy("float64")
-    then = before.loc[names.loc[stands & slices["labelled"], "slice_id"], labels]
-    changed = (now != then.to_numpy("float64", na_value=math.nan)).any(axis=1).sum()
-    if changed:
-        log.warning(
-            "%d slices that stand have other labels now; those that stand are kept, --fresh"
-            " converts anew",
-            changed,
-        )
-
-
-def _say_what_is_in_doubt(standing: Standing, found: pd.Series, trusted: pd.Series) -> None:
-    """A slice may stand of which only now another file turns up."""
-    doubted = found[~found.isin(trusted) & found.isin(standing.index["slice_id"])].nunique()
-    if doubted:
-        log.warning(
-            "%d slices that stand are in doubt now, as %s tells of their files; --fresh leaves"
-            " them out",
-            *(doubted, REJECTS_NAME),
-        )
 
 
 def _ids(ids: pd.Series, key: bytes | None) -> pd.Series:
@@ -248,22 +220,10 @@ def _ids(ids: pd.Series, key: bytes | None) -> pd.Series:
     return keyed_hash(ids, key) if key else ids
 
 
-def _not_told_yet(rejects: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
-    told = pd.MultiIndex.from_frame(standing[["path", "reason"]])
-    now = pd.MultiIndex.from_arrays([rejects["path"].map(path_cell), rejects["reason"]])
-    return rejects[~now.isin(told)]
-
-
-def _joined_fingerprint(standing: Standing, added: str | None) -> str:
-    """Of what stands and what comes to it, which may be nothing."""
+def _joined(standing: Standing, added: pd.DataFrame, fingerprint: str) -> str:
+    """The fingerprint of what stands and of what comes to it, which may be nothing."""
     before = standing.manifest.fingerprint
-    return hashlib.sha256((before + added).encode()).hexdigest() if added else before
-
-
-def _standing_sides(index: pd.DataFrame, names: pd.DataFrame) -> pd.Series:
-    """The split of each slice whose patient stands on a side already, else ""."""
-    placed = index[index["split"] != UNLABELLED].drop_duplicates("patient_key")
-    return names["patient_key"].map(placed.set_index("patient_key")["split"]).fillna("")
+    return before if added.empty else hashlib.sha256((before + fingerprint).encode()).hexdigest()
 
 
 def _splits(

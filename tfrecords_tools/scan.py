@@ -1,7 +1,7 @@
 """What there is to convert: the files of a source, and what their headers say."""
 
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from tfrecords_tools.dicom import SliceFormat
-from tfrecords_tools.engine import Engine
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.object_store import check_store, is_remote
 from tfrecords_tools.progress import progress
@@ -19,6 +18,7 @@ from tfrecords_tools.scanned_file import ScannedFile
 STAGES = ("stage_2", "stage_1")  # as the challenge names its folders; the later one first
 FILES_A_TASK = 256  # enough to hide what a task costs
 REJECT_COLUMNS = ["path", "reason", "detail"]
+HeaderReader = Callable[[str, Iterator[Sequence[str]], bool], Iterator[list[ScannedFile]]]
 SLICE_COLUMNS = [name for name in ScannedFile._fields if name not in ("reason", "detail")]
 
 
@@ -28,14 +28,15 @@ class Source:
 
     Attributes:
         root: that the paths are relative to; None where they are whole, as in a list.
-        labelled: paths of DICOM files that the label file speaks of.
-        unlabelled: paths of DICOM files without labels.
+        labelled: paths of DICOM files that the label file speaks of; a tuple, but of a list they
+            come one by one.
+        unlabelled: paths of DICOM files without labels; so too.
         label_file: None where there are no labels at all.
         folders: below which the files lie, where that is known.
     """
 
     root: str | None
-    labelled: Iterable[str]  # a tuple, but in a list
+    labelled: Iterable[str]
     unlabelled: Iterable[str]
     label_file: Path | None
     folders: tuple[Path, ...] = ()
@@ -100,12 +101,12 @@ def listed_source(paths: Iterable[str], *, label_file: Path | None) -> Source:
     return Source(None, *files, label_file)
 
 
-def scan(source: Source, engine: Engine, *, hash_pixels: bool = False) -> Scan:
+def scan(source: Source, read_headers: HeaderReader, *, hash_pixels: bool = False) -> Scan:
     """Reads the headers of all files.
 
     Args:
         source: from `find_source` or `listed_source`.
-        engine: to read with.
+        read_headers: of an `Engine` its `scan`.
         hash_pixels: read the pixels too, to tell identical slices.
 
     Raises:
@@ -119,7 +120,7 @@ def scan(source: Source, engine: Engine, *, hash_pixels: bool = False) -> Scan:
     tables = []
     formats: dict[SliceFormat | None, SliceFormat | None] = {}
     with progress(total=total or None, desc="scan", unit="file") as bar:
-        for found in engine.scan(source.root or "", chunks, hash_pixels):
+        for found in read_headers(source.root or "", chunks, hash_pixels):
             one_object = [x._replace(format=formats.setdefault(x.format, x.format)) for x in found]
             tables.append(pd.DataFrame(one_object, columns=ScannedFile._fields))
             bar.update(len(found))

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import logging
+import math
 import re
 from dataclasses import dataclass
 from io import StringIO
@@ -14,10 +15,12 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import (
     INDEX_NAME,
     REJECTS_NAME,
+    SPLITS,
     Manifest,
     file_sha256,
     read_manifest,
 )
+from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.shard import WORK
 from tfrecords_tools.storage import ShardPath
 
@@ -51,6 +54,17 @@ class Standing:
     def known(self, slice_ids: pd.Series) -> pd.Series:
         """Whether each slice stands already, or was refused."""
         return slice_ids.isin(self.index["slice_id"]) | slice_ids.isin(self.manifest.refused)
+
+    def sides(self, patient_keys: pd.Series) -> pd.Series:
+        """The split in which each patient stands, else ""."""
+        placed = self.index[self.index["split"] != SPLITS[-1]].drop_duplicates("patient_key")
+        return patient_keys.map(placed.set_index("patient_key")["split"]).fillna("")
+
+    def not_told_yet(self, rejects: pd.DataFrame) -> pd.DataFrame:
+        """Those of the rejects that `rejects.csv` does not have."""
+        told = pd.MultiIndex.from_frame(self.rejects[["path", "reason"]])
+        now = pd.MultiIndex.from_arrays([rejects["path"].map(path_cell), rejects["reason"]])
+        return rejects[~now.isin(told)]
 
     @property
     def next_addition(self) -> int:
@@ -95,3 +109,50 @@ def read_standing(out: ShardPath) -> Standing:
 def key_check(salt: bytes) -> str:
     """What tells whether two conversions hash patients alike, but not how."""
     return hmac.new(salt, b"key check", hashlib.sha256).hexdigest()
+
+
+def say_what_changed(standing: Standing, slices: pd.DataFrame, names: pd.DataFrame) -> None:
+    """Compares what was found with what stands.
+
+    Args:
+        standing: what stands.
+        slices: that were found and trusted, with `labelled` and the six labels.
+        names: their `slice_id`, `study_id` and `patient_key` as shards have them.
+    """
+    before = standing.index.set_index("slice_id")
+    stands = names["slice_id"].isin(before.index)
+    new = ~standing.known(names["slice_id"])
+    grown = names.loc[new, "study_id"].isin(before["study_id"])
+    log.info(
+        "%d slices stand already, %d are new, %d of them of studies that stand in part",
+        *(stands.sum(), new.sum(), grown.sum()),
+    )
+    if grown.any() and standing.manifest.neighbours:
+        log.warning("slices that stand do not get the new ones beside them as neighbours")
+    labels = list(LABELS)
+    now = slices.loc[stands & slices["labelled"], labels].to_numpy("float64")
+    then = before.loc[names.loc[stands & slices["labelled"], "slice_id"], labels]
+    changed = (now != then.to_numpy("float64", na_value=math.nan)).any(axis=1).sum()
+    if changed:
+        log.warning(
+            "%d slices that stand have other labels now; those that stand are kept, --fresh"
+            " converts anew",
+            changed,
+        )
+
+
+def say_what_is_in_doubt(standing: Standing, found: pd.Series, trusted: pd.Series) -> None:
+    """A slice may stand of which only now another file turns up.
+
+    Args:
+        standing: what stands.
+        found: ids of all slices that were found, as shards have them.
+        trusted: of those, the ids that are not refused.
+    """
+    doubted = found[~found.isin(trusted) & found.isin(standing.index["slice_id"])].nunique()
+    if doubted:
+        log.warning(
+            "%d slices that stand are in doubt now, as %s tells of their files; --fresh leaves"
+            " them out",
+            *(doubted, REJECTS_NAME),
+        )
