@@ -1,11 +1,12 @@
 """Trainings of seconds, as commands of their own: what a user types, and what can be killed."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+import tensorflow as tf
+
+from tests.program import run as run_program
 
 SETTINGS = {
     "model.widths": "[4, 8]",
@@ -19,12 +20,6 @@ SETTINGS = {
     "data.shuffle_buffer": "16",
     "data.augmentation.grey": "0.05",
 }
-LOGICAL_DEVICES = """
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-parts = [tf.config.LogicalDeviceConfiguration() for _ in range({devices})]
-tf.config.set_logical_device_configuration(cpu, parts)
-"""
 
 
 def overrides(**changes: str) -> list[str]:
@@ -33,19 +28,25 @@ def overrides(**changes: str) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def command(
-    shards: Path, run: Path, *, devices: int = 1, experiment: str = "demo.yaml", **changes: str
+def arguments(
+    shards: Path, run: Path, *, experiment: str = "demo.yaml", **changes: str
 ) -> list[str]:
-    """`ich-keras fit`, in a process whose processor passes for several devices."""
-    prelude = LOGICAL_DEVICES.format(devices=devices) if devices > 1 else ""
-    program = f"{prelude}\nfrom ich_keras.cli import main\nmain()"
+    """Of `ich-keras`."""
     options = [x for override in overrides(**changes) for x in ("--set", override)]
-    folders = ["--shards", str(shards), "--run", str(run)]
-    return [sys.executable, "-c", program, "fit", experiment, *folders, *options]
+    return ["fit", experiment, "--shards", str(shards), "--run", str(run), *options]
 
 
-def train(shards: Path, run: Path, **options: Any) -> pd.DataFrame:
-    """The history of a whole run; options as of `command`."""
-    done = subprocess.run(command(shards, run, **options), capture_output=True, text=True)
+def two_devices() -> None:
+    """The processor passes for two, in a process that has not used TensorFlow yet."""
+    (processor,) = tf.config.list_physical_devices("CPU")
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(processor, halves)
+
+
+def train(
+    shards: Path, run: Path, first: Callable[[], None] | None = None, **options: str
+) -> pd.DataFrame:
+    """The history of a whole run; options as of `arguments`, `first` as of `Program`."""
+    done = run_program(arguments(shards, run, **options), first=first)
     assert done.returncode == 0, done.stderr[-2000:]
     return pd.read_csv(run / "history.csv")

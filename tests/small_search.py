@@ -1,10 +1,10 @@
 """Searches of seconds: a grid of three points, and a space for the other tuners."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
+
+from tests.program import Program
 
 GRID = """
 experiment: base.yaml
@@ -52,14 +52,6 @@ def trials(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "trials.csv", dtype={"trial": str})
 
 
-def start(path: str, shards: Path, folder: Path, *options: str) -> subprocess.Popen:
-    """`ich-keras tune`, as a process group of its own."""
-    command = [sys.executable, "-m", "ich_keras", "tune", path]
-    places = ["--shards", str(shards), "--run", str(folder)]
-    return subprocess.Popen(
-        [*command, *places, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(path: str, shards: Path, folder: Path, *options: str) -> Program:
+    """`ich-keras tune`."""
+    return Program(["tune", path, "--shards", shards, "--run", folder, *options])

@@ -19,6 +19,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
+from tests import program
 from tfrecords_tools.bleedings import LABELS
 
 SHORT = [
@@ -30,16 +31,23 @@ SHORT = [
 ]
 
 
-def run(*arguments: object, cwd: Path | None = None, **environment: str):
+BARE = {"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", "HOME": "/nonexistent"}
+
+
+def run(*arguments: object, cwd: Path | None = None, **variables: str):
+    return program.run(arguments, cwd=cwd, environment=BARE | variables)
+
+
+def type_in(*arguments: object, cwd: Path | None = None, **variables: str):
+    """As `run`, with a Python of its own."""
     command = [sys.executable, "-m", "ich_keras", *map(str, arguments)]
-    variables = {"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", "HOME": "/nonexistent", **environment}
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=variables, check=False
+        command, capture_output=True, text=True, cwd=cwd, env=BARE | variables, check=False
     )
 
 
-def succeed(*arguments: object, **options) -> str:
-    done = run(*arguments, **options)
+def succeed(*arguments: object, by=run, **options) -> str:
+    done = by(*arguments, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -249,7 +257,7 @@ def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
 
 
 def test_the_version_names_what_an_answer_depends_on():
-    lines = succeed("--version", ICH_COMMIT="abc").splitlines()
+    lines = succeed("--version", by=type_in, ICH_COMMIT="abc").splitlines()
     assert lines[0] == f"ich-keras {version('ich-keras')}, abc"
     assert f"Python {platform.python_version()}" in lines
     for package in ("tensorflow", "keras", "keras-tuner", "numpy", "pydicom"):
@@ -268,13 +276,13 @@ def test_the_version_names_what_an_answer_depends_on():
 )
 def test_the_shell_completes(words, expected):
     variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    done = succeed(_ICH_KERAS_COMPLETE="bash_complete", **variables)
+    done = succeed(by=type_in, _ICH_KERAS_COMPLETE="bash_complete", **variables)
     assert [line.split(",")[1] for line in done.splitlines()] == expected
 
 
 def test_a_name_that_the_terminal_cannot_show_is_shown_escaped(tmp_path):
-    variables = {"PYTHONIOENCODING": "cp1252"}  # as a console of Windows
-    out = succeed("synth", "頭", "--patients", 1, "--slices", 1, cwd=tmp_path, **variables)
+    console = {"by": type_in, "PYTHONIOENCODING": "cp1252"}  # of Windows
+    out = succeed("synth", "頭", "--patients", 1, "--slices", 1, cwd=tmp_path, **console)
     assert out.strip().endswith("in \\u982d")
 
 
@@ -298,7 +306,7 @@ def test_a_name_that_the_terminal_cannot_show_is_shown_escaped(tmp_path):
     ],
 )
 def test_a_mistake_gets_one_line_and_its_exit_code(tmp_path, arguments, code, message):
-    done = run(*arguments, cwd=tmp_path)
+    done = type_in(*arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

@@ -19,6 +19,7 @@ from ich_keras.run_folder import RunFolder
 from tests import small_run
 from tests.curves import SAME_ON_ALL, assert_same_curves
 from tests.documents import DOCS, ROOT
+from tests.program import Program
 from tests.shard_files import write_shards
 from tests.small_search import trials, write_grid
 
@@ -83,7 +84,7 @@ def free_ports() -> int:
     raise AssertionError("no port is free")
 
 
-def start(name: str, index: int, places: dict[str, str], *options: str) -> subprocess.Popen[str]:
+def start(name: str, index: int, places: dict[str, str], *options: str) -> Program:
     """The container's command, with other hosts, ports and paths."""
 
     def here(text: str) -> str:
@@ -93,13 +94,8 @@ def start(name: str, index: int, places: dict[str, str], *options: str) -> subpr
 
     settings = {key: here(value) for key, value in variables(name, index).items()}
     arguments = [here(x) for x in container(name)["args"]]
-    return subprocess.Popen(
-        [sys.executable, "-m", "ich_keras", *arguments, *options],
-        env={**os.environ, "ICH_SHARDS": places["/data/shards"], **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environment = os.environ | {"ICH_SHARDS": places["/data/shards"]} | settings
+    return Program([*arguments, *options], environment=environment)
 
 
 def set_options(**changes: str) -> list[str]:
@@ -132,7 +128,7 @@ def test_two_workers_of_slurm_learn_like_one(by_slurm, shards, tmp_path):
 def test_a_worker_of_kubernetes_that_is_killed_ends_the_other_and_started_again_both_go_on(
     by_slurm, shards, tmp_path
 ):
-    def start_both() -> list[subprocess.Popen[str]]:
+    def start_both() -> list[Program]:
         port = free_ports()
         places = {"/data/shards": str(shards), "/runs": str(tmp_path)} | {
             f"ich-fit-{index}.ich-fit:2222": f"127.0.0.1:{port + index}" for index in range(2)
@@ -143,7 +139,7 @@ def test_a_worker_of_kubernetes_that_is_killed_ends_the_other_and_started_again_
     stays, dies = start_both()
     end = time.monotonic() + TIMEOUT_S
     while not run.position.is_file():
-        assert stays.poll() is None, stays.stderr.read()
+        assert stays.poll() is None, stays.communicate()
         assert time.monotonic() < end
         time.sleep(0.01)
     dies.kill()
@@ -171,7 +167,9 @@ def test_chief_and_worker_of_kubernetes_search_together(shards, tmp_path):
         "8000": str(free_ports()),
     }
     worker = start("ich-tune-worker", 0, places | {"ich-tune": "127.0.0.1"})
-    assert any("waiting for the chief" in line for line in worker.stderr)
+    while "waiting for the chief" not in worker.errors():
+        assert worker.poll() is None, worker.communicate()
+        time.sleep(0.1)
     chief = start("ich-tune-chief", 0, places)
     output, errors = chief.communicate(timeout=TIMEOUT_S)
     assert chief.returncode == 0, errors[-3000:]

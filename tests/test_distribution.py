@@ -7,13 +7,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
 
 import keras
 import pytest
 
 from ich_keras.distribution import DistributionError, Workers, choose_strategy, find_workers
-from tests import small_run
+from tests import program, small_run
 from tests.curves import SAME_ON_ALL, assert_same_curves
 from tests.shard_files import write_shards
 
@@ -44,18 +43,20 @@ def cluster(count: int) -> list[str]:
     return [json.dumps({"cluster": {"worker": addresses}, "task": task}) for task in tasks]
 
 
-def start_workers(count: int, command: list[str]) -> list[subprocess.Popen[str]]:
+def start_workers(count: int, arguments: list[str]) -> list[program.Program]:
     return [
-        subprocess.Popen(
-            command, env={**os.environ, "TF_CONFIG": config}, stderr=subprocess.PIPE, text=True
-        )
+        program.Program(arguments, environment=os.environ | {"TF_CONFIG": config})
         for config in cluster(count)
     ]
 
 
 def test_two_devices_learn_like_one(alone, shards, tmp_path):
     both = small_run.train(
-        shards, tmp_path / "run", devices=2, training__strategy="mirrored", **SAME_ON_ALL
+        shards,
+        tmp_path / "run",
+        first=small_run.two_devices,
+        training__strategy="mirrored",
+        **SAME_ON_ALL,
     )
     assert_same_curves(alone, both)
 
@@ -69,7 +70,7 @@ def test_no_worker_ends_before_the_chief_has_written_the_run(shards, tmp_path):
     """The chief dies as the last step is noted; the run cannot go on without the other."""
     dying = f"[{{path: {__name__}.DiesAtAnEpochsEnd}}]"
     settings = {"training__max_steps": "4", "training__callbacks": dying}
-    chief, other = start_workers(2, small_run.command(shards, tmp_path / "run", **settings))
+    chief, other = start_workers(2, small_run.arguments(shards, tmp_path / "run", **settings))
     chief.communicate(timeout=300)
     assert chief.returncode == -signal.SIGKILL
     _, errors = other.communicate(timeout=300)
@@ -110,9 +111,9 @@ def test_a_strategy_that_does_not_fit_the_workers_is_refused(name, count):
 
 
 def test_a_batch_that_two_devices_cannot_share_is_refused(shards, tmp_path):
-    command = small_run.command(shards, tmp_path, devices=2, training__strategy="mirrored")
-    odd = [x.replace("batch_size=8", "batch_size=7") for x in command]
-    done = subprocess.run(odd, capture_output=True, text=True)
+    settings = {"training__strategy": "mirrored", "training__batch_size": "7"}
+    arguments = small_run.arguments(shards, tmp_path, **settings)
+    done = program.run(arguments, first=small_run.two_devices)
     assert done.returncode == 1
     assert "training.batch_size 7 is not a multiple of the 2 devices; change it" in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,11 +7,11 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import program
 from tests.documents import DOCS, DOCUMENTS, blocks, command_lines
 
 FIRST = DOCS / "index.md"  # makes the phantoms, shards and run that the others use
@@ -53,14 +53,14 @@ def follow(line: str, folder: Path) -> None:
     words = shlex.split(line, comments=True)
     for meant, there in MEANT.items():
         words = [re.sub(rf"^{meant}(?=/|$)", there, word) for word in words]
-    if words[0] == "ich-keras":
-        words = [sys.executable, "-m", "ich_keras", *words[1:]]
-        words += [x for change in SHORT.get(words[3], ()) for x in ("--set", change)]
-        line = shlex.join(words)
     variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        line, shell=True, cwd=folder, env=variables, capture_output=True, text=True, check=False
-    )
+    if words[0] == "ich-keras":
+        words += [x for change in SHORT.get(words[1], ()) for x in ("--set", change)]
+        done = program.run(words[1:], cwd=folder, environment=variables)
+    else:
+        done = subprocess.run(
+            line, shell=True, cwd=folder, env=variables, capture_output=True, text=True
+        )
     assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
 
 

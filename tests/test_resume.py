@@ -2,7 +2,6 @@
 
 import resource
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ich_keras.evaluation import evaluate
 from ich_keras.model import load_model
 from ich_keras.run_folder import RunFolder, read_position
 from ich_keras.run_state import STATE_NAME
-from tests import small_run
+from tests import program, small_run
 from tests.shard_files import write_shards
 
 
@@ -57,23 +56,23 @@ def assert_same_end(run: RunFolder, other: RunFolder, shards: Path) -> None:
 def test_a_run_killed_twice_ends_like_an_undisturbed_one(undisturbed, shards, tmp_path):
     run = RunFolder(tmp_path / "run")
     for validated in (4, 8):
-        process = subprocess.Popen(small_run.command(shards, run.path), stderr=subprocess.PIPE)
+        process = program.Program(small_run.arguments(shards, run.path))
         while not run.position.is_file() or read_position(run)["step"] < validated:
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.communicate()
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        process.stderr.close()
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
     small_run.train(shards, run.path)
     assert_same_end(run, undisturbed, shards)
 
 
 def test_ctrl_c_ends_a_run_in_one_line(shards, tmp_path):
     run = RunFolder(tmp_path / "run")
-    endless = small_run.command(shards, run.path, training__max_steps="1000000")
-    process = subprocess.Popen(endless, stderr=subprocess.PIPE, text=True)
+    endless = small_run.arguments(shards, run.path, training__max_steps="1000000")
+    process = program.Program(endless)
     while not run.position.is_file():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -82,14 +81,13 @@ def test_ctrl_c_ends_a_run_in_one_line(shards, tmp_path):
     assert "Traceback" not in errors
 
 
+def little_space() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(undisturbed, shards, tmp_path):
     run = RunFolder(tmp_path / "run")
-    done = subprocess.run(
-        small_run.command(shards, run.path),
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
-    )
+    done = program.run(small_run.arguments(shards, run.path), first=little_space)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "space left" in done.stderr.splitlines()[-1]
@@ -102,9 +100,7 @@ def test_a_damaged_state_is_named(undisturbed, shards, tmp_path):
     small_run.train(shards, run.path, training__max_steps="4")
     state = run.last / STATE_NAME
     state.write_bytes(state.read_bytes()[:-1000])
-    done = subprocess.run(
-        small_run.command(shards, run.path, training__max_steps="4"), capture_output=True, text=True
-    )
+    done = program.run(small_run.arguments(shards, run.path, training__max_steps="4"))
     assert done.returncode == 1
     assert f"{state}: damaged" in done.stderr
     assert "Traceback" not in done.stderr
