@@ -80,6 +80,16 @@ def run_sample(sample: Sample) -> Outcome:
     if known is not None and known.state == "done":
         return known
     sample.outcome.unlink(missing_ok=True)
+    code = train_apart(sample)
+    outcome = read_outcome(sample.outcome)
+    if outcome is None:
+        outcome = Outcome("failed", f"{_how_it_ended(code)}; see {sample.log}")
+        write_json(sample.outcome, asdict(outcome))
+    return outcome
+
+
+def train_apart(sample: Sample) -> int:
+    """Trains in another process, which writes what it came to; its exit code, as of Popen."""
     process = child_process.start(__name__, _task(sample), sample.log)
     try:
         process.wait()
@@ -89,11 +99,13 @@ def run_sample(sample: Sample) -> Outcome:
     finally:
         process.kill()
         process.communicate()
-    outcome = read_outcome(sample.outcome)
-    if outcome is None:
-        outcome = Outcome("failed", f"{_how_it_ended(process.returncode)}; see {sample.log}")
-        write_json(sample.outcome, asdict(outcome))
-    return outcome
+    return process.returncode
+
+
+def train_here(sample: Sample) -> int:
+    """Trains in this process, and writes what it came to; 0, as `train_apart` of one that ends."""
+    write_json(sample.outcome, asdict(_train(sample)))
+    return 0
 
 
 def read_outcome(path: Path) -> Outcome | None:
@@ -135,7 +147,6 @@ def _how_it_ended(code: int) -> str:
 
 
 def _train(sample: Sample) -> Outcome:
-    """Trains in this process."""
     import tensorflow as tf
 
     from ich_keras.training import TrainingError, fit
@@ -156,7 +167,7 @@ def _train(sample: Sample) -> Outcome:
 
 
 def _main() -> None:
-    """Receives a sample, trains it and writes what it came to."""
+    """Receives a sample and trains it."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     task = child_process.receive()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -168,7 +179,7 @@ def _main() -> None:
         RunFolder(Path(task["run"])),
         task["until"],
     )
-    write_json(sample.outcome, asdict(_train(sample)))
+    train_here(sample)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """Searches of seconds: a grid of three points, and a space for the other tuners."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from ich_keras import trial_sample
 from tests.program import Program
 
 GRID = """
@@ -46,6 +50,14 @@ def write_grid(folder: Path, rates: str = "1e-3, 3e-3, 1e-2", limits: str = "") 
 
 def write_space(folder: Path, tuner: str, limits: str = "") -> str:
     return write_search(folder, SPACE.format(tuner=tuner, limits=limits))
+
+
+@contextmanager
+def trained_here() -> Iterator[None]:
+    """Samples do not load TensorFlow each, in a process of their own; nor is one ended alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial_sample, "train_apart", trial_sample.train_here)
+        yield
 
 
 def trials(folder: Path) -> pd.DataFrame:

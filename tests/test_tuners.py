@@ -7,14 +7,15 @@ from ich_keras.run_folder import RunFolder
 from ich_keras.training import fit
 from ich_keras.tuning import tune
 from tests.shard_files import write_shards
-from tests.small_search import trials, write_grid, write_space
+from tests.small_search import trained_here, trials, write_grid, write_space
 from tfrecords_tools.errors import InputError
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian"])
 def test_a_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner):
     search = load_search(write_space(tmp_path, tuner, "trials: 3"))
-    result = tune(search, shards, tmp_path / "out")
+    with trained_here():
+        result = tune(search, shards, tmp_path / "out")
     table = trials(tmp_path / "out")
     assert len(table) == result.trials == 3
     assert result.value == table["val_loss"].min()
@@ -25,7 +26,8 @@ def test_a_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner):
 
 def test_rungs_of_hyperband_go_on_from_those_below(shards, tmp_path):
     search = load_search(write_space(tmp_path, "hyperband"), ["training.max_steps=6"])
-    tune(search, shards, tmp_path / "out")
+    with trained_here():
+        tune(search, shards, tmp_path / "out")
     table = trials(tmp_path / "out")
     assert set(table["steps"]) == {2, 6}  # by thirds, in steps
     runs = list((tmp_path / "out").glob("trials/*/sample_1"))
@@ -39,7 +41,8 @@ def test_rungs_of_hyperband_go_on_from_those_below(shards, tmp_path):
 def test_a_diverging_point_fails_alone(shards, tmp_path):
     path = write_grid(tmp_path, "1e-3, 1e30")
     settings = ["model.normalization=none", "training.optimizer=sgd"]
-    tune(load_search(path, settings), shards, tmp_path / "out")
+    with trained_here():
+        tune(load_search(path, settings), shards, tmp_path / "out")
     table = trials(tmp_path / "out").set_index("training.learning_rate")
     assert table["state"].to_dict() == {1e-3: "done", 1e30: "failed"}
     assert table.loc[1e30, "failure"].startswith("TrainingError: the ")

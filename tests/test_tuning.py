@@ -13,7 +13,7 @@ from ich_keras.search_training import role
 from ich_keras.training import fit
 from ich_keras.tuning import LOCK_NAME, tune
 from tests.shard_files import write_shards
-from tests.small_search import start, trials, write_grid
+from tests.small_search import start, trained_here, trials, write_grid
 from tfrecords_tools.errors import UsageError
 
 SEEDS = "samples_per_point: 2"
@@ -23,7 +23,8 @@ SEEDS = "samples_per_point: 2"
 def undisturbed(shards, tmp_path_factory):
     folder = tmp_path_factory.mktemp("grid")
     search = load_search(write_grid(folder, limits=SEEDS))
-    return folder / "out", tune(search, shards, folder / "out")
+    with trained_here():
+        return folder / "out", tune(search, shards, folder / "out")
 
 
 def test_a_grid_is_every_point_and_the_best_has_the_lowest_mean_of_its_seeds(undisturbed):
