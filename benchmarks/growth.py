@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import pairwise
@@ -34,7 +34,7 @@ SLICES_A_STUDY = 12
 IDENTIFIER = re.compile(rb"ID_[0-9a-f]{8,10}")
 ICH_KERAS = (sys.executable, "-m", "ich_keras")
 SIZE, BATCH_SIZE = 128, 32
-SECONDS_A_STEP = 20  # it is repeated for so long, twice at least, and the least cost counts
+ROUNDS = 3  # of which the least cost counts
 SHORT = (  # a run to evaluate; what it learned makes no difference
     *("--set", "training.max_steps=2"),
     *("--set", "training.validate_every=2"),
@@ -116,14 +116,32 @@ def _run_of(folder: Path) -> Path:
     return run
 
 
-def _steps(source: Path, shards: Path, run: Path, workers: int) -> Iterator[tuple[str, list[str]]]:
+def _commands(source: Path, shards: Path, run: Path, workers: int) -> dict[str, list[str]]:
+    """Of each step, in their order."""
     of_workers = f"--workers={workers}"
-    whole = ("--split=0,1,0", f"--size={SIZE}", "--shard-size=500")
-    yield "convert", [*ICH_KERAS, "convert", str(source), "--out", str(shards), *whole, of_workers]
-    yield "verify", [*ICH_KERAS, "verify", str(shards), of_workers]
-    yield "pipeline", [sys.executable, __file__, str(shards), "--read"]
+    whole = ("--split=0,1,0", f"--size={SIZE}", "--shard-size=500", of_workers)
     judged = ("--shards", str(shards), "--name", f"growth-{shards.name}")
-    yield "evaluate", [*ICH_KERAS, "evaluate", str(run), *judged]
+    return {
+        "convert": [*ICH_KERAS, "convert", str(source), "--out", str(shards), *whole],
+        "verify": [*ICH_KERAS, "verify", str(shards), of_workers],
+        "pipeline": [sys.executable, __file__, str(shards), "--read"],
+        "evaluate": [*ICH_KERAS, "evaluate", str(run), *judged],
+    }
+
+
+def _least_costs(
+    step: str, commands: dict[int, list[str]], shards: dict[int, Path], workers: int
+) -> dict[int, Cost]:
+    """Of a step at each number of slices, by turns: a machine's speed changes by the minute."""
+    found: dict[int, list[Cost]] = defaultdict(list)
+    for _ in range(ROUNDS):
+        for times, command in commands.items():
+            if step == "convert":
+                shutil.rmtree(shards[times], ignore_errors=True)
+            found[times].append(_cost(command, workers))
+    least = {x: Cost(*map(min, zip(*map(astuple, found[x]), strict=True))) for x in found}
+    click.echo(f"{step}, {workers}: {least}", err=True)
+    return least
 
 
 def _read(shards: Path) -> None:
@@ -170,22 +188,15 @@ def main(folder: Path, patients: int, read: bool) -> None:
     if not (folder / "source").exists():
         synth(folder / "source", patients=patients, slices=SLICES_A_STUDY, size=256, seed=0)
     run = _run_of(folder)
-    costs: dict[tuple[str, int], dict[int, Cost]] = defaultdict(dict)
-    slices: dict[int, int] = {}
-    for times in TIMES:
-        source = _copies(folder / "source", times, folder / f"{times}x")
-        for workers in WORKERS:
-            shards = folder / f"shards-{times}x"
-            for step, command in _steps(source, shards, run, workers):
-                found: list[Cost] = []
-                while len(found) < 2 or sum(x.seconds for x in found) < SECONDS_A_STEP:
-                    if step == "convert":
-                        shutil.rmtree(shards, ignore_errors=True)
-                    found.append(_cost(command, workers))
-                least = Cost(*(min(x) for x in zip(*map(astuple, found), strict=True)))
-                costs[step, workers][times] = least
-                click.echo(f"{times}x {step}, {workers}: {least}", err=True)
-            slices[times] = read_manifest(shards).slices
+    sources = {x: _copies(folder / "source", x, folder / f"{x}x") for x in TIMES}
+    shards = {x: folder / f"shards-{x}x" for x in TIMES}
+    costs = {}
+    for workers in WORKERS:
+        commands = {x: _commands(sources[x], shards[x], run, workers) for x in TIMES}
+        for step in commands[1]:
+            of_step = {x: commands[x][step] for x in TIMES}
+            costs[step, workers] = _least_costs(step, of_step, shards, workers)
+    slices = {x: read_manifest(shards[x]).slices for x in TIMES}
     rows = [_row(*which, slices, of_step) for which, of_step in sorted(costs.items())]
     click.echo(pd.DataFrame(rows).to_string(index=False))
 
