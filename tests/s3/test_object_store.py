@@ -108,7 +108,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
     else:
         os.kill(process.pid, how)
     _, errors = process.communicate()
-    assert process.returncode == exit_code
+    assert process.returncode == exit_code, errors.decode()
     assert b"Traceback" not in errors
     interrupted = bucket.contents(folder)
     sent = {name for name in interrupted if name.endswith(".tfrecord")}
