@@ -1,6 +1,7 @@
 """The modules import in one direction only, and the command line stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -84,3 +85,16 @@ def test_the_offline_tools_do_not_load_tensorflow():
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_map_of_the_modules_is_whole_and_leads_downwards():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = text.partition("| step | modules |")[2].partition("\n\n")[0]
+    rows = [re.findall(r"`(\w+)(?:\.py|/)`", line) for line in table.splitlines()]
+    place = {name: number for number, row in enumerate(rows) for name in row}
+    own = {name: name.split(".")[1] for name in MODULES if "." in name and "__" not in name}
+    assert set(own.values()) == set(place)
+    assert sum(map(len, rows)) == len(place)
+    for name, step in own.items():
+        for found in imports_of(MODULES[name], top_level_only=True) & own.keys():
+            assert place[own[found]] <= place[step], f"{name} imports {found}"
