@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The files in their order: by the number of their tests, the long ones would come last.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 S3_VENV := .venv-s3
 MUTATION_VENV := .venv-mutation

@@ -102,10 +102,9 @@ def train_apart(sample: Sample) -> int:
     return process.returncode
 
 
-def train_here(sample: Sample) -> int:
-    """Trains in this process, and writes what it came to; 0, as `train_apart` of one that ends."""
+def train_here(sample: Sample) -> None:
+    """Trains in this process, and writes what it came to."""
     write_json(sample.outcome, asdict(_train(sample)))
-    return 0
 
 
 def read_outcome(path: Path) -> Outcome | None:

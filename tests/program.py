@@ -1,13 +1,13 @@
 """`ich-keras` as processes of its own, which need not load TensorFlow each.
 
 They are forked from a process that has loaded it, and not used it, so that half of what a small
-training costs is paid once. What hangs on how Python itself starts is tested with `subprocess`.
+training costs is paid once. Nor do they end as Python does: what hangs on how it starts or ends is
+tested with `subprocess`.
 """
 
 import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -65,7 +65,7 @@ class Program:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+        self._process.kill()
 
     def errors(self) -> str:
         """What it has said on its standard error until now."""
