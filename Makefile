@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The files in their order: by the number of their tests, the long ones would come last.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Three at a time, as a test often waits for a process of its own: on two cores 2 % stay idle instead of
+# 18 %. The files in their order: by the number of their tests, the long ones would come last.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 S3_VENV := .venv-s3
 MUTATION_VENV := .venv-mutation
 AUDIT_VENV := .venv-audit
@@ -34,7 +35,7 @@ demo-short: $(VENV)/.installed ## the same on few patients and steps: does it ru
 	$(BIN)/ich-keras demo $(DEMO)-short --patients 40 --set training.max_steps=40 \
 	  --set training.validate_every=20 --set evaluation.bootstrap_draws=100
 
-test: $(VENV)/.installed ## the whole test suite, a file of tests to each core
+test: $(VENV)/.installed ## the whole test suite, three files at a time
 	$(PYTEST)
 
 $(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml

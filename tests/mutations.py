@@ -165,8 +165,9 @@ def bomb(content: bytes, size: int) -> bytes:
     head = with_value(head, SYNTAX, uid.DeflatedExplicitVRLittleEndian.encode())
     packer = zlib.compressobj(9, wbits=-15)
     packed = packer.compress(struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, size))
-    zeros = bytes(1 << 20)
-    packed += b"".join(packer.compress(zeros) for _ in range(size >> 20))
+    packed += packer.flush(zlib.Z_FULL_FLUSH)  # what follows can be repeated as it is
+    megabyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed += megabyte * (size >> 20)
     return head + packed + packer.compress(body) + packer.flush()
 
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["ich_keras.training", "ich_keras.evaluation", "keras_tuner"])
+LOADED = ["ich_keras.training", "ich_keras.evaluation", "keras_tuner"]
+FORKING.set_forkserver_preload(LOADED)
 
 
 class Program:

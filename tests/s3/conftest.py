@@ -1,15 +1,17 @@
-"""An S3 server on the loopback interface, and buckets in it."""
+"""An S3 server on the loopback interface, buckets in it, and commands that use them."""
 
 import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import program
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 # No credentials but these, and no question for others to an address that clouds have.
@@ -51,6 +53,12 @@ class Bucket:
             self.write(f"{to}/{name}", content)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loaded() -> None:
+    """The process that commands are forked from has the file system too, and has not used it."""
+    program.FORKING.set_forkserver_preload([*program.LOADED, "tensorflow_io"])
+
+
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
@@ -79,6 +87,8 @@ def bucket(endpoint, request) -> Bucket:
 
 
 _numbers = itertools.count()
+Done = subprocess.CompletedProcess[str]
+Runs = Callable[..., Done]
 
 
 def environment(endpoint: str, **changes: str) -> dict[str, str]:
@@ -89,10 +99,13 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "ich_keras", *map(str, arguments)]
 
 
-def run(
-    endpoint: str, *arguments: object, cwd: Path | None = None, **changes: str
-) -> subprocess.CompletedProcess:
-    """A command as a user gives it: in this process, the file system could not be left."""
+def run(endpoint: str, *arguments: object, cwd: Path | None = None, **changes: str) -> Done:
+    """A command to its end, in a process of its own: the file system cannot be left."""
+    return program.run(arguments, cwd=cwd, environment=environment(endpoint, **changes))
+
+
+def typed_in(endpoint: str, *arguments: object, cwd: Path | None = None, **changes: str) -> Done:
+    """The same in a Python of its own, as a user's is: how that ends is a matter of its own."""
     return subprocess.run(
         command(*arguments),
         env=environment(endpoint, **changes),
@@ -104,16 +117,18 @@ def run(
     )
 
 
-def succeed(endpoint: str, *arguments: object, **options: Any) -> str:
-    done = run(endpoint, *arguments, **options)
+def succeed(endpoint: str, *arguments: object, by: Runs = run, **options: Any) -> str:
+    done = by(endpoint, *arguments, **options)
     assert done.returncode == 0, done.stderr
     assert "pure virtual" not in done.stderr
     return done.stdout
 
 
-def fail(endpoint: str, code: int, message: str, *arguments: object, **options: Any) -> None:
+def fail(
+    endpoint: str, code: int, message: str, *arguments: object, by: Runs = run, **options: Any
+) -> None:
     """The command ends with this code and, of the error, one line."""
-    done = run(endpoint, *arguments, **options)
+    done = by(endpoint, *arguments, **options)
     assert done.returncode == code, done.stderr
     assert message in done.stderr.splitlines()[-1]
     assert sum(line.startswith("ich-keras: ") for line in done.stderr.splitlines()) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.rsna_folder import EDGE, contents, write_rsna
-from tests.s3.conftest import command, environment, fail, run, succeed
+from tests.s3.conftest import command, environment, fail, run, succeed, typed_in
 
 pytest.importorskip("tensorflow_io", reason="needs the extra s3: make test-s3")
 
@@ -47,7 +47,8 @@ def local(source, endpoint, tmp_path_factory) -> Path:
 def shards(source, bucket) -> str:
     """The folder of the bucket that the same conversion wrote."""
     url = f"{bucket.url}/data/shards"
-    line = succeed(bucket.endpoint, "convert", source, "--out", url, *SMALL).splitlines()[-1]
+    given = ("convert", source, "--out", url, *SMALL)
+    line = succeed(bucket.endpoint, *given, by=typed_in).splitlines()[-1]
     assert line == f"72 slices in 16 shards, 0 rejected: {url}"
     return "data/shards"
 
@@ -125,7 +126,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
 
 def test_verify_reads_every_object(bucket, shards):
     url = f"{bucket.url}/{shards}"
-    line = succeed(bucket.endpoint, "verify", url)
+    line = succeed(bucket.endpoint, "verify", url, by=typed_in)
     assert line == f"{url}: 72 records in 16 shards are as written\n"
 
 
@@ -167,8 +168,9 @@ def test_a_run_learns_the_same_from_the_bucket(local, bucket, shards, tmp_path):
     places = {"local": local, "bucket": f"{bucket.url}/{shards}"}
     for name, place in places.items():
         fit = ("fit", "demo.yaml", *SHORT, "--run", tmp_path / name)
-        succeed(bucket.endpoint, *fit, ICH_SHARDS=str(place))
-        succeed(bucket.endpoint, "evaluate", tmp_path / name)  # where it was trained
+        by = typed_in if name == "bucket" else run
+        succeed(bucket.endpoint, *fit, by=by, ICH_SHARDS=str(place))
+        succeed(bucket.endpoint, "evaluate", tmp_path / name, by=by)  # where it was trained
     assert len(history(tmp_path / "local")) == 4
     assert history(tmp_path / "bucket") == history(tmp_path / "local")
     for name in ("val.json", "val_predictions.csv"):
@@ -180,7 +182,7 @@ def test_a_search_reads_the_bucket(bucket, shards, tmp_path):
     search = ("train_steps=2", "samples_per_point=1", "tuner=random", "trials=2")
     settings = (*(x for change in search for x in ("--set", change)), *SHORT[6:])
     given = ("tune", "demo_hparams.yaml", *settings, "--shards", f"{bucket.url}/{shards}")
-    assert "best of 2 trials" in succeed(bucket.endpoint, *given, cwd=tmp_path)
+    assert "best of 2 trials" in succeed(bucket.endpoint, *given, by=typed_in, cwd=tmp_path)
 
 
 def test_a_shard_that_is_gone_ends_a_run_in_one_line(bucket, shards, tmp_path):
@@ -190,12 +192,14 @@ def test_a_shard_that_is_gone_ends_a_run_in_one_line(bucket, shards, tmp_path):
             bucket.delete(name)
     given = ("fit", "demo.yaml", *SHORT, "--run", tmp_path / "run")
     message = f"{bucket.url}/gone: a shard cannot be read (NotFoundError); `ich-keras verify"
-    fail(bucket.endpoint, 1, message, *given, "--shards", f"{bucket.url}/gone")
+    at = ("--shards", f"{bucket.url}/gone")
+    fail(bucket.endpoint, 1, message, *given, *at, by=typed_in)
 
 
 def test_a_bucket_that_is_not_there_is_named(source, endpoint):
     message = "s3://nowhere/shards: there is no such bucket or object; make the bucket s3://nowhere"
-    fail(endpoint, 1, message, "convert", source, "--out", "s3://nowhere/shards")
+    given = ("convert", source, "--out", "s3://nowhere/shards")
+    fail(endpoint, 1, message, *given, by=typed_in)
     fail(endpoint, 1, message, "verify", "s3://nowhere/shards")
 
 
