@@ -22,6 +22,9 @@ from tfrecords_tools.windows import AIR, Window, apply_windows
 EVALUATION_PREFETCH = 2
 WRONG_LABEL = "a label is not six of 0 or 1 with `any` the OR of the five kinds"
 OPEN_SHARDS = 4  # read in turn, so that a batch mixes shards; more only costs file handles
+# No function of a pipeline branches on a tensor. AutoGraph would look for that all the same: it
+# takes seconds at each start, and leaves files behind in a process that is killed.
+as_written = tf.autograph.experimental.do_not_convert
 
 
 class DatasetError(InputError):
@@ -240,6 +243,7 @@ def training_batches(
         start_step * batch_size + worker, np.iinfo(np.int64).max, workers
     )
 
+    @as_written
     def batch(places: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = _parse(records, shards, labelled=True)
         images = parsed["image"]
@@ -299,6 +303,7 @@ def _training_pass(
     if weights is not None:
         totals = tf.constant([weights[kinds_borne(x)].sum() for x in labels], tf.int64)
 
+    @as_written
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         order = own_shards(number)
         slices = tf.reduce_sum(tf.gather(lengths, order))
@@ -360,7 +365,7 @@ def evaluation_batches(
         .apply(tf.data.experimental.assert_cardinality(records))
         .batch(batch_size)
         .map(
-            lambda records: _parse(records, shards, labelled=labelled),
+            as_written(lambda records: _parse(records, shards, labelled=labelled)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )

@@ -125,7 +125,7 @@ def agree_with_the_chief(
         return lambda value: value
     on_a_worker = strategy.num_replicas_in_sync // workers.count
 
-    @tf.function
+    @tf.function(autograph=False)
     def total(own: tf.Tensor) -> tf.Tensor:
         everyones = strategy.run(tf.identity, args=(own,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, everyones, axis=None)

@@ -64,7 +64,9 @@ Forward = Callable[[tf.Tensor], tf.Tensor]
 def compile_forward(model: keras.Model) -> Forward:
     """The network without dropout as one graph that takes any batch, height and width."""
     signature = tf.TensorSpec((None, None, None, model.input.shape[-1]), tf.uint8)
-    return tf.function(lambda image: model(image, training=False), input_signature=[signature])
+    return tf.function(
+        lambda image: model(image, training=False), input_signature=[signature], autograph=False
+    )
 
 
 def predict_split(

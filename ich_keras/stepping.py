@@ -70,7 +70,9 @@ def compile_train_step(
         right = tf.cast((probabilities >= 0.5) == (label >= 0.5), tf.float32)
         return loss, tf.reduce_sum(tf.reduce_mean(right, axis=-1)) / config.batch_size
 
-    @tf.function(jit_compile=_jit_compile(config, strategy.num_replicas_in_sync))
+    jit_compile = _jit_compile(config, strategy.num_replicas_in_sync)
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def train_step(image: Any, label: Any) -> tuple[tf.Tensor, tf.Tensor]:
         loss, accuracy = strategy.run(replica_step, args=(image, label))
         total = tf.distribute.ReduceOp.SUM

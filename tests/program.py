@@ -101,6 +101,7 @@ def _main(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(variables)
+    tempfile.tempdir = None  # of the variables too
     sys.argv = ["ich-keras", *words]
     if first is not None:
         first()

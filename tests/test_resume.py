@@ -1,5 +1,6 @@
 """A run that was killed, or had no space left, ends with the bits of one that was not."""
 
+import os
 import resource
 import signal
 import time
@@ -65,6 +66,21 @@ def test_a_run_killed_twice_ends_like_an_undisturbed_one(undisturbed, shards, tm
         assert process.returncode == -signal.SIGKILL
     small_run.train(shards, run.path)
     assert_same_end(run, undisturbed, shards)
+
+
+def test_a_killed_run_leaves_nothing_in_the_folder_of_temporary_files(shards, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    run = RunFolder(tmp_path / "run")
+    process = program.Program(
+        small_run.arguments(shards, run.path), environment=os.environ | {"TMPDIR": str(temporary)}
+    )
+    while not run.position.is_file():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert list(temporary.iterdir()) == []
 
 
 def test_ctrl_c_ends_a_run_in_one_line(shards, tmp_path):
