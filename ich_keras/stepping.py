@@ -72,6 +72,7 @@ def compile_train_step(
 
     jit_compile = _jit_compile(config, strategy.num_replicas_in_sync)
 
+    # AutoGraph: as in dataset.py.
     @tf.function(jit_compile=jit_compile, autograph=False)
     def train_step(image: Any, label: Any) -> tuple[tf.Tensor, tf.Tensor]:
         loss, accuracy = strategy.run(replica_step, args=(image, label))

@@ -105,7 +105,7 @@ def run(endpoint: str, *arguments: object, cwd: Path | None = None, **changes: s
 
 
 def typed_in(endpoint: str, *arguments: object, cwd: Path | None = None, **changes: str) -> Done:
-    """The same in a Python of its own, as a user's is: how that ends is a matter of its own."""
+    """The same in a Python of its own, whose end the file system could disturb; see `program`."""
     return subprocess.run(
         command(*arguments),
         env=environment(endpoint, **changes),
