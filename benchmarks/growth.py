@@ -6,19 +6,19 @@ Phantom studies, then four and sixteen times as many: copies under other names, 
 costs what it did. Every command is a process of its own and is measured whole. What it costs to
 start is the same for all of them, so the cost of a slice is told by differences: from 1x to 4x, and
 from 4x to 16x. Memory is that of the largest process. A worker is a process of `convert` and
-`verify`, and a core for the pipeline and `evaluate`.
+`verify`, and a core for the pipeline and `evaluate`. Times are as `measured.py` tells them.
 """
 
 import hashlib
-import os
+import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,7 +34,13 @@ SLICES_A_STUDY = 12
 IDENTIFIER = re.compile(rb"ID_[0-9a-f]{8,10}")
 ICH_KERAS = (sys.executable, "-m", "ich_keras")
 SIZE, BATCH_SIZE = 128, 32
-ROUNDS = 3  # of which the least cost counts
+ROUNDS = {  # of which the median counts; more where starting is most of it
+    "convert": 5,
+    "verify": 11,
+    "pipeline": 5,
+    "evaluate": 3,
+}
+PASSES = 8  # of the pipeline: one costs less than starting does
 SHORT = (  # a run to evaluate; what it learned makes no difference
     *("--set", "training.max_steps=2"),
     *("--set", "training.validate_every=2"),
@@ -44,34 +50,28 @@ SHORT = (  # a run to evaluate; what it learned makes no difference
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took.
+    """What a command took, at one speed of the machine.
 
     Attributes:
         seconds: by the clock.
         core_seconds: of all its processes.
         megabytes: at most, of the largest of them.
+        probe_seconds: what the probe took: how fast the machine was.
     """
 
     seconds: float
     core_seconds: float
     megabytes: float
+    probe_seconds: float
 
 
 def _cost(command: list[str], cores: int) -> Cost:
-    began = os.times().elapsed
-    process = subprocess.Popen(
-        command,
-        preexec_fn=partial(os.sched_setaffinity, 0, range(cores)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    messages = process.stderr.read().decode(errors="replace")
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise click.ClickException(f"{' '.join(command)}: {messages[-2000:]}")
-    seconds = os.times().elapsed - began
-    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    measured = str(Path(__file__).with_name("measured.py"))
+    whole = [sys.executable, measured, str(cores), *command]
+    ended = subprocess.run(whole, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise click.ClickException(f"{' '.join(command)}: {ended.stderr[-2000:]}")
+    return Cost(**json.loads(ended.stdout))
 
 
 def _renamed(content: bytes, copy: int) -> bytes:
@@ -129,36 +129,45 @@ def _commands(source: Path, shards: Path, run: Path, workers: int) -> dict[str, 
     }
 
 
-def _least_costs(
+def _median_costs(
     step: str, commands: dict[int, list[str]], shards: dict[int, Path], workers: int
 ) -> dict[int, Cost]:
-    """Of a step at each number of slices, by turns: a machine's speed changes by the minute."""
+    """Of a step at each number of slices, by turns."""
     found: dict[int, list[Cost]] = defaultdict(list)
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS[step]):
         for times, command in commands.items():
             if step == "convert":
                 shutil.rmtree(shards[times], ignore_errors=True)
             found[times].append(_cost(command, workers))
-    least = {x: Cost(*map(min, zip(*map(astuple, found[x]), strict=True))) for x in found}
-    click.echo(f"{step}, {workers}: {least}", err=True)
-    return least
+    for times, costs in found.items():
+        for cost in costs:
+            click.echo(f"{step}, {workers}, {times}x: {cost}", err=True)
+    return {x: _median(found[x]) for x in found}
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(*map(statistics.median, zip(*map(astuple, costs), strict=True)))
 
 
 def _read(shards: Path) -> None:
-    """One pass of the validation pipeline."""
+    """Passes of the validation pipeline."""
     from ich_keras.config import DataConfig
     from ich_keras.dataset import evaluation_batches, open_shards
 
     opened = open_shards(shards, DataConfig())
-    for _ in evaluation_batches(opened, "val", batch_size=BATCH_SIZE):
-        pass
+    batches = evaluation_batches(opened, "val", batch_size=BATCH_SIZE)
+    for _ in range(PASSES):
+        for _ in batches:
+            pass
 
 
 def _row(step: str, workers: int, slices: dict[int, int], costs: dict[int, Cost]) -> dict:
     """What a slice more costs, among few and among many."""
+    times_each = PASSES if step == "pipeline" else 1
 
     def milliseconds(what: Callable[[Cost], float], since: int, to: int) -> float:
-        return 1000 * (what(costs[to]) - what(costs[since])) / (slices[to] - slices[since])
+        more = (slices[to] - slices[since]) * times_each
+        return 1000 * (what(costs[to]) - what(costs[since])) / more
 
     few, many = (milliseconds(lambda x: x.seconds, *span) for span in pairwise(TIMES))
     cores_few, cores_many = (
@@ -195,7 +204,7 @@ def main(folder: Path, patients: int, read: bool) -> None:
         commands = {x: _commands(sources[x], shards[x], run, workers) for x in TIMES}
         for step in commands[1]:
             of_step = {x: commands[x][step] for x in TIMES}
-            costs[step, workers] = _least_costs(step, of_step, shards, workers)
+            costs[step, workers] = _median_costs(step, of_step, shards, workers)
     slices = {x: read_manifest(shards[x]).slices for x in TIMES}
     rows = [_row(*which, slices, of_step) for which, of_step in sorted(costs.items())]
     click.echo(pd.DataFrame(rows).to_string(index=False))
