@@ -1,5 +1,6 @@
 """Shards to batches, as tf.data pipelines."""
 
+import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from tfrecords_tools.schema import parse_examples
 from tfrecords_tools.storage import ShardPath, local_copy, plain_message
 from tfrecords_tools.windows import AIR, Window, apply_windows
 
-EVALUATION_PREFETCH = 2
+# In the making at a time: one a core, but not so many that memory is full of them.
+PARALLEL_BATCHES = min(os.cpu_count() or 1, 16)
+PREFETCH = 2  # batches that are made ahead
 WRONG_LABEL = "a label is not six of 0 or 1 with `any` the OR of the five kinds"
 OPEN_SHARDS = 4  # read in turn, so that a batch mixes shards; more only costs file handles
 # No function of a pipeline branches on a tensor. AutoGraph would look for that all the same: it
@@ -251,12 +254,24 @@ def training_batches(
             images = _augmented(images, places, shards, config.augmentation, seed)
         return images, tf.cast(parsed["label"], tf.float32)
 
-    return (
+    return _untuned(
         tf.data.Dataset.zip((places, records))
         .batch(share, drop_remainder=True)
-        .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
+        .map(batch, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+        .prefetch(PREFETCH)
     )
+
+
+def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Leaves the parallelism as it is written.
+
+    tf.data's tuner looks once a minute, by a thread that an iterator waits for when it ends, and
+    that is often not woken then: TensorFlow tells it to look for an end before it declares one. A
+    validation would so end by waiting for up to a minute.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _shards_of_a_worker(
@@ -310,7 +325,7 @@ def _training_pass(
         records = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order)).interleave(
             tf.data.TFRecordDataset,
             cycle_length=OPEN_SHARDS,
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=OPEN_SHARDS,
             deterministic=True,
         )
         if weights is not None:
@@ -360,16 +375,16 @@ def evaluation_batches(
     chosen = [x for x in _split_shards(shards, split) if only is None or x.name in only]
     # A shard cut short is an error, not a smaller evaluation.
     records = sum(shard.records for shard in chosen)
-    return (
+    return _untuned(
         tf.data.TFRecordDataset([str(shards.folder / shard.name) for shard in chosen])
         .apply(tf.data.experimental.assert_cardinality(records))
         .batch(batch_size)
         .map(
             as_written(lambda records: _parse(records, shards, labelled=labelled)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=PARALLEL_BATCHES,
             deterministic=True,
         )
-        .prefetch(EVALUATION_PREFETCH)
+        .prefetch(PREFETCH)
     )
 
 

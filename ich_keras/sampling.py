@@ -100,7 +100,7 @@ def balanced(
     start = tf.random.stateless_uniform((), seed, 0, total, tf.int64)
     return (
         records.batch(BLOCK)  # each op of a pipeline has its cost
-        .map(weigh, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(weigh)
         .scan(start, count)
         .unbatch()
     )

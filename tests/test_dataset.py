@@ -44,6 +44,16 @@ def batches(folder, count, start=0, seed=3, batch_size=5, share=(0, 1), **data):
     return [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
 
 
+def test_no_iterator_waits_at_its_end_for_a_tuner(shards):
+    config = DataConfig(shuffle_buffer=8, balance=0.5)
+    opened = open_shards(shards.folder, config)
+    for dataset in (
+        training_batches(opened, config, batch_size=5, seed=3),
+        evaluation_batches(opened, "val", batch_size=4),
+    ):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_evaluation_reads_every_slice_once_as_it_was_written(shards):
     found = {}
     opened = open_shards(shards.folder, DataConfig())
