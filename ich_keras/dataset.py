@@ -265,9 +265,9 @@ def training_batches(
 def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Leaves the parallelism as it is written.
 
-    tf.data's tuner looks once a minute, by a thread that an iterator waits for when it ends, and
-    that is often not woken then: TensorFlow tells it to look for an end before it declares one. A
-    validation would so end by waiting for up to a minute.
+    tf.data's tuner is a thread that sleeps for up to a minute. An iterator waits for it when it
+    ends, and often in vain for it to wake: TensorFlow wakes it before it declares the end. Each
+    validation could so end by waiting for a minute (docs/training_speed.md).
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -220,8 +220,8 @@ class _Trainer:
     def _batches(self) -> Any:
         """Batches of this worker, in parts of a device each.
 
-        For one processor they are taken as they are. What brings them to a GPU ahead of time would
-        there have each step fetch its memory anew from the system, and take half as long again.
+        For one processor they are taken as they are: what brings them to a GPU ahead of time has
+        each step there fetch its memory anew from the system, and take half as long again.
         """
         dataset = training_batches(
             self.shards,
