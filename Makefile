@@ -32,8 +32,8 @@ demo: $(VENV)/.installed ## the whole way on phantom studies, into ./demo (minut
 	$(BIN)/ich-keras demo $(DEMO)
 
 demo-short: $(VENV)/.installed ## the same on few patients and steps: does it run, not what it scores
-	$(BIN)/ich-keras demo $(DEMO)-short --patients 40 --set training.max_steps=40 \
-	  --set training.validate_every=20 --set evaluation.bootstrap_draws=100
+	$(BIN)/ich-keras demo $(DEMO)-short --patients 40 --set training.max_steps=10 \
+	  --set training.validate_every=5 --set evaluation.bootstrap_draws=100
 
 test: $(VENV)/.installed ## the whole test suite, three files at a time
 	$(PYTEST)

@@ -22,6 +22,13 @@ def scored(tmp_path_factory):
     return scored_run(tmp_path_factory.mktemp("evaluation"))
 
 
+@pytest.fixture(scope="module")
+def on_test(scored):
+    """The scores of the test split of the same run."""
+    run, shards, _ = scored
+    return evaluate(run, shards, split="test").scores
+
+
 def test_the_scores_follow_from_the_predictions_by_scikit_learn(scored):
     run, _, result = scored
     table = pd.read_csv(run.evaluation / "val_predictions.csv")
@@ -71,14 +78,13 @@ def test_the_same_evaluation_gives_the_same_bytes(scored):
     assert {path.name: path.read_bytes() for path in run.evaluation.iterdir()} == before
 
 
-def test_thresholds_of_validation_are_judged_on_test_and_only_there(scored):
-    run, shards, on_validation = scored
+def test_thresholds_of_validation_are_judged_on_test_and_only_there(scored, on_test):
+    run, _, on_validation = scored
     assert "operating_points" not in on_validation.scores
     fitted = json.loads(run.fitted(32).read_text())
     assert fitted["source"]["size"] == 32
-    scores = evaluate(run, shards, split="test").scores
     for level in ("slice", "study"):
-        for rule, points in scores["operating_points"][level].items():
+        for rule, points in on_test["operating_points"][level].items():
             for label, point in points.items():
                 assert point["threshold"] == fitted["thresholds"][level][rule][label]
 
@@ -137,9 +143,9 @@ def test_a_run_beside_itself_differs_by_nothing(scored):
     assert compared["mean_auc"]["difference"]["value"] == 0
 
 
+@pytest.mark.usefixtures("on_test")
 def test_every_picture_is_drawn_and_stands_in_the_report(scored):
-    run, shards, _ = scored
-    evaluate(run, shards, split="test")
+    run, _, _ = scored
     drawn = {path.stem for path in run.figures.glob("*_test.png")}
     kinds = ("roc", "reliability", "thresholds", "class_maps", "class_grid", "errors")
     assert drawn == {f"{kind}_test" for kind in kinds}

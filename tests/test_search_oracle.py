@@ -83,7 +83,7 @@ def test_interrupted_after_any_event_it_comes_to_the_same_trials(tmp_path, tuner
     expected = finish(opened(search, tmp_path / "whole"), names)
     lines = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
     assert len(expected) > 5
-    for events in range(1, len(lines), 3):
+    for events in range(1, len(lines), 5):
         folder = tmp_path / str(events)
         folder.mkdir()
         (folder / "journal.jsonl").write_text("".join(lines[:events]) + lines[events][:10])

@@ -33,9 +33,8 @@ COMPRESSION = {"zlib": 4, "png": 4, "raw": 1}  # bytes of pixels to a byte on di
 MINIMUM_SHARDS = 16  # of all slices, so that a small training split has 8 or more to shuffle
 MINIMUM_SHARD_SIZE = 64  # records
 
-RSNA_NAME = (
-    r"^(?:.*/)?(ID_[0-9a-f]+)(?:\.[^/]*)?$"  # of a file; the challenge names it by its slice
-)
+# Of a file; the challenge names it by its slice.
+RSNA_NAME = r"^(?:.*/)?(ID_[0-9a-f]+)(?:\.[^/]*)?$"
 
 DUPLICATE_ID = "duplicate_id"
 ID_MISMATCH = "id_mismatch"
