@@ -8,6 +8,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscop
 S3_VENV := .venv-s3
 MUTATION_VENV := .venv-mutation
 AUDIT_VENV := .venv-audit
+# That of Python 3.11 takes twice as long for the locked packages, and does it where no other can be had.
+NEWER_PIP := 'pip>=24,<26'
 AUDIT_TOOLS := 'pip-audit>=2.7,<3' 'cyclonedx-bom>=5,<8' 'detect-secrets>=1.5,<2'
 DEMO ?= demo
 
@@ -22,6 +24,7 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "Python 3.11 to 3.13 is needed; give one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NEWER_PIP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
@@ -42,6 +45,7 @@ $(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 	  || { echo "TensorFlow 2.17 needs Python 3.11 to 3.12; give one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(S3_VENV)
+	-$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(NEWER_PIP)
 	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-s3.lock
 	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
@@ -60,6 +64,7 @@ fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its 
 
 $(MUTATION_VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(MUTATION_VENV)
+	-$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(NEWER_PIP)
 	$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[mutation]'
 	touch $@
