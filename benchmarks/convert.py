@@ -128,7 +128,7 @@ def _is_slice(path: Path) -> bool:
 
 def _multiply(source: Path, slices: int) -> None:
     """Copies the slices as those of further patients."""
-    originals = sorted((source / "stage_2_train").iterdir())
+    originals = [x for x in sorted((source / "stage_2_train").iterdir()) if _is_slice(x)]
     headers = {path: read_header(path).slice for path in originals}
     table = (source / "stage_2_train.csv").read_text().splitlines()
     rows = dict(line.split(",") for line in table[1:])
