@@ -8,8 +8,9 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscop
 S3_VENV := .venv-s3
 MUTATION_VENV := .venv-mutation
 AUDIT_VENV := .venv-audit
-# That of Python 3.11 takes twice as long for the locked packages, and does it where no other can be had.
-NEWER_PIP := 'pip>=24,<26'
+INSTALL := -m pip install --quiet --disable-pip-version-check
+# That of Python 3.11 takes half as long again for the locked packages, but will do where this cannot be had.
+NEWER_PIP := 'pip>=25,<26'
 AUDIT_TOOLS := 'pip-audit>=2.7,<3' 'cyclonedx-bom>=5,<8' 'detect-secrets>=1.5,<2'
 DEMO ?= demo
 
@@ -24,9 +25,9 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "Python 3.11 to 3.13 is needed; give one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NEWER_PIP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	-$(BIN)/python $(INSTALL) $(NEWER_PIP)
+	$(BIN)/python $(INSTALL) --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 install: $(VENV)/.installed ## a virtual environment with locked versions
@@ -45,9 +46,9 @@ $(S3_VENV)/.installed: requirements-s3.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 	  || { echo "TensorFlow 2.17 needs Python 3.11 to 3.12; give one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(S3_VENV)
-	-$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(NEWER_PIP)
-	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-s3.lock
-	$(S3_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	-$(S3_VENV)/bin/python $(INSTALL) $(NEWER_PIP)
+	$(S3_VENV)/bin/python $(INSTALL) --no-deps --require-hashes -r requirements-s3.lock
+	$(S3_VENV)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 test-s3: $(S3_VENV)/.installed ## shards on an object store, with tensorflow-io and its TensorFlow
@@ -64,9 +65,9 @@ fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its 
 
 $(MUTATION_VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(MUTATION_VENV)
-	-$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(NEWER_PIP)
-	$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(MUTATION_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[mutation]'
+	-$(MUTATION_VENV)/bin/python $(INSTALL) $(NEWER_PIP)
+	$(MUTATION_VENV)/bin/python $(INSTALL) --no-deps --require-hashes -r requirements.lock
+	$(MUTATION_VENV)/bin/python $(INSTALL) --no-build-isolation --editable '.[mutation]'
 	touch $@
 
 mutation: $(MUTATION_VENV)/.installed ## changes of the code that no test notices (minutes)
@@ -94,7 +95,7 @@ docs-generated: $(VENV)/.installed ## renew what the documents take from the cod
 
 $(AUDIT_VENV)/.installed: setup.cfg
 	$(PYTHON) -m venv $(AUDIT_VENV)
-	$(AUDIT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(AUDIT_TOOLS)
+	$(AUDIT_VENV)/bin/python $(INSTALL) $(AUDIT_TOOLS)
 	touch $@
 
 audit: $(AUDIT_VENV)/.installed ## secrets in the tree, a bill of materials (sbom.json), known faults (network)
