@@ -37,7 +37,7 @@ HALF, FINE, FULL = "half size", "half size, then full", "full size from scratch"
 @click.option("--fine-steps", default=200, show_default=True)
 def main(shards: Path, out: Path, seeds: int, half_steps: int, fine_steps: int) -> None:
     """Prints the table, and writes it and the curves to OUT."""
-    size = open_shards(shards, DataConfig()).size
+    size = open_shards(shards, DataConfig()).input.size
     full_steps = half_steps // COST + fine_steps
     rate = FINE_TUNING_RATE * load_experiment("demo").training.learning_rate
     histories: dict[str, list[pd.DataFrame]] = {HALF: [], FINE: [], FULL: []}

@@ -56,7 +56,8 @@ def _decoded(shards: ShardSet) -> tf.data.Dataset:
             return tf.io.decode_png(image), parsed["label"]
         if shards.manifest.encoding == "zlib":
             image = tf.io.decode_compressed(image, "ZLIB")
-        image = tf.reshape(tf.io.decode_raw(image, tf.uint8), (shards.size, shards.size, -1))
+        size = shards.input.size
+        image = tf.reshape(tf.io.decode_raw(image, tf.uint8), (size, size, -1))
         return image, parsed["label"]
 
     return _records(shards).map(decode, num_parallel_calls=tf.data.AUTOTUNE)

@@ -56,7 +56,7 @@ def _made_up(slices: int) -> Predictions:
 def main(run: Path, folder: Path, split: str, repeats: int) -> None:
     """Prints seconds and ratios."""
     of_run = trained_run(run)
-    experiment, size = load_experiment(str(of_run.experiment)), read_input(of_run).size
+    experiment, size = load_experiment(str(of_run.experiment)), read_input(of_run).network.size
     shards = open_shards(folder, experiment.data, size)
     forward = compile_forward(load_model(of_run.best))
     config = experiment.evaluation

@@ -234,7 +234,7 @@ def measure_fit(experiment: Experiment, folder: Path, steps: int, repeats: int) 
     from ich_keras.dataset import open_shards
 
     shards = open_shards(folder, experiment.data)
-    bare = _bare_seconds(experiment, len(shards.channels), shards.size)
+    bare = _bare_seconds(experiment, shards.input.channels, shards.input.size)
     ratios = []
     for _ in range(repeats):
         before = bare(steps)

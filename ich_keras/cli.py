@@ -384,7 +384,8 @@ def evaluate(
 
     folder, other = trained_run(run), trained_run(against) if against else None
     own = read_input(folder)
-    wanted = sorted(set(sizes) or {own.size}, key=lambda x: (x == own.size, x))  # its own last
+    own_size = own.network.size
+    wanted = sorted(set(sizes) or {own_size}, key=lambda x: (x == own_size, x))  # its own last
     if dicom is not None or labels is not None:
         if shards or against or masks:
             raise UsageError("--shards, --against, --masks are not for --dicom; leave them out")

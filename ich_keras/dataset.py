@@ -12,13 +12,14 @@ import tensorflow as tf
 
 from ich_keras.augmentation import augment
 from ich_keras.config import AugmentationConfig, DataConfig
+from ich_keras.network_input import NetworkInput, shrink_slices
 from ich_keras.sampling import balanced, kinds_borne, sampling_weights
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.manifest import INDEX_NAME, MANIFEST_NAME, Manifest, Shard, read_manifest
 from tfrecords_tools.schema import parse_examples
 from tfrecords_tools.storage import ShardPath, local_copy, plain_message
-from tfrecords_tools.windows import AIR, Window, apply_windows
+from tfrecords_tools.windows import AIR, apply_windows
 
 # In the making at a time: one a core, but not so many that memory is full of them.
 PARALLEL_BATCHES = min(os.cpu_count() or 1, 16)
@@ -41,32 +42,12 @@ class ShardSet:
     Attributes:
         folder: where the shards are.
         manifest: what they hold.
-        size: edge of a slice in pixels, at most the shards' own.
-        windows: of each slice, in the experiment's order.
-        neighbours: slices below and above beside each one, at most as many as the shards have.
+        input: what is made of a record for the network.
     """
 
     folder: ShardPath
     manifest: Manifest
-    size: int
-    windows: tuple[Window, ...]
-    neighbours: int
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Which channels of the shards make up a batch."""
-        stored, reach = self.manifest.neighbours, self.neighbours
-        centers = (self.manifest.windows.index(x) * (2 * stored + 1) + stored for x in self.windows)
-        return tuple(c for center in centers for c in range(center - reach, center + reach + 1))
-
-    def channel_of(self, window: int) -> int:
-        """The channel of a batch that holds the slice itself in a window, by the window's place."""
-        return window * (2 * self.neighbours + 1) + self.neighbours
-
-    @property
-    def shown_channel(self) -> int:
-        """The channel of a batch that pictures show: the slice itself in its first window."""
-        return self.channel_of(0)
+    input: NetworkInput
 
     def slices(self, split: str) -> int:
         """Slices in a split.
@@ -85,7 +66,7 @@ class ShardSet:
     def pixel_mm(self) -> float | None:
         """Edge of a pixel, the median of all slices; None where no file told it."""
         stored = self.manifest.pixel_mm
-        return None if stored is None else stored * self.manifest.size / self.size
+        return None if stored is None else stored * self.manifest.size / self.input.size
 
     def prevalences(self, split: str) -> np.ndarray:
         """The share of the slices of a split that bear each label; float64 (6,)."""
@@ -190,7 +171,7 @@ def open_shards(folder: ShardPath, config: DataConfig, size: int | None = None) 
             f" were asked for; change data.neighbours, or convert with --neighbours {reach}"
         )
     windows = tuple(by_name[name] for name in config.windows or by_name)
-    return ShardSet(folder, manifest, wanted, windows, reach)
+    return ShardSet(folder, manifest, NetworkInput(manifest.size, wanted, windows, reach))
 
 
 def training_batches(
@@ -396,8 +377,8 @@ def _augmented(
     seed: int,
 ) -> tf.Tensor:
     """A batch with each slice changed at random, as its place in the stream says."""
-    air = apply_windows(np.full((1, 1), AIR), shards.windows).ravel()
-    air = air.repeat(2 * shards.neighbours + 1)
+    air = apply_windows(np.full((1, 1), AIR), shards.input.windows).ravel()
+    air = air.repeat(shards.input.slices)
 
     cv2.setNumThreads(1)  # batches are changed side by side; threads of its own take twice the time
 
@@ -419,19 +400,30 @@ def _checked(label: tf.Tensor) -> tf.Tensor:
 
 def _parse(records: tf.Tensor, shards: ShardSet, *, labelled: bool) -> dict[str, tf.Tensor]:
     """A batch of serialised examples, shape (N,), as the experiment wants to see them."""
-    manifest = shards.manifest
-    stored = manifest.channels
-    shape = (manifest.size, manifest.size, stored)
+    manifest, wanted = shards.manifest, shards.input
+    stored = NetworkInput(manifest.size, manifest.size, manifest.windows, manifest.neighbours)
+    shape = (stored.size, stored.size, stored.channels)
     parsed = parse_examples(records, manifest.encoding, shape, labelled)
     image = parsed["image"]
-    if shards.channels != tuple(range(stored)):
-        image = tf.gather(image, shards.channels, axis=-1)
-    if shards.size != manifest.size:
-        resized = tf.image.resize(image, (shards.size, shards.size), method="area")
-        image = tf.cast(tf.round(resized), tf.uint8)
+    channels = wanted.channels_in(stored)
+    if channels != tuple(range(stored.channels)):
+        image = tf.gather(image, channels, axis=-1)
+    if wanted.size != stored.size:
+        image = _shrunk(image, wanted.size)
     if labelled:
         parsed["label"] = _checked(parsed["label"])
     return {**parsed, "image": image}
+
+
+def _shrunk(images: tf.Tensor, size: int) -> tf.Tensor:
+    """A batch at a smaller size, by the function that slices of DICOM files go through."""
+    cv2.setNumThreads(1)  # as in `_augmented`
+
+    def shrink(images: np.ndarray) -> np.ndarray:
+        return shrink_slices(images, size)
+
+    shrunk = tf.numpy_function(shrink, [images], tf.uint8, stateful=False)
+    return tf.ensure_shape(shrunk, (images.shape[0], size, size, images.shape[-1]))
 
 
 def _split_shards(shards: ShardSet, split: str) -> tuple[Shard, ...]:

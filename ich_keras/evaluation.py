@@ -21,6 +21,7 @@ from ich_keras.levels import Scorable, of_slices
 from ich_keras.localisation import localise
 from ich_keras.metrics import UNITS
 from ich_keras.model import load_model, with_class_maps
+from ich_keras.network_input import NetworkInput
 from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder, RunInput, read_input, read_position, write_json
 from ich_keras.score_figures import reliability_curves, roc_curves, threshold_sweep
@@ -103,13 +104,13 @@ def evaluate(
     own_validation = split == VALIDATION and scorer.trained_on(shards)
     fitted = None
     if own_validation:
-        write_fitted(run, fit_on_validation(predictions, source_of(run, shards.size)))
+        write_fitted(run, fit_on_validation(predictions, source_of(run, shards.input.size)))
     else:
-        fitted = scorer.fitted(shards.size)
+        fitted = scorer.fitted(shards.input.size)
     config, seed = scorer.experiment.evaluation, scorer.experiment.seed
     scores = {
         "split": split,
-        "size": shards.size,
+        "size": shards.input.size,
         "checkpoint_step": scorer.step,
         "data_fingerprint": shards.manifest.fingerprint,
         **scorecard(predictions, config, seed, fitted),
@@ -143,8 +144,8 @@ class RunScorer:
 
     def open(self, folder: ShardPath, size: int | None) -> ShardSet:
         """Shards as this run wants to see them."""
-        shards = open_shards(folder, self.experiment.data, size or self.trained.size)
-        _check_channels(shards, self.trained)
+        shards = open_shards(folder, self.experiment.data, size or self.trained.network.size)
+        _check_input(shards, self.trained.network)
         return shards
 
     def predict(self, shards: ShardSet, split: str) -> Predictions:
@@ -314,10 +315,18 @@ def comparison_table(compared: dict[str, Any]) -> str:
     return pd.DataFrame(rows).to_string(index=False, float_format="%.4f", na_rep="-")
 
 
-def _check_channels(shards: ShardSet, trained: RunInput) -> None:
-    if (shards.windows, shards.neighbours) != (trained.windows, trained.neighbours):
+def _check_input(shards: ShardSet, trained: NetworkInput) -> None:
+    """Refuses other channels; says so where slices are averaged and windowed in another order."""
+    given = shards.input
+    if (given.windows, given.neighbours) != (trained.windows, trained.neighbours):
         raise UsageError(
-            f"{shards.folder}: gives the windows {json.dumps(shards.windows)} and"
-            f" {shards.neighbours} neighbours, the run was trained on"
+            f"{shards.folder}: gives the windows {json.dumps(given.windows)} and"
+            f" {given.neighbours} neighbours, the run was trained on"
             f" {json.dumps(trained.windows)} and {trained.neighbours}; convert with those"
+        )
+    if given.shard_size != trained.at(given.size).shard_size:
+        log.warning(
+            "%s: HU were windowed at %d pixels, those of the training at %d; a slice looks slightly"
+            " different where bone and brain share a pixel (docs/data_flow.md)",
+            *(shards.folder, given.shard_size, trained.shard_size),
         )

@@ -36,18 +36,21 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
     target = out / NAMES[kind]
     if target.exists():
         raise UsageError(f"{target} exists already; give another --out, or remove it")
-    network_input = read_input(run)
+    network_input = read_input(run).network
     model = with_class_maps(load_model(run.best))
-    channels = len(network_input.windows) * (2 * network_input.neighbours + 1)
-    model(keras.ops.zeros((1, 64, 64, channels), "uint8"))  # ONNX wants a call
+    model(keras.ops.zeros((1, 64, 64, network_input.channels), "uint8"))  # ONNX wants a call
     with whole_file(target) as temporary:
         _write(model, kind, temporary)
     metadata = {
-        "input": "uint8, (slices, height, width, channels), HU windowed to 0..255",
+        "input": "uint8, (slices, height, width, channels), windowed HU",
+        "steps": [
+            "pad the slice in HU to a square with air (-1000 HU), centred",
+            "average HU over the area of each pixel to shard_size x shard_size",
+            "window: round(255 * clip((HU - (center - width / 2)) / width, 0, 1))",
+            "average the grey levels over the area of each pixel to size x size, and round",
+        ],
         "channels": "of each window in turn, the slices from the lowest neighbour to the highest",
-        "size": network_input.size,
-        "windows": [window._asdict() for window in network_input.windows],
-        "neighbours": network_input.neighbours,
+        **network_input.as_json(),
         "labels": list(LABELS),
         "fitted_on_validation": _fitted(run, network_input.size),
         "notice": "for research, not for diagnosis",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ich_keras.evaluation import EvaluateResult, RunScorer, draw_scores, write_scores
 from ich_keras.levels import of_slices, of_studies
+from ich_keras.network_input import NetworkInput
 from ich_keras.plain_rule import dense_areas, window_for_rule
 from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder
@@ -93,7 +94,8 @@ def evaluate_dicom(
     """
     truth = read_truth(labels)
     scorer = RunScorer(run)
-    edge = size or scorer.trained.size
+    trained = scorer.trained.network
+    network_input = trained.at(size or trained.size)
     studies, rejects = find_studies([folder])
     known = _known(studies, truth)
     if not known:
@@ -101,15 +103,15 @@ def evaluate_dicom(
             f"{labels}: knows none of the {sum(len(x.slices) for x in studies):,} CT slices in"
             f" {folder} ({len(rejects):,} other files); check that both belong together"
         )
-    predictions = _predict(scorer, known, truth, edge, rejects)
-    fitted = scorer.fitted(edge)
+    predictions = _predict(scorer, known, truth, network_input, rejects)
+    fitted = scorer.fitted(network_input.size)
     config, seed = scorer.experiment.evaluation, scorer.experiment.seed
     by_study = truth.unit == "study"
     card = (study_scorecard if by_study else scorecard)(predictions, config, seed, fitted)
     names = {truth.name_of(found) for study in known for found in study.slices}
     scores: dict[str, Any] = {
         "unit": truth.unit,
-        "size": edge,
+        "size": network_input.size,
         "checkpoint_step": scorer.step,
         "data_fingerprint": _fingerprint(predictions),
         "rejected": len(rejects),
@@ -170,13 +172,17 @@ def _facts(series_id: str, members: list[FoundSlice]) -> cq500.Series:
 
 
 def _predict(
-    scorer: RunScorer, studies: list[Study], truth: Truth, edge: int, rejects: list[Reject]
+    scorer: RunScorer,
+    studies: list[Study],
+    truth: Truth,
+    network_input: NetworkInput,
+    rejects: list[Reject],
 ) -> Predictions:
     """The network's answer for every labelled slice; files that cannot be read become rejects."""
     rows: list[dict[str, Any]] = []
-    for study in read_studies(studies, scorer.trained, edge, rejects, desc="score"):
+    for study in read_studies(studies, network_input, rejects, desc="score"):
         answers = scorer.probabilities(study.images)
-        areas = _dense_areas(scorer, study)
+        areas = _dense_areas(network_input, study)
         for found, answer, area in zip(study.found, answers, areas, strict=True):
             if truth.name_of(found) in truth.labels.index:
                 header = found.header.slice
@@ -212,13 +218,12 @@ def _predictions(table: pd.DataFrame, key: bytes) -> Predictions:
     )
 
 
-def _dense_areas(scorer: RunScorer, study: ReadStudy) -> np.ndarray:
+def _dense_areas(network_input: NetworkInput, study: ReadStudy) -> np.ndarray:
     """What the plain rule sees, mm², float (N,); NaN where no window shows what it needs."""
-    window = window_for_rule(scorer.trained.windows)
+    window = window_for_rule(network_input.windows)
     if window is None:
         return np.full(len(study.slices), np.nan)
-    reach = scorer.trained.neighbours
-    shown = study.images[..., window * (2 * reach + 1) + reach]
+    shown = study.images[..., network_input.channel_of(window)]
     edges = np.array([x.header.edge_mm for x in study.slices]) / study.images.shape[1]
     pixel_mm = float(np.nanmedian(edges)) if not np.isnan(edges).all() else None
-    return dense_areas(np.ascontiguousarray(shown), scorer.trained.windows[window], pixel_mm)
+    return dense_areas(np.ascontiguousarray(shown), network_input.windows[window], pixel_mm)

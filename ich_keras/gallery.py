@@ -37,7 +37,7 @@ def draw_class_grid(forward: Forward, shards: ShardSet, split: str, step: int) -
     chosen = choice[choice >= 0]
     images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
     probabilities = forward(images).numpy()
-    shown = images[..., [shards.shown_channel]]
+    shown = images[..., [shards.input.shown_channel]]
     return class_grid_figure(shown, labels[chosen], probabilities, choice >= 0, step=step)
 
 
@@ -53,7 +53,7 @@ def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:
     labels = index[list(LABELS)].to_numpy(int)
     chosen = _examples(labels)
     images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
-    shown = images[..., [shards.shown_channel]]
+    shown = images[..., [shards.input.shown_channel]]
     return class_map_overlay(shown, *_answers(model, images), labels[chosen])
 
 
@@ -75,7 +75,7 @@ def draw_errors(
     if not places:
         return None
     images = read_images(shards, split, predictions.slice_id[places].tolist())
-    shown = images[..., [shards.shown_channel]]
+    shown = images[..., [shards.input.shown_channel]]
     return class_map_overlay(shown, *_answers(model, images), predictions.labels[places], titles)
 
 

@@ -88,19 +88,19 @@ def predict(
         InputError: if no file can be used.
         RunError: if the run is to smooth, and validation has not fitted how.
     """
-    network_input = read_input(run)
-    edge = size or network_input.size
-    fitted = _fitted(run, edge, smooth)
+    trained = read_input(run).network
+    network_input = trained.at(size or trained.size)
+    fitted = _fitted(run, network_input.size, smooth)
     forward = with_class_maps(load_model(run.best))
     studies, rejects = find_studies(paths)
     answered: list[_Answered] = []
-    reading = read_studies(studies, network_input, edge, rejects, desc="predict")
+    reading = read_studies(studies, network_input, rejects, desc="predict")
     for number, study in enumerate(reading, start=1):
         answer = forward.predict(study.images, batch_size=BATCH_SIZE, verbose=0)
         if fitted is not None and smooth:
             answer[PROBABILITIES] = _smoothed(answer[PROBABILITIES], study.slices, fitted)
         look = worth_a_look(answer[PROBABILITIES])
-        shown = study.images[..., [network_input.neighbours]]  # the slice itself, first window
+        shown = study.images[..., [network_input.shown_channel]]
         _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
         _draw_look(out / f"study_{number:03d}_look.png", shown, answer, study.slices, look)
         if dicom:

@@ -92,7 +92,7 @@ def _look(
         maps = model(images, training=False)[CLASS_MAPS].numpy()
         for row, name, image, cells in zip(chosen, names, images, maps, strict=True):
             mask = _read_mask(masks / f"{name}.png")
-            head = _shrink(image[..., shards.shown_channel] > 0, cells.shape[:2])
+            head = _shrink(image[..., shards.input.shown_channel] > 0, cells.shape[:2])
             for k in np.flatnonzero(found[row]):
                 near = _near(mask >> k & 1, cells.shape[:2])
                 hits[row, k] = near.flat[cells[..., k].argmax()]

@@ -76,9 +76,7 @@ def warm_start(model: keras.Model, config: ModelConfig) -> None:
 
 def _run_input(shards: ShardSet) -> RunInput:
     return RunInput(
-        size=shards.size,
-        windows=shards.windows,
-        neighbours=shards.neighbours,
+        network=shards.input,
         shards=str(shards.folder.resolve()),
         fingerprint=shards.manifest.fingerprint,
     )

@@ -2,14 +2,19 @@
 
 import csv
 import json
+import logging
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ich_keras.network_input import NetworkInput, network_input_from_json
 from tfrecords_tools.atomic import whole_file, write_text
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.windows import Window
+from tfrecords_tools.manifest import read_manifest
+from tfrecords_tools.storage import shard_path
+
+log = logging.getLogger(__name__)
 
 HISTORY_COLUMNS = (
     "step",
@@ -31,19 +36,15 @@ class RunError(InputError):
 
 @dataclass(frozen=True)
 class RunInput:
-    """What the network was trained on, as it stands in `input.json`.
+    """What the network was trained on, the content of `input.json`.
 
     Attributes:
-        size: edge of a slice in pixels.
-        windows: in order.
-        neighbours: slices below and above beside each one.
-        shards: the folder they lay in.
+        network: size, windows and neighbours of its slices.
+        shards: the folder of the shards.
         fingerprint: of the shards.
     """
 
-    size: int
-    windows: tuple[Window, ...]
-    neighbours: int
+    network: NetworkInput
     shards: str
     fingerprint: str
 
@@ -160,18 +161,40 @@ def read_position(run: RunFolder) -> dict[str, Any]:
 
 
 def write_input(run: RunFolder, value: RunInput) -> None:
-    content = asdict(value)
-    content["windows"] = [window._asdict() for window in value.windows]
-    write_json(run.input, content)
+    places = {"shards": value.shards, "fingerprint": value.fingerprint}
+    write_json(run.input, value.network.as_json() | places)
 
 
 def read_input(run: RunFolder) -> RunInput:
+    """Reads `input.json`.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
     try:
         content = json.loads(run.input.read_text(encoding="utf-8"))
-        windows = tuple(Window(**window) for window in content.pop("windows"))
-        return RunInput(windows=windows, **content)
-    except (ValueError, KeyError, TypeError) as error:
+        if "shard_size" not in content:
+            content["shard_size"] = _size_of_shards(run, content)
+        network = network_input_from_json(content)
+        return RunInput(network, content["shards"], content["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{run.input}: damaged ({error}); train again") from error
+
+
+def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
+    """The size of the shards, which runs of version 0.1.0 did not record, from their manifest."""
+    try:
+        manifest = read_manifest(shard_path(content["shards"]))
+        if manifest.fingerprint == content["fingerprint"]:
+            return manifest.size
+    except (InputError, OSError) as error:
+        log.debug("%s: %s", content["shards"], error)
+    log.warning(
+        "%s: does not say at which size HU were windowed, and the shards of the training are not at"
+        " %s; %d pixels are assumed",
+        *(run.input, content["shards"], content["size"]),
+    )
+    return int(content["size"])
 
 
 def write_json(path: Path, value: Any) -> None:

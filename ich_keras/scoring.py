@@ -88,7 +88,7 @@ def predict_split(
         batches: stop after so many; None means the whole split.
         with_plain_rule: ask the plain rule too, where a window shows what it needs.
     """
-    window = window_for_rule(shards.windows) if with_plain_rule else None
+    window = window_for_rule(shards.input.windows) if with_plain_rule else None
     total = -(-shards.slices(split) // batch_size)
     total = min(total, batches or total)
     rows: dict[str, list[np.ndarray]] = {}
@@ -97,8 +97,8 @@ def predict_split(
         answer = {key: batch[key].numpy() for key in batch if key != "image"}
         answer["probabilities"] = forward(batch["image"]).numpy()
         if window is not None:
-            shown = batch["image"][..., shards.channel_of(window)].numpy()
-            answer["dense_mm2"] = dense_areas(shown, shards.windows[window], shards.pixel_mm)
+            shown = batch["image"][..., shards.input.channel_of(window)].numpy()
+            answer["dense_mm2"] = dense_areas(shown, shards.input.windows[window], shards.pixel_mm)
         for key, values in answer.items():
             rows.setdefault(key, []).append(values)
     columns = {key: np.concatenate(values) for key, values in rows.items()}

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from ich_keras.run_folder import RunInput
+from ich_keras.network_input import NetworkInput
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.dicom import CTSlice, FileHeader, read_header, read_hu
 from tfrecords_tools.elements import ChangedHeaderError
@@ -19,7 +19,7 @@ from tfrecords_tools.neighbours import find_neighbours
 from tfrecords_tools.plan import DUPLICATE_ID
 from tfrecords_tools.progress import progress
 from tfrecords_tools.rejects import path_cell
-from tfrecords_tools.windows import stack_slices, window_slice
+from tfrecords_tools.windows import stack_slices
 
 MEMBER_LIMIT = 256 << 20  # bytes of an unpacked archive member; a CT slice has half a megabyte
 
@@ -154,8 +154,7 @@ class ReadStudy:
 
 def read_studies(
     studies: Sequence[Study],
-    network_input: RunInput,
-    size: int,
+    network_input: NetworkInput,
     rejects: list[Reject],
     *,
     desc: str,
@@ -164,8 +163,7 @@ def read_studies(
 
     Args:
         studies: from `find_studies`.
-        network_input: windows and neighbours.
-        size: edge of a slice in pixels.
+        network_input: what becomes of each slice.
         rejects: to which files are added whose pixels cannot be read.
         desc: of the progress.
     """
@@ -174,9 +172,7 @@ def read_studies(
         rejects += unreadable
         if read:
             found, slices = zip(*read, strict=True)
-            yield ReadStudy(
-                study.study_id, found, slices, study_images(slices, network_input, size)
-            )
+            yield ReadStudy(study.study_id, found, slices, study_images(slices, network_input))
 
 
 def _by_study(found: Iterable[FoundSlice]) -> list[Study]:
@@ -194,18 +190,17 @@ def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def study_images(members: Sequence[CTSlice], network_input: RunInput, size: int) -> np.ndarray:
+def study_images(members: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
     """The slices of a study as a network wants to see them.
 
     Args:
         members: along the slice normal.
-        network_input: windows and neighbours.
-        size: edge of a slice in pixels.
+        network_input: what becomes of each slice.
 
     Returns:
         uint8, shape (N, size, size, channels).
     """
-    images = np.stack([window_slice(x.hu, size, network_input.windows) for x in members])
+    images = np.stack([network_input.windowed(x.hu) for x in members])
     if not network_input.neighbours:
         return images
     reach = network_input.neighbours

@@ -154,7 +154,7 @@ class _Trainer:
         with strategy.scope():
             self.model = build_model(
                 experiment.model,
-                len(shards.channels),
+                shards.input.channels,
                 synchronized=strategy.num_replicas_in_sync > 1,
             )
             warm_start(self.model, experiment.model)
@@ -305,7 +305,7 @@ class _Trainer:
     def _describe(self) -> None:
         warn_without_gpu()
         pixel_mm = self.shards.pixel_mm
-        summary = summarize(self.model, self.experiment.model, self.shards.size, pixel_mm)
+        summary = summarize(self.model, self.experiment.model, self.shards.input.size, pixel_mm)
         in_mm = summary.receptive_field_mm
         log.info(
             "%s: %s parameters, %.0f million multiply-adds a slice of %d px, a receptive field of"
@@ -313,7 +313,7 @@ class _Trainer:
             self.experiment.name,
             f"{summary.parameters:,}",
             summary.multiply_adds / 1e6,
-            self.shards.size,
+            self.shards.input.size,
             summary.receptive_field,
             "" if in_mm is None else f" or {in_mm:.0f} mm",
         )

@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 from ich_keras.config import EvaluationConfig
 from ich_keras.fitted import Source, fit_on_validation, read_fitted, write_fitted
 from ich_keras.levels import of_studies
+from ich_keras.network_input import NetworkInput
 from ich_keras.run_folder import RunError, RunFolder, RunInput, write_input, write_json
 from ich_keras.scorecard import scorecard
 from tests.made_predictions import made_up
@@ -99,7 +100,9 @@ def test_what_was_fitted_is_read_back_until_another_checkpoint_is_the_best(fitte
     run = RunFolder(tmp_path)
     assert read_fitted(run, 64) is None
     write_fitted(run, fitted)
-    write_input(run, RunInput(64, (), 0, "shards", fitted.source.data_fingerprint))
+    write_input(
+        run, RunInput(NetworkInput(64, 64, (), 0), "shards", fitted.source.data_fingerprint)
+    )
     write_json(run.position, {"step": 9, "best_step": fitted.source.checkpoint_step})
     assert read_fitted(run, 64) == fitted
     write_json(run.position, {"step": 9, "best_step": 8})

@@ -250,8 +250,8 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
 def test_the_run_knows_its_input(finished):
     run, _ = finished
     trained = read_input(run)
-    assert trained.size == 32
-    assert [window.name for window in trained.windows] == ["brain", "subdural", "bone"]
+    assert trained.network.size == 32
+    assert [window.name for window in trained.network.windows] == ["brain", "subdural", "bone"]
 
 
 def test_shards_without_labels_are_refused(tmp_path):

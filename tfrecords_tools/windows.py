@@ -130,6 +130,28 @@ def window_slice(hu: np.ndarray, size: int, windows: Sequence[Window]) -> np.nda
     return apply_windows(resize_area(pad_square(hu), size), windows)
 
 
+def shrink_windowed(image: np.ndarray, size: int) -> np.ndarray:
+    """Averages the grey levels of a windowed slice over the area of each new pixel.
+
+    Each channel is resized alone: OpenCV rounds halves up in images of one, three or four channels,
+    to even in those of two, and refuses some sizes of more than four. A channel's result must not
+    depend on the channels beside it.
+
+    Args:
+        image: uint8, shape (n, n, channels).
+        size: edge of the result in pixels, at most n.
+
+    Returns:
+        uint8, shape (size, size, channels).
+    """
+    if image.shape[:2] == (size, size):
+        return image
+    planes = [
+        cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA) for plane in cv2.split(image)
+    ]
+    return np.atleast_3d(cv2.merge(planes))
+
+
 def stack_slices(slices: Sequence[np.ndarray]) -> np.ndarray:
     """A slice with its neighbours, as channels: for each window, from the lowest to the highest.
 
