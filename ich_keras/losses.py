@@ -1,4 +1,7 @@
-"""What a network is fitted by: losses of six probabilities a slice, weighted by label."""
+"""Training losses: of the six logits of a slice, weighted by label.
+
+A loss takes logits, since a float32 probability that rounds to 0 or 1 has no gradient left.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,31 +9,33 @@ from typing import Any
 import numpy as np
 from keras import ops
 from scipy.optimize import minimize_scalar
+from scipy.special import logit
 
 from ich_keras.config import TrainingConfig
 from tfrecords_tools.bleedings import ANY, LABELS
 
 FOCUS = 2.0  # gamma, the best of those that Lin et al. tried
 
-Loss = Callable[[Any, Any], Any]  # labels and probabilities, both (N, 6), to a loss (N,)
+Loss = Callable[[Any, Any], Any]  # labels and logits, both (N, 6), to a loss (N,)
 
 
-def squared_error(labels: Any, probabilities: Any) -> Any:
-    """(y - p)², which Brier scored forecasts by."""
-    return ops.square(labels - probabilities)
+def squared_error(labels: Any, logits: Any) -> Any:
+    """(y - p)², the score of Brier for forecasts."""
+    return ops.square(labels - ops.sigmoid(logits))
 
 
-def cross_entropy(labels: Any, probabilities: Any) -> Any:
-    """-log of the probability given to what is true, from the logits where Keras knows them."""
-    return ops.binary_crossentropy(labels, probabilities)
+def cross_entropy(labels: Any, logits: Any) -> Any:
+    """-log of the probability of the true answer."""
+    return ops.binary_crossentropy(labels, logits, from_logits=True)
 
 
-def focal(labels: Any, probabilities: Any) -> Any:
-    """The cross-entropy times the squared probability given to what is false.
+def focal(labels: Any, logits: Any) -> Any:
+    """The cross-entropy times the squared probability of the wrong answer.
 
     Lin et al., "Focal loss for dense object detection", 2017, equation 4.
     """
-    return ops.power(ops.abs(labels - probabilities), FOCUS) * cross_entropy(labels, probabilities)
+    wrong = ops.abs(labels - ops.sigmoid(logits))
+    return ops.power(wrong, FOCUS) * cross_entropy(labels, logits)
 
 
 OF_A_LABEL: dict[str, Callable[[Any, Any], Any]] = {
@@ -56,11 +61,11 @@ def make_loss(config: TrainingConfig) -> Loss:
     """The loss of a training.
 
     Returns:
-        A function of labels, float32 (N, 6), and probabilities, float32 (N, 6), to the loss of
-        each slice, float32 (N,): the weighted mean over its labels.
+        A function of labels, float32 (N, 6), and logits, float32 (N, 6), to the loss of each
+        slice, float32 (N,): the weighted mean over its labels.
     """
     of_a_label, shares = OF_A_LABEL[config.loss], label_shares(config)
-    return lambda labels, probabilities: ops.sum(shares * of_a_label(labels, probabilities), axis=1)
+    return lambda labels, logits: ops.sum(shares * of_a_label(labels, logits), axis=1)
 
 
 def constant_guess_loss(config: TrainingConfig, prevalences: np.ndarray) -> float:
@@ -76,7 +81,8 @@ def constant_guess_loss(config: TrainingConfig, prevalences: np.ndarray) -> floa
     of_a_label = OF_A_LABEL[config.loss]
 
     def expected(guess: float, prevalence: float) -> float:
-        positive, negative = np.asarray(of_a_label(np.array([1.0, 0.0]), np.full(2, guess)))
+        logits = np.full(2, logit(guess))
+        positive, negative = np.asarray(of_a_label(np.array([1.0, 0.0]), logits))
         return float(prevalence * positive + (1 - prevalence) * negative)
 
     best = [

@@ -13,6 +13,7 @@ from tfrecords_tools.errors import InputError
 
 CLASS_MAPS = "class_maps"
 PROBABILITIES = "probabilities"
+LOGITS = "pooling"  # the layer that gives those of the slice
 
 # A slice is seldom positive: starting near "no bleeding" spares the first steps.
 INITIAL_LOGIT = -2.0
@@ -84,9 +85,14 @@ def build_model(config: ModelConfig, channels: int, *, synchronized: bool = Fals
         dtype="float32",  # logits and sigmoid keep full precision under a mixed policy
         name=CLASS_MAPS,
     )(x)
-    logits = POOLING[config.pooling](dtype="float32", name="pooling")(maps)
+    logits = POOLING[config.pooling](dtype="float32", name=LOGITS)(maps)
     outputs = layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)(logits)
     return keras.Model(image, outputs, name="ich_fcn")
+
+
+def with_logits(model: keras.Model) -> keras.Model:
+    """The same network from `image` to the logits of the slice, float32 (N, 6), for training."""
+    return keras.Model(model.input, model.get_layer(LOGITS).output, name="ich_fcn_logits")
 
 
 def with_class_maps(model: keras.Model) -> keras.Model:
@@ -98,7 +104,7 @@ def with_class_maps(model: keras.Model) -> keras.Model:
         would be if no other cell spoke for it, so none exceeds the slice's probability.
     """
     logits = model.get_layer(CLASS_MAPS).output
-    if isinstance(model.get_layer("pooling"), GlobalLogSumExpPooling2D):
+    if isinstance(model.get_layer(LOGITS), GlobalLogSumExpPooling2D):
         logits = ShareOfOdds(dtype="float32", name="share_of_odds")(logits)
     maps = ops.sigmoid(logits)
     return keras.Model(

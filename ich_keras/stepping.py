@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ich_keras.config import TrainingConfig
 from ich_keras.losses import Loss
+from ich_keras.model import with_logits
 
 TrainStep = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
 
@@ -58,16 +59,17 @@ def compile_train_step(
         A function from a batch, (image, label), to the scalars (loss, accuracy): means over the
         whole batch and the six labels, before the weights change.
     """
+    to_logits = with_logits(model)
 
     def replica_step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            probabilities = model(image, training=True)
+            logits = to_logits(image, training=True)
             # Divided by the whole batch, so that the sum over replicas is the batch's mean.
-            loss = tf.reduce_sum(loss_function(label, probabilities)) / config.batch_size
+            loss = tf.reduce_sum(loss_function(label, logits)) / config.batch_size
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_weights)
         optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
-        right = tf.cast((probabilities >= 0.5) == (label >= 0.5), tf.float32)
+        right = tf.cast((logits >= 0) == (label >= 0.5), tf.float32)  # a probability of 0.5
         return loss, tf.reduce_sum(tf.reduce_mean(right, axis=-1)) / config.batch_size
 
     jit_compile = _jit_compile(config, strategy.num_replicas_in_sync)

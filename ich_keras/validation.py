@@ -3,6 +3,7 @@
 import numpy as np
 
 from ich_keras import metrics
+from ich_keras.calibration import logits
 from ich_keras.losses import Loss
 from ich_keras.scoring import Predictions
 
@@ -17,7 +18,7 @@ def validation_scores(predictions: Predictions, loss: Loss) -> dict[str, float]:
         loss: from `make_loss`.
     """
     labels, probabilities = predictions.labels, predictions.probabilities
-    losses = np.asarray(loss(labels.astype("float32"), probabilities))
+    losses = np.asarray(loss(labels.astype("float32"), logits(probabilities).astype("float32")))
     return {
         "val_loss": float(np.mean(losses)),
         "val_accuracy": float(np.mean((probabilities >= 0.5) == (labels == 1))),

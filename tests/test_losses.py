@@ -1,14 +1,15 @@
 """The losses against scikit-learn and against what is written in the papers."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import expit, logit
 from sklearn.metrics import brier_score_loss, log_loss
 
-from ich_keras.config import LabelWeights, TrainingConfig
+from ich_keras.config import LabelWeights, ModelConfig, TrainingConfig
 from ich_keras.losses import constant_guess_loss, label_shares, make_loss
 from ich_keras.metrics import weighted_log_loss
+from ich_keras.model import build_model, with_logits
 from tfrecords_tools.bleedings import LABELS
 
 RNG = np.random.default_rng(3)
@@ -27,7 +28,8 @@ def config(loss: str, **weights: float) -> TrainingConfig:
 
 
 def mean_loss(loss: str, truth=TRUTH, answer=ANSWER, **weights: float) -> float:
-    per_slice = make_loss(config(loss, **weights))(truth.astype("float32"), answer)
+    logits = logit(answer.astype(float)).astype("float32")
+    per_slice = make_loss(config(loss, **weights))(truth.astype("float32"), logits)
     assert per_slice.shape == (len(truth),)
     return float(np.mean(per_slice))
 
@@ -67,8 +69,8 @@ def test_the_best_constant_guess_is_not_beaten_by_any_other(loss):
     prevalences = np.array([0.004, 0.05, 0.03, 0.1, 0.5, 0.0])
     guesses = np.linspace(1e-4, 1 - 1e-4, 5000, dtype="float32")
     everywhere = np.repeat(guesses[:, np.newaxis], 6, axis=1)
-    of = make_loss(config(loss))
-    positive, negative = (np.asarray(of(np.full_like(everywhere, y), everywhere)) for y in (1, 0))
+    of, logits = make_loss(config(loss)), logit(everywhere)
+    positive, negative = (np.asarray(of(np.full_like(logits, y), logits)) for y in (1, 0))
     lowest = [np.min(p * positive + (1 - p) * negative) for p in prevalences]
     expected = np.dot(label_shares(config(loss)), lowest)
     assert constant_guess_loss(config(loss), prevalences) == pytest.approx(expected, abs=1e-4)
@@ -85,14 +87,23 @@ def test_the_best_constant_guess_of_the_data_set_is_that_of_its_prevalences():
 @pytest.mark.parametrize("loss", ["bce", "focal", "weighted_log_loss"])
 def test_a_network_that_is_surely_wrong_still_learns(loss):
     """A probability that float32 rounds to 0 or 1 must not end the gradient."""
-    logits = keras.Input((6,))
-    model = keras.Model(logits, keras.layers.Activation("sigmoid")(logits))
+    labels, shares = np.array([[1, 0] * 3], "float32"), label_shares(config(loss))
     wrong = tf.Variable(np.array([[-40, 40, -40, 40, -40, 40]], "float32"))
     with tf.GradientTape() as tape:
-        value = make_loss(config(loss))(np.array([[1, 0] * 3], "float32"), model(wrong))
+        value = make_loss(config(loss))(labels, wrong)
     gradient = tape.gradient(value, wrong).numpy()
-    np.testing.assert_allclose(np.sign(gradient), [[-1, 1] * 3])
-    assert np.all(np.abs(gradient) > 0.1)
+    np.testing.assert_allclose(gradient, [[-1, 1] * 3] * shares, rtol=1e-5)
+    np.testing.assert_allclose(value, [40.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "logsumexp"])
+def test_training_takes_the_logits_of_the_network(pooling):
+    """Whatever the network does with its logits afterwards."""
+    model = build_model(ModelConfig(widths=(4, 8), pooling=pooling), 1)
+    images = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 1), np.uint8)
+    logits = with_logits(model)(images)
+    np.testing.assert_allclose(model(images), expit(logits), rtol=1e-5)
+    assert logits.numpy().min() < 0
 
 
 def test_labels_keep_their_order():
