@@ -1,12 +1,12 @@
-"""Shards at the network's size against larger shards that the pipeline reduces: three seeds of each.
+"""Shards at the network's size against larger ones that the pipeline reduces: three seeds.
 
     ich-keras convert FOLDER --out LARGE --size 256 --split 0.7,0.15,0.15
     ich-keras convert FOLDER --out SMALL --size 128 --split 0.7,0.15,0.15
     python benchmarks/shard_size.py LARGE SMALL OUT
 
-Shards at the network's size hold windows of averaged HU. Larger shards, reduced by `data.size`, give
-averages of windowed HU, in which partial volume beside the skull is lost. Trains `demo.yaml` on
-both, all else equal, and compares the mean AUC on the test patients. Runs in OUT are kept.
+Shards at the network's size hold windows of averaged HU. Larger shards, reduced by `data.size`,
+give averages of windowed HU, in which partial volume beside the skull is lost. Trains `demo.yaml`
+on both, all else equal, and compares the mean AUC on the test patients. Runs in OUT are kept.
 """
 
 from pathlib import Path

@@ -1,5 +1,6 @@
 """The network: fully convolutional, of 3x3 and 1x1 kernels only, in pure Keras."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from keras import layers, ops
 from ich_keras.config import ModelConfig
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
+
+log = logging.getLogger(__name__)
 
 CLASS_MAPS = "class_maps"
 PROBABILITIES = "probabilities"
@@ -40,6 +43,32 @@ class ShareOfOdds(layers.Layer):
     def call(self, maps: Any) -> Any:  # (N, H, W, C) -> the same
         cells = ops.cast(ops.shape(maps)[1] * ops.shape(maps)[2], maps.dtype)
         return maps - ops.log(cells)
+
+
+@keras.saving.register_keras_serializable(package="ich_keras")
+class AnyFromKinds(layers.Layer):
+    """Coherent logits: `any` is at least as probable as each kind.
+
+    The probability of `any` is 1 - (1 - p1) ... (1 - p5) (1 - q): that of at least one of five
+    independent kinds, or of a hemorrhage q that is none of them (noisy-or; Pearl, "Probabilistic
+    reasoning in intelligent systems", 1988, section 4.3). It holds for each cell of the map; since
+    pooling and sigmoid are monotonic, it holds for the slice as well.
+    """
+
+    def call(self, maps: Any) -> Any:  # (..., 6), the last q -> (..., 6), the last `any`
+        pairs = _logit_of_either(maps[..., :3], maps[..., 3:])
+        either = _logit_of_either(pairs[..., :1], pairs[..., 1:2])
+        return ops.concatenate([maps[..., :5], _logit_of_either(either, pairs[..., 2:])], axis=-1)
+
+
+def _logit_of_either(a: Any, b: Any) -> Any:
+    """The logit of 1 - (1 - p) (1 - q), never below those of p and q, not even by rounding.
+
+    It is log(exp(a) + exp(b) + exp(a + b)). ONNX has no log1p, and so no `ops.logaddexp`.
+    """
+    both = a + b
+    peak = ops.maximum(ops.maximum(a, b), both)
+    return peak + ops.log(ops.exp(a - peak) + ops.exp(b - peak) + ops.exp(both - peak))
 
 
 POOLING = {
@@ -83,8 +112,9 @@ def build_model(config: ModelConfig, channels: int, *, synchronized: bool = Fals
         1,
         bias_initializer=keras.initializers.Constant(INITIAL_LOGIT),
         dtype="float32",  # logits and sigmoid keep full precision under a mixed policy
-        name=CLASS_MAPS,
+        name="label_maps",
     )(x)
+    maps = AnyFromKinds(dtype="float32", name=CLASS_MAPS)(maps)
     logits = POOLING[config.pooling](dtype="float32", name=LOGITS)(maps)
     outputs = layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)(logits)
     return keras.Model(image, outputs, name="ich_fcn")
@@ -100,8 +130,9 @@ def with_class_maps(model: keras.Model) -> keras.Model:
 
     Returns:
         A model from `image` to a dictionary of `probabilities` (N, 6) and `class_maps`
-        (N, H / stride, W / stride, 6), both float32 in 0..1. A cell tells how probable the label
-        would be if no other cell spoke for it, so none exceeds the slice's probability.
+        (N, H / stride, W / stride, 6), both float32 in 0..1. A cell gives the probability of the
+        label if no other cell spoke for it, so none exceeds the slice's probability. In both, no
+        kind exceeds `any`.
     """
     logits = model.get_layer(CLASS_MAPS).output
     if isinstance(model.get_layer(LOGITS), GlobalLogSumExpPooling2D):
@@ -119,10 +150,17 @@ def load_model(path: Path) -> keras.Model:
         InputError: if the file is not a checkpoint of this project.
     """
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path}: not a readable checkpoint ({reason}); train again") from error
+    if not any(isinstance(layer, AnyFromKinds) for layer in model.layers):
+        log.warning(
+            "%s: was trained by version 0.1.0, whose `any` may be less probable than a kind; train"
+            " again, or further with model.weights, for answers that do not contradict themselves",
+            path,
+        )
+    return model
 
 
 def stride(config: ModelConfig) -> int:

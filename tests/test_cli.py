@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from ich_keras.model import CLASS_MAPS, PROBABILITIES
 from tests import program
-from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 
 SHORT = [
     *("--set", "training.max_steps=6"),
@@ -227,9 +227,14 @@ def test_predict_smooths_a_study_as_validation_fitted(demo, tmp_path):
 def test_predict_answers_on_real_slices(demo, tmp_path, realdata):
     ct = realdata / "pydicom+pydicom" / "src" / "pydicom" / "data" / "test_files" / "CT_small.dcm"
     head = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
-    assert "29 slices of 2 studies" in succeed(
-        "predict", demo / "run", ct, head, "--out", tmp_path / "out"
-    )
+    for options in ((), ("--smooth",)):
+        out = tmp_path / "".join(("out", *options))
+        assert "29 slices of 2 studies" in succeed(
+            "predict", demo / "run", ct, head, "--out", out, *options
+        )
+        for table in ("slices.csv", "studies.csv"):
+            answers = pd.read_csv(out / table)
+            assert (answers[list(BLEEDINGS)].max(axis=1) <= answers["any"] + 1e-6).all()
 
 
 def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
@@ -246,6 +251,9 @@ def test_an_exported_network_gives_the_same_answer(demo, tmp_path):
     served = keras.layers.TFSMLayer(tmp_path / "savedmodel", call_endpoint="serve")(images)
     for name in (PROBABILITIES, CLASS_MAPS):
         np.testing.assert_allclose(served[name], expected[name], atol=1e-5)
+        answers = np.asarray(served[name])
+        assert np.all(answers[..., :5].max(axis=-1) <= answers[..., 5] + 1e-6)
+    assert metadata["shard_size"] >= metadata["size"]
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for name, found in zip(
         [x.name for x in session.get_outputs()], session.run(None, {"image": images}), strict=True

@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import expit
 
 from ich_keras.config import ModelConfig
 from ich_keras.model import (
     CLASS_MAPS,
     PROBABILITIES,
+    AnyFromKinds,
     GlobalLogSumExpPooling2D,
     build_model,
     load_model,
@@ -64,6 +66,41 @@ def test_the_odds_of_the_map_add_up_to_those_of_the_slice():
     odds = (cells / (1 - cells)).sum(axis=(1, 2))
     np.testing.assert_allclose(odds, whole / (1 - whole), rtol=1e-4)
     assert np.all(cells.max(axis=(1, 2)) <= whole + 1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "logsumexp"])
+def test_no_kind_is_more_probable_than_any_hemorrhage(pooling):
+    """Neither in a slice nor in a cell, whatever the weights."""
+    for seed in range(5):
+        keras.utils.set_random_seed(seed)
+        model = build_model(SMALL.model_copy(update={"pooling": pooling}), 3)
+        kernel, bias = model.get_layer("label_maps").weights
+        kernel.assign(10 * np.random.default_rng(seed).normal(size=kernel.shape))
+        bias.assign(np.random.default_rng(seed).normal(0, 5, size=bias.shape))
+        answer = with_class_maps(model).predict(slices(65, 71), verbose=0)
+        for name in (PROBABILITIES, CLASS_MAPS):
+            kinds, any_of_them = answer[name][..., :5], answer[name][..., 5:]
+            assert np.all(kinds <= any_of_them + 1e-6)
+
+
+def test_any_is_the_probability_of_at_least_one_kind_or_of_another_hemorrhage():
+    logits = np.random.default_rng(3).normal(-2, 4, (1000, 6)).astype("float32")
+    answer = keras.ops.convert_to_numpy(AnyFromKinds()(logits)).astype(float)
+    np.testing.assert_array_equal(answer[:, :5], logits[:, :5])
+    expected = 1 - np.prod(1 - expit(logits.astype(float)), axis=1)
+    np.testing.assert_allclose(expit(answer[:, 5]), expected, rtol=1e-4)
+    extreme = np.array([[-200] * 6, [200] * 6, [-200, 200, 0, 0, 0, 0]], "float32")
+    assert np.isfinite(AnyFromKinds()(extreme)).all()
+
+
+def test_a_network_of_before_the_coherent_head_is_read_and_named(tmp_path, caplog):
+    model = build_model(SMALL, 3)
+    maps = model.get_layer("label_maps").output
+    pooled = GlobalLogSumExpPooling2D(dtype="float32", name="pooling")(maps)
+    answer = keras.layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)(pooled)
+    keras.Model(model.input, answer).save(tmp_path / "best.keras")
+    load_model(tmp_path / "best.keras")
+    assert "version 0.1.0" in caplog.text
 
 
 def test_log_sum_exp_lies_between_mean_and_maximum_and_does_not_overflow():

@@ -45,6 +45,13 @@ def test_a_study_alone_is_smoothed_as_among_others_in_whatever_order():
     np.testing.assert_allclose(found, smoothed(given, smoothing)[rows])
 
 
+def test_coherent_answers_stay_coherent():
+    given = made_up(studies=2)
+    given.probabilities[:, 5] = given.probabilities.max(axis=1)
+    found = smoothed(given, Smoothing(sigma_mm=8.0, temperature=0.7))
+    assert np.all(found[:, :5].max(axis=1) <= found[:, 5] + 1e-12)
+
+
 def test_a_width_near_0_leaves_the_answers_as_they_are():
     given = made_up(studies=2)
     found = smoothed(given, Smoothing(sigma_mm=0.1, temperature=1.0))
