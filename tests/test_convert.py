@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from tests.baseline_processor import baseline_environment
 from tests.rsna_folder import write_rsna, write_slice
 from tests.serial_engine import serial_engine
 from tfrecords_tools import convert as module
@@ -116,6 +119,15 @@ def test_the_number_of_workers_changes_no_byte(source, shards, tmp_path, monkeyp
     monkeypatch.setattr(module, "local_engine", local_engine)
     convert(source, tmp_path / "one", **{**OPTIONS, "workers": 1})
     assert files(out) == files(tmp_path / "one")
+
+
+def test_a_processor_without_fma_gives_the_same_bytes(source, tmp_path):
+    """Slices as large as they are stored, where ties of grey levels are as frequent as can be."""
+    options = ("--size", "48", "--split", "0.6,0.2,0.2", "--shard-size", "40", "--workers", "1")
+    command = [sys.executable, "-m", "ich_keras", "convert", source, "--out", tmp_path / "baseline"]
+    subprocess.run([*command, *options, "--quiet"], env=baseline_environment(), check=True)
+    convert(source, tmp_path / "here", **{**OPTIONS, "size": 48})
+    assert files(tmp_path / "baseline") == files(tmp_path / "here")
 
 
 def test_nothing_of_the_machine_is_written(shards, source):

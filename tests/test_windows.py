@@ -1,4 +1,8 @@
-"""Windowing against the formula of the standard, in double precision."""
+"""Windowing against the formula of the standard, in double precision and in whole numbers."""
+
+import hashlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from pydicom import Dataset
 from pydicom.pixels import apply_windowing
 
+from tests.baseline_processor import baseline_environment
 from tfrecords_tools.windows import (
     WINDOWS,
     Window,
@@ -62,6 +67,50 @@ def test_windows_match_double_precision(hu: np.ndarray) -> None:
         assert off.max() <= 0.5 + 1e-3  # a tie may fall either way, nothing else may
         clear = np.abs(exact - np.floor(exact) - 0.5) > 1e-3
         np.testing.assert_array_equal(grey[..., channel][clear], np.rint(exact)[clear])
+
+
+def grey_in_whole_numbers(parts: np.ndarray, per_hu: int, window: Window) -> np.ndarray:
+    """The contract's formula without any rounding but the last, of ties to the even grey level.
+
+    Args:
+        parts: whole numbers, of which `per_hu` make one HU.
+        per_hu: parts of one HU.
+        window: whose ends are whole HU.
+    """
+    lower, width = int(window.center - window.width / 2), int(window.width)
+    grey, rest = np.divmod(255 * (parts - lower * per_hu), width * per_hu)
+    up = 2 * rest - width * per_hu
+    return np.clip(grey + ((up > 0) | ((up == 0) & (grey % 2 == 1))), 0, 255)
+
+
+@pytest.mark.parametrize("per_hu", [1, 4, 16, 64])  # as stored; means of 2x2, 4x4, 8x8 pixels
+def test_ties_are_rounded_to_the_even_grey_level(per_hu: int) -> None:
+    parts = np.arange(-4096 * per_hu, 4096 * per_hu).reshape(64, -1)
+    grey = apply_windows(parts / np.float32(per_hu), ALL)
+    for channel, window in enumerate(ALL):
+        exact = grey_in_whole_numbers(parts, per_hu, window)
+        np.testing.assert_array_equal(grey[..., channel], exact, err_msg=window.name)
+
+
+def hash_of_slices() -> bytes:
+    """Hashes slices of whole and of fractional HU that were resized in every way."""
+    made = hashlib.sha256()
+    rng = np.random.default_rng(4)
+    windows = (*ALL, Window("odd", 37.3, 91.7))
+    for edge, size in ((256, 256), (251, 251), (256, 128), (384, 256), (300, 256), (200, 256)):
+        hu = rng.integers(-100, 200, (edge, edge)).astype(np.float32)
+        for values in (hu, hu * np.float32(0.7) - np.float32(11.3)):
+            made.update(window_slice(values, size, windows))
+    return made.hexdigest().encode()
+
+
+def test_a_processor_without_fma_gives_the_same_bytes() -> None:
+    """OpenCV and NumPy in the child process have the instructions of their baseline only."""
+    program = "from tests.test_windows import *; print(hash_of_slices().decode())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=baseline_environment(), capture_output=True, check=True
+    )
+    assert done.stdout.strip() == hash_of_slices()
 
 
 def test_every_hu_of_every_window_matches_pydicom() -> None:
@@ -189,13 +238,20 @@ def test_windows_are_read() -> None:
     assert parse_windows(" mine=35/70 ,soft") == (Window("mine", 35, 70), WINDOWS["soft"])
     assert parse_windows("low=-500.5/1e3") == (Window("low", -500.5, 1000),)
     assert parse_windows("thin=40/0.5") == (Window("thin", 40, 0.5),)
+    for extreme in ("x=-100000/0.1", "x=100000/100000"):
+        hu = np.array([[-4096, 32767]], np.float32)
+        (window,) = parse_windows(extreme)
+        np.testing.assert_array_equal(apply_windows(hu, [window])[..., 0], reference(hu, window))
 
 
 TWICE = "windows {!r}: each name may stand once"
 UNKNOWN = (
     "unknown window {!r}; choose of brain, subdural, bone, stroke, soft, or give name=centre/width"
 )
-NO_WIDTH = "window {!r}: the width must be above 0 HU, and both finite"
+NO_WIDTH = (
+    "window {!r}: the centre must lie within -100000 to 100000 HU, the width within"
+    " 0.1 to 100000 HU"
+)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +267,9 @@ NO_WIDTH = "window {!r}: the width must be above 0 HU, and both finite"
         ("x=40/-1", "x=40/-1", NO_WIDTH),
         ("x=nan/80", "x=nan/80", NO_WIDTH),
         ("x=40/inf", "x=40/inf", NO_WIDTH),
+        ("x=40/0.09", "x=40/0.09", NO_WIDTH),
+        ("x=40/100001", "x=40/100001", NO_WIDTH),
+        ("x=-100001/80", "x=-100001/80", NO_WIDTH),
         ("x=a/b", "x=a/b", UNKNOWN),
         ("x=1/2/3", "x=1/2/3", UNKNOWN),
         ("x=y=40/80", "x=y=40/80", UNKNOWN),

@@ -9,6 +9,8 @@ import numpy as np
 from tfrecords_tools.errors import UsageError
 
 AIR = -1000.0  # HU
+MAX_LEVEL = 1e5  # HU; far beyond any CT
+MIN_WIDTH = 0.1  # HU; narrower ones would need grey levels of more than 32 bits before clipping
 
 
 class WindowError(UsageError):
@@ -52,7 +54,11 @@ def parse_windows(text: str) -> tuple[Window, ...]:
 
 
 def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
-    """Maps each window onto 0..255, one channel a window.
+    """Maps each window onto 0..255, one channel per window.
+
+    The result is the same on every processor. Ties are rounded to the even grey level: always for
+    the named windows and whole HU or their means over 2x2, 4x4 or 8x8 pixels; for other windows a
+    tie may fall to either side where single precision does not hold 255 / width.
 
     Args:
         hu: float32 or integer, shape (rows, columns), Hounsfield units, all finite.
@@ -67,15 +73,21 @@ def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     if not np.isfinite(hu).all():
         raise ValueError("HU must be finite, got NaN or infinity")
     hu = hu.astype(np.float32, copy=False)
-    grey = [_windowed(hu, window) for window in windows]
+    above = np.empty(hu.shape, np.float32)  # reused: one per window would cost as much again
+    grey = [_windowed(hu, window, above) for window in windows]
     return np.atleast_3d(cv2.merge(grey))
 
 
-def _windowed(hu: np.ndarray, window: Window) -> np.ndarray:
-    """One channel: scaled, rounded and clipped in a single pass."""
-    scale = 255 / window.width
-    offset = -(window.center - window.width / 2) * scale
-    return cv2.addWeighted(hu, scale, hu, 0, offset, dtype=cv2.CV_8U)
+def _windowed(hu: np.ndarray, window: Window, above: np.ndarray) -> np.ndarray:
+    """Returns one channel; `above` is overwritten with HU above the lower end of the window.
+
+    One subtraction and one product, each rounded to single precision by itself. OpenCV adds only
+    zeros to the product: an offset in their place would be added without rounding the product first
+    where the processor can fuse both (FMA), and other grey levels would follow.
+    """
+    np.subtract(hu, np.float32(window.center - window.width / 2), out=above)
+    scale = float(np.float32(255 / window.width))  # a double would be rounded again, or not
+    return cv2.addWeighted(above, scale, above, 0, 0, dtype=cv2.CV_8U)
 
 
 def pad_square(hu: np.ndarray, fill: float = AIR) -> np.ndarray:
@@ -102,6 +114,9 @@ def resize_area(hu: np.ndarray, size: int) -> np.ndarray:
     """Averages HU over the area of each new pixel; enlarging interpolates linearly.
 
     HU are averaged before windowing: the mean of clipped values would hide partial volume.
+
+    The result is the same on every x86-64 processor. On ARM it is the same where `size` divides n;
+    elsewhere OpenCV fuses products and sums there, and the last digit may differ.
 
     Args:
         hu: float32 or integer, shape (n, n), Hounsfield units.
@@ -178,6 +193,9 @@ def _parse_window(part: str) -> Window:
         raise WindowError(
             f"unknown window {part!r}; choose of {', '.join(WINDOWS)}, or give name=centre/width"
         ) from None
-    if not (np.isfinite(window.center) and np.isfinite(window.width) and window.width > 0):
-        raise WindowError(f"window {part!r}: the width must be above 0 HU, and both finite")
+    if not (abs(window.center) <= MAX_LEVEL and MIN_WIDTH <= window.width <= MAX_LEVEL):
+        raise WindowError(
+            f"window {part!r}: the centre must lie within -{MAX_LEVEL:.0f} to {MAX_LEVEL:.0f} HU,"
+            f" the width within {MIN_WIDTH:g} to {MAX_LEVEL:.0f} HU"
+        )
     return window
