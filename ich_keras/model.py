@@ -156,8 +156,8 @@ def load_model(path: Path) -> keras.Model:
         raise InputError(f"{path}: not a readable checkpoint ({reason}); train again") from error
     if not any(isinstance(layer, AnyFromKinds) for layer in model.layers):
         log.warning(
-            "%s: was trained by version 0.1.0, whose `any` may be less probable than a kind; train"
-            " again, or further with model.weights, for answers that do not contradict themselves",
+            "%s: an older network, whose `any` may be less probable than a kind; train again, or further"
+            " with model.weights, for answers that do not contradict themselves",
             path,
         )
     return model

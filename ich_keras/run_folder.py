@@ -182,7 +182,7 @@ def read_input(run: RunFolder) -> RunInput:
 
 
 def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
-    """The size of the shards, which runs of version 0.1.0 did not record, from their manifest."""
+    """The size of the shards, which older runs did not record, from their manifest."""
     try:
         manifest = read_manifest(shard_path(content["shards"]))
         if manifest.fingerprint == content["fingerprint"]:

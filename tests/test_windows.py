@@ -21,6 +21,7 @@ from tfrecords_tools.windows import (
     pad_square,
     parse_windows,
     resize_area,
+    shrink_windowed,
     stack_slices,
     window_slice,
 )
@@ -100,7 +101,10 @@ def hash_of_slices() -> bytes:
     for edge, size in ((256, 256), (251, 251), (256, 128), (384, 256), (300, 256), (200, 256)):
         hu = rng.integers(-100, 200, (edge, edge)).astype(np.float32)
         for values in (hu, hu * np.float32(0.7) - np.float32(11.3)):
-            made.update(window_slice(values, size, windows))
+            image = window_slice(values, size, windows)
+            made.update(image)
+            for smaller in (size // 2, size * 2 // 3):
+                made.update(shrink_windowed(image, smaller))
     return made.hexdigest().encode()
 
 
