@@ -271,7 +271,7 @@ def main(
         "max_steps": 2 * steps,
         "validate_every": NEVER,
         "figure_every": NEVER,
-        "validation_steps": 1,
+        "validation_slices": 1,
         "warmup_steps": 0,
     }
     settings = [f"training.{key}={value}" for key, value in training.items()]

@@ -4,6 +4,7 @@ A default stands beside its field and nowhere else. An unknown or ill-typed key 
 before anything heavy is loaded, with file, key path, what was expected and the nearest known key.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -20,6 +21,8 @@ from ich_keras.yaml_files import (
     read_file,
     write_yaml,
 )
+
+log = logging.getLogger(__name__)
 
 Positive = Annotated[int, Field(ge=1)]
 AboveZero = Annotated[float, Field(gt=0)]
@@ -123,9 +126,9 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     """Decoupled from the gradient; biases and normalisation do not decay."""
     validate_every: Positive = 1000
-    """Steps between two validations, after each of which a run can go on."""
-    validation_steps: Positive | None = None
-    """Batches of a validation. None: the whole split."""
+    """Steps between two validations. The state is saved as often, for a run to be resumed."""
+    validation_slices: Positive | None = None
+    """Slices of a validation, always the same random sample of the split. None: the whole split."""
     figure_every: Positive = 10_000
     """Steps between two class grids."""
     log_every: Positive = 100
@@ -133,7 +136,7 @@ class TrainingConfig(Section):
     monitor: Literal["mean_auc", "loss", "weighted_log_loss"] = "mean_auc"
     """The score of a validation by which best.keras is picked."""
     patience: Positive | None = None
-    """Validations without a better one after which the run ends. None: it does not."""
+    """Validations without a better score after which the run ends. None: it does not."""
     strategy: Literal["auto", "one", "mirrored", "multi_worker"] = "auto"
     """The devices: one, all GPUs of the machine, those of all workers of TF_CONFIG; auto takes the
     last that applies."""
@@ -259,8 +262,8 @@ class Search(Section):
     """Trainings of a point, with other seeds; their mean counts."""
     train_steps: Positive | None = None
     """Steps of a training. None: the experiment's max_steps."""
-    validation_steps: Positive | None = None
-    """Batches of a validation. None: the experiment's, or the whole split."""
+    validation_slices: Positive | None = None
+    """Slices of a validation. None: the experiment's, or the whole split."""
     randomize_seed: bool = True
     """Whether the samples of a point differ in their seed."""
 
@@ -300,7 +303,7 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
         ConfigError: names file, key path, what was expected and the nearest known key.
     """
     path = find_experiment(name)
-    values = read_file(path)
+    values = _with_validation_slices(read_file(path))
     if "search" in values.content:
         raise ConfigError(f"{path}: is a search; start it with `ich-keras tune {name}`")
     return check(Experiment, with_overrides(Experiment, values, overrides), str(path))
@@ -326,6 +329,8 @@ def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
         base = merge(base, read_file(file))
     if not base.content:
         raise ConfigError(f"{path}: experiment: expected a file to search around")
+    base = _with_validation_slices(base)
+    values = _in_slices(values, "", base.content)
     of_search = [text for text in overrides if re.split(r"[.=]", text)[0] in SEARCH_KEYS]
     of_base = [text for text in overrides if text not in of_search]
     base = with_overrides(Experiment, base, of_base, known=SEARCH_KEYS)
@@ -352,6 +357,31 @@ def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment
 def experiment_to_yaml(experiment: Experiment) -> str:
     """The whole experiment with every default written out; reads back to the same."""
     return write_yaml(experiment.model_dump(mode="json"))
+
+
+def _with_validation_slices(values: Values) -> Values:
+    """An experiment of before validation was counted in slices; the key counted batches."""
+    training = values.content.get("training")
+    return _in_slices(values, "training.", values.content) if isinstance(training, dict) else values
+
+
+def _in_slices(values: Values, section: str, experiment: Mapping[str, Any]) -> Values:
+    """Replaces `validation_steps`, batches of `evaluation.batch_size`, by `validation_slices`."""
+    content = values.content[section[:-1]] if section else values.content
+    evaluation = experiment.get("evaluation")
+    batch_size = EvaluationConfig().batch_size
+    if isinstance(evaluation, Mapping):
+        batch_size = evaluation.get("batch_size", batch_size)
+    steps = content.get("validation_steps")
+    if type(steps) is int and type(batch_size) is int:
+        content.setdefault("validation_slices", steps * batch_size)
+        log.warning(
+            "%s: %svalidation_steps is now %svalidation_slices: %d",
+            *(values.origin(f"{section}validation_steps"), section, section, steps * batch_size),
+        )
+    if type(steps) is int or steps is None:
+        content.pop("validation_steps", None)
+    return values
 
 
 # What --set changes in a search itself; every other key is the experiment's.

@@ -1,6 +1,7 @@
 """On which devices and machines a step is computed."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -116,10 +117,10 @@ def share_of_batch(strategy: tf.distribute.Strategy, batch_size: int) -> int:
 
 def agree_with_the_chief(
     strategy: tf.distribute.Strategy, workers: Workers
-) -> Callable[[float], float]:
-    """A function from a worker's value to the chief's, lest their last digits decide differently.
+) -> Callable[[float | None], float | None]:
+    """A function from a worker's value to the chief's, whose last digits decide for all of them.
 
-    It returns once all workers have called it.
+    It returns once all workers have called it. A value that does not exist is None.
     """
     if workers.count == 1:
         return lambda value: value
@@ -130,8 +131,10 @@ def agree_with_the_chief(
         everyones = strategy.run(tf.identity, args=(own,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, everyones, axis=None)
 
-    def agree(value: float) -> float:
-        own = tf.constant(value if workers.chief else 0.0, tf.float64)
-        return float(total(own)) / on_a_worker
+    def agree(value: float | None) -> float | None:
+        chiefs = math.nan if value is None else value
+        own = tf.constant(chiefs if workers.chief else 0.0, tf.float64)
+        agreed = float(total(own)) / on_a_worker
+        return None if math.isnan(agreed) else agreed
 
     return agree

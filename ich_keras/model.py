@@ -18,7 +18,8 @@ CLASS_MAPS = "class_maps"
 PROBABILITIES = "probabilities"
 LOGITS = "pooling"  # the layer that gives those of the slice
 
-# A slice is seldom positive: starting near "no bleeding" spares the first steps.
+# A slice is rarely positive: starting near "no hemorrhage" spares the first steps. From -3.5, with
+# which `any` begins at its prevalence, the phantoms' network learned more slowly.
 INITIAL_LOGIT = -2.0
 
 
@@ -156,8 +157,8 @@ def load_model(path: Path) -> keras.Model:
         raise InputError(f"{path}: not a readable checkpoint ({reason}); train again") from error
     if not any(isinstance(layer, AnyFromKinds) for layer in model.layers):
         log.warning(
-            "%s: an older network, whose `any` may be less probable than a kind; train again, or further"
-            " with model.weights, for answers that do not contradict themselves",
+            "%s: an older network, whose `any` may be less probable than a kind; train again, or"
+            " further with model.weights, for answers that do not contradict themselves",
             path,
         )
     return model

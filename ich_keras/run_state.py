@@ -21,9 +21,9 @@ class Position:
     Attributes:
         step: batches learned from.
         seconds: spent on them, over all sessions.
-        best_value: the monitored metric at its best, or None before the first validation.
-        best_step: the step of that best.
-        stale: validations since then.
+        best_value: the monitored metric at its best; None as long as no validation had one.
+        best_step: the step of the checkpoint in `best.keras`.
+        stale: validations since the best, those without the metric included.
     """
 
     step: int = 0
@@ -60,7 +60,9 @@ def restore_state(run: RunFolder, variables: Sequence[Any]) -> Position:
     try:
         with np.load(path, allow_pickle=False) as state:
             values = [state[f"{i:04d}"] for i in range(len(variables))]
-            position = Position(**json.loads(str(state["position"])))
+            # Older runs wrote NaN for a metric that did not exist.
+            content = json.loads(str(state["position"]), parse_constant=lambda _: None)
+            position = Position(**content)
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
     except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:

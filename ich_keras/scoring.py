@@ -75,7 +75,7 @@ def predict_split(
     split: str,
     *,
     batch_size: int,
-    batches: int | None = None,
+    slices: int | None = None,
     with_plain_rule: bool = False,
 ) -> Predictions:
     """Runs the network over a labelled split.
@@ -85,12 +85,13 @@ def predict_split(
         shards: the slices.
         split: its name.
         batch_size: slices at once.
-        batches: stop after so many; None means the whole split.
+        slices: only the first so many, which are a random sample, as the order of shards is
+            random; None means the whole split.
         with_plain_rule: ask the plain rule too, where a window shows what it needs.
     """
     window = window_for_rule(shards.input.windows) if with_plain_rule else None
-    total = -(-shards.slices(split) // batch_size)
-    total = min(total, batches or total)
+    wanted = min(shards.slices(split), slices or shards.slices(split))
+    total = -(-wanted // batch_size)
     rows: dict[str, list[np.ndarray]] = {}
     dataset = evaluation_batches(shards, split, batch_size=batch_size)
     for batch in progress(islice(dataset, total), total=total, desc=f"score {split}", unit="batch"):
@@ -101,7 +102,7 @@ def predict_split(
             answer["dense_mm2"] = dense_areas(shown, shards.input.windows[window], shards.pixel_mm)
         for key, values in answer.items():
             rows.setdefault(key, []).append(values)
-    columns = {key: np.concatenate(values) for key, values in rows.items()}
+    columns = {key: np.concatenate(values)[:wanted] for key, values in rows.items()}
     return Predictions(
         slice_id=columns["slice_id"].astype(str),
         study_id=columns["study_id"].astype(str),

@@ -64,8 +64,8 @@ def experiment_of(search: Search, point: Point, sample: int = 0) -> Experiment:
     values = dict(point)
     if search.train_steps is not None:
         values.setdefault("training.max_steps", search.train_steps)
-    if search.validation_steps is not None:
-        values.setdefault("training.validation_steps", search.validation_steps)
+    if search.validation_slices is not None:
+        values.setdefault("training.validation_slices", search.validation_slices)
     experiment = with_values(search.base, values)
     if sample == 0 or not search.randomize_seed:
         return experiment

@@ -115,7 +115,8 @@ class SearchTuner(BaseTuner):
                     raise keras_tuner.errors.FatalValueError(outcome.message)
                 if outcome.state == "broken":  # KerasTuner would count it as a failed trial
                     raise keras_tuner.errors.FatalRuntimeError(outcome.message)
-                values.append(outcome.scores.get(self.place.search.objective, np.nan))
+                value = outcome.scores.get(self.place.search.objective)
+                values.append(np.nan if value is None else value)
                 if outcome.state == "failed":
                     break
         return {self.place.search.objective: float(np.mean(values))}

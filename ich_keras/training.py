@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from ich_keras.callbacks import Watchers, load_callback
-from ich_keras.config import Experiment
+from ich_keras.config import Experiment, TrainingConfig
 from ich_keras.dataset import ShardSet, open_shards, reading, training_batches
 from ich_keras.distribution import (
     Workers,
@@ -44,6 +44,7 @@ from tfrecords_tools.storage import ShardPath
 log = logging.getLogger(__name__)
 
 HIGHER_IS_BETTER = {"mean_auc": True, "loss": False, "weighted_log_loss": False}
+FORWARD_PASSES_PER_STEP = 3
 PEER_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 
@@ -63,10 +64,12 @@ class FitResult:
 
     def sentence(self) -> str:
         """What was made, and where."""
+        best = "without a best score, as no validation had one"
+        if self.position.best_value is not None:
+            best = f"best {self.position.best_value:.4f} at step {self.position.best_step:,}"
         return (
-            f"{self.position.step:,} steps in {self.position.seconds:.0f} s, best"
-            f" {self.position.best_value:.4f} at step {self.position.best_step:,}{self._warning()}:"
-            f" {self.run.path}"
+            f"{self.position.step:,} steps in {self.position.seconds:.0f} s,"
+            f" {best}{self._warning()}: {self.run.path}"
         )
 
     def _warning(self) -> str:
@@ -82,6 +85,7 @@ def fit(
     *,
     resume: bool = True,
     until: int | None = None,
+    validate_each_interval: bool = True,
 ) -> FitResult:
     """Trains an experiment, or goes on with the run that the folder holds.
 
@@ -91,7 +95,9 @@ def fit(
         run: where everything is written, by the chief where several workers train together.
         resume: go on from `last/` where there is one; otherwise a folder in use is refused.
         until: step to pause at, with a validation; a later call goes on, to the same bits as
-            without a pause where a validation would have come at this step anyway.
+            without a pause if `validate_every` divides this step.
+        validate_each_interval: validate after every `validate_every` steps; otherwise only the
+            state is saved then, and the only validation is the last.
 
     Raises:
         DatasetError, ManifestError: if the shards do not serve the experiment, or are damaged.
@@ -106,10 +112,52 @@ def fit(
     if workers.chief:
         claim_folder(run, experiment, shards, resume=resume)
     trainer = _Trainer(experiment, shards, run, strategy, workers)
+    end = min(until or experiment.training.max_steps, experiment.training.max_steps)
+    schedule = Schedule(experiment.training, end, validate_each_interval)
     with reading(shards_folder), _other_workers(workers):
-        return trainer.train(
-            min(until or experiment.training.max_steps, experiment.training.max_steps)
-        )
+        return trainer.train(schedule)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What follows which step.
+
+    Attributes:
+        config: its intervals in steps.
+        end: the last step.
+        validate_each_interval: whether there are validations before the last.
+    """
+
+    config: TrainingConfig
+    end: int
+    validate_each_interval: bool
+
+    def saves(self, step: int) -> bool:
+        """Whether the state is saved, from which a run can be resumed."""
+        return step == self.end or step % self.config.validate_every == 0
+
+    def validates(self, step: int) -> bool:
+        return self.saves(step) and (self.validate_each_interval or step == self.end)
+
+    def draws(self, step: int) -> bool:
+        """Whether the class grid is drawn."""
+        return step == self.end or step % self.config.figure_every == 0
+
+    def logs(self, step: int) -> bool:
+        """Whether the history gets a row."""
+        return self.saves(step) or self.draws(step) or step % self.config.log_every == 0
+
+    def validation_share(self, slices: int) -> float:
+        """The share of validation in the multiply-adds, 0..1.
+
+        A training step costs about three forward passes: one forward, two backward.
+
+        Args:
+            slices: of one validation.
+        """
+        interval = self.config.validate_every if self.validate_each_interval else self.end
+        learned = min(interval, self.end) * self.config.batch_size
+        return slices / (slices + FORWARD_PASSES_PER_STEP * learned)
 
 
 @contextmanager
@@ -124,6 +172,13 @@ def _other_workers(workers: Workers) -> Iterator[None]:
             f"worker {workers.index} of {workers.count}: another worker ended or cannot be reached;"
             " start the same command on all again, it goes on from the last validation"
         ) from error
+
+
+def is_better(monitor: str, value: float, best: float | None) -> bool:
+    """Whether a value of the monitored score is better than the best so far, if there is one."""
+    if best is None:
+        return True
+    return value > best if HIGHER_IS_BETTER[monitor] else value < best
 
 
 class _Trainer:
@@ -161,6 +216,7 @@ class _Trainer:
             self.optimizer = make_optimizer(self.config)
             self.optimizer.build(self.model.trainable_variables)
             self.position = restore_state(run, self._variables())
+        self.started: float | None = None  # when this session began, until its first validation
         self.history = History(run.history, upto_step=self.position.step)
         self.loss = make_loss(self.config)
         self.forward = compile_forward(self.model)
@@ -168,43 +224,40 @@ class _Trainer:
             strategy, self.model, self.optimizer, self.loss, self.config
         )
 
-    def train(self, end: int) -> FitResult:
-        """Steps until `end` or until patience ends; a complete run is left as it is."""
-        if self.position.step >= end or self._out_of_patience():
+    def train(self, schedule: Schedule) -> FitResult:
+        """Steps to the end or until patience ends; a complete run is left as it is."""
+        if self.position.step >= schedule.end or self._out_of_patience():
             log.info("%s: is complete, nothing to do", self.run.path)
         else:
-            self._describe()
-            self._steps(end)
+            self._describe(schedule)
+            self._steps(schedule)
         validations = tuple(x for x in self.history.rows if x.get("val_loss") not in (None, ""))
         return FitResult(self.run, self.position, validations)
 
-    def _steps(self, end: int) -> None:
-        config, start = self.config, self.position.step
+    def _steps(self, schedule: Schedule) -> None:
+        start, end = self.position.step, schedule.end
+        self.started = time.monotonic()
         recorder = self._recorder() if self.workers.chief else None
         batches = iter(self._batches())
         losses: list[tuple[tf.Tensor, tf.Tensor]] = []
         began = time.monotonic() - self.position.seconds
-        with progress(total=end, desc="fit", unit="step") as bar:
-            bar.update(start)
+        with progress(total=end, desc="fit", unit="step", done=start) as bar:
             for step in range(start + 1, end + 1):
                 losses.append(self.train_step(*next(batches)))
                 bar.update()
-                last = step == end
-                validate = last or step % config.validate_every == 0
-                draw = last or step % config.figure_every == 0
-                if not (validate or draw or step % config.log_every == 0):
+                if not schedule.logs(step):
                     continue
                 row = self._row(step, losses, time.monotonic() - began)
                 losses = []
                 bar.set_postfix(loss=row["loss"])
-                predictions = self._validate(row) if validate else None
-                last = last or (validate and self._out_of_patience())
+                predictions = self._timed_validation(row) if schedule.validates(step) else None
+                last = step == end or (predictions is not None and self._out_of_patience())
                 self.history.rows.append(row)
                 if recorder is not None:
                     recorder.record(row, predictions, best_step=self.position.best_step)
-                    if draw or last:
+                    if schedule.draws(step) or last:
                         recorder.draw_class_grid(self.forward, step)
-                    if validate:  # last of all, so that a resumed run overlooks nothing
+                    if schedule.saves(step):  # last of all, so that a resumed run misses nothing
                         save_state(self.run, self._variables(), self.position)
                 if last:
                     break
@@ -255,6 +308,16 @@ class _Trainer:
             "warning": "",
         }
 
+    def _timed_validation(self, row: dict[str, Any]) -> Predictions:
+        """Validates, and after the first validation tells the share of time it takes."""
+        began = time.monotonic()
+        predictions = self._validate(row)
+        if self.started is not None:
+            took, since = time.monotonic() - began, time.monotonic() - self.started
+            log.info("the validation took %.0f s, %.0f %% of the time", took, 100 * took / since)
+            self.started = None
+        return predictions
+
     def _validate(self, row: dict[str, Any]) -> Predictions:
         """Adds the validation scores to the row, and keeps the model if it is the best so far.
 
@@ -265,7 +328,7 @@ class _Trainer:
             self.shards,
             "val",
             batch_size=self.experiment.evaluation.batch_size,
-            batches=self.config.validation_steps,
+            slices=self.config.validation_slices,
         )
         if not np.isfinite(predictions.probabilities).all():
             raise TrainingError(
@@ -274,26 +337,30 @@ class _Trainer:
             )
         row.update(validation_scores(predictions, self.loss))
         row["warning"] = collapse(predictions.probabilities)
-        value = self.agree(row[f"val_{self.config.monitor}"])
-        sign = 1 if HIGHER_IS_BETTER[self.config.monitor] else -1
-        best = self.position.best_value
-        if best is None or sign * value > sign * best:
-            if self.workers.chief:
-                with whole_file(self.run.best) as temporary:
-                    self.model.save(temporary)
-            self.position = replace(self.position, best_value=value, best_step=row["step"], stale=0)
-        else:
-            self.position = replace(self.position, stale=self.position.stale + 1)
+        self._keep_if_best(self.agree(row[f"val_{self.config.monitor}"]), row["step"])
+        mean_auc = row["val_mean_auc"]
         log.info(
-            "step %d: loss %.4f, validation loss %.4f, mean AUC %.4f",
+            "step %d: loss %.4f, validation loss %.4f, mean AUC %s",
             row["step"],
             row["loss"],
             row["val_loss"],
-            row["val_mean_auc"],
+            "undefined" if mean_auc is None else f"{mean_auc:.4f}",
         )
         if row["warning"]:
             log.warning("step %d: on the validation slices: %s", row["step"], row["warning"])
         return predictions
+
+    def _keep_if_best(self, value: float | None, step: int) -> None:
+        """Keeps the model if its score is the best so far, or as long as there was no score."""
+        best = self.position.best_value
+        better = value is not None and is_better(self.config.monitor, value, best)
+        if (better or best is None) and self.workers.chief:
+            with whole_file(self.run.best) as temporary:
+                self.model.save(temporary)
+        if better or best is None:
+            self.position = replace(self.position, best_value=value, best_step=step)
+        stale = 0 if better else self.position.stale + 1
+        self.position = replace(self.position, stale=stale)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
@@ -302,7 +369,7 @@ class _Trainer:
             log.info("no better %s in %d validations: stopped", self.config.monitor, patience)
         return stop
 
-    def _describe(self) -> None:
+    def _describe(self, schedule: Schedule) -> None:
         warn_without_gpu()
         pixel_mm = self.shards.pixel_mm
         summary = summarize(self.model, self.experiment.model, self.shards.input.size, pixel_mm)
@@ -329,6 +396,12 @@ class _Trainer:
             ' "no" an accuracy of %.4f',
             constant_guess_loss(self.config, self.shards.prevalences("val")),
             1 - self.shards.prevalences("val").mean(),
+        )
+        slices = min(self.config.validation_slices or 2**62, self.shards.slices("val"))
+        log.info(
+            "a validation takes %s slices, all of them about %.0f %% of the multiply-adds",
+            f"{slices:,}",
+            100 * schedule.validation_share(slices),
         )
         if self.position.step:
             log.info("resumed at step %d", self.position.step)

@@ -65,13 +65,13 @@ class Outcome:
             other training would meet too; `broken`, by an error of this program.
         message: why it is not done.
         seconds: spent on training.
-        scores: of the last validation, by column of the history.
+        scores: of the last validation, by column of the history; None where one does not exist.
     """
 
     state: Literal["done", "failed", "refused", "broken"]
     message: str = ""
     seconds: float = 0.0
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def run_sample(sample: Sample) -> Outcome:
@@ -150,8 +150,16 @@ def _train(sample: Sample) -> Outcome:
 
     from ich_keras.training import TrainingError, fit
 
+    # The last validation decides; the others are needed only to know when to stop.
+    each = sample.experiment.training.patience is not None
     try:
-        result = fit(sample.experiment, sample.shards, sample.run, until=sample.until)
+        result = fit(
+            sample.experiment,
+            sample.shards,
+            sample.run,
+            until=sample.until,
+            validate_each_interval=each,
+        )
     except (TrainingError, MemoryError, tf.errors.ResourceExhaustedError) as error:
         message = str(error).splitlines() or ["out of memory"]
         return Outcome("failed", f"{type(error).__name__}: {message[0]}")
@@ -161,8 +169,13 @@ def _train(sample: Sample) -> Outcome:
         logging.exception("an error of this program")
         return Outcome("broken", f"{type(error).__name__}: {error}; see {sample.log}")
     rows = [row for row in result.validations if int(row["step"]) <= sample.until]
-    scores = {key: float(x) for key, x in rows[-1].items() if key.startswith("val_")}
+    scores = {key: _number(x) for key, x in rows[-1].items() if key.startswith("val_")}
     return Outcome("done", seconds=result.position.seconds, scores=scores)
+
+
+def _number(cell: float | str | None) -> float | None:
+    """The number in a cell of the history, which is empty where a score does not exist."""
+    return None if cell in (None, "") else float(cell)
 
 
 def _main() -> None:

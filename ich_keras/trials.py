@@ -58,14 +58,16 @@ def row_of(
 ) -> TrialRow:
     """The row of a trial from what its samples came to."""
     known = list(outcomes)
-    done = [x for x in known if x.state == "done"]
+    values = [x.scores[objective] for x in known if x.state == "done"]
     messages = [x.message for x in known if x.state != "done"]
+    if None in values:
+        messages.append(f"{objective} does not exist: the slices validated on are all of one kind")
     return TrialRow(
         trial,
         point,
         STATES[status],
         steps,
-        tuple(x.scores[objective] for x in done),
+        tuple(value for value in values if value is not None),
         "; ".join(dict.fromkeys(messages)),
         sum(x.seconds for x in known),
     )

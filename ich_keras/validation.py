@@ -10,19 +10,23 @@ from ich_keras.scoring import Predictions
 SAME = 1e-3  # probabilities that differ by less, over all slices, are one answer
 
 
-def validation_scores(predictions: Predictions, loss: Loss) -> dict[str, float]:
+def validation_scores(predictions: Predictions, loss: Loss) -> dict[str, float | None]:
     """The validation columns of the history, without intervals.
 
     Args:
-        predictions: of the validation split.
+        predictions: of the validation split, or of a part of it.
         loss: from `make_loss`.
+
+    Returns:
+        Scores by column. `val_mean_auc` is None if no label has both positive and negative slices.
     """
     labels, probabilities = predictions.labels, predictions.probabilities
     losses = np.asarray(loss(labels.astype("float32"), logits(probabilities).astype("float32")))
+    mean_auc = metrics.mean_auc(labels, probabilities)
     return {
         "val_loss": float(np.mean(losses)),
         "val_accuracy": float(np.mean((probabilities >= 0.5) == (labels == 1))),
-        "val_mean_auc": metrics.mean_auc(labels, probabilities),
+        "val_mean_auc": None if np.isnan(mean_auc) else mean_auc,
         "val_weighted_log_loss": metrics.weighted_log_loss(labels, probabilities),
     }
 

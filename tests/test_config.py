@@ -104,8 +104,8 @@ def test_beside_the_write_up_only_windows_widths_and_learning_rate_differ(name):
     assert ours == faithful
 
 
-@pytest.mark.parametrize("name", ["basic", "halfres"])
-def test_the_searches_are_those_of_the_write_up(name):
+@pytest.mark.parametrize(("name", "batch_size"), [("basic", 4), ("halfres", 12)])
+def test_the_searches_are_those_of_the_write_up(name, batch_size):
     loaded = load_search(f"{name}_hparams")
     assert loaded.base == load_experiment(name)
     assert {key: dimension.choice for key, dimension in loaded.search.items()} == {
@@ -113,7 +113,30 @@ def test_the_searches_are_those_of_the_write_up(name):
         "model.dropout": (0.15, 0.2, 0.25),
     }
     assert (loaded.tuner, loaded.objective, loaded.samples_per_point) == ("grid", "val_loss", 4)
-    assert (loaded.train_steps, loaded.validation_steps) == (20_000, 1000)
+    assert loaded.train_steps == 20_000
+    assert loaded.base.training.batch_size == batch_size
+    assert loaded.base.training.validation_slices == 1000 * batch_size
+
+
+def test_batches_of_a_validation_are_read_as_slices(tmp_path, caplog):
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        "name: old\ntraining: {max_steps: 1, batch_size: 1, learning_rate: 1.0,"
+        " validation_steps: 5}\nevaluation: {batch_size: 32}\n"
+    )
+    assert load_experiment(str(path)).training.validation_slices == 160
+    assert (
+        f"{path}: training.validation_steps is now training.validation_slices: 160" in caplog.text
+    )
+    path.write_text(path.read_text().replace("validation_steps: 5", "validation_steps: many"))
+    with pytest.raises(ConfigError, match=r"unknown key training\.validation_steps, did you mean"):
+        load_experiment(str(path))
+    searched = tmp_path / "search.yaml"
+    path.write_text(path.read_text().replace(", validation_steps: many", ""))
+    searched.write_text(
+        "experiment: old.yaml\nvalidation_steps: 7\nsearch: {model.dropout: {choice: [0.1, 0.2]}}\n"
+    )
+    assert load_search(str(searched)).validation_slices == 7 * 32
 
 
 def test_the_demo_takes_shards_of_any_size():

@@ -24,6 +24,20 @@ def test_a_pipe_gets_whole_lines_with_rate_and_time_left():
     assert "file/s" in lines[0]
 
 
+def test_what_was_done_earlier_does_not_count_in_the_rate():
+    code = (
+        "import time; from tfrecords_tools.progress import progress\n"
+        "with progress(total=1000, desc='fit', unit='step', done=900) as bar:\n"
+        "    for _ in range(10): time.sleep(0.02); bar.update()\n"
+        "    facts = bar.format_dict\n"
+        "print(facts['n'], (facts['n'] - facts['initial']) / facts['elapsed'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, rate = map(float, done.stdout.split())
+    assert count == 910
+    assert 1 < rate < 50  # 0.02 s each; with those done earlier it would be thousands
+
+
 def test_a_terminal_gets_a_bar_that_is_drawn_over():
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))  # a new one has 0x0

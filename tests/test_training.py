@@ -16,6 +16,7 @@ from ich_keras.model import load_model
 from ich_keras.run_folder import RunError, RunFolder, choose_run, read_input, trained_run
 from ich_keras.stepping import make_optimizer
 from ich_keras.training import TrainingError, fit
+from ich_keras.validation import validation_scores
 from tests import small_run
 from tests.shard_files import write_shards
 from tfrecords_tools.bleedings import LABELS
@@ -269,3 +270,77 @@ def test_a_split_that_cannot_be_monitored_is_refused_before_the_first_step(tmp_p
     with pytest.raises(DatasetError, match="no slice of the split val bleeds"):
         fit(experiment(), shards, RunFolder(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def healthy_first(tmp_path_factory):
+    """Shards whose first validation slices are healthy, which the split as a whole is not."""
+    none = dict.fromkeys((f"val{i:04d}" for i in range(8)), (0,) * 6)
+    return write_shards(tmp_path_factory.mktemp("healthy"), labels=none, train=56, val=28).folder
+
+
+def test_a_validation_without_positives_has_no_mean_auc_and_ends_nothing(healthy_first, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    settings = experiment("training.validation_slices=8")
+    result = fit(settings, healthy_first, run)
+    assert "without a best score" in result.sentence()
+    with run.history.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val_loss"]]
+    assert [row["val_mean_auc"] for row in rows] == ["", "", ""]
+    position = json.loads(run.position.read_text(), parse_constant=pytest.fail)
+    assert (position["best_value"], position["best_step"], position["stale"]) == (None, 12, 3)
+    before = weights(run)
+    fit(settings, healthy_first, run)  # is complete
+    assert all(np.array_equal(x, y) for x, y in zip(before, weights(run), strict=True))
+    load_model(run.best)
+
+
+def test_validations_without_the_score_use_up_patience(healthy_first, tmp_path):
+    settings = experiment("training.validation_slices=8", "training.patience=2")
+    assert fit(settings, healthy_first, RunFolder(tmp_path)).position.step == 8
+
+
+def test_a_run_that_an_undefined_score_broke_goes_on(healthy_first, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    settings = experiment("training.validation_slices=8")
+    fit(settings, healthy_first, run, until=4)
+    with np.load(run.last / "state.npz") as state:
+        content = dict(state)
+    content["position"] = np.array(str(content["position"]).replace("null", "NaN"))
+    np.savez(run.last / "state.npz", **content)
+    assert fit(settings, healthy_first, run).position.best_value is None
+
+
+def test_a_validation_takes_as_many_slices_as_it_is_told(shards, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(
+        "ich_keras.training.validation_scores",
+        lambda predictions, loss: seen.append(predictions) or validation_scores(predictions, loss),
+    )
+    fit(
+        experiment("training.validation_slices=10", "evaluation.batch_size=4"),
+        shards,
+        RunFolder(tmp_path),
+    )
+    assert [len(x.labels) for x in seen] == [10, 10, 10]
+    assert all(np.array_equal(x.slice_id, seen[0].slice_id) for x in seen)
+
+
+def test_a_run_without_validations_in_between_is_the_same_network(
+    finished, shards, tmp_path, caplog
+):
+    run = RunFolder(tmp_path / "run")
+    fit(experiment(), shards, run, until=8, validate_each_interval=False)
+    result = fit(experiment(), shards, run, validate_each_interval=False)
+    assert [x["step"] for x in result.validations] == ["8", 12]
+    for one, other in zip(weights(finished[0]), weights(run), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_share_of_validation_is_said_before_and_after(shards, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="ich_keras"):
+        fit(experiment(), shards, RunFolder(tmp_path))
+    assert (
+        "a validation takes 28 slices, all of them about 23 % of the multiply-adds" in caplog.text
+    )
+    assert len(re.findall(r"the validation took \d+ s, \d+ % of the time", caplog.text)) == 1

@@ -21,7 +21,9 @@ class _Lines(tqdm):
         return write
 
 
-def progress(iterable: Any = None, *, desc: str, unit: str, total: int | None = None) -> tqdm:
+def progress(
+    iterable: Any = None, *, desc: str, unit: str, total: int | None = None, done: int = 0
+) -> tqdm:
     """Wraps work in a progress display with rate and time left, on standard error.
 
     Args:
@@ -29,8 +31,10 @@ def progress(iterable: Any = None, *, desc: str, unit: str, total: int | None = 
         desc: what is being done, a word or two.
         unit: what is counted, in the singular.
         total: how many there will be, where the iterable has no length.
+        done: how many of them were done earlier; they do not count in the rate.
     """
     options: dict[str, Any] = {"desc": desc, "unit": f" {unit}", "total": total, "ascii": " #"}
+    options["initial"] = done
     if sys.stderr.isatty():
         return tqdm(iterable, leave=None, **options)
     every = LINE_EVERY_SECONDS
