@@ -146,6 +146,17 @@ def completed(sample: Sample) -> Sample:
     return Sample(f"{sample.name} + rescale", content)
 
 
+def without_zeros(content: bytes) -> bytes:
+    """The same without zeros behind its last element, and no longer deflated."""
+    head, body = _split_meta(content)
+    if uid.DeflatedExplicitVRLittleEndian.encode() in head:
+        body = zlib.decompressobj(wbits=-15).decompress(body)
+        content = with_value(head, SYNTAX, uid.ExplicitVRLittleEndian.encode()) + body
+    elements = layout(content).elements
+    zeros = (x.start for x in elements if x.tag == 0)
+    return content[: next(zeros, max((x.end for x in elements), default=0))]
+
+
 def layout(content: bytes) -> Layout:
     """Follows the elements of a file up to its end, or to where it cannot be followed."""
     place = 132 if content[128:132] == b"DICM" else 0

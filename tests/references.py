@@ -50,18 +50,28 @@ def by_header_rules(dataset: Dataset, hu: np.ndarray) -> np.ndarray:
     if dataset.BitsAllocated == 12 and dataset.PixelRepresentation:
         stored = (stored + 2048) % 4096 - 2048  # of packed bits GDCM drops the sign
         hu = stored * float(slope) + float(intercept)
-    layout = (dataset.BitsStored, dataset.PixelRepresentation, slope)
-    if dataset.get("ModalityLUTSequence"):
-        hu = _looked_up(dataset.ModalityLUTSequence[0], stored)
-    elif layout == (12, 0, 1) and intercept > -100:
-        hu = (stored + 1000) % 4096 - 1000
+    hu = _by_mapping(dataset, stored, hu)
     low, high = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if low is None:
         return hu
     high = low if high is None else high
     bits = np.array([low & 0xFFFF, high & 0xFFFF], np.uint16)
-    low, high = np.sort(bits.view(np.int16) if dataset.PixelRepresentation else bits)
+    low, high = np.sort(bits.view(np.int16) if dataset.PixelRepresentation else bits).tolist()
+    values = np.arange(low, high + 1)
+    declared = _by_mapping(dataset, values, values * float(slope) + float(intercept))
+    if any(-850 <= x <= 3000 for x in declared):
+        return hu
     return np.where((stored >= low) & (stored <= high), np.clip(hu, -4096, -1000), hu)
+
+
+def _by_mapping(dataset: Dataset, stored: np.ndarray, on_line: np.ndarray) -> np.ndarray:
+    """HU of stored values, `on_line` unless they are wrapped or have a Modality LUT."""
+    layout = (dataset.BitsStored, dataset.PixelRepresentation, dataset.get("RescaleSlope", 1))
+    if dataset.get("ModalityLUTSequence"):
+        return _looked_up(dataset.ModalityLUTSequence[0], stored)
+    if layout == (12, 0, 1) and dataset.get("RescaleIntercept", 0) > -100:
+        return (stored + 1000) % 4096 - 1000
+    return on_line
 
 
 def _looked_up(item: Dataset, stored: np.ndarray) -> np.ndarray:

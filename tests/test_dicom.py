@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset
+from pydicom import Dataset, FileDataset
 from pydicom.dataelem import DataElement
 from pydicom.pixels import apply_modality_lut
 from pydicom.sequence import Sequence
@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from tests.made_dicom import TRUE_HU, make_dataset, read, refusal, saved
-from tests.references import itk_hu
+from tests.references import gdcm_hu, itk_hu
 from tfrecords_tools.dicom import read_header, read_slice
 from tfrecords_tools.elements import MAX_BYTES
 from tfrecords_tools.header import REASONS, RefusedSlice
@@ -276,29 +276,105 @@ def test_two_pixels_in_a_thousand_are_air_enough(air: int, pixels: int, enough: 
         assert refusal(stored, RescaleIntercept="0") == "no_air"
 
 
+def with_padding(
+    stored: np.ndarray, padding: int, limit: int | None = None, **elements: Any
+) -> FileDataset:
+    """A slice that declares padding, each value as signed or unsigned as it has to be."""
+    dataset = make_dataset(stored, **elements)
+    for keyword, value in (("PixelPaddingValue", padding), ("PixelPaddingRangeLimit", limit)):
+        if value is not None:
+            dataset.add(DataElement(keyword, "US" if value > 32767 else "SS", value))
+    return dataset
+
+
 @pytest.mark.parametrize(
     ("padding", "limit", "stored", "expected"),
     [
         (-2000, None, -2000, -3024),  # low, and stays low
         (63536, None, -2000, -3024),  # the same, as unsigned bits
         (-32768, None, -32768, -4096),
-        (4095, None, 4095, AIR),  # high, and must not look like bone
-        (3000, 4095, 3500, AIR),
-        (4095, 3000, 3500, AIR),
+        (173, None, 173, AIR),  # -851 HU
+        (4095, None, 4095, AIR),  # high, and must not look like metal
+        (4025, 4095, 4095, AIR),  # from 3001 HU on
+        (4095, 4025, 4025, AIR),
     ],
 )
 def test_padding_is_never_above_air(
     padding: int, limit: int | None, stored: int, expected: float
 ) -> None:
-    values = np.int16(TRUE_HU + 1024)
+    values = np.int16(np.where(TRUE_HU == -851, -852, TRUE_HU) + 1024)
     values[0] = stored
-    dataset = make_dataset(values)
-    for keyword, value in (("PixelPaddingValue", padding), ("PixelPaddingRangeLimit", limit)):
-        if value is not None:
-            dataset.add(DataElement(keyword, "US" if value > 32767 else "SS", value))
-    hu = read_slice(saved(dataset)).hu
+    hu = read_slice(saved(with_padding(values, padding, limit))).hu
     np.testing.assert_array_equal(hu[0], expected)
-    np.testing.assert_array_equal(hu[1:], TRUE_HU[1:])
+    np.testing.assert_array_equal(hu[1:], values[1:] - 1024)
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding", "limit", "elements"),
+    [
+        (np.int16, 0, None, {"RescaleIntercept": "0"}),  # cerebrospinal fluid
+        (np.int16, 0, None, {"RescaleIntercept": "-99"}),
+        (np.int16, -850, None, {"RescaleIntercept": "0"}),
+        (np.int16, -2000, 0, {"RescaleIntercept": "0"}),  # straddles air and tissue
+        (np.int16, 0, -2000, {"RescaleIntercept": "0"}),
+        (np.int16, 63536, 0, {"RescaleIntercept": "0"}),
+        (np.int16, 63536, 200, {}),
+        (np.uint16, 0, 65535, {}),  # every value that there is; metal would turn into air
+        (np.uint16, 3000, 4095, {}),  # dense bone is among them
+        (np.uint16, 4024, 4095, {}),  # from 3000 HU on
+        (np.uint16, 1024, None, {"BitsStored": 12}),
+        (np.uint16, 2048, None, {"RescaleSlope": "0.5"}),  # 0 HU
+        (np.uint16, 500, None, {"RescaleSlope": "2", "RescaleIntercept": "-1000"}),
+    ],
+)
+def test_padding_that_tissue_can_have_is_none(
+    kind: type, padding: int, limit: int | None, elements: dict[str, str], tmp_path: Path
+) -> None:
+    """No value of the image is padding (PS3.3 C.7.5.1.1.2), so the header contradicts it."""
+    slope = float(elements.get("RescaleSlope", 1))
+    intercept = float(elements.get("RescaleIntercept", -1024))
+    stored = ((TRUE_HU - intercept) / slope).astype(kind)
+    stored[12, :4] = [(x - intercept) / slope for x in (0, -800, 1900, 3000)]
+    stored[13] = padding if padding < 4096 else padding - 65536
+    file = tmp_path / "slice.dcm"
+    file.write_bytes(saved(with_padding(stored, padding, limit, **elements)).read())
+    hu = read_slice(file).hu
+    np.testing.assert_array_equal(hu, stored * slope + intercept)
+    np.testing.assert_array_equal(hu, gdcm_hu(file))
+    np.testing.assert_array_equal(hu, itk_hu(file))
+
+
+@pytest.mark.parametrize(("padding", "expected"), [(0, 0), (3000, 3000), (3245, AIR)])
+def test_padding_of_wrapped_hu_is_judged_by_its_hu(padding: int, expected: float) -> None:
+    """3245 are -851 HU, once they are unwrapped."""
+    stored = np.where(TRUE_HU == -851, -852, TRUE_HU) % 4096
+    stored[12] = padding
+    dataset = with_padding(np.uint16(stored), padding, BitsStored=12, RescaleIntercept="0")
+    hu = read_slice(saved(dataset)).hu
+    np.testing.assert_array_equal(hu[12], expected)
+    np.testing.assert_array_equal(hu[13:], np.where(stored > 3095, stored - 4096, stored)[13:])
+
+
+def test_padding_in_a_modality_lut_is_judged_by_its_hu() -> None:
+    stored = np.uint16(TRUE_HU + 1024)
+    stored[12], stored[13] = 1024, 2999
+    table = np.arange(3000) - 1024
+    table[2999] = 3071
+    expected = np.array(TRUE_HU)
+    expected[12] = 0
+    for padding, last in ((1024, 3071), (2999, AIR)):
+        dataset = with_padding(stored, padding, ModalityLUTSequence=lut(table), **NO_RESCALE)
+        expected[13] = last
+        np.testing.assert_array_equal(read_slice(saved(dataset)).hu, expected)
+
+
+@pytest.mark.parametrize("padding", [-1000, 4095])
+def test_padding_confirms_no_air(padding: int) -> None:
+    """Stored values with a shift that the header does not name, and padding for all air."""
+    shifted = np.where(TRUE_HU == -1000, padding, TRUE_HU + 1024).astype(np.int16)
+    shifted[10:] = np.maximum(shifted[10:], 900)
+    with pytest.raises(RefusedSlice, match="no_air"):
+        read_slice(saved(with_padding(shifted, padding, RescaleIntercept="0")))
 
 
 def test_padding_of_unsigned_pixels_is_never_above_air() -> None:

@@ -56,7 +56,7 @@ def test_elements_behind_the_pixels_are_no_pixels() -> None:
 def test_other_encodings_are_watched_too(syntax: str) -> None:
     content = saved(make_dataset(STORED, syntax=syntax)).read()
     np.testing.assert_array_equal(read_slice(io.BytesIO(content)).hu, TRUE_HU)
-    fault(content + bytes(5))
+    fault(content + bytes(5) + b"\1")
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     spacing = struct.pack(f"{order}HH", 0x28, 0x30)
     assert content.count(spacing) == 1

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from pydicom import Dataset, uid
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
+from tests.hostile_corpus import made_samples
 from tests.made_dicom import TRUE_HU, make_dataset, saved
 from tests.mutations import PIXEL_DATA, layout, nested
+from tests.references import gdcm_hu, openjph_hu
 from tfrecords_tools.dicom import read_slice
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.structure import Form, check_elements, check_fragments
@@ -63,10 +66,57 @@ def test_whole_files_are_read(syntax: str) -> None:
     np.testing.assert_array_equal(read_slice(io.BytesIO(whole(syntax))).hu, TRUE_HU)
 
 
-@pytest.mark.parametrize("junk", [b"\0", b"junk behind the pixels", bytes(512)])
+@pytest.mark.parametrize(
+    "junk", [b"\1", b"junk behind the pixels", bytes(511) + b"\1", b"\1" + bytes(7)]
+)
 @pytest.mark.parametrize("syntax", NATIVE[:3])
 def test_bytes_behind_the_last_element_are_refused(syntax: str, junk: bytes) -> None:
     assert refusal(whole(syntax) + junk).startswith("no whole DICOM file")
+
+
+@pytest.mark.parametrize("zeros", [1, 4, 7, 8, 512])
+def test_zeros_behind_the_last_element_are_no_damage(zeros: int, tmp_path: Path) -> None:
+    """As where a file fills whole blocks. GDCM and OpenJPH read the same HU; with some numbers of
+    zeros GDCM refuses the file.
+    """
+    file = tmp_path / "slice.dcm"
+    for sample in made_samples():
+        file.write_bytes(sample.content)
+        hu, theirs = read_slice(file).hu, by_others(file)
+        file.write_bytes(sample.content + bytes(zeros))
+        np.testing.assert_array_equal(read_slice(file).hu, hu, err_msg=sample.name)
+        if zeros % 8 < 4 and (zeros < 4 or "Big Endian" not in sample.name):
+            np.testing.assert_array_equal(by_others(file), theirs, err_msg=sample.name)
+
+
+def by_others(path: Path) -> np.ndarray:
+    """HU by GDCM, or by OpenJPH where GDCM does not know the syntax."""
+    try:
+        return gdcm_hu(path)
+    except AssertionError:
+        return openjph_hu(path)
+
+
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+def test_zeros_before_the_pixels_are_refused(syntax: str) -> None:
+    assert refusal(before_pixels(whole(syntax), bytes(8)))
+
+
+def test_zeros_behind_elements_that_follow_the_pixels_are_no_damage() -> None:
+    last = struct.pack("<HH2sHI", 0x7FE1, 0x1001, b"OB", 0, 4) + bytes(4)
+    for zeros in (0, 1, 8, 9):
+        content = whole() + last + bytes(zeros)
+        np.testing.assert_array_equal(read_slice(io.BytesIO(content)).hu, TRUE_HU)
+    assert "00000000 has the unknown VR" in refusal(whole() + bytes(8) + last)
+    assert refusal(whole() + last[:-1]).endswith("it ends within 7FE11001")
+
+
+def test_zeros_do_not_make_up_for_pixels_that_are_lost() -> None:
+    """Cut off, and then filled up to whole blocks with less than what was lost."""
+    _, _, end = element(whole(), PIXEL_DATA)
+    for lost, zeros in ((100, 50), (100, 99)):
+        with pytest.raises(RefusedSlice, match="truncated_pixels"):
+            read_slice(io.BytesIO(whole()[: end - lost] + bytes(zeros)))
 
 
 def test_elements_of_another_file_behind_the_pixels_are_refused() -> None:
@@ -181,7 +231,20 @@ def test_what_is_deflated_has_nothing_behind_it() -> None:
     body = inflator.decompress(content[begin:])
     content = content.removesuffix(inflator.unused_data)  # a byte that makes the length even
     trailer = struct.pack("<II", zlib.crc32(body), len(body))  # gzip's, as some writers leave it
-    for rest in (b"\0", trailer):
+    for rest in (b"", b"\0", bytes(512), trailer, trailer + bytes(9)):
         np.testing.assert_array_equal(read_slice(io.BytesIO(content + rest)).hu, TRUE_HU)
-    for rest in (b"more", trailer[::-1]):
+    for rest in (b"more", trailer[::-1], bytes(8) + trailer, trailer + trailer, bytes(7) + b"\1"):
         assert "bytes behind what is deflated" in refusal(content + rest)
+
+
+def test_zeros_within_what_is_deflated_are_no_damage() -> None:
+    content = whole(uid.DeflatedExplicitVRLittleEndian)
+    begin = content.index(uid.DeflatedExplicitVRLittleEndian.encode()) + 22
+    body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[begin:])
+    for rest, is_read in ((bytes(5), True), (bytes(4096), True), (b"\0\1", False)):
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        padded = content[:begin] + packer.compress(body + rest) + packer.flush()
+        if is_read:
+            np.testing.assert_array_equal(read_slice(io.BytesIO(padded)).hu, TRUE_HU)
+        else:
+            refusal(padded)

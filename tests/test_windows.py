@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,7 +113,11 @@ def test_a_processor_without_fma_gives_the_same_bytes() -> None:
     """OpenCV and NumPy in the child process have the instructions of their baseline only."""
     program = "from tests.test_windows import *; print(hash_of_slices().decode())"
     done = subprocess.run(
-        [sys.executable, "-c", program], env=baseline_environment(), capture_output=True, check=True
+        [sys.executable, "-c", program],
+        env=baseline_environment(),
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        check=True,
     )
     assert done.stdout.strip() == hash_of_slices()
 

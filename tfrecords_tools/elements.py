@@ -141,7 +141,7 @@ def read_pixel_data(
     with _refusing("no whole DICOM file"):
         if pixels.length == _UNDEFINED:
             check_fragments(content)
-        check_elements(stream.read(), encoding.form, before=_PIXEL_DATA)
+        check_elements(stream.read(), encoding.form, before=_PIXEL_DATA, zeros_behind=True)
     return content, pixels.VR
 
 
@@ -182,7 +182,7 @@ def _stream(file: BinaryIO, encoding: Encoding) -> BinaryIO:
         raise RefusedSlice("not_dicom", "what is deflated in it is cut off")
     # Some writers leave gzip's trailer: checksum and length.
     trailer = struct.pack("<II", zlib.crc32(body), len(body))
-    if inflator.unused_data not in (b"", b"\0", trailer):
+    if inflator.unused_data.removeprefix(trailer).strip(b"\0"):
         raise RefusedSlice("not_dicom", "there are bytes behind what is deflated in it")
     file.seek(0)
     stream = io.BytesIO(file.read(begin) + body)

@@ -11,6 +11,7 @@ from tfrecords_tools.header import PARSER_ERRORS, RefusedSlice, integer, integer
 AIR = -1000.0  # HU, by definition
 MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
 AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
+TISSUE = (AIR_BAND[1], 3000.0)  # HU; aerated lung to dental enamel, both included
 MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
 TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
 ABOVE_BLOOD = 100.0  # HU; clotted blood reaches 90
@@ -53,7 +54,7 @@ class Rescale:
 
     Attributes:
         mapping: of the values.
-        padding: bits of the first and the last stored value that are no tissue, or None.
+        padding: first and last stored value of padding, or None.
     """
 
     mapping: Line | Table
@@ -71,7 +72,10 @@ def read_rescale(dataset: Dataset) -> Rescale:
         raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
     lut = dataset.get_item("ModalityLUTSequence")
     has_table = lut is not None and bool(lut.value)  # empty, it says nothing
-    return Rescale(_table(dataset) if has_table else _line(dataset), _padding(dataset))
+    signed = bool(integer(dataset, "PixelRepresentation"))  # now: with a table pydicom changes it
+    mapping = _table(dataset) if has_table else _line(dataset)
+    padding = _padding(dataset, signed)
+    return Rescale(mapping, None if padding and _has_tissue(padding, mapping) else padding)
 
 
 def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
@@ -90,11 +94,12 @@ def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
         RefusedSlice: if the result is not certainly HU.
     """
     mapping = rescale.mapping
-    hu = _on_line(stored, mapping) if isinstance(mapping, Line) else _looked_up(stored, mapping)
-    _clip_padding(hu, stored, rescale.padding)
+    hu = _mapped(stored, mapping)
+    padded = _padded(stored, rescale.padding)
+    hu[padded] = np.clip(hu[padded], MIN_HU, AIR)
     _check_range(hu)
     if not (isinstance(mapping, Line) and mapping.certain):
-        _check_air(hu)
+        _check_air(hu, padded)
     return hu
 
 
@@ -147,15 +152,33 @@ def _table(dataset: Dataset) -> Table:
     return Table(first, tuple(hu.tolist()))
 
 
-def _padding(dataset: Dataset) -> tuple[int, int] | None:
-    """Pixel Padding Value and its Range Limit (PS3.3 C.7.5.1.1.2) as the bits they are."""
+def _padding(dataset: Dataset, signed: bool) -> tuple[int, int] | None:
+    """First and last stored value of padding, from Pixel Padding Value and its Range Limit."""
     first = integers(dataset, "PixelPaddingValue")
     last = integers(dataset, "PixelPaddingRangeLimit") or first
     if not first:
         return None
     if len(first) != 1 or len(last) != 1:
         raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
-    return first[0], last[0]
+    # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
+    bits = np.array(first + last, np.uint16)
+    low, high = sorted((bits.view(np.int16) if signed else bits).tolist())
+    return low, high
+
+
+def _has_tissue(padding: tuple[int, int], mapping: Line | Table) -> bool:
+    """Whether tissue can have one of these values, so that they are no padding.
+
+    Padding has values that the image itself does not have (PS3.3 C.7.5.1.1.2). A header that says 0
+    and has an intercept of 0 contradicts that: applied, it would turn cerebrospinal fluid into air.
+    """
+    low, high = padding
+    hu = _mapped(np.arange(low, high + 1), mapping)
+    return bool(((hu >= TISSUE[0]) & (hu <= TISSUE[1])).any())
+
+
+def _mapped(stored: np.ndarray, mapping: Line | Table) -> np.ndarray:
+    return _on_line(stored, mapping) if isinstance(mapping, Line) else _looked_up(stored, mapping)
 
 
 def _on_line(stored: np.ndarray, line: Line) -> np.ndarray:
@@ -184,14 +207,11 @@ def _looked_up(stored: np.ndarray, table: Table) -> np.ndarray:
     return np.array(table.entries, np.float32)[np.clip(place, 0, len(table.entries) - 1)]
 
 
-def _clip_padding(hu: np.ndarray, stored: np.ndarray, padding: tuple[int, int] | None) -> None:
+def _padded(stored: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray | slice:
+    """Index of the pixels that are padding."""
     if padding is None:
-        return
-    # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
-    bits = np.array(padding, np.uint16)
-    low, high = np.sort(bits.view(np.int16) if stored.dtype.kind == "i" else bits)
-    padded = (stored >= low) & (stored <= high)
-    hu[padded] = np.clip(hu[padded], MIN_HU, AIR)
+        return slice(0)  # none
+    return (stored >= padding[0]) & (stored <= padding[1])
 
 
 def _check_range(hu: np.ndarray) -> None:
@@ -200,9 +220,11 @@ def _check_range(hu: np.ndarray) -> None:
         raise RefusedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
 
 
-def _check_air(hu: np.ndarray) -> None:
+def _check_air(hu: np.ndarray, padded: np.ndarray | slice) -> None:
     low, high = AIR_BAND
-    share = np.count_nonzero((hu > low) & (hu < high)) / hu.size
+    near_air = (hu > low) & (hu < high)
+    near_air[padded] = False  # its HU follow from the header, which they cannot confirm
+    share = np.count_nonzero(near_air) / hu.size
     if share < MIN_AIR_SHARE:
         raise RefusedSlice(
             "no_air",

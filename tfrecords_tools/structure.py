@@ -43,20 +43,23 @@ class _Element(NamedTuple):
     length: int
 
 
-def check_elements(content: bytes, form: Form, before: int = -1) -> None:
+def check_elements(
+    content: bytes, form: Form, before: int = -1, *, zeros_behind: bool = False
+) -> None:
     """Follows elements from the first byte to the last.
 
     Args:
         content: the elements.
         form: how they are written.
         before: tag of the element that stands before them.
+        zeros_behind: whether zeros may follow the last element, as where files fill whole blocks.
 
     Raises:
         ValueError: unless they ascend, each whole.
         struct.error: if they end within one.
     """
-    place = 0
-    while place < len(content):
+    place, end = 0, len(content.rstrip(b"\0") if zeros_behind else content)
+    while place < end:
         element = _element(content, place, form)
         if element.tag <= before:
             raise ValueError(f"{element.tag:08X} stands behind {before:08X}")
