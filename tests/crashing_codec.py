@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrecords_tools import shard
-from tfrecords_tools.dicom import read_hu
+from tfrecords_tools import decoding, shard
 
+_decode = shard._decode  # as it is, before it is replaced
 CRASHES, HANGS, CRASHES_ONCE, ALWAYS = "crashes", "hangs", "once", "always"
 ACTS = "acts"  # a file beside the data set: name of a DICOM file, and what reading it does
 
@@ -22,19 +22,19 @@ def write_shard(job, folder, name, slices, given_up) -> None:
     """Stands in for `shard.write_shard`; runs in a worker."""
     lines = (Path(job.root) / ACTS).read_text().splitlines()
     accidents = dict(line.split() for line in lines)
-    shard.SECONDS_A_FILE = 1
+    decoding.SECONDS_A_FILE = 1
 
-    def read(file, *layout) -> np.ndarray:
-        what = accidents.get(Path(file.name).name, accidents.get("*"))
+    def decode(root, file, content) -> np.ndarray:
+        what = accidents.get(Path(file.path).name, accidents.get("*"))
         if what == HANGS:
             time.sleep(600)
         if what == CRASHES_ONCE:
-            marker = Path(job.root) / f"{Path(file.name).name}.crashed"
+            marker = Path(job.root) / f"{Path(file.path).name}.crashed"
             what = None if marker.exists() else CRASHES
             marker.touch()
         if what == CRASHES:
             ctypes.string_at(0)
-        return read_hu(file, *layout)
+        return _decode(root, file, content)
 
-    shard.read_hu = read
+    shard._decode = decode
     shard.write_shard(job, folder, name, slices, given_up)

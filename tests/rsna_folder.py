@@ -1,6 +1,7 @@
 """A small data set in the RSNA layout, written for a test."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from tests.made_dicom import make_dataset, saved
 from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.scan import Scan, find_source, scan
+from tfrecords_tools.scanned_file import scan_files
 
 EDGE = 32  # pixels
 SLICES = 3  # a study
@@ -65,6 +68,15 @@ def write_labels(path: Path, truths: list[Truth]) -> None:
         for label, value in zip(LABELS, truth.label, strict=True)
     ]
     path.write_text("ID,Label\n" + "".join(lines), encoding="utf-8")
+
+
+def scanned(root: Path, *, hash_pixels: bool = False) -> Scan:
+    """What `scan` says of such a folder, read in this process."""
+
+    def read_headers(of: str, chunks: Iterator[Sequence[str]], hashed: bool):
+        return (scan_files(of, chunk, hashed) for chunk in chunks)
+
+    return scan(find_source(root), read_headers, hash_pixels=hash_pixels)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

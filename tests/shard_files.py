@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
+from tfrecords_tools.finish import INDEX_COLUMNS
 from tfrecords_tools.manifest import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -24,6 +25,7 @@ from tfrecords_tools.tfrecord import write_records
 from tfrecords_tools.windows import WINDOWS
 
 SIZE, CHANNELS = 32, 3
+PIXEL_MM = 0.5  # in the index alone
 WINDOW_NAMES = ("brain", "subdural", "bone")
 
 
@@ -62,12 +64,8 @@ def write_shards(
             path = folder / shard_name(name, number, files)
             write_records(path, (encode_example(x, "zlib") for x in part))
             shards.append(Shard(path.name, len(part), file_sha256(path)))
-            rows += [
-                (x.slice_id, x.study_id, x.patient_key, name, path.name, *x.label, x.position_mm)
-                for x in part
-            ]
-    columns = ["slice_id", "study_id", "patient_key", "split", "shard", *LABELS, "z_mm"]
-    table = pd.DataFrame(rows, columns=columns).sort_values("slice_id")
+            rows += [(*_names(x), name, path.name, *x.label, x.position_mm, PIXEL_MM) for x in part]
+    table = pd.DataFrame(rows, columns=INDEX_COLUMNS).sort_values("slice_id")
     table.to_csv(folder / INDEX_NAME, index=False)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
@@ -90,6 +88,10 @@ def write_shards(
     )
     write_manifest(folder / MANIFEST_NAME, manifest)
     return Written(folder, examples)
+
+
+def _names(example: Example) -> tuple[str, str, str]:
+    return example.slice_id, example.study_id, example.patient_key
 
 
 def overwrite_labels(written: Written, labels: Mapping[str, tuple[int, ...]]) -> None:

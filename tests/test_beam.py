@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import crashing_codec
+from tests import crashing_codec, slow_source
 from tests.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import beam_engine
 from tfrecords_tools import convert as module
@@ -135,6 +135,14 @@ def test_a_codec_that_crashes_costs_that_file_alone(source, tmp_path, monkeypatc
     manifest = convert(source, tmp_path / "out", runner="beam", **OPTIONS)
     assert manifest.rejected["decoder_crash"] == 1
     assert verify(tmp_path / "out").records == 8 * 3 + 2 * 3 - 3
+
+
+def test_a_source_that_stalls_is_waited_for(source, local, tmp_path, monkeypatch):
+    name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
+    slow_source.plan_stalls(source, {name: slow_source.STALLS})
+    monkeypatch.setattr(beam_engine, "write_shard", slow_source.write_shard)
+    convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    assert contents(tmp_path / "out") == local
 
 
 def test_what_fails_on_a_worker_is_one_line_here(source, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from tests import crashing_codec
+from tests import crashing_codec, slow_source
 from tests.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import convert as module
 from tfrecords_tools import deaths, local_engine
@@ -141,9 +141,59 @@ def test_a_worker_that_dies_by_chance_costs_nothing(source, accidents, tmp_path)
 
 def test_workers_that_die_at_whatever_file_are_said_in_one_line(source, accidents, tmp_path):
     accidents({"*": crashing_codec.CRASHES_ONCE})
-    with pytest.raises(ConvertError, match=r"^.*8 workers died, each at another file.*--workers"):
+    message = r"^.*8 workers died and no shard was finished in between.*fewer --workers"
+    with pytest.raises(ConvertError, match=message):
         convert(source, tmp_path / "out", workers=2, **OPTIONS)
     assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+def test_rare_deaths_do_not_end_a_long_conversion(source, accidents, tmp_path):
+    names = sorted(path.name for path in (source / "stage_2_train").iterdir())
+    accidents(dict.fromkeys(names[::4], crashing_codec.CRASHES_ONCE))
+    assert len(names[::4]) > deaths.UNEXPLAINED_DEATHS
+    convert(source, tmp_path / "out", workers=2, **{**OPTIONS, "shard_size": 1})
+    assert rejects(tmp_path / "out") == {}
+    assert verify(tmp_path / "out").records == len(names)
+
+
+@pytest.fixture
+def stalls(source, monkeypatch):
+    """Lets the source stall, fail or kill its reader, on files of this data set."""
+    monkeypatch.setattr(local_engine, "write_shard", slow_source.write_shard)
+    monkeypatch.setattr(deaths, "SECONDS_A_FILE", slow_source.SECONDS_A_FILE)
+    yield lambda of_file: slow_source.plan_stalls(source, of_file)
+    for path in (source / "stage_2_train").glob("*.killed"):
+        path.unlink()
+
+
+def test_a_source_that_stalls_is_waited_for_and_no_decoder_blamed(source, stalls, tmp_path):
+    names = sorted(path.name for path in (source / "stage_2_train").iterdir())
+    stalls({names[4]: slow_source.STALLS})
+    convert(source, tmp_path / "slow", workers=2, **OPTIONS, neighbours=1)
+    stalls({})
+    convert(source, tmp_path / "quick", workers=2, **OPTIONS, neighbours=1)
+    assert rejects(tmp_path / "slow") == {}
+    assert contents(tmp_path / "slow") == contents(tmp_path / "quick")
+
+
+def test_a_process_killed_while_it_reads_blames_no_decoder(source, stalls, tmp_path):
+    names = sorted(path.name for path in (source / "stage_2_train").iterdir())
+    stalls({names[4]: slow_source.KILLS_TWICE})
+    convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    assert rejects(tmp_path / "out") == {}
+    assert verify(tmp_path / "out").records == len(names)
+
+
+def test_a_source_that_times_out_ends_it_in_one_line_and_is_tried_again(source, stalls, tmp_path):
+    names = sorted(path.name for path in (source / "stage_2_train").iterdir())
+    stalls({names[4]: slow_source.TIMES_OUT})
+    message = rf"the store does not answer: '.*{names[4]}'; .*the same command goes on$"
+    with pytest.raises(ConvertError, match=message):
+        convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    stalls({})
+    convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    assert rejects(tmp_path / "out") == {}
+    assert verify(tmp_path / "out").records == len(names)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to the size of files")

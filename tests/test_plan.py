@@ -1,14 +1,18 @@
 """Every slice has its place once, whatever the order and the folder of the files."""
 
+import functools
 import hmac
 import math
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
+from tests.rsna_folder import SLICES, Truth, scanned, write_rsna
 from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.labels import read_labels
 from tfrecords_tools.plan import (
     Options,
     PlanError,
@@ -30,33 +34,23 @@ ONE_REJECT = pd.DataFrame({"path": ["a.dcm"], "reason": ["not_ct"], "detail": ["
 NO_REJECTS = pd.DataFrame(columns=["path", "reason", "detail"])
 
 
-def tables(count: int = 40, slices: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Headers as `scan` gives them, and labels as `read_labels` does."""
-    rng = np.random.default_rng(5)
-    rows = [
-        {
-            "path": f"stage_2_train/ID_{patient:04x}{number}.dcm",
-            "bytes": 1000 + number,
-            "version": 7,
-            "header_bytes": 700,
-            "header_hash": 10 * patient + number,
-            "format": None,
-            "slice_id": f"ID_{patient:04x}{number}",
-            "study_id": f"ID_study{patient}",
-            "series_id": f"ID_series{patient}",
-            "patient_id": f"ID_patient{patient}",
-            "position_mm": 5.0 * number,
-            "edge_mm": 250.0,
-            "pixel_hash": 0,
-            "labelled": True,
-        }
-        for patient in range(count)
-        for number in range(slices)
-    ]
-    bleedings = (rng.random((len(rows), 5)) < [0.05, 0.1, 0.1, 0.2, 0.2]).astype(np.uint8)
-    values = np.hstack([bleedings, bleedings.max(axis=1, keepdims=True)])
-    index = pd.Index([row["slice_id"] for row in rows], name="slice_id")
-    return pd.DataFrame(rows), pd.DataFrame(values, index=index, columns=list(LABELS))
+@functools.cache
+def _read() -> tuple[list[Truth], pd.DataFrame, pd.DataFrame]:
+    """The slices of 100 patients, and what the first stages read of their files and labels."""
+    with tempfile.TemporaryDirectory() as folder:
+        truths = list(write_rsna(Path(folder), patients=100).values())
+        headers, labels = scanned(Path(folder)), read_labels(Path(folder, "stage_2_train.csv"))
+    assert headers.rejects.empty
+    order = [truth.slice_id for truth in truths]
+    slices = headers.slices.set_index("slice_id", drop=False).loc[order]
+    return truths, slices.reset_index(drop=True), labels
+
+
+def tables(count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Headers of as many patients as `scan` gives them, and labels as `read_labels` does."""
+    _, slices, labels = _read()
+    slices = slices[: count * SLICES].copy()
+    return slices, labels.loc[slices["slice_id"]]
 
 
 def planned(plan) -> pd.DataFrame:
@@ -134,7 +128,9 @@ def test_every_change_of_the_data_changes_the_fingerprint():
     slices, labels = tables()
     turned = labels.copy()
     turned.iloc[4] = 1 - turned.iloc[4]
-    other_patient = slices.assign(patient_id=slices["patient_id"].replace("ID_patient3", "ID_x"))
+    other_patient = slices.assign(
+        patient_id=slices["patient_id"].replace(slices["patient_id"][9], "ID_x")
+    )
     plans = [
         make_plan(slices, NO_REJECTS, labels, OPTIONS),
         make_plan(slices, NO_REJECTS, turned, OPTIONS),
@@ -187,10 +183,12 @@ def test_unlabelled_slices_form_a_split_of_their_own():
 
 
 def test_patients_are_hashed_with_the_seed_and_other_ids_kept():
-    slices, labels = tables(count=1, slices=1)
-    row = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS)).iloc[0]
-    assert row["patient_key"] == hmac.digest(b"1", b"ID_patient0", "sha256").hex()[:16]
-    assert (row["slice_id"], row["study_id"]) == ("ID_00000", "ID_study0")
+    slices, labels = tables(count=1)
+    truth = {truth.slice_id: truth for truth in _read()[0]}
+    for row in planned(make_plan(slices, NO_REJECTS, labels, OPTIONS)).itertuples():
+        patient = truth[row.slice_id].patient_id.encode()
+        assert row.patient_key == hmac.digest(b"1", patient, "sha256").hex()[:16]
+        assert row.study_id == truth[row.slice_id].study_id
 
 
 def test_with_a_key_no_identifier_is_left_and_who_is_where_stays():

@@ -1,6 +1,8 @@
 """Who is where: patients stay whole, and rare labels reach every split."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,16 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rsna_folder import scanned, write_labels, write_rsna, write_slice
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.labels import read_labels
+from tfrecords_tools.manifest import split_of
+from tfrecords_tools.plan import NO_SPLIT, Options, make_plan
 from tfrecords_tools.split import (
     SplitError,
     assign_splits,
-    follow_split,
     join_duplicates,
     parse_split,
     read_split,
 )
+from tfrecords_tools.windows import WINDOWS
 
 FRACTIONS = (0.8, 0.1, 0.1)
 
@@ -135,14 +141,32 @@ def split_file(tmp_path, text):
     return path
 
 
-SLICES = pd.DataFrame(
-    {
-        "slice_id": ["a1", "a2", "b1", "c1"],
-        "study_id": ["sa", "sa", "sb", "sc"],
-        "patient_id": ["pa", "pa", "pb", "pc"],
-        "patient_key": ["pa", "pa", "pb", "pc"],
-    }
-)
+@pytest.fixture(scope="module")
+def rsna(tmp_path_factory) -> Path:
+    """Two slices of patient pa, one each of pb and pc."""
+    root = tmp_path_factory.mktemp("rsna")
+    template = next(iter(write_rsna(tmp_path_factory.mktemp("other"), patients=1).values()))
+    truths = [
+        replace(template, slice_id=f"{x}{i}", study_id=f"s{x}", patient_id=f"p{x}", z=5.0 * i)
+        for x, count in (("a", 2), ("b", 1), ("c", 1))
+        for i in range(1, count + 1)
+    ]
+    for truth in truths:
+        write_slice(root / "stage_2_train" / f"{truth.slice_id}.dcm", truth)
+    write_labels(root / "stage_2_train.csv", truths)
+    return root
+
+
+def followed(root: Path, given_split: pd.Series) -> dict[str, str]:
+    """Each slice's split in the plan of these files, "" where it is left out as NO_SPLIT."""
+    headers = scanned(root)
+    options = Options(32, (WINDOWS["brain"],), 0, None, 0, "zlib", shard_size=2)
+    labels = read_labels(root / "stage_2_train.csv")
+    plan = make_plan(headers.slices, headers.rejects, labels, options, given_split=given_split)
+    assert set(plan.rejects["reason"]) <= {NO_SPLIT}
+    left_out = {Path(path).stem: "" for path in plan.rejects["path"]}
+    splits = {x: split_of(shard.name) for shard in plan.shards for x in shard.slices["slice_id"]}
+    return dict(sorted((splits | left_out).items()))
 
 
 @pytest.mark.parametrize(
@@ -154,9 +178,10 @@ SLICES = pd.DataFrame(
         "slice_id,split\na1,train\na2,train\nb1,test\nc1,unlabelled\n",
     ],
 )
-def test_a_split_file_is_followed_by_patient_study_or_slice(tmp_path, text):
+def test_a_split_file_is_followed_by_patient_study_or_slice(rsna, tmp_path, text):
     given_split = read_split(split_file(tmp_path, text))
-    assert list(follow_split(SLICES, given_split)) == ["train", "train", "test", ""]
+    wanted = {"a1": "train", "a2": "train", "b1": "test", "c1": ""}
+    assert followed(rsna, given_split) == wanted
 
 
 @pytest.mark.parametrize(
@@ -167,6 +192,7 @@ def test_a_split_file_is_followed_by_patient_study_or_slice(tmp_path, text):
         ("study_id,split\nsa,train\nsb,fold 2\n", "line 3: expected the split train, val or test"),
         ("study_id,split\nsa,train\nsb,val\nsa,val\n", "line 4: its id stands in another split"),
         ("patient_id,split\npa,train,\npb,test,\n", "not a readable CSV .Length of header"),
+        ("patient_id,split\npa,train\n,test\n", "line 3: its patient_id is empty; name slices"),
         ("study_id,split\n", "puts nothing into train, val or test"),
         ("", "not a readable CSV"),
     ],
@@ -182,10 +208,10 @@ def test_a_split_file_that_is_missing_is_said(tmp_path):
         read_split(tmp_path / "nowhere.csv")
 
 
-def test_a_split_file_that_tears_a_patient_apart_is_refused(tmp_path):
+def test_a_split_file_that_tears_a_patient_apart_is_refused(rsna, tmp_path):
     given_split = read_split(split_file(tmp_path, "slice_id,split\na1,train\na2,test\n"))
     with pytest.raises(SplitError, match=r"puts 1 patients .*study sa.*split by patient"):
-        follow_split(SLICES, given_split)
+        followed(rsna, given_split)
 
 
 def test_patients_that_share_a_slice_are_one():

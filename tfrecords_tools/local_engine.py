@@ -76,6 +76,7 @@ class _LocalEngine:
                     deaths.note(shard.name, death)
                     waiting.append(shard)
                 else:
+                    deaths.finished(shard.name)
                     self._deliver(shard.name)
                     yield shard
 

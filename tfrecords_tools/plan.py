@@ -185,13 +185,16 @@ def make_plan(
         say_what_changed(standing, stay, names)
         say_what_is_in_doubt(standing, _ids(slices["slice_id"], key), names["slice_id"])
         sides = standing.sides(names["patient_key"]).where(stay["labelled"], "")
-    stay["split"] = _splits(stay, options, given_split, sides, standing)
+    stay["split"] = _splits(stay, names, options, given_split, sides, standing)
     unnamed = stay["split"] == ""
     refused_too = stay.loc[unnamed, ["path"]].assign(reason=NO_SPLIT, detail=DETAILS[NO_SPLIT])
     rejects = pd.concat([rejects, refused, refused_too]).sort_values("path", ignore_index=True)
     stay, names = (table[~unnamed].reset_index(drop=True) for table in (stay, names))
     if stay.empty and not standing:
-        raise PlanError(f"no usable slice: {_counts(rejects)}; check the folder and the label file")
+        raise PlanError(
+            f"no usable slice: {_counts(rejects)}; check the folder, the label file and the split"
+            " file if there is one"
+        )
     stay["order"] = keyed_hash(stay["slice_id"], f"order {options.seed}".encode())
     stay = stay.assign(neighbours=_neighbour_files(stay, options.neighbours))
     without_files = known[~known.isin(_with_files(stay, rejects))]
@@ -227,12 +230,22 @@ def _joined(standing: Standing, added: pd.DataFrame, fingerprint: str) -> str:
 
 def _splits(
     slices: pd.DataFrame,
+    names: pd.DataFrame,
     options: Options,
     given: pd.Series | None,
     sides: pd.Series,
     standing: Standing | None,
 ) -> pd.Series:
-    """The split of each slice; "" where a split file does not name it."""
+    """The split of each slice; "" where a split file does not name it.
+
+    Args:
+        slices: that are trusted, with `patient_key` as headers have it.
+        names: their ids as they stand in the shards.
+        options: with `split`.
+        given: from `read_split`.
+        sides: of slices whose patient is in a split already, that split; else "".
+        standing: shards to add to.
+    """
     units = slices
     if slices["pixel_hash"].any():
         units = slices.assign(patient_key=join_duplicates(slices))
@@ -241,7 +254,7 @@ def _splits(
     split = pd.Series(UNLABELLED, index=slices.index)
     labelled = slices["labelled"]
     if options.split is None and given is not None:
-        split[labelled] = follow_split(units[labelled], given)
+        split[labelled] = follow_split(units[labelled], given, names[labelled])
         elsewhere = labelled & (sides != "") & (split != "") & (split != sides)
         if elsewhere.any():
             raise PlanError(
@@ -293,7 +306,7 @@ def _with_patients(slices: pd.DataFrame) -> pd.DataFrame:
     """Slices that name no patient may all be of one: by study where there is one, else together."""
     named = slices["patient_id"] != ""
     patient = slices["patient_id"].where(named, "study " + slices["study_id"])
-    return slices.drop(columns="patient_id").assign(patient_key=patient)
+    return slices.assign(patient_key=patient)
 
 
 def _with_labels(slices: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFrame:

@@ -4,11 +4,11 @@ No pixel crosses a border between processes, and a process that writes shards ne
 nor TensorFlow.
 """
 
+import errno
+import io
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords_tools.atomic import whole_file, write_text
+from tfrecords_tools.decoding import Decoding, decoding_watch
 from tfrecords_tools.dicom import SliceFormat, read_hu
 from tfrecords_tools.elements import ChangedHeaderError, HeaderMark
 from tfrecords_tools.errors import InputError
@@ -28,7 +29,6 @@ from tfrecords_tools.tfrecord import write_records
 from tfrecords_tools.windows import Window, stack_slices, window_slice
 
 WORK = ".work"  # what an unfinished conversion needs to go on
-SECONDS_A_FILE = 60  # a thousand times what the slowest codec takes
 
 
 class ChangedSourceError(InputError):
@@ -141,14 +141,17 @@ def write_shard(
     def records() -> Iterator[bytes]:
         for planned in slices:
             try:
-                example = _example(job, planned, given_up, at_hand)
+                example = _example(job, planned, given_up, decoding)
             except RefusedSlice as refusal:
                 rejects.append((planned.file.path, refusal.reason, refusal.detail))
                 continue
+            with decoding(planned.file.path):
+                record = encode_example(example, job.encoding)
             kept.append(planned.slice_id)
-            yield encode_example(example, job.encoding)
+            yield record
 
-    with _at_hand(folder, name) as at_hand, whole_file(folder / name) as temporary:
+    note = decoding_note(folder, name)
+    with decoding_watch(note) as decoding, whole_file(folder / name) as temporary:
         digest = write_records(temporary, records())
         written = Written(Shard(name, len(kept), digest), kept, rejects)
         write_text(result_file(folder, name), json.dumps(asdict(written)))
@@ -186,59 +189,23 @@ def written_names(out: ShardPath) -> set[str]:
     return {path.name for path in out.iterdir() if f"{path.name}.json" in results}
 
 
-def file_at_hand(out: Path, name: str) -> str | None:
-    """The file that a shard was reading when its process died."""
-    try:
-        noted = _at_hand_file(out, name).read_bytes()
-    except FileNotFoundError:
-        return None
-    return os.fsdecode(noted.split(b"\0")[0]) or None
-
-
-def _at_hand_file(out: Path, name: str) -> Path:
-    return out / WORK / f"{name}.reading"
-
-
-@contextmanager
-def _at_hand(out: Path, name: str) -> Iterator[Callable[[str], None]]:
-    """Gives what notes the file at hand, and ends this process where one takes too long.
-
-    A codec in native code may crash or hang, and cannot be interrupted otherwise; the parent
-    reads the note.
-    """
-    path = _at_hand_file(out, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb", buffering=0) as notes:
-
-        def note(file: str) -> None:
-            notes.seek(0)
-            notes.write(os.fsencode(file) + b"\0")
-            _end_in(SECONDS_A_FILE)
-
-        try:
-            yield note
-        finally:
-            _end_in(0)
-    path.unlink()
-
-
-def _end_in(seconds: float) -> None:
-    """Lets the system end this process, whatever it does; 0 takes that back."""
-    if hasattr(signal, "setitimer"):  # Windows has none
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+def decoding_note(folder: Path, name: str) -> Path:
+    """Where a worker notes which file of a shard it decodes."""
+    return folder / WORK / f"{name}.decoding"
 
 
 def _example(
     job: Job,
     planned: PlannedSlice,
     given_up: Mapping[str, tuple[str, str]],
-    at_hand: Callable[[str], None],
+    decoding: Decoding,
 ) -> Example:
     def windowed(file: SourceFile) -> np.ndarray:
         if file.path in given_up:
             raise RefusedSlice(*given_up[file.path])
-        at_hand(file.path)
-        return window_slice(_read(job.root, file), job.size, job.windows)
+        content = _read_bytes(job.root, file)
+        with decoding(file.path):
+            return window_slice(_decode(job.root, file, content), job.size, job.windows)
 
     return Example(
         image=_image(planned, windowed),
@@ -265,16 +232,42 @@ def _image(planned: PlannedSlice, windowed: Callable[[SourceFile], np.ndarray]) 
     return stack_slices(stack)
 
 
-def _read(root: str, file: SourceFile) -> np.ndarray:
-    """HU, float32, shape (rows, columns)."""
-    path = os.path.join(root, file.path)  # noqa: PTH118 - it may be a URI
-    changed = ChangedSourceError(
-        f"{path}: changed while it was being converted; give the command again"
-    )
+def _read_bytes(root: str, file: SourceFile) -> bytes:
+    """Reads the whole file, however long that takes; at most MAX_BYTES, as it passed the scan.
+
+    Raises:
+        ChangedSourceError: if its size or version is not as it was planned.
+        OSError: if it cannot be read.
+        SourceError: if an object store does not give it.
+    """
+    path = _path(root, file)
     with open_source(path, block=file.bytes) as (stream, size, version):
         if (size, version) != (file.bytes, file.version):
-            raise changed
+            raise _changed(path)
         try:
-            return read_hu(stream, file.format, HeaderMark(file.header_bytes, file.header_hash))
-        except ChangedHeaderError:
-            raise changed from None
+            content = stream.read(file.bytes)
+        except OSError as error:  # a read that fails does not know its file
+            reason = error.strerror or str(error)
+            raise OSError(error.errno or errno.EIO, reason, path) from error
+    if len(content) != file.bytes:
+        raise _changed(path)
+    return content
+
+
+def _decode(root: str, file: SourceFile, content: bytes) -> np.ndarray:
+    """HU, float32, shape (rows, columns), of a file's bytes."""
+    mark = HeaderMark(file.header_bytes, file.header_hash)
+    try:
+        return read_hu(io.BytesIO(content), file.format, mark)
+    except ChangedHeaderError:
+        raise _changed(_path(root, file)) from None
+
+
+def _path(root: str, file: SourceFile) -> str:
+    return os.path.join(root, file.path)  # noqa: PTH118 - it may be a URI
+
+
+def _changed(path: str) -> ChangedSourceError:
+    return ChangedSourceError(
+        f"{path}: changed while it was being converted; give the command again"
+    )

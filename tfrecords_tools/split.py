@@ -116,8 +116,8 @@ def read_split(path: Path) -> pd.Series:
         The split by id; the index is named after the column of ids, one of ID_COLUMNS.
 
     Raises:
-        SplitError: on other columns, another split than train, val and test, or an id that stands
-            on two sides; names the lines.
+        SplitError: on other columns, another split than train, val and test, an empty id, or an
+            id that stands on two sides; names the lines.
         UsageError: if there is no such file.
     """
     if not path.is_file():
@@ -144,6 +144,8 @@ def read_split(path: Path) -> pd.Series:
     table.index += 2  # lines count from 1, and the first is the header
     rows = table.loc[~table["split"].isin(["", UNLABELLED]), [columns[0], "split"]]
     _refuse(path, rows[~rows["split"].isin(GIVEN_SPLITS)], "expected the split train, val or test")
+    nameless = f"its {columns[0]} is empty; name slices without one by another id"
+    _refuse(path, rows[rows[columns[0]] == ""], nameless)
     rows = rows.drop_duplicates()
     _refuse(path, rows[rows[columns[0]].duplicated()], "its id stands in another split already")
     if rows.empty:
@@ -151,17 +153,23 @@ def read_split(path: Path) -> pd.Series:
     return rows.set_index(columns[0])["split"]
 
 
-def follow_split(slices: pd.DataFrame, given: pd.Series) -> pd.Series:
+def follow_split(slices: pd.DataFrame, given: pd.Series, names: pd.DataFrame) -> pd.Series:
     """The split of each slice as a file gives it, "" where it does not name the slice.
 
     Args:
         slices: with ID_COLUMNS and `patient_key`, whatever tells patients apart.
         given: from `read_split`.
+        names: `slice_id` and `study_id` as they stand in the shards, where a key may have hashed
+            them; so does `index.csv` of other shards with that key.
 
     Raises:
         SplitError: if it puts a patient on two sides.
     """
-    split = slices[str(given.index.name)].map(given).fillna("")
+    column = str(given.index.name)
+    split = slices[column].map(given)
+    if column in names:
+        split = split.fillna(names[column].map(given))
+    split = split.fillna("")
     named = split != ""
     sides = split[named].groupby(slices.loc[named, "patient_key"]).nunique()
     torn = sides.index[sides > 1]
@@ -169,7 +177,8 @@ def follow_split(slices: pd.DataFrame, given: pd.Series) -> pd.Series:
         first = slices.loc[named & (slices["patient_key"] == torn[0]), "study_id"].iloc[0]
         raise SplitError(
             f"the split file puts {len(torn)} patients into more than one split (one has the study"
-            f" {first}): what is learned of a patient would be judged on the same; split by patient"
+            f" {first}): what is learned of a patient would be judged on the same; split by"
+            " patient, and with --group-duplicates keep patients who share a slice in one split"
         )
     return split
 
