@@ -1,4 +1,4 @@
-"""What happened in a search, a line an event, so that it can be told again.
+"""Which trials of a search began and ended, one line per event, so that it can be told again.
 
 KerasTuner's oracles say the same whenever they are asked the same, in the same order. So a search
 that was interrupted is brought back by telling a new oracle what happened to the old one: which

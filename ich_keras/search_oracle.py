@@ -2,7 +2,8 @@
 
 What is added to them, by the methods that they offer to be overridden:
 
-- what they are asked is written to a journal, and told to the next oracle after an interruption;
+- every trial that begins or ends is written to a journal, and told to the next oracle after an
+  interruption; an answer without a trial changes nothing, so it is not written;
 - a trial that was under way is given out again first, and so is that of a worker that fell silent,
   for which KerasTuner's chief would wait for ever;
 - failures in a row end the search as if all had been tried, where KerasTuner raises within its
@@ -101,10 +102,10 @@ class Lasting(keras_tuner.Oracle):
                 self.on_change()
                 return self.ongoing_trials[tuner_id]
             trial = super().create_trial(tuner_id)
-            if not self._telling and trial.status != TrialStatus.STOPPED:
+            if not self._telling and trial.status == TrialStatus.RUNNING:
                 self.journal.add(
                     {
-                        "event": "begin" if trial.status == TrialStatus.RUNNING else "idle",
+                        "event": "begin",
                         "status": trial.status,
                         "trial": trial.trial_id,
                         "values": {k: _plain(x) for k, x in trial.hyperparameters.values.items()},
@@ -112,6 +113,20 @@ class Lasting(keras_tuner.Oracle):
                 )
                 self.on_change()
             return trial
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The next point; without one (idle or stopped), the oracle remains as it was.
+
+        Hyperband and random search draw points until one is new, and would be in another state
+        after each draw in vain. As it is, what they propose follows from the trials that began and
+        ended, and not from how often an idle worker asked. Journals written before this rule hold
+        an `idle` event for each question, which did change the oracle, and does so again here.
+        """
+        before = self.get_state()
+        answer = super().populate_space(trial_id)
+        if not self._telling and answer["status"] != TrialStatus.RUNNING:
+            self.set_state(before)
+        return answer
 
     def end_trial(self, trial: Trial) -> None:
         """Keeps what came of a trial; only once, should a worker that was given up come back."""

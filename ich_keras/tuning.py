@@ -42,7 +42,7 @@ from ich_keras.search_training import (
 )
 from ich_keras.trial_sample import read_outcome
 from ich_keras.trials import TrialRow, ranked, row_of, table_of
-from tfrecords_tools.atomic import whole_file, write_text
+from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.manifest import read_manifest
 from tfrecords_tools.storage import ShardPath
@@ -157,6 +157,7 @@ class _Lead:
         self.table = SearchTable(
             search.objective, total, self.rows, self._step, search.samples_per_point
         )
+        self._written = ""  # the content of trials.csv
         self._changed()
 
     def serve(self, workers: Sequence[subprocess.Popen]) -> None:
@@ -211,8 +212,10 @@ class _Lead:
 
     def _changed(self) -> None:
         table = table_of(self.rows(), self.search.objective)
-        with whole_file(self.folder / "trials.csv") as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+        text = table.to_csv(index=False, lineterminator="\n")
+        if text != self._written:
+            write_text(self.folder / "trials.csv", text)
+            self._written = text
         self.table.changed()
 
     def result(self) -> SearchResult:

@@ -1,19 +1,24 @@
 """What is added to KerasTuner's oracles: a memory, no waiting for the dead, an end to failures."""
 
 import errno
+import json
 import os
 import random
+import shutil
 import threading
 from unittest.mock import Mock
 
 import pytest
 from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.oracles import HyperbandOracle
 
 from ich_keras.config import load_search
 from ich_keras.run_folder import RunError
 from ich_keras.search_journal import Journal
-from ich_keras.search_oracle import Lasting, make_oracle
+from ich_keras.search_oracle import Hyperband, Lasting, make_oracle
 from ich_keras.search_space import number_of_points, point_of
+from ich_keras.search_training import SearchPlace
+from ich_keras.tuning import _Lead
 from tests.small_search import GRID, write_grid, write_search, write_space
 
 TUNERS = {
@@ -98,6 +103,92 @@ def test_interrupted_after_any_event_it_comes_to_the_same_trials(tmp_path, tuner
             1:events
         ]
         assert len(found) >= len(before)
+
+
+FEW = """
+experiment: base.yaml
+tuner: {tuner}
+{limits}
+search:
+  training.learning_rate: {{choice: [1e-4, 1e-3, 1e-2, 1e-1]}}
+  model.dropout: {{choice: [0.0, 0.1, 0.2]}}
+"""
+
+
+def few_points(folder, tuner, limits="", seed=0):
+    """Twelve points, of which random draws soon find none that is new."""
+    text = FEW.format(tuner=tuner, limits=limits)
+    return load_search(write_search(folder, text), [f"seed={seed}"])
+
+
+def until_idle(oracle, workers) -> str:
+    """Lets workers begin trials, and end all but one, until one of them is idle; its name."""
+    busy = oracle.create_trial("busy")
+    while True:
+        for worker in workers:
+            trial = oracle.create_trial(worker)
+            if trial.status == TrialStatus.IDLE:
+                assert busy.status == TrialStatus.RUNNING
+                return worker
+            end(oracle, trial)
+
+
+@pytest.mark.parametrize("tuner", ["grid", "hyperband"])
+def test_an_idle_worker_that_asks_again_leaves_everything_as_it_was(tmp_path, shards, tuner):
+    search = few_points(tmp_path, tuner, "train_steps: 18" if tuner == "hyperband" else "")
+    lead = _Lead(SearchPlace(search, shards, tmp_path / "out"))
+    worker = until_idle(lead.oracle, ["one", "two"])
+    files = [tmp_path / "out" / name for name in ("journal.jsonl", "trials.csv")]
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+    for _ in range(50):
+        assert lead.oracle.create_trial(worker).status == TrialStatus.IDLE
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
+    (tmp_path / "again").mkdir()
+    shutil.copy(files[0], tmp_path / "again" / "journal.jsonl")
+    identity = json.loads(files[0].read_text().splitlines()[0])
+    again = make_oracle(search)
+    again._set_project_dir(str(tmp_path / "again" / "oracle"), "test")
+    again.begin(Journal(tmp_path / "again" / "journal.jsonl", identity))
+    end(lead.oracle, lead.oracle.ongoing_trials["busy"])
+    assert finish(again, ["one"]) == finish(lead.oracle, ["one"])
+
+
+def test_points_after_a_worker_was_stopped_are_those_of_the_journal(tmp_path):
+    """Random draws find no new point for one worker, and would by luck for the next."""
+    stopped_early = 0
+    for seed in range(15):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        search = few_points(folder, "random", "trials: 12", seed)
+        oracle = opened(search, folder)
+        oracle.create_trial("busy")
+        for number in range(30):  # workers that come one after the other
+            trial = oracle.create_trial(f"worker_{number}")
+            if trial.status == TrialStatus.RUNNING:
+                end(oracle, trial)
+        stopped_early += len(oracle.trials) < 12
+        assert list(opened(search, folder).trials) == list(oracle.trials)
+    assert stopped_early
+
+
+def test_a_journal_with_a_line_for_each_idle_answer_is_still_read(tmp_path, monkeypatch):
+    search = few_points(tmp_path, "hyperband", "train_steps: 18")
+    with monkeypatch.context() as patch:  # as journals were written before
+        patch.setattr(Hyperband, "populate_space", HyperbandOracle.populate_space, raising=False)
+        oracle = opened(search, tmp_path)
+        oracle.create_trial("busy")
+        idle = 0
+        while idle < 20:
+            trial = oracle.create_trial("one")
+            if trial.status == TrialStatus.RUNNING:
+                end(oracle, trial)
+                continue
+            event = {"event": "idle", "status": "IDLE", "trial": trial.trial_id, "values": {}}
+            oracle.journal.add(event)
+            idle += 1
+        before = {x: trial.hyperparameters.values for x, trial in oracle.trials.items()}
+    found = finish(opened(search, tmp_path), ["one"])
+    assert list(before.items()) == list(found.items())[: len(before)]
 
 
 def test_what_was_under_way_is_given_out_first(tmp_path):
