@@ -342,6 +342,26 @@ def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
     return search
 
 
+def read_recorded_search(content: dict[str, Any], where: str) -> Search:
+    """Reads the search that a journal began with, which an older version may have written.
+
+    Args:
+        content: as `Search.model_dump(mode="json")` gives it.
+        where: the file.
+
+    Raises:
+        ConfigError: if this version does not know a key or refuses a value.
+    """
+    content = {("experiment" if key == "base" else key): x for key, x in content.items()}
+    base = content.get("experiment")
+    values = Values(content, {"": where})
+    if isinstance(base, dict):
+        _with_validation_slices(Values(base, {"": where}))
+        values = _in_slices(values, "", base)
+        content["experiment"] = check(Experiment, Values(base, {}), where)
+    return check(Search, values, where)
+
+
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
     """The experiment with some key paths set to other values.
 

@@ -5,7 +5,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from ich_keras.config import Experiment, ModelConfig, experiment_to_yaml
+from ich_keras.config import (
+    Experiment,
+    ModelConfig,
+    experiment_to_yaml,
+    load_experiment,
+    with_values,
+)
 from ich_keras.dataset import DatasetError, ShardSet
 from ich_keras.environment import environment
 from ich_keras.model import load_model
@@ -17,8 +23,12 @@ from ich_keras.run_folder import (
     write_input,
     write_json,
 )
+from ich_keras.sections import changed_values
+from ich_keras.yaml_files import ConfigError
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import InputError
+
+SHOWN = 4  # differences in a message
 
 
 class TrainingError(InputError):
@@ -27,17 +37,16 @@ class TrainingError(InputError):
 
 def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, resume: bool) -> None:
     """Writes what the run is; a folder that holds another run is refused."""
-    text = experiment_to_yaml(experiment)
     fingerprint = shards.manifest.fingerprint
     if run.experiment.is_file():
         if not resume:
             raise RunError(f"{run.path}: holds a run already; give another --run, or --resume")
-        _refuse_other_run(run, text, fingerprint)
+        _refuse_other_run(run, experiment, fingerprint)
         return
     devices = [device.name for device in tf.config.list_logical_devices()]
     write_input(run, _run_input(shards))
     write_json(run.environment, environment(devices, fingerprint, experiment.seed))
-    write_text(run.experiment, text)
+    write_text(run.experiment, experiment_to_yaml(experiment))
 
 
 def check_splits(shards: ShardSet, monitor: str) -> None:
@@ -82,13 +91,26 @@ def _run_input(shards: ShardSet) -> RunInput:
     )
 
 
-def _refuse_other_run(run: RunFolder, text: str, fingerprint: str) -> None:
-    before = run.experiment.read_text(encoding="utf-8").splitlines()
-    changed = sorted(set(before) ^ set(text.splitlines()))
+def _refuse_other_run(run: RunFolder, experiment: Experiment, fingerprint: str) -> None:
+    """Compares values, not text: a key that came later with its default makes no difference."""
+    try:
+        before = load_experiment(str(run.experiment))
+    except ConfigError as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(
+            f"{reason}; this version cannot go on with that run: give another --run, or use the"
+            " version that began it"
+        ) from error
+    changed = changed_values(_wherever_shards_lie(before), _wherever_shards_lie(experiment))
     if changed:
         raise RunError(
-            f"{run.experiment}: is the run of another experiment, which differs in"
-            f" {'; '.join(line.strip() for line in changed[:4])}; give another --run"
+            f"{run.experiment}: is the run of another experiment: {'; '.join(changed[:SHOWN])};"
+            " give another --run"
         )
     if read_input(run).fingerprint != fingerprint:
         raise RunError(f"{run.path}: was trained on other shards; give those, or another --run")
+
+
+def _wherever_shards_lie(experiment: Experiment) -> Experiment:
+    """Shards may have moved; their fingerprint tells whether they are the same."""
+    return with_values(experiment, {"data.shards": None})

@@ -85,6 +85,31 @@ def set_value(
     return merge(values, Values(content, {key: where}))
 
 
+def changed_values(before: Section, now: Section) -> list[str]:
+    """The key paths whose values differ, as `training.batch_size 32, now 64`."""
+    old, new = _leaves(before.model_dump(mode="json")), _leaves(now.model_dump(mode="json"))
+    return [
+        f"{path} {_shown(old.get(path))}, now {_shown(new.get(path))}"
+        for path in {**old, **new}
+        if old.get(path) != new.get(path)
+    ]
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by key path; lists are values as a whole, since their order counts."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
 def key_paths(model: type[Section], prefix: str = "") -> list[str]:
     """Every key path of a section, sections themselves too, in the order of the fields."""
     paths = []

@@ -145,11 +145,10 @@ class _Lead:
     def __init__(self, place: SearchPlace) -> None:
         search, folder = place.search, place.folder
         manifest = read_manifest(place.shards)
-        identity = {**search.model_dump(mode="json"), "data_fingerprint": manifest.fingerprint}
         self.place, self.search, self.folder = place, search, folder
         self.oracle = make_oracle(search)
         self.tuner = SearchTuner(self.oracle, place)
-        self.oracle.begin(Journal(folder / JOURNAL_NAME, identity))
+        self.oracle.begin(Journal(folder / JOURNAL_NAME, search, manifest.fingerprint))
         self.oracle.on_change = self._changed
         total = number_of_points(search)
         if not (folder / "trials").exists():

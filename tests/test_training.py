@@ -147,9 +147,45 @@ def test_a_complete_run_is_left_as_it_is(finished, shards):
     assert (run.history.read_bytes(), run.best.stat().st_mtime_ns) == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [  # the lines of both YAML files are the same, in another order
+        (["model.widths=[8, 4]"], r"model\.widths \[4, 8\], now \[8, 4\]"),
+        (
+            ["data.windows=[bone, brain]"],
+            r"data\.windows \['brain', 'bone'\], now \['bone', 'brain'\]",
+        ),
+        (
+            ["training.batch_size=4", "evaluation.batch_size=8"],
+            r"training\.batch_size 8, now 4; evaluation\.batch_size 4, now 8",
+        ),
+    ],
+)
+def test_an_experiment_whose_values_are_exchanged_is_another(shards, changes, said, tmp_path):
+    base = ["data.windows=[brain, bone]", "evaluation.batch_size=4", "training.max_steps=2"]
+    fit(experiment(*base), shards, RunFolder(tmp_path))
+    with pytest.raises(RunError, match=f"another experiment: {said}; give another --run"):
+        fit(experiment(*base, *changes), shards, RunFolder(tmp_path))
+
+
+def test_a_key_that_came_later_and_moved_shards_make_no_other_experiment(shards, tmp_path):
+    run = RunFolder(tmp_path)
+    fit(experiment("training.max_steps=2"), shards, run)
+    text = run.experiment.read_text()
+    run.experiment.write_text(re.sub(r"  (patience|jit_compile): .*\n", "", text))
+    moved = experiment("training.max_steps=2", "data.shards=elsewhere")
+    assert fit(moved, shards, run).position.step == 2
+    run.experiment.write_text(text + "hindsight: true\n")
+    with pytest.raises(RunError, match=r"unknown key hindsight.*this version cannot go on"):
+        fit(moved, shards, run)
+    run.experiment.write_text("")
+    with pytest.raises(RunError, match=r"expected `key: value` lines; this version cannot"):
+        fit(moved, shards, run)
+
+
 def test_another_experiment_or_other_shards_are_refused(finished, shards, tmp_path):
     run, _ = finished
-    with pytest.raises(RunError, match=r"another experiment, which differs in.*dropout: 0\.1"):
+    with pytest.raises(RunError, match=r"another experiment: model\.dropout 0\.2, now 0\.1;"):
         fit(experiment("model.dropout=0.1"), shards, run)
     other = write_shards(tmp_path, train=16, val=7).folder
     rewrite_manifest(other, fingerprint="1" * 64)

@@ -1,6 +1,9 @@
 """A search goes on where it was killed, makes no trial twice, and says how sure its best is."""
 
+import json
+import shutil
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +13,12 @@ from filelock import FileLock
 from ich_keras.config import load_experiment, load_search
 from ich_keras.run_folder import RunError, RunFolder
 from ich_keras.search_training import role
-from ich_keras.training import fit
-from ich_keras.tuning import LOCK_NAME, tune
+from ich_keras.training import TrainingError, fit
+from ich_keras.tuning import JOURNAL_NAME, LOCK_NAME, tune
 from tests.shard_files import write_shards
 from tests.small_search import start, trained_here, trials, write_grid
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.manifest import MANIFEST_NAME, read_manifest, write_manifest
 
 SEEDS = "samples_per_point: 2"
 
@@ -122,5 +126,50 @@ def test_a_port_in_use_is_one_line(shards, tmp_path, monkeypatch):
 def test_another_search_in_the_same_folder_is_refused(undisturbed, shards):
     folder, _ = undisturbed
     search = load_search(write_grid(folder.parent, limits="samples_per_point: 3"))
-    with pytest.raises(RunError, match="another search, which differs in samples_per_point"):
+    with pytest.raises(
+        RunError, match=r"another search: samples_per_point 2, now 3; give another --run"
+    ):
         tune(search, shards, folder)
+
+
+def test_a_search_that_an_older_version_began_goes_on(undisturbed, shards, tmp_path):
+    """Keys that came later stand in no old journal."""
+    folder, result = undisturbed
+    shutil.copytree(folder, tmp_path / "old")
+    journal = tmp_path / "old" / JOURNAL_NAME
+    first, *events = journal.read_text().splitlines(keepends=True)
+    identity = json.loads(first)
+    del identity["validation_slices"], identity["base"]["training"]["patience"]
+    identity["base"]["data"].pop("balance")
+    journal.write_text(json.dumps(identity) + "\n" + "".join(events))
+    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    assert tune(search, shards, tmp_path / "old").value == result.value
+    identity["hindsight"] = True
+    journal.write_text(json.dumps(identity) + "\n" + "".join(events))
+    with pytest.raises(RunError, match=r"unknown key hindsight.*this version cannot go on"):
+        tune(search, shards, tmp_path / "old")
+
+
+def test_a_search_on_other_shards_is_refused(undisturbed, shards, tmp_path):
+    folder, _ = undisturbed
+    other = write_shards(tmp_path / "shards", train=28, val=14).folder
+    write_manifest(other / MANIFEST_NAME, replace(read_manifest(other), fingerprint="1" * 64))
+    with pytest.raises(RunError, match="searched on other shards"):
+        tune(load_search(write_grid(folder.parent, limits=SEEDS)), other, folder)
+
+
+def test_a_trial_validates_where_its_objective_is_read(undisturbed):
+    folder, _ = undisturbed
+    for path in folder.glob("trials/*/sample_*/history.csv"):
+        history = pd.read_csv(path)
+        assert history["step"].tolist() == [2, 4]
+        assert history["val_loss"].notna().tolist() == [False, True]
+
+
+def test_an_objective_that_does_not_exist_fails_its_trial(tmp_path):
+    none = dict.fromkeys((f"val{i:04d}" for i in range(8)), (0,) * 6)
+    shards = write_shards(tmp_path / "shards", labels=none, train=28, val=14).folder
+    limits = "objective: val_mean_auc\nvalidation_slices: 8"
+    search = load_search(write_grid(tmp_path, rates="1e-3", limits=limits))
+    with trained_here(), pytest.raises(TrainingError, match="val_mean_auc does not exist"):
+        tune(search, shards, tmp_path / "out")
