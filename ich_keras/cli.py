@@ -428,7 +428,7 @@ def _evaluate_dicom(
 @click.option("--out", type=LocalPath(), help="[default: ./predictions]")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
 @click.option(
-    "--smooth", is_flag=True, help="Smooth over a study's slices, as fitted on validation."
+    "--smooth", is_flag=True, help="Smooth over the slices of a series, as fitted on validation."
 )
 @click.option(
     "--dicom", is_flag=True, help="Write the class maps as DICOM too, with the study's identity."

@@ -191,6 +191,7 @@ def _predict(
                         "slice_id": header.slice_id,
                         "study_id": study.study_id,
                         "patient": header.patient_id or study.study_id,
+                        "series_id": f"{study.study_id} {header.series_id}",
                         "position_mm": header.position_mm,
                         "labels": truth.labels.loc[truth.name_of(found), list(LABELS)],
                         "probabilities": answer,
@@ -215,6 +216,7 @@ def _predictions(table: pd.DataFrame, key: bytes) -> Predictions:
         labels=np.stack(table["labels"].to_list()).astype(np.int64),
         probabilities=np.stack(table["probabilities"].to_list()),
         dense_mm2=None if np.isnan(areas).any() else areas,
+        series_id=table["series_id"].to_numpy(str),
     )
 
 

@@ -12,7 +12,7 @@ from ich_keras import figures
 from ich_keras.fitted import Fitted, read_fitted
 from ich_keras.model import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.run_folder import RunError, RunFolder, read_input, write_json
-from ich_keras.smoothing import smoothed_study
+from ich_keras.smoothing import smooth_series
 from ich_keras.studies import ReadStudy, Reject, find_studies, read_studies, write_rejects
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import ANY, LABELS
@@ -81,7 +81,7 @@ def predict(
         paths: DICOM files, folders (searched to any depth) or zip archives.
         out: where to write; made if missing.
         size: edge of a slice in pixels; None means the size of the training.
-        smooth: smooth the answers over the slices of a study, as fitted on validation.
+        smooth: smooth the answers over the slices of each series, as fitted on validation.
         dicom: write the class maps as DICOM objects too, to `dicom/study_<n>/`.
 
     Raises:
@@ -131,7 +131,8 @@ def _fitted(run: RunFolder, edge: int, smooth: bool) -> Fitted | None:
 
 def _smoothed(probabilities: np.ndarray, members: Sequence[CTSlice], fitted: Fitted) -> np.ndarray:
     position_mm = np.array([ct.header.position_mm for ct in members])
-    return smoothed_study(probabilities, position_mm, fitted.smoothing)
+    series = np.array([ct.header.series_id for ct in members])
+    return smooth_series(probabilities, series, position_mm, fitted.smoothing)
 
 
 def _write_dicom(folder: Path, study: ReadStudy, answer: dict[str, np.ndarray]) -> None:

@@ -27,6 +27,8 @@ class Predictions:
         labels: int64, shape (N, 6), 0 or 1, in the order of LABELS.
         probabilities: float32, shape (N, 6), 0..1.
         dense_mm2: float, shape (N,), what the plain rule sees; None where it was not asked.
+        series_id: str, shape (N,), of the series of each slice; None for shards, which record
+            studies only.
     """
 
     slice_id: np.ndarray
@@ -36,6 +38,12 @@ class Predictions:
     labels: np.ndarray
     probabilities: np.ndarray
     dense_mm2: np.ndarray | None = None
+    series_id: np.ndarray | None = None
+
+    @property
+    def series(self) -> np.ndarray:
+        """Tells the series of the slices apart; of shards the studies, which have one each."""
+        return self.study_id if self.series_id is None else self.series_id
 
     def with_probabilities(self, probabilities: np.ndarray) -> "Predictions":
         """The same slices with other answers, (N, 6)."""

@@ -1,8 +1,9 @@
-"""Answers for a slice that take its neighbours in the study into account.
+"""Answers for a slice that take its neighbours in the series into account.
 
-A bleeding seldom ends with a slice. So the log odds of a slice are averaged with those of the
+A hemorrhage rarely ends with a slice. So the log odds of a slice are averaged with those of the
 slices around it, weighted by a Gaussian of the distance along the slice normal. Its width is fitted
-on validation; slices far apart, or alone, are left nearly as they are.
+on validation; slices far apart, or alone, are left nearly as they are. Series of one study are not
+averaged with each other: another kernel or contrast at the same place has answers of its own.
 """
 
 from dataclasses import dataclass
@@ -34,20 +35,26 @@ class Smoothing:
 
 def smoothed(predictions: Predictions, smoothing: Smoothing) -> np.ndarray:
     """The smoothed probabilities, float64 (N, 6)."""
-    return expit(_averaged(predictions, smoothing.sigma_mm) / smoothing.temperature)
+    return smooth_series(
+        predictions.probabilities, predictions.series, predictions.position_mm, smoothing
+    )
 
 
-def smoothed_study(
-    probabilities: np.ndarray, position_mm: np.ndarray, smoothing: Smoothing
+def smooth_series(
+    probabilities: np.ndarray, series: np.ndarray, position_mm: np.ndarray, smoothing: Smoothing
 ) -> np.ndarray:
-    """The smoothed probabilities of a single study, float64 (N, 6).
+    """Smooths the answers of each series.
 
     Args:
         probabilities: float (N, 6), 0..1.
+        series: (N,), any values that tell series apart.
         position_mm: float (N,), along the slice normal, in any order.
-        smoothing: how.
+        smoothing: width and temperature.
+
+    Returns:
+        float64 (N, 6), 0..1.
     """
-    averaged = _averaged_study(logits(probabilities), position_mm, smoothing.sigma_mm)
+    averaged = _averaged(logits(probabilities), series, position_mm, smoothing.sigma_mm)
     return expit(averaged / smoothing.temperature)
 
 
@@ -57,13 +64,14 @@ def fit_smoothing(predictions: Predictions) -> Smoothing:
     Args:
         predictions: of validation slices.
     """
+    own = logits(predictions.probabilities)
 
     def loss(sigma_mm: float) -> float:
         return weighted_log_loss(predictions.labels, smoothed(predictions, _at(sigma_mm)))
 
     def _at(sigma_mm: float) -> Smoothing:
-        averaged = expit(_averaged(predictions, sigma_mm))
-        return Smoothing(float(sigma_mm), fit_temperature(predictions.labels, averaged))
+        averaged = _averaged(own, predictions.series, predictions.position_mm, sigma_mm)
+        return Smoothing(float(sigma_mm), fit_temperature(predictions.labels, expit(averaged)))
 
     found = minimize_scalar(
         loss, bounds=WIDTHS_MM, method="bounded", options={"xatol": TOLERANCE_MM}
@@ -71,19 +79,15 @@ def fit_smoothing(predictions: Predictions) -> Smoothing:
     return _at(found.x)
 
 
-def _averaged(predictions: Predictions, sigma_mm: float) -> np.ndarray:
-    """The log odds averaged within each study, float64 (N, 6)."""
-    own = logits(predictions.probabilities)
+def _averaged(
+    own: np.ndarray, series: np.ndarray, position_mm: np.ndarray, sigma_mm: float
+) -> np.ndarray:
+    """The log odds averaged within each series, float64 (N, 6)."""
     averaged = np.empty_like(own)
-    order = np.argsort(predictions.study_id, kind="stable")
-    studies = predictions.study_id[order]
-    starts = np.flatnonzero(np.r_[True, studies[1:] != studies[:-1]])
-    for rows in np.split(order, starts[1:]):
-        averaged[rows] = _averaged_study(own[rows], predictions.position_mm[rows], sigma_mm)
+    order = np.argsort(series, kind="stable")
+    starts = np.flatnonzero(series[order][1:] != series[order][:-1]) + 1
+    for rows in np.split(order, starts):
+        z = position_mm[rows].astype(np.float64)
+        weights = np.exp(-0.5 * ((z[:, np.newaxis] - z) / sigma_mm) ** 2)
+        averaged[rows] = weights @ own[rows] / weights.sum(axis=1, keepdims=True)
     return averaged
-
-
-def _averaged_study(own: np.ndarray, position_mm: np.ndarray, sigma_mm: float) -> np.ndarray:
-    z = position_mm.astype(np.float64)
-    weights = np.exp(-0.5 * ((z[:, np.newaxis] - z) / sigma_mm) ** 2)
-    return weights @ own / weights.sum(axis=1, keepdims=True)

@@ -13,6 +13,7 @@ import pytest
 from ich_keras.config import load_experiment
 from ich_keras.evaluation import evaluate
 from ich_keras.external import evaluate_dicom
+from ich_keras.inference import predict
 from ich_keras.run_folder import RunFolder
 from ich_keras.studies import find_studies
 from ich_keras.training import fit
@@ -84,6 +85,44 @@ def test_a_file_that_comes_twice_is_answered_once(world, tmp_path):
     assert [len(x.slices) for x in studies] == [1]
     assert [(x["path"], x["reason"]) for x in rejects] == [("b.dcm", "duplicate_id")]
     assert rejects[0]["detail"] == "the SOP Instance UID of a.dcm"
+
+
+def two_series(data: Path, out: Path) -> str:
+    """A phantom study beside a second series of it: the same places, other pixels.
+
+    Returns:
+        Its Study Instance UID.
+    """
+    datasets = [pydicom.dcmread(x) for x in sorted((data / "stage_2_train").iterdir())]
+    study = datasets[0].StudyInstanceUID
+    for dataset in datasets:
+        if dataset.StudyInstanceUID != study:
+            continue
+        for name in ("first", "second"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+            dataset.save_as(out / name / f"{dataset.SOPInstanceUID}.dcm")
+            dataset.SeriesInstanceUID = "ID_00000000f"
+            dataset.SOPInstanceUID = f"ID_f{dataset.SOPInstanceUID[4:]}"
+            dataset.PixelData = np.flip(dataset.pixel_array, axis=0).tobytes()
+    return study
+
+
+def test_a_series_is_smoothed_by_itself(world, tmp_path):
+    run, data, shards = world
+    evaluate(run, shards)
+    study = two_series(data, tmp_path / "study")
+    answers = {}
+    for name in ("first", "second", "."):
+        predict(run, [tmp_path / "study" / name], tmp_path / "out" / name, smooth=True)
+        answers[name] = pd.read_csv(tmp_path / "out" / name / "slices.csv").set_index("slice_id")
+    both = answers["."]
+    assert set(both["study_id"]) == {study} and len(both) == 12
+    for name in ("first", "second"):
+        alone = answers[name]
+        np.testing.assert_allclose(
+            both.loc[alone.index, list(LABELS)], alone[list(LABELS)], rtol=1e-5
+        )
+    assert not np.allclose(answers["first"]["any"], answers["second"]["any"])
 
 
 def cq500_folder(data: Path, out: Path) -> dict[str, pd.Series]:

@@ -1,12 +1,14 @@
 """Smoothing over the slices of a study: what it keeps, and when it helps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import expit, logit
 
 from ich_keras.metrics import weighted_log_loss
-from ich_keras.smoothing import Smoothing, fit_smoothing, smoothed, smoothed_study
+from ich_keras.smoothing import Smoothing, fit_smoothing, smooth_series, smoothed
 from tests.made_predictions import SPACING_MM, made_up, predictions_of
 
 
@@ -36,12 +38,25 @@ def test_studies_do_not_mix_and_the_order_of_rows_does_not_matter():
     np.testing.assert_allclose(smoothed(alone, smoothing), together[20:40])
 
 
+def test_series_of_one_study_do_not_mix():
+    given = made_up(studies=2)
+    smoothing = Smoothing(sigma_mm=8.0, temperature=0.9)
+    one_study = replace(
+        given,
+        study_id=np.full(40, "study"),
+        series_id=given.study_id,
+        position_mm=np.tile(given.position_mm[:20], 2),
+    )
+    np.testing.assert_allclose(smoothed(one_study, smoothing), smoothed(given, smoothing))
+
+
 def test_a_study_alone_is_smoothed_as_among_others_in_whatever_order():
     given = made_up(studies=3)
     smoothing = Smoothing(sigma_mm=8.0, temperature=0.9)
     order = np.random.default_rng(0).permutation(20)
     rows = np.arange(20, 40)[order]
-    found = smoothed_study(given.probabilities[rows], given.position_mm[rows], smoothing)
+    series = np.zeros(len(rows))
+    found = smooth_series(given.probabilities[rows], series, given.position_mm[rows], smoothing)
     np.testing.assert_allclose(found, smoothed(given, smoothing)[rows])
 
 
