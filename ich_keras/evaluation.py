@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,13 @@ from ich_keras.report import write_report
 from ich_keras.run_folder import RunFolder, RunInput, read_input, read_position, write_json
 from ich_keras.score_figures import reliability_curves, roc_curves, threshold_sweep
 from ich_keras.scorecard import scorecard
-from ich_keras.scoring import Forward, Predictions, compile_forward, predict_split
+from ich_keras.scoring import (
+    Forward,
+    Predictions,
+    compile_forward,
+    predict_split,
+    read_images,
+)
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError, UsageError
@@ -229,7 +236,7 @@ def _note_size(run: RunFolder, name: str, scores: dict[str, Any]) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
     if len(table) > 1:
         shown = table.drop(columns=["checkpoint_step", "data_fingerprint"])
-        log.info("the same weights by size\n%s", shown.to_string(index=False, float_format="%.4f"))
+        log.info("the same weights by size\n%s", printed(shown))
 
 
 def _compare(
@@ -278,18 +285,44 @@ def _draw_slices(
     scorer: RunScorer, shards: ShardSet, split: str, predictions: Predictions, name: str
 ) -> None:
     """The pictures that show slices."""
-    threshold = scorer.experiment.evaluation.threshold
     model, figures = scorer.with_maps, scorer.run.figures
     with reading(shards.folder):
         maps = draw_class_maps(model, shards, split)
         grid = draw_class_grid(scorer.forward, shards, split, scorer.step)
-        errors = draw_errors(model, shards, split, predictions, threshold)
+        save_errors(
+            scorer,
+            name,
+            predictions,
+            lambda names: read_images(shards, split, names),
+            shards.input.shown_channel,
+        )
     save_png(maps, figures / f"class_maps_{name}.png")
     save_png(grid, figures / f"class_grid_{name}.png")
+
+
+def save_errors(
+    scorer: RunScorer,
+    name: str,
+    predictions: Predictions,
+    read: Callable[[list[str]], np.ndarray],
+    shown_channel: int,
+) -> None:
+    """Draws the worst errors; where there are none, an earlier picture of them goes.
+
+    Args:
+        scorer: the run.
+        name: of the scores.
+        predictions: slices, or studies that a slice stands for.
+        read: gives the network input of slices by their ids, uint8 (N, size, size, channels).
+        shown_channel: of that input.
+    """
+    path = scorer.run.figures / f"errors_{name}.png"
+    threshold = scorer.experiment.evaluation.threshold
+    errors = draw_errors(scorer.with_maps, predictions, threshold, read, shown_channel)
     if errors is None:
-        (figures / f"errors_{name}.png").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     else:
-        save_png(errors, figures / f"errors_{name}.png")
+        save_png(errors, path)
 
 
 def score_table(scores: dict[str, Any]) -> str:
@@ -302,7 +335,7 @@ def score_table(scores: dict[str, Any]) -> str:
         for name in ("average_precision", "sensitivity", "specificity", "accuracy"):
             row[name.replace("_", " ")] = scores[name][label]["value"]
         rows.append(row | {"always no": scores["always_negative_accuracy"][label]})
-    return pd.DataFrame(rows).to_string(index=False, float_format="%.4f", na_rep="-")
+    return printed(pd.DataFrame(rows))
 
 
 def comparison_table(compared: dict[str, Any]) -> str:
@@ -312,7 +345,14 @@ def comparison_table(compared: dict[str, Any]) -> str:
         low, high = scores["difference"]["interval"] or (None, None)
         row = {"score": name, "this": scores["first"], "other": scores["second"]}
         rows.append(row | {"this - other": scores["difference"]["value"], "from": low, "to": high})
-    return pd.DataFrame(rows).to_string(index=False, float_format="%.4f", na_rep="-")
+    return printed(pd.DataFrame(rows))
+
+
+def printed(table: pd.DataFrame) -> str:
+    """A table for a terminal: the first column names the rows, what does not exist is "-"."""
+    empty = [name for name in table.columns[1:] if table[name].dtype == object]  # None, as text
+    table = table.astype(dict.fromkeys(empty, float))
+    return table.to_string(index=False, float_format="%.4f", na_rep="-")
 
 
 def _check_input(shards: ShardSet, trained: NetworkInput) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ich_keras.evaluation import EvaluateResult, RunScorer, draw_scores, write_scores
+from ich_keras.evaluation import (
+    EvaluateResult,
+    RunScorer,
+    draw_scores,
+    save_errors,
+    write_scores,
+)
 from ich_keras.levels import of_slices, of_studies
 from ich_keras.network_input import NetworkInput
 from ich_keras.plain_rule import dense_areas, window_for_rule
@@ -24,10 +30,11 @@ from ich_keras.studies import (
     Study,
     find_studies,
     read_studies,
+    study_images,
     write_rejects,
 )
 from tfrecords_tools import cq500
-from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.bleedings import ANY, LABELS
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.labels import (
     STUDY_ID_COLUMNS,
@@ -123,8 +130,38 @@ def evaluate_dicom(
     rows = of_studies(predictions) if by_study else of_slices(predictions)
     thresholds = fitted.thresholds[truth.unit] if fitted else None
     draw_scores(scorer, name, rows, thresholds, None if by_study else fitted)
+    save_errors(
+        scorer,
+        name,
+        _most_suspicious(predictions) if by_study else predictions,
+        lambda names: _read_images(known, names, network_input),
+        network_input.shown_channel,
+    )
     write_report(run.path)
     return EvaluateResult(run, name, scores)
+
+
+def _most_suspicious(predictions: Predictions) -> Predictions:
+    """A row per study: its slice with the highest `any`, with the probabilities of the study."""
+    order = np.lexsort((predictions.probabilities[:, ANY], predictions.study_id))
+    studies = predictions.study_id[order]
+    last = order[np.append(studies[1:] != studies[:-1], True)]
+    whole = of_studies(predictions)  # by study in the same order
+    return predictions.take(last).with_probabilities(whole.probabilities)
+
+
+def _read_images(
+    studies: Iterable[Study], slice_ids: list[str], network_input: NetworkInput
+) -> np.ndarray:
+    """Reads single slices again, with their neighbours; uint8 (N, size, size, channels)."""
+    wanted, images = set(slice_ids), {}
+    for study in studies:
+        if not wanted.isdisjoint(x.header.slice.slice_id for x in study.slices):
+            _, slices = zip(*study.read()[0], strict=True)
+            for ct, image in zip(slices, study_images(slices, network_input), strict=True):
+                if ct.header.slice_id in wanted:
+                    images[ct.header.slice_id] = image
+    return np.stack([images[name] for name in slice_ids])
 
 
 def _known(studies: Iterable[Study], truth: Truth) -> list[Study]:

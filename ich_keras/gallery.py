@@ -1,5 +1,7 @@
 """Slices of a split, chosen, scored and drawn."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pandas as pd
@@ -58,24 +60,28 @@ def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:
 
 
 def draw_errors(
-    model: keras.Model, shards: ShardSet, split: str, predictions: Predictions, threshold: float
+    model: keras.Model,
+    predictions: Predictions,
+    threshold: float,
+    read: Callable[[list[str]], np.ndarray],
+    shown_channel: int,
 ) -> Figure | None:
-    """The worst errors under their class maps; None where there is none.
+    """The worst errors under their class maps; None if there are none.
 
     Args:
         model: from `with_class_maps`.
-        shards: the slices.
-        split: of the shards.
-        predictions: of that split.
-        threshold: from which probability on a label is said to be there.
+        predictions: of the slices.
+        threshold: probability at or above which a label counts as predicted.
+        read: gives the network input of slices by their ids, uint8 (N, size, size, channels).
+        shown_channel: of that input.
     """
     places, titles = worst_errors(
         predictions.labels, predictions.probabilities, predictions.patient_key, threshold
     )
     if not places:
         return None
-    images = read_images(shards, split, predictions.slice_id[places].tolist())
-    shown = images[..., [shards.input.shown_channel]]
+    images = read(predictions.slice_id[places].tolist())
+    shown = images[..., [shown_channel]]
     return class_map_overlay(shown, *_answers(model, images), predictions.labels[places], titles)
 
 

@@ -1,7 +1,7 @@
 """Batches to probabilities: the network over a whole split."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 
 import keras
@@ -44,6 +44,11 @@ class Predictions:
     def series(self) -> np.ndarray:
         """Tells the series of the slices apart; of shards the studies, which have one each."""
         return self.study_id if self.series_id is None else self.series_id
+
+    def take(self, rows: np.ndarray) -> "Predictions":
+        """Some of the rows, by their indices."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{k: x[rows] for k, x in columns.items() if x is not None})
 
     def with_probabilities(self, probabilities: np.ndarray) -> "Predictions":
         """The same slices with other answers, (N, 6)."""

@@ -5,6 +5,7 @@ import shutil
 from copy import deepcopy
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pydicom
@@ -61,6 +62,11 @@ def test_slices_have_the_answers_and_the_scores_that_they_have_as_shards(world, 
     labels = read_labels(data / "stage_2_train.csv")
     assert result.scores["labels_without_files"] == len(labels) - len(index)
     assert "operating_points" in result.scores  # of the run's own validation
+    pictures = [
+        cv2.imread(str(run.figures / f"errors_{name}.png")) for name in ("val", "elsewhere")
+    ]
+    assert pictures[0].shape == pictures[1].shape
+    assert np.mean(pictures[0] != pictures[1]) < 0.01  # the same slices and class maps
 
 
 def test_slices_without_a_label_are_looked_at_and_not_scored(world, tmp_path):
@@ -74,6 +80,20 @@ def test_slices_without_a_label_are_looked_at_and_not_scored(world, tmp_path):
     assert scores["slices"] == len(table)
     rejects = pd.read_csv(run.evaluation / "third_rejects.csv")
     assert len(rejects) == scores["rejected"] > 0
+
+
+def test_what_does_not_exist_is_a_dash_in_the_table(world, tmp_path, caplog):
+    run, data, _ = world
+    labels = read_labels(data / "stage_2_train.csv")
+    healthy = labels[labels["any"] == 0].rename_axis("slice_id")
+    healthy.to_csv(tmp_path / "labels.csv")
+    with caplog.at_level("INFO", logger="ich_keras"):
+        scores = evaluate_dicom(run, data, tmp_path / "labels.csv", name="healthy").scores
+    assert scores["mean_auc"]["value"] is None
+    table = caplog.text.partition("healthy: ")[2]
+    assert "None" not in table and "nan" not in table
+    row = next(line for line in table.splitlines() if line.split()[:1] == ["any"])
+    assert row.split()[1:7] == ["0", "-", "-", "-", "-", "-"]
 
 
 def test_a_file_that_comes_twice_is_answered_once(world, tmp_path):
