@@ -7,6 +7,7 @@ before anything heavy is loaded, with file, key path, what was expected and the 
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from itertools import combinations, product
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -58,6 +59,14 @@ class DataConfig(Section):
     neighbours: Annotated[int, Field(ge=0)] | None = None
     """Slices below and above that stand beside each one. None: as many as the shards have."""
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    @field_validator("windows")
+    @classmethod
+    def _each_window_once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and len(set(names)) < len(names):
+            raise ValueError("expected no window twice")
+        return names
+
     balance: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How evenly control and the five kinds are shown in training: 0 as they come, 0.5 by the
     square root of their number, 1 each equally often. Probabilities then follow the prevalence
@@ -149,6 +158,22 @@ class TrainingConfig(Section):
     callbacks: tuple[CallbackConfig, ...] = ()
     """Keras callbacks that watch the run, such as mlflow.keras.MlflowCallback."""
 
+    @model_validator(mode="after")
+    def _xla_can_compile(self) -> "TrainingConfig":
+        """Refuses what XLA does not compile; `distribution.py` knows the devices of `auto`."""
+        if self.jit_compile is True and self.deterministic:
+            raise ValueError(
+                "jit_compile true and deterministic true exclude each other, as XLA has no"
+                " deterministic gradient of max pooling; set deterministic to false, or jit_compile"
+                " to auto"
+            )
+        if self.jit_compile is True and self.strategy in ("mirrored", "multi_worker"):
+            raise ValueError(
+                f"jit_compile true and strategy {self.strategy} exclude each other, as XLA compiles"
+                " the step of one device; set jit_compile to auto, or strategy to one"
+            )
+        return self
+
 
 class EvaluationConfig(Section):
     """How a run is judged."""
@@ -172,6 +197,17 @@ class Experiment(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _slices_fill_a_cell(self) -> "Experiment":
+        cell = 2 ** len(self.model.widths)
+        if self.data.size is not None and self.data.size < cell:
+            raise ValueError(
+                f"data.size {self.data.size} and model.widths of {len(self.model.widths)} stages"
+                f" exclude each other, as a cell of the class map has {cell} x {cell} pixels; take"
+                f" larger slices, or fewer stages"
+            )
+        return self
 
 
 class Range(Section):
@@ -409,17 +445,43 @@ SEARCH_KEYS = tuple(name for name in Search.model_fields if name != "base")
 
 
 def _refuse_unfit_points(search: Search, values: Values, where: str) -> None:
-    """Every value must fit the experiment: a search that fails should fail before it starts."""
+    """Every point must fit the experiment: a search that fails should fail before it starts.
+
+    Each pair of values is tried, beside the first value of every other key.
+    """
     faults: dict[str, None] = {}
-    for key, dimension in search.search.items():
-        origin = values.origin(f"search.{key}") or where
-        for value in _extremes(dimension):
-            try:
-                with_values(search.base, {key: value})
-            except ConfigError as error:
-                faults[f"{origin}: search: {error}"] = None
+    for point in _points_of_pairs(search):
+        try:
+            with_values(search.base, point)
+        except ConfigError as error:
+            keys = [key for key in point if key in str(error)] or list(point)
+            origin = values.origin(f"search.{keys[0]}") or where
+            faults[f"{origin}: search: {error}"] = None
     if faults:
         raise ConfigError("\n".join(faults))
+
+
+def _points_of_pairs(search: Search) -> list[dict[str, Any]]:
+    """Points of the search in which every two values that may meet do so at least once."""
+    tried = {key: _extremes(dimension) for key, dimension in search.search.items()}
+    first = {key: values[0] for key, values in tried.items()}
+    pairs = list(combinations(tried, 2)) or [(key, key) for key in tried]
+    points = {}
+    for one, other in pairs:
+        for x, y in product(tried[one], tried[other]):
+            point = _active(search, {**first, one: x, other: y})
+            points[repr(point)] = point
+    return list(points.values())
+
+
+def _active(search: Search, point: dict[str, Any]) -> dict[str, Any]:
+    """The point without the keys whose conditions it does not meet."""
+    kept: dict[str, Any] = {}
+    for key, value in point.items():  # conditions name keys above
+        conditions = search.search[key].when.items()
+        if all(kept.get(parent) in allowed for parent, allowed in conditions):
+            kept[key] = value
+    return kept
 
 
 def _extremes(dimension: Dimension) -> list[Any]:

@@ -115,6 +115,21 @@ def share_of_batch(strategy: tf.distribute.Strategy, batch_size: int) -> int:
     return batch_size // devices
 
 
+def refuse_xla_on_several_devices(
+    strategy: tf.distribute.Strategy, jit_compile: bool | str
+) -> None:
+    """Refuses at the start what TensorFlow would refuse at the first step.
+
+    Raises:
+        DistributionError: if XLA is to compile a step of several devices.
+    """
+    if jit_compile is True and strategy.num_replicas_in_sync > 1:
+        raise DistributionError(
+            f"training.jit_compile is true, and there are {strategy.num_replicas_in_sync} devices:"
+            " XLA compiles the step of one; set it to auto, or training.strategy to one"
+        )
+
+
 def agree_with_the_chief(
     strategy: tf.distribute.Strategy, workers: Workers
 ) -> Callable[[float | None], float | None]:

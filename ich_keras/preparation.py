@@ -14,7 +14,7 @@ from ich_keras.config import (
 )
 from ich_keras.dataset import DatasetError, ShardSet
 from ich_keras.environment import environment
-from ich_keras.model import load_model
+from ich_keras.model import load_model, stride
 from ich_keras.run_folder import (
     RunError,
     RunFolder,
@@ -47,6 +47,16 @@ def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, re
     write_input(run, _run_input(shards))
     write_json(run.environment, environment(devices, fingerprint, experiment.seed))
     write_text(run.experiment, experiment_to_yaml(experiment))
+
+
+def check_size(shards: ShardSet, config: ModelConfig) -> None:
+    """Refuses slices that are smaller than a cell of the class map."""
+    cell = stride(config)
+    if shards.input.size < cell:
+        raise DatasetError(
+            f"{shards.folder}: slices of {shards.input.size} pixels are smaller than a cell of the"
+            f" class map, {cell} pixels; convert larger ones, or give model.widths fewer stages"
+        )
 
 
 def check_splits(shards: ShardSet, monitor: str) -> None:

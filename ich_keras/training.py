@@ -25,12 +25,13 @@ from ich_keras.distribution import (
     choose_strategy,
     device_names,
     find_workers,
+    refuse_xla_on_several_devices,
     share_of_batch,
     warn_without_gpu,
 )
 from ich_keras.losses import constant_guess_loss, make_loss
 from ich_keras.model import build_model, summarize
-from ich_keras.preparation import TrainingError, check_splits, claim_folder, warm_start
+from ich_keras.preparation import TrainingError, check_size, check_splits, claim_folder, warm_start
 from ich_keras.recording import Recorder
 from ich_keras.run_folder import History, RunFolder
 from ich_keras.run_state import Position, restore_state, save_state
@@ -108,6 +109,7 @@ def fit(
     workers = find_workers()
     strategy = choose_strategy(experiment.training.strategy, workers)
     shards = open_shards(shards_folder, experiment.data)
+    check_size(shards, experiment.model)
     check_splits(shards, experiment.training.monitor)
     if workers.chief:
         claim_folder(run, experiment, shards, resume=resume)
@@ -199,6 +201,7 @@ class _Trainer:
         self.strategy = strategy
         self.workers = workers
         self.share = share_of_batch(strategy, self.config.batch_size)
+        refuse_xla_on_several_devices(strategy, self.config.jit_compile)
         self.agree = agree_with_the_chief(strategy, workers)
         self.callbacks = [load_callback(x) for x in self.config.callbacks]
         keras.utils.set_random_seed(experiment.seed)

@@ -1,4 +1,4 @@
-"""Callbacks of others see a run as Keras' own fit would show it, and cannot harm it."""
+"""Callbacks of others see a run as Keras' own fit would show it, and do not steer it."""
 
 import keras
 import pytest
@@ -53,7 +53,7 @@ def test_a_callback_that_the_experiment_names_watches_the_run(tmp_path):
     [
         ("nowhere.Callback", {}, "ModuleNotFoundError: No module named 'nowhere'; install"),
         ("keras.callbacks.Missing", {}, "has no attribute 'Missing'; install"),
-        ("keras.callbacks.EarlyStopping", {"x": 1}, "unexpected keyword argument 'x'; install"),
+        ("keras.callbacks.CSVLogger", {"x": 1}, "unexpected keyword argument 'x'; install"),
         ("keras.layers.Add", {}, "keras.layers.Add is no Keras callback"),
     ],
 )
@@ -61,3 +61,56 @@ def test_a_callback_that_is_not_to_be_had_is_one_line(path, arguments, said):
     with pytest.raises(CallbackError, match=r"^training\.callbacks: [^\n]*$") as error:
         load_callback(CallbackConfig(path=path, arguments=arguments))
     assert said in str(error.value)
+
+
+class Plateau(keras.callbacks.ReduceLROnPlateau):
+    """A callback that steers by what it inherits."""
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "instead"),
+    [
+        ("keras.callbacks.EarlyStopping", {}, "training.patience"),
+        (f"{__name__}.Plateau", {}, "training.schedule"),
+        ("keras.callbacks.ModelCheckpoint", {"filepath": "x.keras"}, "best.keras"),
+        ("keras.callbacks.BackupAndRestore", {"backup_dir": "x"}, "last/"),
+        ("keras.callbacks.TerminateOnNaN", {}, "not finite"),
+    ],
+)
+def test_a_callback_that_steers_is_refused_by_name(path, arguments, instead):
+    with pytest.raises(CallbackError, match=r"^training\.callbacks: [^\n]*$") as error:
+        load_callback(CallbackConfig(path=path, arguments=arguments))
+    assert f"{path} steers a run" in str(error.value)
+    assert instead in str(error.value)
+
+
+class Stopper(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+class Faulty(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise RuntimeError("no connection\nsecond line")
+
+
+class Rate(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Stopper, "set model.stop_training, but callbacks cannot steer"),
+        (Faulty, "failed in on_epoch_end: RuntimeError: no connection; mend or remove it"),
+        (Rate, "failed in on_epoch_end: TypeError"),
+    ],
+)
+def test_a_callback_that_fails_or_steers_ends_the_run_in_one_line(shards, tmp_path, kind, said):
+    named = f"training.callbacks=[{{path: {__name__}.{kind.__name__}}}]"
+    run = RunFolder(tmp_path)
+    with pytest.raises(CallbackError, match=r"^[^\n]*$") as error:
+        fit(load_experiment("demo", [*small_run.overrides(), named]), shards, run)
+    assert f"training.callbacks: {__name__}.{kind.__name__} {said}" in str(error.value)
+    assert run.history.is_file()  # of the steps before

@@ -529,12 +529,12 @@ CHANGES = st.fixed_dictionaries(
         | st.from_regex(r"\A[a-z0-9_][A-Z0-9_.-]{0,9}\Z"),
         "seed": st.integers(0, 2**32 - 1),
         "data.shards": st.none() | TEXT | TRAPS,
-        "data.windows": st.none() | st.lists(TEXT | TRAPS, min_size=1, max_size=4),
+        "data.windows": st.none() | st.lists(TEXT | TRAPS, min_size=1, max_size=4, unique=True),
         "data.augmentation.grey": SHARE,
         "model.widths": st.lists(COUNT, min_size=1, max_size=5),
         "model.dropout": SHARE,
         "training.learning_rate": st.floats(1e-300, 1e300),
-        "training.jit_compile": st.sampled_from(["auto", True, False]),
+        "training.jit_compile": st.sampled_from(["auto", False]),
         "training.patience": st.none() | COUNT,
     },
 )
@@ -586,3 +586,79 @@ def test_reading_an_experiment_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+PAIRS = [
+    (
+        ["training.jit_compile=true"],
+        "training: jit_compile true and deterministic true exclude each other",
+    ),
+    (
+        ["training.jit_compile=true", "training.deterministic=false", "training.strategy=mirrored"],
+        "training: jit_compile true and strategy mirrored exclude each other",
+    ),
+    (
+        ["data.size=32", "model.widths=[4, 4, 4, 4, 4, 4]"],
+        "data.size 32 and model.widths of 6 stages exclude each other",
+    ),
+    (["data.windows=[brain, brain]"], "data.windows: expected no window twice"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), PAIRS)
+def test_keys_that_cannot_go_together_are_refused(overrides, said):
+    with pytest.raises(ConfigError, match=r"^[^\n]*$") as error:
+        load_experiment("demo", overrides)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["training.jit_compile=true", "training.deterministic=false"]]
+)
+def test_keys_that_can_go_together_are_taken(overrides):
+    load_experiment("demo", overrides)
+
+
+PAIR_SEARCH = """
+experiment: base.yaml
+search:
+{search}
+"""
+
+
+@pytest.mark.parametrize(
+    ("search", "refused"),
+    [
+        (
+            {"training.jit_compile": "{fixed: true}", "training.deterministic": "{fixed: false}"},
+            False,
+        ),
+        ({"training.jit_compile": "{fixed: true}"}, True),
+        (  # one pair of searched keys among many points that fit
+            {
+                "model.dropout": "{choice: [0.1, 0.2]}",
+                "training.jit_compile": "{choice: [false, true]}",
+                "training.deterministic": "{choice: [false, true]}",
+            },
+            True,
+        ),
+        (  # the pair never meets
+            {
+                "training.deterministic": "{choice: [false, true]}",
+                "training.jit_compile": "{fixed: true, when: {training.deterministic: [false]}}",
+            },
+            False,
+        ),
+    ],
+)
+def test_a_search_is_refused_if_one_of_its_points_cannot_be(tmp_path, search, refused):
+    base = "name: base\ntraining: {max_steps: 1, batch_size: 1, learning_rate: 1.0}\n"
+    (tmp_path / "base.yaml").write_text(base)
+    lines = "\n".join(f"  {key}: {value}" for key, value in search.items())
+    path = tmp_path / "search.yaml"
+    path.write_text(PAIR_SEARCH.format(search=lines))
+    if refused:
+        with pytest.raises(ConfigError, match=r"search\.yaml: search: training: jit_compile true"):
+            load_search(str(path))
+    else:
+        load_search(str(path))

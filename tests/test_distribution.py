@@ -7,11 +7,18 @@ import json
 import os
 import signal
 import socket
+from types import SimpleNamespace
 
 import keras
 import pytest
 
-from ich_keras.distribution import DistributionError, Workers, choose_strategy, find_workers
+from ich_keras.distribution import (
+    DistributionError,
+    Workers,
+    choose_strategy,
+    find_workers,
+    refuse_xla_on_several_devices,
+)
 from tests import program, small_run
 from tests.curves import SAME_ON_ALL, assert_same_curves
 from tests.shard_files import write_shards
@@ -117,3 +124,13 @@ def test_a_batch_that_two_devices_cannot_share_is_refused(shards, tmp_path):
     assert done.returncode == 1
     assert "training.batch_size 7 is not a multiple of the 2 devices; change it" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_xla_on_several_devices_is_refused_at_the_start():
+    """With `strategy: auto` only the machine tells how many devices there are."""
+    strategies = [SimpleNamespace(num_replicas_in_sync=count) for count in (1, 2)]
+    for jit_compile in ("auto", False):
+        refuse_xla_on_several_devices(strategies[1], jit_compile)
+    refuse_xla_on_several_devices(strategies[0], True)
+    with pytest.raises(DistributionError, match="jit_compile is true, and there are 2 devices"):
+        refuse_xla_on_several_devices(strategies[1], True)

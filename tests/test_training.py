@@ -380,3 +380,8 @@ def test_the_share_of_validation_is_said_before_and_after(shards, tmp_path, capl
         "a validation takes 28 slices, all of them about 23 % of the multiply-adds" in caplog.text
     )
     assert len(re.findall(r"the validation took \d+ s, \d+ % of the time", caplog.text)) == 1
+
+
+def test_slices_smaller_than_a_cell_of_the_class_map_are_refused(shards, tmp_path):
+    with pytest.raises(DatasetError, match=r"slices of 32 pixels are smaller than a cell .* 64"):
+        fit(experiment("model.widths=[4, 4, 4, 4, 4, 4]"), shards, RunFolder(tmp_path))
