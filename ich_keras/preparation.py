@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from ich_keras.config import Experiment, ModelConfig, experiment_to_yaml
 from ich_keras.dataset import DatasetError, ShardSet
-from ich_keras.environment import environment
+from ich_keras.identity import differences, in_short, parse_recorded, without_shards
 from ich_keras.model import load_model
 from ich_keras.run_folder import (
     RunError,
@@ -15,8 +14,8 @@ from ich_keras.run_folder import (
     RunInput,
     read_input,
     write_input,
-    write_json,
 )
+from ich_keras.yaml_files import ConfigError, read_file
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import InputError
 
@@ -26,18 +25,18 @@ class TrainingError(InputError):
 
 
 def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, resume: bool) -> None:
-    """Writes what the run is; a folder that holds another run is refused."""
-    text = experiment_to_yaml(experiment)
-    fingerprint = shards.manifest.fingerprint
+    """Writes what the run is; a folder that holds another run is refused.
+
+    Raises:
+        RunError: if it does, or what it holds is damaged or of another version.
+    """
     if run.experiment.is_file():
         if not resume:
             raise RunError(f"{run.path}: holds a run already; give another --run, or --resume")
-        _refuse_other_run(run, text, fingerprint)
+        _refuse_other_run(run, experiment, shards.manifest.fingerprint)
         return
-    devices = [device.name for device in tf.config.list_logical_devices()]
     write_input(run, _run_input(shards))
-    write_json(run.environment, environment(devices, fingerprint, experiment.seed))
-    write_text(run.experiment, text)
+    write_text(run.experiment, experiment_to_yaml(experiment))
 
 
 def check_splits(shards: ShardSet, monitor: str) -> None:
@@ -82,13 +81,23 @@ def _run_input(shards: ShardSet) -> RunInput:
     )
 
 
-def _refuse_other_run(run: RunFolder, text: str, fingerprint: str) -> None:
-    before = run.experiment.read_text(encoding="utf-8").splitlines()
-    changed = sorted(set(before) ^ set(text.splitlines()))
+def _refuse_other_run(run: RunFolder, experiment: Experiment, fingerprint: str) -> None:
+    before, now = (
+        without_shards(x.model_dump(mode="json")) for x in (_recorded_experiment(run), experiment)
+    )
+    changed = differences(before, now)
     if changed:
         raise RunError(
             f"{run.experiment}: is the run of another experiment, which differs in"
-            f" {'; '.join(line.strip() for line in changed[:4])}; give another --run"
+            f" {in_short(changed)}; give another --run"
         )
     if read_input(run).fingerprint != fingerprint:
         raise RunError(f"{run.path}: was trained on other shards; give those, or another --run")
+
+
+def _recorded_experiment(run: RunFolder) -> Experiment:
+    try:
+        content = read_file(run.experiment).content
+    except ConfigError as error:
+        raise RunError(f"{error}; the file is damaged, so give another --run") from error
+    return parse_recorded(Experiment, content, str(run.experiment))

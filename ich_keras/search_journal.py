@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ich_keras.config import Search
+from ich_keras.identity import differences, in_short, parse_recorded, without_shards
 from ich_keras.run_folder import RunError
 from tfrecords_tools.atomic import write_text
 
@@ -30,10 +32,10 @@ class Journal:
 
         Args:
             path: the file.
-            search: what is searched, and on which data.
+            search: what is searched, a `Search` as JSON, and `data_fingerprint` of the shards.
 
         Raises:
-            RunError: if the file is of another search, or damaged.
+            RunError: if the file is of another search, of a version with other keys, or damaged.
         """
         self.path = path
         self.events: list[Event] = []
@@ -43,7 +45,7 @@ class Journal:
         whole = path.read_bytes()
         kept = whole[: whole.rfind(b"\n") + 1]  # a line that was being written did not happen
         try:
-            before, *self.events = [json.loads(line) for line in kept.splitlines()]
+            before, *self.events = [_event(line) for line in kept.splitlines()]
         except ValueError as error:
             raise RunError(f"{path}: damaged ({error}); give another --run") from error
         _refuse_other(path, before, search)
@@ -63,11 +65,38 @@ def _line(event: Event) -> str:
     return json.dumps(event, allow_nan=False) + "\n"
 
 
+def _event(line: bytes) -> Event:
+    event = json.loads(line)
+    if not isinstance(event, dict):
+        raise ValueError(f"expected an object, got {event!r}")
+    return event
+
+
 def _refuse_other(path: Path, before: Event, search: Event) -> None:
-    if before == json.loads(_line(search)):
-        return
-    changed = [key for key in {**before, **search} if before.get(key) != search.get(key)]
-    raise RunError(
-        f"{path.parent}: holds another search, which differs in {', '.join(sorted(changed))}; give"
-        " another --run, or --fresh without --run"
-    )
+    changed = _changed(_with_defaults(path, before), _as_in_a_file(search))
+    if changed:
+        raise RunError(
+            f"{path.parent}: holds another search, which differs in {in_short(changed)}; give"
+            " another --run, or --fresh without --run"
+        )
+
+
+def _changed(before: Event, now: Event) -> list[str]:
+    orders = [list(x["search"]) for x in (before, now)]
+    if orders[0] != orders[1] and set(orders[0]) == set(orders[1]):  # a grid is tried in this order
+        before, now = before | {"order of search": orders[0]}, now | {"order of search": orders[1]}
+    compared = [x | {"experiment": without_shards(x["experiment"])} for x in (before, now)]
+    return differences(*compared)
+
+
+def _with_defaults(path: Path, recorded: Event) -> Event:
+    """What is recorded, with the defaults of keys that were added since."""
+    content = _as_in_a_file(recorded)
+    data = {key: content.pop(key) for key in ("data_fingerprint",) if key in content}
+    return parse_recorded(Search, content, str(path)).model_dump(mode="json", by_alias=True) | data
+
+
+def _as_in_a_file(identity: Event) -> Event:
+    """The values of a search under the keys of its file, where the journal says `base`."""
+    content = json.loads(_line(identity))
+    return {"experiment" if key == "base" else key: value for key, value in content.items()}

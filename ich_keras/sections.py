@@ -33,13 +33,17 @@ class Section(BaseModel):
 AnySection = TypeVar("AnySection", bound=Section)
 
 
-def check(model: type[AnySection], values: Values, where: str = "") -> AnySection:
+def check(
+    model: type[AnySection], values: Values, where: str = "", *, suggesting: bool = True
+) -> AnySection:
     """The values as a section.
 
     Args:
         model: the section's class.
         values: of a file, with what it includes and overrides.
         where: said of values whose origin is not known, and of those that are missing.
+        suggesting: whether the message on an unknown key names the nearest known one; false for
+            files that are not to be edited.
 
     Raises:
         ConfigError: a line a key: where, key path, what was expected and what was given.
@@ -47,7 +51,7 @@ def check(model: type[AnySection], values: Values, where: str = "") -> AnySectio
     try:
         return model.model_validate(_tuples(values.content))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, model, values, where))) from None
+        raise ConfigError("\n".join(_explain(error, model, values, where, suggesting))) from None
 
 
 def with_overrides(
@@ -104,7 +108,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _explain(
-    error: ValidationError, model: type[Section], values: Values, where: str
+    error: ValidationError, model: type[Section], values: Values, where: str, suggesting: bool
 ) -> Iterator[str]:
     """A line a key path."""
     by_path: dict[str, list[Any]] = {}
@@ -117,7 +121,7 @@ def _explain(
             known = key_paths(model)
             # The right path, but written as one key: dots are for --set.
             mend = "; in a file, a section a line" if path in known else suggest(path, known)
-            yield f"{_prefix(source)}unknown key {path}{mend}"
+            yield f"{_prefix(source)}unknown key {path}{mend if suggesting else ''}"
         else:
             yield f"{_prefix(source)}{_prefix(path)}{_expected(faults)}"
 
