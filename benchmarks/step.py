@@ -191,17 +191,19 @@ def _bare_seconds(experiment: Experiment, channels: int, size: int) -> Callable[
     """A function from a number of steps to the seconds of one, on a batch that stays in memory."""
     import tensorflow as tf
 
-    from ich_keras.distribution import choose_strategy, find_workers
+    from ich_keras.distribution import find_workers, make_strategy, resolve_strategy
     from ich_keras.losses import make_loss
-    from ich_keras.stepping import compile_train_step, make_optimizer
+    from ich_keras.stepping import compile_train_step, make_optimizer, resolve_computation
 
     config = experiment.training
-    strategy = choose_strategy(config.strategy, find_workers())
+    name = resolve_strategy(config.strategy, find_workers())
+    strategy = make_strategy(name)
+    xla = resolve_computation(config, name, strategy.num_replicas_in_sync).jit_compile
     with strategy.scope():
         model = build_model(experiment.model, channels)
         optimizer = make_optimizer(config)
         optimizer.build(model.trainable_variables)
-    step = compile_train_step(strategy, model, optimizer, make_loss(config), config)
+    step = compile_train_step(strategy, model, optimizer, make_loss(config), config.batch_size, xla)
     rng = np.random.default_rng(0)
     image = tf.constant(rng.integers(0, 256, (config.batch_size, size, size, channels), np.uint8))
     label = tf.constant(rng.integers(0, 2, (config.batch_size, 6)).astype(np.float32))

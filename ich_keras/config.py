@@ -378,24 +378,13 @@ def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
     return search
 
 
-def read_recorded_search(content: dict[str, Any], where: str) -> Search:
-    """Reads the search that a journal began with, which an older version may have written.
-
-    Args:
-        content: as `Search.model_dump(mode="json")` gives it.
-        where: the file.
-
-    Raises:
-        ConfigError: if this version does not know a key or refuses a value.
-    """
-    content = {("experiment" if key == "base" else key): x for key, x in content.items()}
-    base = content.get("experiment")
-    values = Values(content, {"": where})
-    if isinstance(base, dict):
-        _with_validation_slices(Values(base, {"": where}))
-        values = _in_slices(values, "", base)
-        content["experiment"] = check(Experiment, Values(base, {}), where)
-    return check(Search, values, where)
+def upgraded(values: Values) -> Values:
+    """A recorded experiment or search with the keys of today for those of older versions."""
+    base = values.content.get("experiment")
+    if not isinstance(base, dict):
+        return _with_validation_slices(values)
+    _with_validation_slices(Values(base, values.origins))
+    return _in_slices(values, "", base)
 
 
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
@@ -433,7 +422,8 @@ def _in_slices(values: Values, section: str, experiment: Mapping[str, Any]) -> V
         content.setdefault("validation_slices", steps * batch_size)
         log.warning(
             "%s: %svalidation_steps is now %svalidation_slices: %d",
-            *(values.origin(f"{section}validation_steps"), section, section, steps * batch_size),
+            values.origin(f"{section}validation_steps") or "recorded by an older version",
+            *(section, section, steps * batch_size),
         )
     if type(steps) is int or steps is None:
         content.pop("validation_steps", None)

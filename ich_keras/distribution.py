@@ -58,10 +58,8 @@ def find_workers() -> Workers:
         ) from error
 
 
-def choose_strategy(name: str, workers: Workers) -> tf.distribute.Strategy:
-    """The distribution strategy.
-
-    To be called before any tensor is made: the workers' collectives are set up at start.
+def resolve_strategy(name: str, workers: Workers) -> str:
+    """The name of the distribution strategy, `one`, `mirrored` or `multi_worker`.
 
     Args:
         name: `one`, `mirrored`, `multi_worker`, or `auto`: the last where there are several
@@ -80,6 +78,14 @@ def choose_strategy(name: str, workers: Workers) -> tf.distribute.Strategy:
             f"training.strategy is {name} and TF_CONFIG names {workers.count} worker(s); set it to"
             " auto, or mend TF_CONFIG"
         )
+    return name
+
+
+def make_strategy(name: str) -> tf.distribute.Strategy:
+    """The distribution strategy of a name from `resolve_strategy`.
+
+    To be called before any tensor is made: the workers' collectives are set up at start.
+    """
     if name == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy()
     if name == "mirrored":

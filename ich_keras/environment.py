@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,23 @@ RECORDED_PACKAGES = (
 )
 
 
-def environment(devices: list[str], fingerprint: str, seed: int) -> dict[str, Any]:
-    """What a run depended on: versions, commit, devices, data and seed."""
+@dataclass(frozen=True)
+class Computation:
+    """How steps are computed: what each `auto` of `training` became on this machine.
+
+    Attributes:
+        strategy: `one`, `mirrored` or `multi_worker`.
+        precision: the Keras dtype policy.
+        jit_compile: whether XLA compiles the step.
+    """
+
+    strategy: str
+    precision: str
+    jit_compile: bool
+
+
+def environment(devices: list[str], computation: Computation) -> dict[str, Any]:
+    """What a session of a run depends on beside data and seed."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -30,8 +46,7 @@ def environment(devices: list[str], fingerprint: str, seed: int) -> dict[str, An
         "git_commit": commit(),
         "command": Path(sys.argv[0]).name,
         "devices": devices,
-        "data_fingerprint": fingerprint,
-        "seed": seed,
+        **asdict(computation),
     }
 
 

@@ -3,17 +3,14 @@
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from ich_keras.config import (
     Experiment,
     ModelConfig,
     experiment_to_yaml,
-    load_experiment,
-    with_values,
 )
 from ich_keras.dataset import DatasetError, ShardSet
-from ich_keras.environment import environment
+from ich_keras.identity import differences, in_short, parse_recorded, without_shards
 from ich_keras.model import load_model, stride
 from ich_keras.run_folder import (
     RunError,
@@ -21,10 +18,8 @@ from ich_keras.run_folder import (
     RunInput,
     read_input,
     write_input,
-    write_json,
 )
-from ich_keras.sections import changed_values
-from ich_keras.yaml_files import ConfigError
+from ich_keras.yaml_files import ConfigError, read_file
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import InputError
 
@@ -36,16 +31,17 @@ class TrainingError(InputError):
 
 
 def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, resume: bool) -> None:
-    """Writes what the run is; a folder that holds another run is refused."""
-    fingerprint = shards.manifest.fingerprint
+    """Writes what the run is; a folder that holds another run is refused.
+
+    Raises:
+        RunError: if it does, or what it holds is damaged or of another version.
+    """
     if run.experiment.is_file():
         if not resume:
             raise RunError(f"{run.path}: holds a run already; give another --run, or --resume")
-        _refuse_other_run(run, experiment, fingerprint)
+        _refuse_other_run(run, experiment, shards.manifest.fingerprint)
         return
-    devices = [device.name for device in tf.config.list_logical_devices()]
     write_input(run, _run_input(shards))
-    write_json(run.environment, environment(devices, fingerprint, experiment.seed))
     write_text(run.experiment, experiment_to_yaml(experiment))
 
 
@@ -102,25 +98,22 @@ def _run_input(shards: ShardSet) -> RunInput:
 
 
 def _refuse_other_run(run: RunFolder, experiment: Experiment, fingerprint: str) -> None:
-    """Compares values, not text: a key that came later with its default makes no difference."""
-    try:
-        before = load_experiment(str(run.experiment))
-    except ConfigError as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(
-            f"{reason}; this version cannot go on with that run: give another --run, or use the"
-            " version that began it"
-        ) from error
-    changed = changed_values(_wherever_shards_lie(before), _wherever_shards_lie(experiment))
+    before, now = (
+        without_shards(x.model_dump(mode="json")) for x in (_recorded_experiment(run), experiment)
+    )
+    changed = differences(before, now)
     if changed:
         raise RunError(
-            f"{run.experiment}: is the run of another experiment: {'; '.join(changed[:SHOWN])};"
-            " give another --run"
+            f"{run.experiment}: is the run of another experiment, which differs in"
+            f" {in_short(changed)}; give another --run"
         )
     if read_input(run).fingerprint != fingerprint:
         raise RunError(f"{run.path}: was trained on other shards; give those, or another --run")
 
 
-def _wherever_shards_lie(experiment: Experiment) -> Experiment:
-    """Shards may have moved; their fingerprint tells whether they are the same."""
-    return with_values(experiment, {"data.shards": None})
+def _recorded_experiment(run: RunFolder) -> Experiment:
+    try:
+        content = read_file(run.experiment).content
+    except ConfigError as error:
+        raise RunError(f"{error}; the file is damaged, so give another --run") from error
+    return parse_recorded(Experiment, content, str(run.experiment))

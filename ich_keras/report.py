@@ -4,15 +4,16 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ich_keras.metrics import UNITS
 from ich_keras.pages import base64_of, render
 from ich_keras.plain_answer import number_of, plain_answer, unit_of
 from ich_keras.run_folder import RunError, RunFolder
+from ich_keras.sessions import read_environment
+from ich_keras.value_rows import environment_rows, flat_rows
+from ich_keras.yaml_files import read_file
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.bleedings import LABELS
 
@@ -76,7 +77,7 @@ def write_report(run: Path) -> Path:
     `environment.json`.
 
     Raises:
-        RunError: if there is no such folder.
+        RunError: if there is no such folder, or a file in it is damaged.
     """
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder; give one that `ich-keras fit` wrote")
@@ -101,8 +102,8 @@ def write_report(run: Path) -> Path:
         training_warning=_training_warning(history),
         pictures=pictures,
         left_out=left_out,
-        experiment=list(_flat(experiment)),
-        environment=list(_flat(_read_json(folder.environment))),
+        experiment=list(flat_rows(experiment)),
+        environment=list(environment_rows(read_environment(folder))),
     )
     write_text(folder.report, page)
     return folder.report
@@ -217,22 +218,20 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The content, which is empty if there is no file.
+
+    Raises:
+        RunError: if it is not JSON, or no object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content.keys()
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{path}: damaged ({error}); remove it, and write the page again") from error
+    return content
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys and their values as text; of a path only its last part, for the page travels."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            items = value if isinstance(value, list) else [value]
-            yield f"{prefix}{key}", ", ".join(_without_folder(str(x)) for x in items)
-
-
-def _without_folder(text: str) -> str:
-    return PurePath(text.replace("\\", "/")).name if "/" in text or "\\" in text else text
+    return read_file(path).content if path.is_file() else {}

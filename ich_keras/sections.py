@@ -33,13 +33,17 @@ class Section(BaseModel):
 AnySection = TypeVar("AnySection", bound=Section)
 
 
-def check(model: type[AnySection], values: Values, where: str = "") -> AnySection:
+def check(
+    model: type[AnySection], values: Values, where: str = "", *, suggesting: bool = True
+) -> AnySection:
     """The values as a section.
 
     Args:
         model: the section's class.
         values: of a file, with what it includes and overrides.
         where: said of values whose origin is not known, and of those that are missing.
+        suggesting: whether the message on an unknown key names the nearest known one; false for
+            files that are not to be edited.
 
     Raises:
         ConfigError: a line a key: where, key path, what was expected and what was given.
@@ -47,7 +51,7 @@ def check(model: type[AnySection], values: Values, where: str = "") -> AnySectio
     try:
         return model.model_validate(_tuples(values.content))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, model, values, where))) from None
+        raise ConfigError("\n".join(_explain(error, model, values, where, suggesting))) from None
 
 
 def with_overrides(
@@ -85,31 +89,6 @@ def set_value(
     return merge(values, Values(content, {key: where}))
 
 
-def changed_values(before: Section, now: Section) -> list[str]:
-    """The key paths whose values differ, as `training.batch_size 32, now 64`."""
-    old, new = _leaves(before.model_dump(mode="json")), _leaves(now.model_dump(mode="json"))
-    return [
-        f"{path} {_shown(old.get(path))}, now {_shown(new.get(path))}"
-        for path in {**old, **new}
-        if old.get(path) != new.get(path)
-    ]
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by key path; lists are values as a whole, since their order counts."""
-    leaves: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            leaves |= _leaves(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)
-
-
 def key_paths(model: type[Section], prefix: str = "") -> list[str]:
     """Every key path of a section, sections themselves too, in the order of the fields."""
     paths = []
@@ -129,7 +108,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _explain(
-    error: ValidationError, model: type[Section], values: Values, where: str
+    error: ValidationError, model: type[Section], values: Values, where: str, suggesting: bool
 ) -> Iterator[str]:
     """A line a key path."""
     by_path: dict[str, list[Any]] = {}
@@ -142,7 +121,7 @@ def _explain(
             known = key_paths(model)
             # The right path, but written as one key: dots are for --set.
             mend = "; in a file, a section a line" if path in known else suggest(path, known)
-            yield f"{_prefix(source)}unknown key {path}{mend}"
+            yield f"{_prefix(source)}unknown key {path}{mend if suggesting else ''}"
         else:
             yield f"{_prefix(source)}{_prefix(path)}{_expected(faults)}"
 

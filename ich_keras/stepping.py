@@ -7,10 +7,24 @@ import keras
 import tensorflow as tf
 
 from ich_keras.config import TrainingConfig
+from ich_keras.environment import Computation
 from ich_keras.losses import Loss
 from ich_keras.model import with_logits
 
 TrainStep = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
+
+
+def resolve_computation(config: TrainingConfig, strategy: str, devices: int) -> Computation:
+    """Resolves each `auto` of `training`, once per session.
+
+    Args:
+        config: the section `training`.
+        strategy: its name, from `resolve_strategy`.
+        devices: that share a batch, over all workers.
+    """
+    return Computation(
+        strategy, choose_precision(config.precision), _choose_jit_compile(config, devices)
+    )
 
 
 def choose_precision(name: str) -> str:
@@ -51,9 +65,18 @@ def compile_train_step(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     loss_function: Loss,
-    config: TrainingConfig,
+    batch_size: int,
+    jit_compile: bool,
 ) -> TrainStep:
     """The step as one graph, run by the strategy: one way for a device, several, and machines.
+
+    Args:
+        strategy: the distribution strategy.
+        model: the network.
+        optimizer: of its weights.
+        loss_function: from labels and logits to the loss of each slice.
+        batch_size: slices per step, over all devices.
+        jit_compile: whether XLA compiles the step.
 
     Returns:
         A function from a batch, (image, label), to the scalars (loss, accuracy): means over the
@@ -65,14 +88,12 @@ def compile_train_step(
         with tf.GradientTape() as tape:
             logits = to_logits(image, training=True)
             # Divided by the whole batch, so that the sum over replicas is the batch's mean.
-            loss = tf.reduce_sum(loss_function(label, logits)) / config.batch_size
+            loss = tf.reduce_sum(loss_function(label, logits)) / batch_size
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_weights)
         optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
         right = tf.cast((logits >= 0) == (label >= 0.5), tf.float32)  # a probability of 0.5
-        return loss, tf.reduce_sum(tf.reduce_mean(right, axis=-1)) / config.batch_size
-
-    jit_compile = _jit_compile(config, strategy.num_replicas_in_sync)
+        return loss, tf.reduce_sum(tf.reduce_mean(right, axis=-1)) / batch_size
 
     # AutoGraph: as in dataset.py.
     @tf.function(jit_compile=jit_compile, autograph=False)
@@ -87,7 +108,7 @@ def compile_train_step(
     return train_step
 
 
-def _jit_compile(config: TrainingConfig, devices: int) -> bool:
+def _choose_jit_compile(config: TrainingConfig, devices: int) -> bool:
     """XLA: as asked for; `auto` means one GPU without op determinism, which forbids it."""
     if config.jit_compile != "auto":
         return config.jit_compile

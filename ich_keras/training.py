@@ -22,13 +22,15 @@ from ich_keras.dataset import ShardSet, open_shards, reading, training_batches
 from ich_keras.distribution import (
     Workers,
     agree_with_the_chief,
-    choose_strategy,
     device_names,
     find_workers,
+    make_strategy,
     refuse_xla_on_several_devices,
+    resolve_strategy,
     share_of_batch,
     warn_without_gpu,
 )
+from ich_keras.environment import Computation, environment
 from ich_keras.losses import constant_guess_loss, make_loss
 from ich_keras.model import build_model, summarize
 from ich_keras.preparation import TrainingError, check_size, check_splits, claim_folder, warm_start
@@ -36,7 +38,8 @@ from ich_keras.recording import Recorder
 from ich_keras.run_folder import History, RunFolder
 from ich_keras.run_state import Position, restore_state, save_state
 from ich_keras.scoring import Predictions, compile_forward, predict_split
-from ich_keras.stepping import choose_precision, compile_train_step, make_optimizer
+from ich_keras.sessions import record_session
+from ich_keras.stepping import compile_train_step, make_optimizer, resolve_computation
 from ich_keras.validation import collapse, validation_scores
 from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.progress import progress
@@ -107,13 +110,15 @@ def fit(
         TrainingError: if the loss is no longer finite, or another worker ends.
     """
     workers = find_workers()
-    strategy = choose_strategy(experiment.training.strategy, workers)
+    name = resolve_strategy(experiment.training.strategy, workers)
+    strategy = make_strategy(name)
+    computation = resolve_computation(experiment.training, name, strategy.num_replicas_in_sync)
     shards = open_shards(shards_folder, experiment.data)
     check_size(shards, experiment.model)
     check_splits(shards, experiment.training.monitor)
     if workers.chief:
         claim_folder(run, experiment, shards, resume=resume)
-    trainer = _Trainer(experiment, shards, run, strategy, workers)
+    trainer = _Trainer(experiment, shards, run, strategy, workers, computation)
     end = min(until or experiment.training.max_steps, experiment.training.max_steps)
     schedule = Schedule(experiment.training, end, validate_each_interval)
     with reading(shards_folder), _other_workers(workers):
@@ -193,6 +198,7 @@ class _Trainer:
         run: RunFolder,
         strategy: tf.distribute.Strategy,
         workers: Workers,
+        computation: Computation,
     ) -> None:
         self.experiment = experiment
         self.config = experiment.training
@@ -200,6 +206,7 @@ class _Trainer:
         self.run = run
         self.strategy = strategy
         self.workers = workers
+        self.computation = computation
         self.share = share_of_batch(strategy, self.config.batch_size)
         refuse_xla_on_several_devices(strategy, self.config.jit_compile)
         self.agree = agree_with_the_chief(strategy, workers)
@@ -208,7 +215,7 @@ class _Trainer:
         tf.random.set_seed(max(experiment.seed, 1))  # tf.data fails at 0 beside a seed of a pass
         if self.config.deterministic:
             tf.config.experimental.enable_op_determinism()
-        keras.config.set_dtype_policy(choose_precision(self.config.precision))
+        keras.config.set_dtype_policy(computation.precision)
         with strategy.scope():
             self.model = build_model(
                 experiment.model,
@@ -224,7 +231,12 @@ class _Trainer:
         self.loss = make_loss(self.config)
         self.forward = compile_forward(self.model)
         self.train_step = compile_train_step(
-            strategy, self.model, self.optimizer, self.loss, self.config
+            strategy,
+            self.model,
+            self.optimizer,
+            self.loss,
+            self.config.batch_size,
+            computation.jit_compile,
         )
 
     def train(self, schedule: Schedule) -> FitResult:
@@ -233,9 +245,21 @@ class _Trainer:
             log.info("%s: is complete, nothing to do", self.run.path)
         else:
             self._describe(schedule)
+            if self.workers.chief:
+                self._record_session()
             self._steps(schedule)
         validations = tuple(x for x in self.history.rows if x.get("val_loss") not in (None, ""))
         return FitResult(self.run, self.position, validations)
+
+    def _record_session(self) -> None:
+        devices = [device.name for device in tf.config.list_logical_devices()]
+        fingerprint, seed = self.shards.manifest.fingerprint, self.experiment.seed
+        record_session(
+            self.run,
+            self.position.step,
+            environment(devices, self.computation),
+            {"data_fingerprint": fingerprint, "seed": seed},
+        )
 
     def _steps(self, schedule: Schedule) -> None:
         start, end = self.position.step, schedule.end

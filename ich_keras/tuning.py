@@ -148,7 +148,8 @@ class _Lead:
         self.place, self.search, self.folder = place, search, folder
         self.oracle = make_oracle(search)
         self.tuner = SearchTuner(self.oracle, place)
-        self.oracle.begin(Journal(folder / JOURNAL_NAME, search, manifest.fingerprint))
+        identity = {**search.model_dump(mode="json"), "data_fingerprint": manifest.fingerprint}
+        self.oracle.begin(Journal(folder / JOURNAL_NAME, identity))
         self.oracle.on_change = self._changed
         total = number_of_points(search)
         if not (folder / "trials").exists():

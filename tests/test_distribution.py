@@ -15,9 +15,9 @@ import pytest
 from ich_keras.distribution import (
     DistributionError,
     Workers,
-    choose_strategy,
     find_workers,
     refuse_xla_on_several_devices,
+    resolve_strategy,
 )
 from tests import program, small_run
 from tests.curves import SAME_ON_ALL, assert_same_curves
@@ -83,6 +83,8 @@ def test_no_worker_ends_before_the_chief_has_written_the_run(shards, tmp_path):
     _, errors = other.communicate(timeout=300)
     assert other.returncode == 1
     assert "worker 1 of 2: another worker ended or cannot be reached" in errors
+    recorded = json.loads((tmp_path / "run" / "environment.json").read_text("utf-8"))
+    assert [x["strategy"] for x in recorded["sessions"]] == ["multi_worker"]  # only of the chief
 
 
 def test_workers_are_counted_as_tf_config_names_them(monkeypatch):
@@ -114,7 +116,7 @@ def test_a_tf_config_that_is_none_is_one_line(monkeypatch, config):
 @pytest.mark.parametrize(("name", "count"), [("multi_worker", 1), ("one", 2), ("mirrored", 2)])
 def test_a_strategy_that_does_not_fit_the_workers_is_refused(name, count):
     with pytest.raises(DistributionError, match=f"strategy is {name} and TF_CONFIG names {count}"):
-        choose_strategy(name, Workers(0, count))
+        resolve_strategy(name, Workers(0, count))
 
 
 def test_a_batch_that_two_devices_cannot_share_is_refused(shards, tmp_path):

@@ -11,6 +11,7 @@ from ich_keras.plain_answer import plain_answer
 from ich_keras.report import write_report
 from ich_keras.run_folder import RunError
 from tfrecords_tools.bleedings import LABELS
+from tfrecords_tools.errors import InputError
 
 ONE_PIXEL = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
 
@@ -43,6 +44,39 @@ def run(tmp_path, scores):
     )
     (run / "environment.json").write_text('{"python": "3.11.2", "seed": 5}', encoding="utf-8")
     return run
+
+
+def test_sessions_are_rows_of_what_differs_from_the_start(run):
+    start = {"python": "3.11.2", "packages": {"keras": "3.5"}, "precision": "float32"}
+    sessions = [
+        start | {"step": 0},
+        start | {"step": 4000, "packages": {"keras": "3.6"}, "precision": "mixed_bfloat16"},
+    ]
+    content = start | {"seed": 5, "sessions": sessions}
+    (run / "environment.json").write_text(json.dumps(content), encoding="utf-8")
+    rows = {row[0][0]: row[1] for row in Page(read(write_report(run))).rows if len(row) == 2}
+    assert rows["packages.keras"] == ["3.5"]
+    assert rows["session 1, from step 0"] == ["as at the start"]
+    changed = ["packages.keras 3.6; precision mixed_bfloat16"]
+    assert rows["session 2, from step 4,000"] == changed
+
+
+def test_mappings_in_a_list_are_numbered(run):
+    callbacks = "training:\n  callbacks:\n  - path: a.B\n    arguments: {log_freq: epoch}\n"
+    (run / "experiment.yaml").write_text(f"name: x\n{callbacks}", encoding="utf-8")
+    rows = {row[0][0]: row[1] for row in Page(read(write_report(run))).rows if len(row) == 2}
+    assert rows["training.callbacks.1.path"] == ["a.B"]
+    assert rows["training.callbacks.1.arguments.log_freq"] == ["epoch"]
+
+
+@pytest.mark.parametrize("name", ["environment.json", "experiment.yaml", "evaluation/val.json"])
+@pytest.mark.parametrize("content", ["", "{", "[1]"])
+def test_a_damaged_file_is_named_in_one_line(run, name, content):
+    (run / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError) as refused:
+        write_report(run)
+    assert str(refused.value).startswith(f"{run / name}: ")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 class Page(HTMLParser):

@@ -1,5 +1,6 @@
 """A run that was killed, or had no space left, ends with the bits of one that was not."""
 
+import json
 import os
 import resource
 import signal
@@ -66,6 +67,11 @@ def test_a_run_killed_twice_ends_like_an_undisturbed_one(undisturbed, shards, tm
         assert process.returncode == -signal.SIGKILL
     small_run.train(shards, run.path)
     assert_same_end(run, undisturbed, shards)
+    sessions = json.loads(run.environment.read_text("utf-8"))["sessions"]
+    steps = [session["step"] for session in sessions]
+    assert steps[0] == 0
+    assert set(steps[1:]) <= {4, 8}
+    assert steps == sorted(steps)
 
 
 def test_a_killed_run_leaves_nothing_in_the_folder_of_temporary_files(shards, tmp_path):

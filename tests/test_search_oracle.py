@@ -36,13 +36,10 @@ search:
 """
 
 
-FINGERPRINT = "0" * 64
-
-
 def opened(search, folder) -> Lasting:
     oracle = make_oracle(search)
     oracle._set_project_dir(str(folder / "oracle"), "test")
-    oracle.begin(Journal(folder / "journal.jsonl", search, FINGERPRINT))
+    oracle.begin(Journal(folder / "journal.jsonl", search.model_dump(mode="json")))
     return oracle
 
 
@@ -148,10 +145,10 @@ def test_an_idle_worker_that_asks_again_leaves_everything_as_it_was(tmp_path, sh
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
     (tmp_path / "again").mkdir()
     shutil.copy(files[0], tmp_path / "again" / "journal.jsonl")
-    fingerprint = json.loads(files[0].read_text().splitlines()[0])["data_fingerprint"]
+    identity = json.loads(files[0].read_text().splitlines()[0])
     again = make_oracle(search)
     again._set_project_dir(str(tmp_path / "again" / "oracle"), "test")
-    again.begin(Journal(tmp_path / "again" / "journal.jsonl", search, fingerprint))
+    again.begin(Journal(tmp_path / "again" / "journal.jsonl", identity))
     end(lead.oracle, lead.oracle.ongoing_trials["busy"])
     assert finish(again, ["one"]) == finish(lead.oracle, ["one"])
 

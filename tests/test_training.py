@@ -60,6 +60,71 @@ def test_the_folder_holds_what_the_contract_names(finished):
     assert recorded["seed"] == 1498
 
 
+def sessions(run: RunFolder) -> list[dict]:
+    return json.loads(run.environment.read_text(encoding="utf-8"))["sessions"]
+
+
+def test_what_auto_became_is_recorded(finished):
+    run, _ = finished
+    recorded = json.loads(run.environment.read_text(encoding="utf-8"))
+    assert recorded["precision"] == load_model(run.best).dtype_policy.name
+    assert recorded["strategy"] in ("one", "mirrored")
+    assert recorded["jit_compile"] is False  # the demo is deterministic
+    (session,) = recorded.pop("sessions")
+    assert session.pop("step") == 0
+    data = {"data_fingerprint": read_input(run).fingerprint, "seed": 1498}
+    assert recorded == session | data
+
+
+def test_each_session_records_its_environment_and_a_changed_one_is_told(
+    shards, tmp_path, monkeypatch, caplog
+):
+    run = RunFolder(tmp_path / "run")
+    fit(experiment(), shards, run, until=4)
+    monkeypatch.setattr("ich_keras.environment.commit", lambda: "0123abc+changes")
+    monkeypatch.setattr("ich_keras.stepping.choose_precision", lambda _: "mixed_bfloat16")
+    fit(experiment(), shards, run)
+    fit(experiment(), shards, run)  # is complete, so that it is no session
+    first, second = sessions(run)
+    assert (first["step"], second["step"]) == (0, 4)
+    assert (first["precision"], second["precision"]) == ("float32", "mixed_bfloat16")
+    assert second["git_commit"] == "0123abc+changes" != first["git_commit"]
+    assert first["packages"] == second["packages"]
+    start = json.loads(run.environment.read_text(encoding="utf-8"))
+    assert (start["precision"], start["git_commit"]) == ("float32", first["git_commit"])
+    assert "resumed at step 4 in another environment:" in caplog.text
+    assert "precision float32, now mixed_bfloat16" in caplog.text
+
+
+def test_an_environment_without_sessions_becomes_the_first_one(shards, tmp_path, caplog):
+    run = RunFolder(tmp_path / "run")
+    fit(experiment(), shards, run, until=4)
+    old = json.loads(run.environment.read_text(encoding="utf-8"))
+    for key in ("sessions", "strategy", "precision", "jit_compile"):  # as older versions wrote it
+        del old[key]
+    run.environment.write_text(json.dumps(old), encoding="utf-8")
+    fit(experiment(), shards, run, until=8)
+    first, second = sessions(run)
+    assert (first["step"], second["step"]) == (0, 4)
+    assert first["packages"] == old["packages"]
+    assert (first["precision"], second["precision"]) == (None, "float32")
+    recorded = json.loads(run.environment.read_text(encoding="utf-8"))
+    assert {key: recorded[key] for key in old} == old
+    assert "another environment" not in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"sessions": [{}]}', '{"sessions": null}'])
+def test_a_damaged_environment_is_one_line(shards, tmp_path, content):
+    run = RunFolder(tmp_path / "run")
+    fit(experiment(), shards, run, until=4)
+    run.environment.write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=r"^[^\n]*environment\.json: damaged [^\n]*remove it[^\n]*$"):
+        fit(experiment(), shards, run, until=8)
+    run.environment.unlink()
+    fit(experiment(), shards, run, until=8)
+    assert [session["step"] for session in sessions(run)] == [4]
+
+
 def test_the_resolved_experiment_gives_the_same_run_again(finished):
     run, _ = finished
     assert load_experiment(str(run.experiment)) == experiment()
@@ -128,6 +193,7 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(
         patch.setattr(training, "compile_train_step", stopping)
         fit(experiment(), shards, run)
     result = fit(experiment(), shards, run)
+    assert [session["step"] for session in sessions(run)] == [0, stop_at // 4 * 4]
     whole, whole_result = finished
     for one, other in zip(weights(whole), weights(run), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -147,45 +213,11 @@ def test_a_complete_run_is_left_as_it_is(finished, shards):
     assert (run.history.read_bytes(), run.best.stat().st_mtime_ns) == before
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [  # the lines of both YAML files are the same, in another order
-        (["model.widths=[8, 4]"], r"model\.widths \[4, 8\], now \[8, 4\]"),
-        (
-            ["data.windows=[bone, brain]"],
-            r"data\.windows \['brain', 'bone'\], now \['bone', 'brain'\]",
-        ),
-        (
-            ["training.batch_size=4", "evaluation.batch_size=8"],
-            r"training\.batch_size 8, now 4; evaluation\.batch_size 4, now 8",
-        ),
-    ],
-)
-def test_an_experiment_whose_values_are_exchanged_is_another(shards, changes, said, tmp_path):
-    base = ["data.windows=[brain, bone]", "evaluation.batch_size=4", "training.max_steps=2"]
-    fit(experiment(*base), shards, RunFolder(tmp_path))
-    with pytest.raises(RunError, match=f"another experiment: {said}; give another --run"):
-        fit(experiment(*base, *changes), shards, RunFolder(tmp_path))
-
-
-def test_a_key_that_came_later_and_moved_shards_make_no_other_experiment(shards, tmp_path):
-    run = RunFolder(tmp_path)
-    fit(experiment("training.max_steps=2"), shards, run)
-    text = run.experiment.read_text()
-    run.experiment.write_text(re.sub(r"  (patience|jit_compile): .*\n", "", text))
-    moved = experiment("training.max_steps=2", "data.shards=elsewhere")
-    assert fit(moved, shards, run).position.step == 2
-    run.experiment.write_text(text + "hindsight: true\n")
-    with pytest.raises(RunError, match=r"unknown key hindsight.*this version cannot go on"):
-        fit(moved, shards, run)
-    run.experiment.write_text("")
-    with pytest.raises(RunError, match=r"expected `key: value` lines; this version cannot"):
-        fit(moved, shards, run)
-
-
 def test_another_experiment_or_other_shards_are_refused(finished, shards, tmp_path):
     run, _ = finished
-    with pytest.raises(RunError, match=r"another experiment: model\.dropout 0\.2, now 0\.1;"):
+    with pytest.raises(
+        RunError, match=r"another experiment, which differs in model\.dropout 0\.2, now"
+    ):
         fit(experiment("model.dropout=0.1"), shards, run)
     other = write_shards(tmp_path, train=16, val=7).folder
     rewrite_manifest(other, fingerprint="1" * 64)

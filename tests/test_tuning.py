@@ -127,7 +127,7 @@ def test_another_search_in_the_same_folder_is_refused(undisturbed, shards):
     folder, _ = undisturbed
     search = load_search(write_grid(folder.parent, limits="samples_per_point: 3"))
     with pytest.raises(
-        RunError, match=r"another search: samples_per_point 2, now 3; give another --run"
+        RunError, match=r"differs in samples_per_point 2, now 3; give another --run"
     ):
         tune(search, shards, folder)
 
@@ -146,7 +146,7 @@ def test_a_search_that_an_older_version_began_goes_on(undisturbed, shards, tmp_p
     assert tune(search, shards, tmp_path / "old").value == result.value
     identity["hindsight"] = True
     journal.write_text(json.dumps(identity) + "\n" + "".join(events))
-    with pytest.raises(RunError, match=r"unknown key hindsight.*this version cannot go on"):
+    with pytest.raises(RunError, match=r"unknown key hindsight.*this version cannot resume it"):
         tune(search, shards, tmp_path / "old")
 
 
@@ -154,7 +154,7 @@ def test_a_search_on_other_shards_is_refused(undisturbed, shards, tmp_path):
     folder, _ = undisturbed
     other = write_shards(tmp_path / "shards", train=28, val=14).folder
     write_manifest(other / MANIFEST_NAME, replace(read_manifest(other), fingerprint="1" * 64))
-    with pytest.raises(RunError, match="searched on other shards"):
+    with pytest.raises(RunError, match="differs in data_fingerprint"):
         tune(load_search(write_grid(folder.parent, limits=SEEDS)), other, folder)
 
 
