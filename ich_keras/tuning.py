@@ -24,6 +24,7 @@ from ich_keras import child_process
 from ich_keras.config import Search, experiment_to_yaml
 from ich_keras.distribution import warn_without_gpu
 from ich_keras.event_log import describe_search
+from ich_keras.gpus import devices_of, usable_gpus
 from ich_keras.preparation import TrainingError
 from ich_keras.run_folder import RunError
 from ich_keras.search_journal import Journal
@@ -94,24 +95,28 @@ def tune(
         search: what to try.
         shards_folder: to train and validate on.
         folder: of the search.
-        workers: processes on this machine that train at the same time, each on a GPU of its own
-            where there are several.
+        workers: processes on this machine that train at the same time, each on a GPU of its own;
+            without any GPU they share the cores.
 
     Raises:
+        UsageError: if there are more workers than GPUs; nothing is written then.
         InputError: if the data does not serve.
         RunError: if the folder holds another search.
         TrainingError: if no point could be trained, too many failed, or all workers died.
     """
-    warn_without_gpu()
+    alone = role() == "alone"
+    devices = devices_of(workers, usable_gpus()) if alone and workers > 1 else []
+    if not any(devices):  # a GPU that is listed twice is seen by each worker, but not here
+        warn_without_gpu()
     place = SearchPlace(search, shards_folder, folder)
     with _only_search(folder):
         lead = _Lead(place)
         with lead.table:
             if role() == CHIEF:
                 lead.serve([])
-            elif workers > 1:
+            elif devices:
                 with _on_this_machine():
-                    lead.serve(_start_workers(workers, place))
+                    lead.serve(_start_workers(place, devices))
             else:
                 search_with(lead.tuner)
         return lead.result()
@@ -264,7 +269,10 @@ def _on_this_machine() -> Iterator[None]:
             del os.environ[name]
 
 
-def _start_workers(count: int, place: SearchPlace) -> list[subprocess.Popen]:
+def _start_workers(
+    place: SearchPlace, devices: Sequence[Mapping[str, str]]
+) -> list[subprocess.Popen]:
+    """One worker for each of the devices, which are environment variables of `devices_of`."""
     task = {
         "search": place.search.model_dump_json(by_alias=True),
         "shards": str(place.shards),
@@ -275,17 +283,7 @@ def _start_workers(count: int, place: SearchPlace) -> list[subprocess.Popen]:
             "ich_keras.search_worker",
             task,
             place.folder / f"{_worker_id(number)}.log",
-            {"KERASTUNER_TUNER_ID": _worker_id(number), **_gpu(number)},
+            {"KERASTUNER_TUNER_ID": _worker_id(number), **variables},
         )
-        for number in range(count)
+        for number, variables in enumerate(devices)
     ]
-
-
-def _gpu(number: int) -> Mapping[str, str]:
-    """One of the GPUs that this process may use, by turns."""
-    visible = [x for x in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if x]
-    if not visible:
-        import tensorflow as tf
-
-        visible = [str(i) for i in range(len(tf.config.list_physical_devices("GPU")))]
-    return {"CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} if visible else {}

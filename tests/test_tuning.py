@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from filelock import FileLock
 
+from ich_keras import gpus, tuning
 from ich_keras.config import load_experiment, load_search
 from ich_keras.run_folder import RunError, RunFolder
 from ich_keras.search_training import role
@@ -173,3 +175,60 @@ def test_an_objective_that_does_not_exist_fails_its_trial(tmp_path):
     search = load_search(write_grid(tmp_path, rates="1e-3", limits=limits))
     with trained_here(), pytest.raises(TrainingError, match="val_mean_auc does not exist"):
         tune(search, shards, tmp_path / "out")
+
+
+def seen_by_tensorflow(monkeypatch, count):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [object()] * count)
+
+
+@pytest.mark.parametrize(
+    ("listed", "seen", "usable"),
+    [
+        (None, 0, []),
+        (None, 2, ["0", "1"]),
+        ("", 0, []),
+        ("-1", 0, []),
+        ("-1,-1", 0, []),
+        ("3, 5", 2, ["3", "5"]),
+        ("0,7", 1, ["0"]),  # there is no eighth
+        ("0,-1,1", 1, ["0"]),
+        ("0", 0, []),  # no driver
+        ("0,0", 0, ["0", "0"]),  # CUDA sees none where one is listed twice
+        ("MIG-a,MIG-b", 1, ["MIG-a", "MIG-b"]),  # and one instance a process
+    ],
+)
+def test_usable_gpus_are_those_that_are_listed_and_seen(monkeypatch, listed, seen, usable):
+    seen_by_tensorflow(monkeypatch, seen)
+    variables = {} if listed is None else {"CUDA_VISIBLE_DEVICES": listed}
+    assert gpus.usable_gpus(variables) == usable
+
+
+def test_each_worker_has_a_gpu_of_its_own():
+    assert gpus.devices_of(2, ["3", "5", "6"]) == [
+        {"CUDA_VISIBLE_DEVICES": "3"},
+        {"CUDA_VISIBLE_DEVICES": "5"},
+    ]
+    assert gpus.devices_of(3, []) == [{}, {}, {}]  # they share the cores
+
+
+def test_a_gpu_that_is_listed_twice_is_shared_with_its_memory():
+    shared = {"CUDA_VISIBLE_DEVICES": "0", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    assert gpus.devices_of(3, ["0", "0", "1"]) == [shared, shared, {"CUDA_VISIBLE_DEVICES": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("listed", "seen", "shared"), [(None, 1, "0,0,0"), ("4", 1, "4,4,4"), ("2,3", 2, "2,3,2")]
+)
+def test_more_workers_than_gpus_are_refused_before_anything_is_written(
+    shards, tmp_path, monkeypatch, listed, seen, shared
+):
+    seen_by_tensorflow(monkeypatch, seen)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    monkeypatch.setattr(tuning, "_start_workers", None)  # none starts
+    search = load_search(write_grid(tmp_path))
+    advice = rf"--workers 3: .* give --workers {seen}, or .* CUDA_VISIBLE_DEVICES={shared}$"
+    with pytest.raises(UsageError, match=advice):
+        tune(search, shards, tmp_path / "out", workers=3)
+    assert not (tmp_path / "out").exists()
