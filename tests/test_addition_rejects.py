@@ -181,6 +181,17 @@ def test_a_split_file_that_names_a_slice_later(folder, tmp_path):
     folder.check_as_converted_at_once()
 
 
+def test_a_slice_in_two_files_of_other_names_has_a_file(folder):
+    folder.copy(4, "a.dcm")
+    folder.path(4).rename(folder.path(4).with_name("b.dcm"))
+    manifest = folder.convert()
+    assert (manifest.rejected, manifest.labels_without_files) == ({"duplicate_id": 2}, 0)
+    folder.path(4).with_name("a.dcm").write_text("no slice")
+    folder.path(4).with_name("b.dcm").write_text("no slice")
+    assert folder.convert().labels_without_files == 1
+    folder.check_as_converted_at_once()
+
+
 @pytest.mark.parametrize("gone", ["copy", "first"])
 def test_of_two_files_of_one_slice_one_is_removed(folder, gone):
     copy = folder.copy(4, "copy.dcm")

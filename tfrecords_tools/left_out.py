@@ -1,6 +1,6 @@
 """The files that a plan leaves out, and what stays of those that earlier conversions left out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -31,8 +31,8 @@ class LeftOut:
     Attributes:
         rejects: the files, of earlier conversions too: `path`, `reason`, `detail`.
         refused: of those, the ones that the manifest names with their slice.
-        labels_without_files: labelled slices that no file was found for; one that is left out
-            counts as found by its name.
+        labels_without_files: labelled slices that no file was found for; a file that is left out
+            counts as found if it is named after its slice or is in `refused`.
     """
 
     rejects: pd.DataFrame
@@ -105,9 +105,10 @@ def left_out(
         salt: secret that patients and files are hashed with.
     """
     ids = shard_ids(doubled["slice_id"], key)
-    refused = map(Refused, file_marks(doubled["path"], salt), ids, [""] * len(ids))
+    refused = tuple(map(Refused, file_marks(doubled["path"], salt), ids, [""] * len(ids)))
     known = labelled if labelled is not None else pd.Index([], dtype=str)
-    return LeftOut(rejects, tuple(refused), len(_without_files(known, slices, rejects)))
+    without_files = _without_files(known, slices, rejects, refused, key)
+    return LeftOut(rejects, refused, len(without_files))
 
 
 def still_left_out(
@@ -139,19 +140,30 @@ def still_left_out(
     named = _named(standing.rejects["path"].mask(doubtful, ""))
     named = shard_ids(named.dropna(), key).reindex(named.index)
     lasting = standing.lasting_rejects(found, ids, named, names["slice_id"][names["new"]], salt)
-    refused = standing.lasting_refused(lasting, ids, salt)
+    refused = standing.lasting_refused(lasting, ids, salt) + now.refused
     rejects = pd.concat([lasting, now.rejects])
     missing = standing.manifest.labels_without_files
     if labelled is not None:
-        without_files = shard_ids(_without_files(labelled, slices, rejects), key)
-        missing = int((~standing.knows(without_files)).sum())
-    return LeftOut(rejects, refused + now.refused, missing)
+        without_files = _without_files(labelled, slices, rejects, refused, key)
+        missing = int((~standing.has_record(without_files)).sum())
+    return LeftOut(rejects, refused, missing)
 
 
-def _without_files(labelled: pd.Index, slices: pd.DataFrame, rejects: pd.DataFrame) -> pd.Series:
-    """Ids of the labelled slices of which no file was found, not even one that is left out."""
+def _without_files(
+    labelled: pd.Index,
+    slices: pd.DataFrame,
+    rejects: pd.DataFrame,
+    refused: Sequence[Refused],
+    key: bytes | None,
+) -> pd.Series:
+    """The labelled slices of which no file was found, not even one that is left out.
+
+    Returns:
+        Their ids as shards have them.
+    """
     there = pd.concat([slices.loc[slices["labelled"], "slice_id"], _named(rejects["path"])])
-    return pd.Series(labelled[~labelled.isin(there.dropna())], dtype=str)
+    ids = shard_ids(pd.Series(labelled[~labelled.isin(there.dropna())], dtype=str), key)
+    return ids[~ids.isin([x.slice_id for x in refused])]
 
 
 def _named(paths: pd.Series) -> pd.Series:

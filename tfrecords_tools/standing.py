@@ -58,12 +58,6 @@ class Standing:
         """Whether each slice is in a shard."""
         return slice_ids.isin(self.index["slice_id"])
 
-    def knows(self, slice_ids: pd.Series) -> pd.Series:
-        """Whether a file of each slice was found: it is in a shard, or was refused."""
-        return self.has_record(slice_ids) | slice_ids.isin(
-            [x.slice_id for x in self.manifest.refused]
-        )
-
     def refused_unchanged(
         self, slice_ids: pd.Series, paths: pd.Series, content_of: Callable[[str], str], salt: bytes
     ) -> pd.Series:
