@@ -15,8 +15,8 @@ from tfrecords_tools.atomic import whole_file
 from tfrecords_tools.dicom import CTSlice, FileHeader, read_header, read_hu
 from tfrecords_tools.elements import ChangedHeaderError
 from tfrecords_tools.header import RefusedSlice
+from tfrecords_tools.left_out import DUPLICATE_ID
 from tfrecords_tools.neighbours import find_neighbours
-from tfrecords_tools.plan import DUPLICATE_ID
 from tfrecords_tools.progress import progress
 from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.windows import stack_slices

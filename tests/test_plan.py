@@ -151,15 +151,17 @@ def test_slices_of_doubtful_identity_are_set_aside_with_their_reason():
     slices.loc[5, ["slice_id", "path"]] = slices.loc[4, "slice_id"], "copies/a.dcm"
     slices.loc[6, ["slice_id", "path"]] = "1.2.3.4", "clinic/b.dcm"
     plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
-    reasons = dict(zip(plan.rejects["path"], plan.rejects["reason"], strict=True))
+    reasons = dict(zip(plan.left_out.rejects["path"], plan.left_out.rejects["reason"], strict=True))
     assert reasons == {
         "stage_2_train/ID_0badbad.dcm": "id_mismatch",
         "copies/a.dcm": "duplicate_id",
         slices.loc[4, "path"]: "duplicate_id",
         "clinic/b.dcm": "no_label",
     }
-    assert plan.rejects["detail"].str.len().min() > 20
-    assert plan.labels_without_files == 3  # of slices 3 to 6, one has a file that is left out
+    assert plan.left_out.rejects["detail"].str.len().min() > 20
+    assert (
+        plan.left_out.labels_without_files == 3
+    )  # of slices 3 to 6, one has a file that is left out
     assert len(planned(plan)) == len(slices) - 4
 
 
@@ -168,7 +170,7 @@ def test_a_swapped_file_does_not_take_its_victim_along():
     slices, labels = tables()
     slices.loc[0, "slice_id"] = slices.loc[1, "slice_id"]
     plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
-    assert list(plan.rejects["path"]) == [slices.loc[0, "path"]]
+    assert list(plan.left_out.rejects["path"]) == [slices.loc[0, "path"]]
     assert slices.loc[1, "slice_id"] in set(planned(plan)["slice_id"])
 
 

@@ -14,8 +14,9 @@ from tests.rsna_folder import scanned, write_labels, write_rsna, write_slice
 from tfrecords_tools.bleedings import BLEEDINGS, LABELS
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.labels import read_labels
+from tfrecords_tools.left_out import NO_SPLIT
 from tfrecords_tools.manifest import split_of
-from tfrecords_tools.plan import NO_SPLIT, Options, make_plan
+from tfrecords_tools.plan import Options, make_plan
 from tfrecords_tools.split import (
     SplitError,
     assign_splits,
@@ -163,8 +164,8 @@ def followed(root: Path, given_split: pd.Series) -> dict[str, str]:
     options = Options(32, (WINDOWS["brain"],), 0, None, 0, "zlib", shard_size=2)
     labels = read_labels(root / "stage_2_train.csv")
     plan = make_plan(headers.slices, headers.rejects, labels, options, given_split=given_split)
-    assert set(plan.rejects["reason"]) <= {NO_SPLIT}
-    left_out = {Path(path).stem: "" for path in plan.rejects["path"]}
+    assert set(plan.left_out.rejects["reason"]) <= {NO_SPLIT}
+    left_out = {Path(path).stem: "" for path in plan.left_out.rejects["path"]}
     splits = {x: split_of(shard.name) for shard in plan.shards for x in shard.slices["slice_id"]}
     return dict(sorted((splits | left_out).items()))
 

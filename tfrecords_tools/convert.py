@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tfrecords_tools.plan import Options, Plan, default_shard_size, make_plan
 from tfrecords_tools.progress import progress
 from tfrecords_tools.scan import Source, find_source, listed_source, scan
 from tfrecords_tools.schema import check_encoding
-from tfrecords_tools.shard import WORK, Job, written_names
+from tfrecords_tools.shard import WORK, Job, file_content, written_names
 from tfrecords_tools.split import parse_split, read_split
 from tfrecords_tools.standing import read_standing
 from tfrecords_tools.storage import ShardPath, remove_folder
@@ -113,7 +114,10 @@ def convert(
         many = len(scanned.slices)
         shard_size = shard_size or default_shard_size(size, channels, encoding, many)
         options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
-        plan = make_plan(scanned.slices, scanned.rejects, table, options, key, given, standing)
+        content_of = partial(file_content, scanned.root)
+        plan = make_plan(
+            *(scanned.slices, scanned.rejects, table, options, key, given, standing, content_of)
+        )
         job = Job(scanned.root, size, parsed, encoding)
         del scanned, table  # of a million slices, they are much
         manifest = _carry_out(out, plan, options, job, engine, fresh=fresh)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from tfrecords_tools.manifest import (
     REJECTS_NAME,
     SPLITS,
     Manifest,
+    Refused,
     Split,
     file_sha256,
     split_of,
@@ -24,6 +26,8 @@ from tfrecords_tools.plan import Options, Plan
 from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.scan import REJECT_COLUMNS
 from tfrecords_tools.shard import Written, read_result
+from tfrecords_tools.split import keyed_hash
+from tfrecords_tools.standing import file_marks, key_check, say_what_is_mended
 from tfrecords_tools.storage import ShardPath
 
 INDEX_COLUMNS = [
@@ -49,6 +53,8 @@ def finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
         INDEX_NAME: index.to_csv(index=False, float_format="%.3f", lineterminator="\n"),
         REJECTS_NAME: rejects.to_csv(index=False, lineterminator="\n"),
     }
+    if plan.standing:
+        say_what_is_mended(plan.standing, rejects)
     for name, text in tables.items():
         write_text(out / name, text)
     before = plan.standing.manifest.shards if plan.standing else ()
@@ -62,10 +68,10 @@ def finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
         splits={x: _count(index[index["split"] == x]) for x in SPLITS if x in set(index["split"])},
         shards=(*before, *(x.shard for x in written)),
         rejected=reasons,
-        labels_without_files=plan.labels_without_files,
+        labels_without_files=plan.left_out.labels_without_files,
         pixel_mm=_median(pd.to_numeric(index["pixel_mm"])),
         tables={name: file_sha256(out / name) for name in tables},
-        key_check=plan.key_check,
+        key_check=key_check(plan.salt),
         refused=_refused(plan, written),
     )
     write_manifest(out / MANIFEST_NAME, manifest)
@@ -89,19 +95,22 @@ def _index(plan: Plan, written: Sequence[Written], size: int) -> pd.DataFrame:
 def _rejects(plan: Plan, written: Sequence[Written]) -> pd.DataFrame:
     """A row a file that was left out, by path."""
     refused = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in written]
-    rejects = pd.concat([plan.rejects, *refused]).sort_values("path")
+    rejects = pd.concat([plan.left_out.rejects, *refused]).sort_values("path")
     rejects = rejects.assign(path=rejects["path"].map(path_cell))
-    if plan.standing:
-        rejects = pd.concat([plan.standing.rejects, rejects]).drop_duplicates()
     return rejects.sort_values("path", kind="stable")
 
 
-def _refused(plan: Plan, written: Sequence[Written]) -> tuple[str, ...]:
-    """Ids of the slices that were planned and not written, of earlier conversions too."""
-    refused = set(plan.standing.manifest.refused) if plan.standing else set()
+def _refused(plan: Plan, written: Sequence[Written]) -> tuple[Refused, ...]:
+    """The files that are left out by their pixels or as duplicates."""
+    refused = list(plan.left_out.refused)
     for planned, result in zip(plan.shards, written, strict=True):
-        refused |= set(planned.slices["slice_id"]) - set(result.kept)
-    return tuple(sorted(refused))
+        slice_ids = planned.slices.set_index("path")["slice_id"]
+        paths = pd.Series([path for path, *_ in result.rejects], dtype=str)
+        # A shard that a release of before has written says nothing of contents.
+        known = paths[paths.isin(result.contents.keys())]
+        contents = keyed_hash(known.map(result.contents), plan.salt).reindex(paths.index).fillna("")
+        refused += map(Refused, file_marks(paths, plan.salt), paths.map(slice_ids), contents)
+    return tuple(sorted(refused, key=astuple))
 
 
 def _median(lengths: pd.Series) -> float | None:

@@ -53,6 +53,23 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A file that was left out although its header was good.
+
+    Attributes:
+        file: keyed hash of its path in `rejects.csv`, as this file holds no path; empty in shards
+            of before it was kept.
+        slice_id: of its slice, as shards have ids.
+        content: keyed hash of its bytes if its pixels were refused; empty if it is a duplicate, or
+            in shards of before it was kept.
+    """
+
+    file: str
+    slice_id: str
+    content: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of `dataset.json`.
 
@@ -67,13 +84,13 @@ class Manifest:
         splits: by name.
         shards: of all splits, by name.
         rejected: reason to files left out.
-        labels_without_files: labelled slices that no file was found for.
+        labels_without_files: slices of the label file given last that no file was found for.
         pixel_mm: edge of a pixel, the median of all slices; None where no file gave it.
         tables: name of a CSV file beside it to the SHA-256 of its bytes.
         key_check: what tells whether another conversion would hash its patients alike; None in
             shards of before there was such a thing.
-        refused: ids of slices that were left out because of their pixels, as shards have ids, so
-            that they are not tried again when others are added.
+        refused: files that were left out because of their pixels, which are not tried again as
+            long as they have the same bytes, or because their slice is in another file too.
     """
 
     format_version: int
@@ -89,7 +106,7 @@ class Manifest:
     pixel_mm: float | None = None
     tables: Mapping[str, str] = field(default_factory=dict)
     key_check: str | None = None
-    refused: tuple[str, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -119,10 +136,11 @@ class Manifest:
             if new:
                 parts.append(f"{name} {new:,} slices, {patients:,} new patients")
         shards = len(self.shards) - len(before.shards)
+        rejected = self.left_out - before.left_out
         return (
             f"{self.slices - before.slices:,} slices in {shards} shards came to"
             f" {before.slices:,} ({'; '.join(parts) or 'nothing new'}),"
-            f" {self.left_out - before.left_out:,} more rejected"
+            f" {abs(rejected):,} {'fewer' if rejected < 0 else 'more'} rejected"
         )
 
     def split_shards(self, split: str) -> tuple[Shard, ...]:
@@ -198,6 +216,11 @@ def _unsealed(content: dict[str, Any], text: str) -> Manifest:
             "windows": tuple(Window(**window) for window in content["windows"]),
             "splits": {name: Split(**split) for name, split in content["splits"].items()},
             "shards": tuple(Shard(**shard) for shard in content["shards"]),
-            "refused": tuple(content.get("refused", ())),
+            "refused": tuple(map(_refused, content.get("refused", ()))),
         }
     )
+
+
+def _refused(entry: dict[str, str] | str) -> Refused:
+    """Shards of before have the id of the slice alone."""
+    return Refused("", entry, "") if isinstance(entry, str) else Refused(**entry)

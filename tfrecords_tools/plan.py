@@ -4,14 +4,26 @@ import hashlib
 import hmac
 import json
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
 from tfrecords_tools.bleedings import LABELS
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.left_out import (
+    DETAILS,
+    DUPLICATE_ID,
+    NO_SPLIT,
+    LeftOut,
+    compare,
+    left_out,
+    set_aside,
+    still_left_out,
+)
 from tfrecords_tools.manifest import FORMAT_VERSION, SPLITS, shard_name
 from tfrecords_tools.neighbours import find_neighbours
+from tfrecords_tools.scan import REJECT_COLUMNS
 from tfrecords_tools.shard import PlannedSlice, SourceFile
 from tfrecords_tools.split import (
     UNLABELLED,
@@ -19,6 +31,7 @@ from tfrecords_tools.split import (
     follow_split,
     join_duplicates,
     keyed_hash,
+    shard_ids,
 )
 from tfrecords_tools.standing import (
     Standing,
@@ -32,20 +45,6 @@ SHARD_BYTES = 150_000_000  # on disk; files of 100 to 200 MB read well from any 
 COMPRESSION = {"zlib": 4, "png": 4, "raw": 1}  # bytes of pixels to a byte on disk, about
 MINIMUM_SHARDS = 16  # of all slices, so that a small training split has 8 or more to shuffle
 MINIMUM_SHARD_SIZE = 64  # records
-
-# Of a file; the challenge names it by its slice.
-RSNA_NAME = r"^(?:.*/)?(ID_[0-9a-f]+)(?:\.[^/]*)?$"
-
-DUPLICATE_ID = "duplicate_id"
-ID_MISMATCH = "id_mismatch"
-NO_LABEL = "no_label"
-NO_SPLIT = "no_split"
-DETAILS = {
-    DUPLICATE_ID: "another file has the same SOP Instance UID, and which is right cannot be told",
-    ID_MISMATCH: "the file is named as one slice, and its SOP Instance UID is another's",
-    NO_LABEL: "the label file does not name this slice",
-    NO_SPLIT: "the split file does not name this slice, its study or its patient",
-}
 
 _RECORD = ("neighbours", "slice_id", "study_id", "patient_key", "position_mm")
 # What is kept of a slice once its place is known.
@@ -115,25 +114,27 @@ class Plan:
             stands too.
         shards: by split, in order.
         sources: of the files' sizes and times; tells whether a plan that was begun still holds.
-        rejects: the files left out so far: `path`, `reason`, `detail`.
-        labels_without_files: labelled slices that no file was found for; one that is left out
-            counts as found by its name.
-        key_check: as it stands in the manifest.
+        left_out: files, and labels that no file was found for.
+        salt: secret that patients are hashed with.
         standing: shards that these are added to.
     """
 
     fingerprint: str
     sources: str
     shards: tuple[PlannedShard, ...]
-    rejects: pd.DataFrame
-    labels_without_files: int
-    key_check: str
+    left_out: LeftOut
+    salt: bytes = field(repr=False)
     standing: Standing | None = None
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to add to what stands."""
-        return self.standing is not None and not self.shards and self.rejects.empty
+        """Whether there is nothing to add to what stands, and nothing else to say of it."""
+        return (
+            self.standing is not None
+            and not self.shards
+            and self.standing.told(self.left_out.rejects)
+            and self.standing.manifest.labels_without_files == self.left_out.labels_without_files
+        )
 
 
 def default_shard_size(size: int, channels: int, encoding: str, slices: int) -> int:
@@ -151,6 +152,7 @@ def make_plan(
     key: bytes | None = None,
     given_split: pd.Series | None = None,
     standing: Standing | None = None,
+    content_of: Callable[[str], str] | None = None,
 ) -> Plan:
     """Decides where each slice goes.
 
@@ -165,6 +167,8 @@ def make_plan(
         given_split: from `read_split`; taken where `options.split` is None.
         standing: shards to add to. Its slices are not planned again, its patients stay on their
             side, and with them the fractions of `options.split` are to be met.
+        content_of: path to the SHA-256 of a file's bytes; asked of slices whose pixels were refused
+            before. Those are not planned again if their bytes are the same.
 
     Raises:
         PlanError: if no slice is left, or `standing` hashes its patients differently.
@@ -177,18 +181,20 @@ def make_plan(
             " same, or none could be told from each other"
         )
     known = labels.index if labels is not None else pd.Index([], dtype=str)
-    stay, refused = _set_aside(slices, known)
+    stay, doubtful = set_aside(slices, known)
     stay = _with_labels(_with_patients(stay), labels)
     names = _hashed(stay, key, salt)
     sides = pd.Series("", index=stay.index)
     if standing:
+        names = compare(names, stay["path"], standing, content_of, salt)
         say_what_changed(standing, stay, names)
-        say_what_is_in_doubt(standing, _ids(slices["slice_id"], key), names["slice_id"])
+        say_what_is_in_doubt(standing, shard_ids(slices["slice_id"], key), names["slice_id"])
         sides = standing.sides(names["patient_key"]).where(stay["labelled"], "")
     stay["split"] = _splits(stay, names, options, given_split, sides, standing)
     unnamed = stay["split"] == ""
-    refused_too = stay.loc[unnamed, ["path"]].assign(reason=NO_SPLIT, detail=DETAILS[NO_SPLIT])
-    rejects = pd.concat([rejects, refused, refused_too]).sort_values("path", ignore_index=True)
+    no_split = stay.loc[unnamed, ["path"]].assign(reason=NO_SPLIT, detail=DETAILS[NO_SPLIT])
+    rejects = pd.concat([rejects, doubtful[REJECT_COLUMNS], no_split])
+    rejects = rejects.sort_values("path", ignore_index=True)
     stay, names = (table[~unnamed].reset_index(drop=True) for table in (stay, names))
     if stay.empty and not standing:
         raise PlanError(
@@ -197,29 +203,22 @@ def make_plan(
         )
     stay["order"] = keyed_hash(stay["slice_id"], f"order {options.seed}".encode())
     stay = stay.assign(neighbours=_neighbour_files(stay, options.neighbours))
-    without_files = known[~known.isin(_with_files(stay, rejects))]
+    doubled = doubtful[doubtful["reason"] == DUPLICATE_ID]
+    labelled = None if labels is None else known
+    out = left_out(stay, rejects, doubled, labelled, key, salt)
     if standing:
-        new = ~standing.known(names["slice_id"])
-        stay, names = stay[new], names[new]
-        with_records = standing.known(_ids(pd.Series(without_files, dtype=str), key))
-        without_files = without_files[~with_records.to_numpy()]
-        rejects = standing.not_told_yet(rejects)
+        out = still_left_out(out, stay, names, labelled, standing, key, salt)
+        stay, names = stay[names["new"]], names[names["new"]]
     fingerprint = _fingerprint(stay, rejects, options, key)
     addition = standing.next_addition if standing else 0
     return Plan(
         fingerprint=_joined(standing, stay, fingerprint) if standing else fingerprint,
         sources=_sources(stay),
         shards=_cut(stay.assign(**names)[list(_PLANNED)], options.shard_size, addition),
-        rejects=rejects,
-        labels_without_files=len(without_files),
-        key_check=key_check(salt),
+        left_out=out,
+        salt=salt,
         standing=standing,
     )
-
-
-def _ids(ids: pd.Series, key: bytes | None) -> pd.Series:
-    """Slice or study ids as they stand in the shards."""
-    return keyed_hash(ids, key) if key else ids
 
 
 def _joined(standing: Standing, added: pd.DataFrame, fingerprint: str) -> str:
@@ -284,24 +283,6 @@ def _neighbour_files(slices: pd.DataFrame, reach: int) -> pd.Series:
     return pd.Series([tuple(files[x] for x in row) for row in rows], index=slices.index)
 
 
-def _set_aside(slices: pd.DataFrame, known: pd.Index) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Refuses whose identity or label is in doubt: a lost slice is counted, a wrong one believed.
-
-    Returns:
-        (slices, rejects), those that stay and those that do not.
-    """
-    named = slices["path"].str.extract(RSNA_NAME, expand=False)
-    reason = pd.Series("", index=slices.index)
-    reason[slices["labelled"] & ~slices["slice_id"].isin(known)] = NO_LABEL
-    reason[named.notna() & (named != slices["slice_id"])] = ID_MISMATCH
-    trusted = slices[reason != ID_MISMATCH]
-    reason[trusted.index[trusted["slice_id"].duplicated(keep=False)]] = DUPLICATE_ID
-    stays = reason == ""
-    reason = reason[~stays]
-    rejects = slices[["path"]][~stays].assign(reason=reason, detail=reason.map(DETAILS))
-    return slices[stays].reset_index(drop=True), rejects
-
-
 def _with_patients(slices: pd.DataFrame) -> pd.DataFrame:
     """Slices that name no patient may all be of one: by study where there is one, else together."""
     named = slices["patient_id"] != ""
@@ -316,12 +297,6 @@ def _with_labels(slices: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFr
     joined = slices.join(labels.astype("Int8"), on="slice_id")
     joined.loc[~joined["labelled"], list(LABELS)] = pd.NA
     return joined
-
-
-def _with_files(slices: pd.DataFrame, rejects: pd.DataFrame) -> pd.Series:
-    """Ids of the slices of which a file was found, one that is left out included."""
-    named = rejects["path"].str.extract(RSNA_NAME, expand=False)
-    return pd.concat([slices.loc[slices["labelled"], "slice_id"], named.dropna()])
 
 
 def _fingerprint(
@@ -348,7 +323,7 @@ def _sources(slices: pd.DataFrame) -> str:
 def _hashed(slices: pd.DataFrame, key: bytes | None, salt: bytes) -> pd.DataFrame:
     """The names that stand in the shards: of the patient a hash, with a key of all three."""
     # Clinical UIDs tell the archive's users who it is.
-    names = slices[["slice_id", "study_id"]].apply(_ids, key=key)
+    names = slices[["slice_id", "study_id"]].apply(shard_ids, key=key)
     return names.assign(patient_key=keyed_hash(slices["patient_key"], salt))
 
 

@@ -5,11 +5,12 @@ nor TensorFlow.
 """
 
 import errno
+import hashlib
 import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from tfrecords_tools.atomic import whole_file, write_text
 from tfrecords_tools.decoding import Decoding, decoding_watch
 from tfrecords_tools.dicom import SliceFormat, read_hu
-from tfrecords_tools.elements import ChangedHeaderError, HeaderMark
+from tfrecords_tools.elements import MAX_BYTES, ChangedHeaderError, HeaderMark
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.header import RefusedSlice
 from tfrecords_tools.manifest import Shard
@@ -107,11 +108,13 @@ class Written:
         shard: as it stands in the manifest.
         kept: ids of its slices.
         rejects: path, reason and detail of the files refused by their pixels.
+        contents: path of each of those to the SHA-256 of its bytes, hexadecimal.
     """
 
     shard: Shard
     kept: list[str]
     rejects: list[tuple[str, str, str]]
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def write_shard(
@@ -137,6 +140,7 @@ def write_shard(
     """
     kept: list[str] = []
     rejects: list[tuple[str, str, str]] = []
+    contents: dict[str, str] = {}
 
     def records() -> Iterator[bytes]:
         for planned in slices:
@@ -144,6 +148,7 @@ def write_shard(
                 example = _example(job, planned, given_up, decoding)
             except RefusedSlice as refusal:
                 rejects.append((planned.file.path, refusal.reason, refusal.detail))
+                contents[planned.file.path] = file_content(job.root, planned.file.path)
                 continue
             with decoding(planned.file.path):
                 record = encode_example(example, job.encoding)
@@ -153,7 +158,7 @@ def write_shard(
     note = decoding_note(folder, name)
     with decoding_watch(note) as decoding, whole_file(folder / name) as temporary:
         digest = write_records(temporary, records())
-        written = Written(Shard(name, len(kept), digest), kept, rejects)
+        written = Written(Shard(name, len(kept), digest), kept, rejects, contents)
         write_text(result_file(folder, name), json.dumps(asdict(written)))
 
 
@@ -240,7 +245,7 @@ def _read_bytes(root: str, file: SourceFile) -> bytes:
         OSError: if it cannot be read.
         SourceError: if an object store does not give it.
     """
-    path = _path(root, file)
+    path = _whole_path(root, file.path)
     with open_source(path, block=file.bytes) as (stream, size, version):
         if (size, version) != (file.bytes, file.version):
             raise _changed(path)
@@ -254,17 +259,28 @@ def _read_bytes(root: str, file: SourceFile) -> bytes:
     return content
 
 
+def file_content(root: str, path: str) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Raises:
+        OSError: if it cannot be read.
+        SourceError: if an object store does not give it.
+    """
+    with open_source(_whole_path(root, path)) as (stream, _size, _version):
+        return hashlib.sha256(stream.read(MAX_BYTES)).hexdigest()
+
+
 def _decode(root: str, file: SourceFile, content: bytes) -> np.ndarray:
     """HU, float32, shape (rows, columns), of a file's bytes."""
     mark = HeaderMark(file.header_bytes, file.header_hash)
     try:
         return read_hu(io.BytesIO(content), file.format, mark)
     except ChangedHeaderError:
-        raise _changed(_path(root, file)) from None
+        raise _changed(_whole_path(root, file.path)) from None
 
 
-def _path(root: str, file: SourceFile) -> str:
-    return os.path.join(root, file.path)  # noqa: PTH118 - it may be a URI
+def _whole_path(root: str, path: str) -> str:
+    return os.path.join(root, path)  # noqa: PTH118 - it may be a URI
 
 
 def _changed(path: str) -> ChangedSourceError:

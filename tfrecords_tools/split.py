@@ -109,6 +109,11 @@ def keyed_hash(texts: pd.Series, key: bytes) -> pd.Series:
     return texts.map(hashes)
 
 
+def shard_ids(ids: pd.Series, key: bytes | None) -> pd.Series:
+    """Slice or study ids as they stand in the shards: hashed if there is a key."""
+    return keyed_hash(ids, key) if key else ids
+
+
 def read_split(path: Path) -> pd.Series:
     """Reads who is where from a CSV: an id and a `split` a row, as `index.csv` has them.
 

@@ -5,6 +5,7 @@ import hmac
 import logging
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 
@@ -17,11 +18,13 @@ from tfrecords_tools.manifest import (
     REJECTS_NAME,
     SPLITS,
     Manifest,
+    Refused,
     file_sha256,
     read_manifest,
 )
 from tfrecords_tools.rejects import path_cell
 from tfrecords_tools.shard import WORK
+from tfrecords_tools.split import keyed_hash
 from tfrecords_tools.storage import ShardPath
 
 TABLES = (INDEX_NAME, REJECTS_NAME)
@@ -51,20 +54,70 @@ class Standing:
     rejects: pd.DataFrame
     texts: dict[str, str]
 
-    def known(self, slice_ids: pd.Series) -> pd.Series:
-        """Whether each slice stands already, or was refused."""
-        return slice_ids.isin(self.index["slice_id"]) | slice_ids.isin(self.manifest.refused)
+    def has_record(self, slice_ids: pd.Series) -> pd.Series:
+        """Whether each slice is in a shard."""
+        return slice_ids.isin(self.index["slice_id"])
+
+    def refused_unchanged(
+        self, slice_ids: pd.Series, paths: pd.Series, content_of: Callable[[str], str], salt: bytes
+    ) -> pd.Series:
+        """Whether the pixels of each slice were refused, in this file, with the very same bytes.
+
+        Args:
+            slice_ids: as shards have them.
+            paths: of their files; only those of slices that were refused are read.
+            content_of: path to the SHA-256 of the file's bytes.
+            salt: that ids are hashed with.
+        """
+        known = {(x.slice_id, x.file, x.content) for x in self.manifest.refused if x.content}
+        asked = slice_ids.isin([slice_id for slice_id, *_ in known])
+        files = file_marks(paths[asked], salt)
+        contents = keyed_hash(paths[asked].map(content_of), salt)
+        now = zip(slice_ids[asked], files, contents, strict=True)
+        same = asked.index[asked][[x in known for x in now]]
+        return pd.Series(asked.index.isin(same), index=asked.index)
+
+    def lasting_rejects(
+        self, found: pd.Series, tried: pd.Series, named: pd.Series, new: pd.Series, salt: bytes
+    ) -> pd.DataFrame:
+        """The rows of `rejects.csv` that a conversion does not replace.
+
+        Args:
+            found: paths of the files that were found, but of those that were refused before and
+                are unchanged.
+            tried: ids of the slices that were found and trusted; without those, too.
+            named: slice that the file of each row is named after; missing if there is none.
+            new: ids of those slices that no shard holds yet.
+            salt: that ids are hashed with.
+        """
+        paths = self.rejects["path"]
+        slice_ids = {x.file: x.slice_id for x in self.manifest.refused}
+        elsewhere = file_marks(paths, salt).map(slice_ids).isin(tried) | named.isin(new)
+        return self.rejects[~paths.isin(found.map(path_cell)) & ~elsewhere]
+
+    def lasting_refused(
+        self, lasting: pd.DataFrame, tried: pd.Series, salt: bytes
+    ) -> tuple[Refused, ...]:
+        """The entries of the manifest's `refused` that belong to rows that stay.
+
+        Args:
+            lasting: from `lasting_rejects`.
+            tried: as there.
+            salt: as there.
+        """
+        files, ids = {"", *file_marks(lasting["path"], salt)}, set(tried)
+        kept = (x for x in self.manifest.refused if x.file in files and x.slice_id not in ids)
+        return tuple(kept)
 
     def sides(self, patient_keys: pd.Series) -> pd.Series:
         """The split in which each patient stands, else ""."""
         placed = self.index[self.index["split"] != SPLITS[-1]].drop_duplicates("patient_key")
         return patient_keys.map(placed.set_index("patient_key")["split"]).fillna("")
 
-    def not_told_yet(self, rejects: pd.DataFrame) -> pd.DataFrame:
-        """Those of the rejects that `rejects.csv` does not have."""
-        told = pd.MultiIndex.from_frame(self.rejects[["path", "reason"]])
-        now = pd.MultiIndex.from_arrays([rejects["path"].map(path_cell), rejects["reason"]])
-        return rejects[~now.isin(told)]
+    def told(self, rejects: pd.DataFrame) -> bool:
+        """Whether `rejects.csv` has these rows and no others."""
+        now = rejects.assign(path=rejects["path"].map(path_cell))
+        return sorted(now.itertuples(index=False)) == sorted(self.rejects.itertuples(index=False))
 
     @property
     def next_addition(self) -> int:
@@ -106,6 +159,11 @@ def read_standing(out: ShardPath) -> Standing:
     return Standing(manifest, index, rejects, texts)
 
 
+def file_marks(paths: pd.Series, salt: bytes) -> pd.Series:
+    """What the manifest knows files that were left out by, in the place of their paths."""
+    return keyed_hash(paths.map(path_cell), salt)
+
+
 def key_check(salt: bytes) -> str:
     """What tells whether two conversions hash patients alike, but not how."""
     return hmac.new(salt, b"key check", hashlib.sha256).hexdigest()
@@ -117,16 +175,23 @@ def say_what_changed(standing: Standing, slices: pd.DataFrame, names: pd.DataFra
     Args:
         standing: what stands.
         slices: that were found and trusted, with `labelled` and the six labels.
-        names: their `slice_id`, `study_id` and `patient_key` as shards have them.
+        names: their `slice_id`, `study_id` and `patient_key` as shards have them, and whether
+            they are `new`.
     """
     before = standing.index.set_index("slice_id")
-    stands = names["slice_id"].isin(before.index)
-    new = ~standing.known(names["slice_id"])
+    stands = standing.has_record(names["slice_id"])
+    new = names["new"]
     grown = names.loc[new, "study_id"].isin(before["study_id"])
     log.info(
         "%d slices stand already, %d are new, %d of them of studies that stand in part",
         *(stands.sum(), new.sum(), grown.sum()),
     )
+    unchanged = (~stands & ~new).sum()
+    if unchanged:
+        log.info(
+            "%d slices were refused for their pixels before, and their files have the same bytes",
+            unchanged,
+        )
     if grown.any() and standing.manifest.neighbours:
         log.warning("slices that stand do not get the new ones beside them as neighbours")
     labels = list(LABELS)
@@ -156,3 +221,15 @@ def say_what_is_in_doubt(standing: Standing, found: pd.Series, trusted: pd.Serie
             " them out",
             *(doubted, REJECTS_NAME),
         )
+
+
+def say_what_is_mended(standing: Standing, rejects: pd.DataFrame) -> None:
+    """Says how many files that were left out are not any more.
+
+    Args:
+        standing: what stands.
+        rejects: the rows of `rejects.csv` now.
+    """
+    mended = (~standing.rejects["path"].isin(rejects["path"])).sum()
+    if mended:
+        log.info("%d files of %s are not left out any more", mended, REJECTS_NAME)
