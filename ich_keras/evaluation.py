@@ -248,7 +248,13 @@ def _compare(
     drawn = resample(predictions.patient_key, config.bootstrap_draws, seed)
     found = compare(predictions.labels, predictions.probabilities, theirs.probabilities, drawn)
     log.info("beside %s\n%s", other.run.path, comparison_table(found))
-    return {"split": split, "against": other.run.path.name, "scores": found}
+    return {
+        "split": split,
+        "against": other.run.path.name,
+        "checkpoint_step": scorer.step,
+        "against_checkpoint_step": other.step,
+        "scores": found,
+    }
 
 
 def draw_scores(

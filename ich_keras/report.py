@@ -10,14 +10,15 @@ from typing import Any
 from ich_keras.metrics import UNITS
 from ich_keras.pages import base64_of, render
 from ich_keras.plain_answer import number_of, plain_answer, unit_of
-from ich_keras.run_folder import RunError, RunFolder
+from ich_keras.run_folder import RunError, RunFolder, read_position
 from ich_keras.sessions import read_environment
 from ich_keras.value_rows import environment_rows, flat_rows
 from ich_keras.yaml_files import read_file
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.bleedings import LABELS
 
-SPLIT_ORDER = ("test", "val")  # the first that was scored gives the answer
+# The first that was scored gives the answer, of those scored with the run's best checkpoint if any.
+SPLIT_ORDER = ("test", "val")
 MAX_PICTURE_BYTES = 7_000_000  # encoded; the page stays below 8 MB
 FIGURES = {
     "curves": (
@@ -83,15 +84,19 @@ def write_report(run: Path) -> Path:
         raise RunError(f"{run}: no such run folder; give one that `ich-keras fit` wrote")
     folder = RunFolder(run)
     experiment = _read_yaml(folder.experiment)
-    evaluations = _read_evaluations(folder)
+    best = _best_step(folder)
+    evaluations = _read_evaluations(folder, best)
     history = _read_rows(folder.history)
-    pictures, left_out = _read_pictures(folder, evaluations)
+    pictures, left_out = _read_pictures(folder, evaluations, best)
     page = render(
         "report.html.j2",
         name=experiment.get("name", "run"),
         labels=LABELS,
         evaluations=evaluations,
-        answer=[x for name in list(evaluations)[:1] for x in plain_answer(evaluations[name], name)],
+        answer=[
+            x for name in list(evaluations)[:1] for x in _answer(evaluations[name], name, best)
+        ],
+        outdated=lambda step: _outdated(step, best),
         levels=_levels,
         number_of=number_of,
         units_of=lambda scores: UNITS[unit_of(scores)],
@@ -107,6 +112,29 @@ def write_report(run: Path) -> Path:
     )
     write_text(folder.report, page)
     return folder.report
+
+
+def _answer(scores: dict[str, Any], name: str, best: int | None) -> Iterator[str]:
+    """The answer of a set of scores, with the checkpoint that gave it."""
+    step = scores.get("checkpoint_step")
+    if step is not None:
+        yield f"The network is the checkpoint of step {step:,}. {_outdated(step, best)}".strip()
+    yield from plain_answer(scores, name)
+
+
+def _outdated(step: int | None, best: int | None) -> str:
+    """Says that a later checkpoint is the best now, or nothing."""
+    if step is None or best is None or step == best:
+        return ""
+    return (
+        "These are not the scores of the run's best checkpoint, which is now that of step"
+        f" {best:,}: `ich-keras evaluate` scores it."
+    )
+
+
+def _best_step(folder: RunFolder) -> int | None:
+    """The step of `best.keras`; None if the folder does not tell."""
+    return read_position(folder)["best_step"] if folder.position.is_file() else None
 
 
 def _levels(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -152,23 +180,27 @@ def _rounded(row: dict[str, str]) -> dict[str, str]:
         for key, value in row.items()
         if key not in ("checkpoint_step", "data_fingerprint")
     }
-    return shown | {"interval": f"{shown['mean_auc_low']} to {shown['mean_auc_high']}"}
+    interval = f"{shown['mean_auc_low']} to {shown['mean_auc_high']}"
+    return shown | {"interval": interval, "step": f"{int(row['checkpoint_step']):,}"}
 
 
-def _read_evaluations(folder: RunFolder) -> dict[str, dict[str, Any]]:
-    """The scores by split, the one that answers best first."""
+def _read_evaluations(folder: RunFolder, best: int | None) -> dict[str, dict[str, Any]]:
+    """The scores by split, the one that answers best first, those of older checkpoints last."""
     scores = {path.stem: _read_json(path) for path in sorted(folder.evaluation.glob("*.json"))}
-    order = sorted(scores, key=lambda x: (x not in SPLIT_ORDER, x != SPLIT_ORDER[0], x))
+    old = {x: bool(_outdated(scores[x].get("checkpoint_step"), best)) for x in scores}
+    order = sorted(scores, key=lambda x: (old[x], x not in SPLIT_ORDER, x != SPLIT_ORDER[0], x))
     return {split: scores[split] for split in order}
 
 
-def _read_pictures(folder: RunFolder, splits: Iterable[str]) -> tuple[list[Picture], list[str]]:
+def _read_pictures(
+    folder: RunFolder, evaluations: dict[str, dict[str, Any]], best: int | None
+) -> tuple[list[Picture], list[str]]:
     """One figure of each kind, and the names of those that the page has no room for."""
     pictures: list[Picture] = []
     left_out: list[str] = []
     room = MAX_PICTURE_BYTES
     for kind, (title, caption) in FIGURES.items():
-        path = _figure_file(folder.figures, kind, splits)
+        path = _figure_file(folder.figures, kind, evaluations)
         if path is None:
             continue
         png = base64_of(path)
@@ -178,7 +210,11 @@ def _read_pictures(folder: RunFolder, splits: Iterable[str]) -> tuple[list[Pictu
         room -= len(png)
         suffix = path.stem.removeprefix(kind).strip("_")
         part = f"step {int(suffix):,}" if suffix.isdecimal() else f"“{suffix}”"
-        pictures.append(Picture(f"{title}, {part}" if suffix else title, caption, png))
+        step = evaluations.get(suffix, {}).get("checkpoint_step")
+        made = "" if step is None else f" Checkpoint of step {step:,}. {_outdated(step, best)}"
+        pictures.append(
+            Picture(f"{title}, {part}" if suffix else title, (caption + made).strip(), png)
+        )
     return pictures, left_out
 
 

@@ -242,3 +242,48 @@ def test_the_test_split_gives_the_answer_where_it_was_scored(run, scores):
     text = read(write_report(run))
     assert "“test”; intervals" in text
     assert "ROC, precision and recall, “test”" in Page(text).headings
+
+
+def test_scores_of_an_older_checkpoint_are_named_and_do_not_answer(run, scores):
+    """The test split was scored at step 500; since then another checkpoint is the best."""
+    test = scores | {"checkpoint_step": 500, "accuracy_mean": 0.1234}
+    (run / "evaluation/test.json").write_text(json.dumps(test), encoding="utf-8")
+    (run / "figures/roc_test.png").write_bytes(ONE_PIXEL)
+    (run / "last").mkdir()
+    position = {"step": 700, "best_step": 700}
+    (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
+    text = read(write_report(run))
+    answer = text.partition('aria-label="The answer"')[2].partition("</section>")[0]
+    assert "checkpoint of step 700" in answer
+    assert "“val”; intervals" in answer and "12.3 %" not in answer
+    headings = Page(text).headings
+    assert headings.index("Scores, “val”, checkpoint of step 700") < headings.index(
+        "Scores, “test”, checkpoint of step 500"
+    )
+    stale = "not the scores of the run's best checkpoint, which is now that of step 700"
+    assert text.count(stale.replace("'", "&#39;")) == 1  # at the scores of test
+    assert "ROC, precision and recall, “val”" in headings
+
+
+def test_an_answer_of_an_older_checkpoint_says_so(run, scores):
+    (run / "last").mkdir()
+    position = {"step": 900, "best_step": 900}
+    (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
+    text = read(write_report(run))
+    stale = "not the scores of the run&#39;s best checkpoint, which is now that of step 900"
+    answer = text.partition('aria-label="The answer"')[2].partition("</section>")[0]
+    assert stale in answer
+    assert text.count(stale) == 4  # the answer, the scores, and both pictures of them
+
+
+def test_two_runs_are_compared_by_named_checkpoints(run):
+    (run / "comparisons").mkdir()
+    both = {"first": 0.9, "second": 0.8, "difference": {"value": 0.1, "interval": None}}
+    compared = {"split": "val", "against": "other", "scores": {"mean_auc": both}}
+    steps = {"checkpoint_step": 700, "against_checkpoint_step": 1300}
+    path = run / "comparisons/val.json"
+    path.write_text(json.dumps(compared | steps), encoding="utf-8")
+    text = " ".join(read(write_report(run)).split())
+    assert "Checkpoints of step 700 of this run and of step 1,300 of the other." in text
+    path.write_text(json.dumps(compared), encoding="utf-8")
+    assert "Their checkpoints are not recorded." in read(write_report(run))
