@@ -23,8 +23,6 @@ from ich_keras.yaml_files import ConfigError, read_file
 from tfrecords_tools.atomic import write_text
 from tfrecords_tools.errors import InputError
 
-SHOWN = 4  # differences in a message
-
 
 class TrainingError(InputError):
     """A run that cannot go on."""
