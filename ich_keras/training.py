@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from ich_keras.callbacks import Watchers, load_callback
-from ich_keras.config import Experiment, TrainingConfig
+from ich_keras.config import Experiment
 from ich_keras.dataset import ShardSet, open_shards, reading, training_batches
 from ich_keras.distribution import (
     Workers,
@@ -37,6 +37,7 @@ from ich_keras.preparation import TrainingError, check_size, check_splits, claim
 from ich_keras.recording import Recorder
 from ich_keras.run_folder import History, RunFolder
 from ich_keras.run_state import Position, restore_state, save_state
+from ich_keras.schedule import Schedule, is_better
 from ich_keras.scoring import Predictions, compile_forward, predict_split
 from ich_keras.sessions import record_session
 from ich_keras.stepping import compile_train_step, make_optimizer, resolve_computation
@@ -47,8 +48,6 @@ from tfrecords_tools.storage import ShardPath
 
 log = logging.getLogger(__name__)
 
-HIGHER_IS_BETTER = {"mean_auc": True, "loss": False, "weighted_log_loss": False}
-FORWARD_PASSES_PER_STEP = 3
 PEER_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 
@@ -125,48 +124,6 @@ def fit(
         return trainer.train(schedule)
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """What follows which step.
-
-    Attributes:
-        config: its intervals in steps.
-        end: the last step.
-        validate_each_interval: whether there are validations before the last.
-    """
-
-    config: TrainingConfig
-    end: int
-    validate_each_interval: bool
-
-    def saves(self, step: int) -> bool:
-        """Whether the state is saved, from which a run can be resumed."""
-        return step == self.end or step % self.config.validate_every == 0
-
-    def validates(self, step: int) -> bool:
-        return self.saves(step) and (self.validate_each_interval or step == self.end)
-
-    def draws(self, step: int) -> bool:
-        """Whether the class grid is drawn."""
-        return step == self.end or step % self.config.figure_every == 0
-
-    def logs(self, step: int) -> bool:
-        """Whether the history gets a row."""
-        return self.saves(step) or self.draws(step) or step % self.config.log_every == 0
-
-    def validation_share(self, slices: int) -> float:
-        """The share of validation in the multiply-adds, 0..1.
-
-        A training step costs about three forward passes: one forward, two backward.
-
-        Args:
-            slices: of one validation.
-        """
-        interval = self.config.validate_every if self.validate_each_interval else self.end
-        learned = min(interval, self.end) * self.config.batch_size
-        return slices / (slices + FORWARD_PASSES_PER_STEP * learned)
-
-
 @contextmanager
 def _other_workers(workers: Workers) -> Iterator[None]:
     """Says in one line that one of them is gone."""
@@ -179,13 +136,6 @@ def _other_workers(workers: Workers) -> Iterator[None]:
             f"worker {workers.index} of {workers.count}: another worker ended or cannot be reached;"
             " start the same command on all again, it goes on from the last validation"
         ) from error
-
-
-def is_better(monitor: str, value: float, best: float | None) -> bool:
-    """Whether a value of the monitored score is better than the best so far, if there is one."""
-    if best is None:
-        return True
-    return value > best if HIGHER_IS_BETTER[monitor] else value < best
 
 
 class _Trainer:

@@ -5,7 +5,7 @@ import pytest
 
 from ich_keras.config import TrainingConfig
 from ich_keras.losses import make_loss
-from ich_keras.training import Schedule, is_better
+from ich_keras.schedule import Schedule, is_better
 from ich_keras.validation import collapse, validation_scores
 from tests.made_predictions import predictions_of
 
