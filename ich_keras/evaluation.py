@@ -318,7 +318,7 @@ def save_errors(
     Args:
         scorer: the run.
         name: of the scores.
-        predictions: slices, or studies that a slice stands for.
+        predictions: of slices, or of studies that are each shown by one slice.
         read: gives the network input of slices by their ids, uint8 (N, size, size, channels).
         shown_channel: of that input.
     """
