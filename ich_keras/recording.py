@@ -44,12 +44,16 @@ class Recorder:
         """The newest row of the history, and the validation that it holds."""
         self._history.write()
         self._events.scalars(row)
-        if predictions is None:
+        if predictions is not None:
+            self._events.precision_recall(row["step"], predictions)
+            self._draw_curves(best_step)
+
+    def tell_callbacks(self, row: dict[str, Any], *, validated: bool) -> None:
+        """Tells callbacks of the newest row, once it is safe from what they may raise."""
+        if validated:
+            self._watchers.validated(row)
+        else:
             self._watchers.logged(row)
-            return
-        self._watchers.validated(row)
-        self._events.precision_recall(row["step"], predictions)
-        self._draw_curves(best_step)
 
     def draw_class_grid(self, forward: Forward, step: int) -> None:
         """The class grid at a step, for the folder and for TensorBoard."""

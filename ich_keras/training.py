@@ -115,9 +115,12 @@ def fit(
     shards = open_shards(shards_folder, experiment.data)
     check_size(shards, experiment.model)
     check_splits(shards, experiment.training.monitor)
+    share_of_batch(strategy, experiment.training.batch_size)
+    refuse_xla_on_several_devices(strategy, experiment.training.jit_compile)
+    callbacks = [load_callback(x) for x in experiment.training.callbacks]
     if workers.chief:
         claim_folder(run, experiment, shards, resume=resume)
-    trainer = _Trainer(experiment, shards, run, strategy, workers, computation)
+    trainer = _Trainer(experiment, shards, run, strategy, workers, computation, callbacks)
     end = min(until or experiment.training.max_steps, experiment.training.max_steps)
     schedule = Schedule(experiment.training, end, validate_each_interval)
     with reading(shards_folder), _other_workers(workers):
@@ -149,6 +152,7 @@ class _Trainer:
         strategy: tf.distribute.Strategy,
         workers: Workers,
         computation: Computation,
+        callbacks: list[keras.callbacks.Callback],
     ) -> None:
         self.experiment = experiment
         self.config = experiment.training
@@ -158,9 +162,8 @@ class _Trainer:
         self.workers = workers
         self.computation = computation
         self.share = share_of_batch(strategy, self.config.batch_size)
-        refuse_xla_on_several_devices(strategy, self.config.jit_compile)
         self.agree = agree_with_the_chief(strategy, workers)
-        self.callbacks = [load_callback(x) for x in self.config.callbacks]
+        self.callbacks = callbacks
         keras.utils.set_random_seed(experiment.seed)
         tf.random.set_seed(max(experiment.seed, 1))  # tf.data fails at 0 beside a seed of a pass
         if self.config.deterministic:
@@ -234,8 +237,9 @@ class _Trainer:
                     recorder.record(row, predictions, best_step=self.position.best_step)
                     if schedule.draws(step) or last:
                         recorder.draw_class_grid(self.forward, step)
-                    if schedule.saves(step):  # last of all, so that a resumed run misses nothing
+                    if schedule.saves(step):  # after its files, so that a resumed run misses none
                         save_state(self.run, self._variables(), self.position)
+                    recorder.tell_callbacks(row, validated=predictions is not None)
                 if last:
                     break
         if recorder is not None:

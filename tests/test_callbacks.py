@@ -6,7 +6,7 @@ import pytest
 from ich_keras.callbacks import CallbackError, load_callback
 from ich_keras.config import CallbackConfig, load_experiment
 from ich_keras.model import load_model
-from ich_keras.run_folder import RunFolder
+from ich_keras.run_folder import RunFolder, read_position
 from ich_keras.training import fit
 from tests import small_run
 from tests.shard_files import write_shards
@@ -113,4 +113,11 @@ def test_a_callback_that_fails_or_steers_ends_the_run_in_one_line(shards, tmp_pa
     with pytest.raises(CallbackError, match=r"^[^\n]*$") as error:
         fit(load_experiment("demo", [*small_run.overrides(), named]), shards, run)
     assert f"training.callbacks: {__name__}.{kind.__name__} {said}" in str(error.value)
-    assert run.history.is_file()  # of the steps before
+    assert read_position(run)["step"] == 4  # that validation is kept
+
+
+def test_a_refused_callback_leaves_the_folder_free(shards, tmp_path):
+    named = "training.callbacks=[{path: keras.callbacks.EarlyStopping}]"
+    with pytest.raises(CallbackError, match="EarlyStopping steers a run"):
+        fit(load_experiment("demo", [*small_run.overrides(), named]), shards, RunFolder(tmp_path))
+    assert not list(tmp_path.iterdir())
