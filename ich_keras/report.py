@@ -195,14 +195,13 @@ def _read_evaluations(folder: RunFolder, best: int | None) -> dict[str, dict[str
 def _read_pictures(
     folder: RunFolder, evaluations: dict[str, dict[str, Any]], best: int | None
 ) -> tuple[list[Picture], list[str]]:
-    """One figure of each kind, and the names of those that the page has no room for."""
+    """One figure of each kind, of errors one per set, and the names of those without room."""
     pictures: list[Picture] = []
     left_out: list[str] = []
     room = MAX_PICTURE_BYTES
-    for kind, (title, caption) in FIGURES.items():
-        path = _figure_file(folder.figures, kind, evaluations)
-        if path is None:
-            continue
+    paths = [(x, path) for x in FIGURES for path in _figure_files(folder.figures, x, evaluations)]
+    for kind, path in paths:
+        title, caption = FIGURES[kind]
         png = base64_of(path)
         if len(png) > room:
             left_out.append(path.name)
@@ -218,13 +217,18 @@ def _read_pictures(
     return pictures, left_out
 
 
-def _figure_file(folder: Path, kind: str, splits: Iterable[str]) -> Path | None:
-    """The run's figure of a kind: of the split that gives the answer, or of the latest step."""
-    for name in (kind, *(f"{kind}_{split}" for split in splits)):
-        if (folder / f"{name}.png").is_file():
-            return folder / f"{name}.png"
+def _figure_files(folder: Path, kind: str, splits: Iterable[str]) -> list[Path]:
+    """The run's figures of a kind: of the split that gives the answer, or of the latest step.
+
+    Errors are shown of every set, since those of an external one are others.
+    """
+    names = (kind, *(f"{kind}_{split}" for split in splits))
+    found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").is_file()]
+    if found:
+        return found if kind == "errors" else found[:1]
     drawn = [(x.stem.removeprefix(f"{kind}_"), x) for x in folder.glob(f"{kind}_*.png")]
-    return max(((int(step), x) for step, x in drawn if step.isdecimal()), default=(0, None))[1]
+    steps = [(int(step), x) for step, x in drawn if step.isdecimal()]
+    return [max(steps)[1]] if steps else []
 
 
 def _training_sentence(history: list[dict[str, str]]) -> str:

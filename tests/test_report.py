@@ -287,3 +287,11 @@ def test_two_runs_are_compared_by_named_checkpoints(run):
     assert "Checkpoints of step 700 of this run and of step 1,300 of the other." in text
     path.write_text(json.dumps(compared), encoding="utf-8")
     assert "Their checkpoints are not recorded." in read(write_report(run))
+
+
+def test_the_worst_errors_of_every_set_are_shown(run, scores):
+    (run / "evaluation/hospital-a.json").write_text(json.dumps(scores), encoding="utf-8")
+    for name in ("val", "hospital-a"):
+        (run / f"figures/errors_{name}.png").write_bytes(ONE_PIXEL)
+    headings = Page(read(write_report(run))).headings
+    assert {"The worst errors, “val”", "The worst errors, “hospital-a”"} <= set(headings)

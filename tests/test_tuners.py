@@ -67,16 +67,39 @@ def test_a_training_that_is_killed_fails_alone(shards, tmp_path, monkeypatch):
     assert "was killed, as the system does when memory" in table.loc[1.0, "failure"]
 
 
-def test_an_error_of_the_program_ends_the_search(shards, tmp_path, monkeypatch):
-    (tmp_path / "slip.py").write_text(
-        "import keras\n"
-        "class Slip(keras.callbacks.Callback):\n"
-        "    def on_epoch_end(self, epoch, logs=None):\n"
-        "        raise KeyError('a slip')\n"
-    )
+SLIP = """
+import keras, ich_keras.training
+
+class Fails(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyError("a slip")
+
+class BreaksTheProgram(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        def collapse(probabilities):
+            raise KeyError("a slip")
+
+        ich_keras.training.collapse = collapse
+"""
+
+
+@pytest.mark.parametrize(
+    ("callback", "said"),
+    [
+        ("BreaksTheProgram", r"^a trial broke: .*a slip.*sample_1\.log$"),
+        (
+            "Fails",
+            r"^training\.callbacks: slip\.Fails failed in on_epoch_end: KeyError: 'a slip'",
+        ),
+    ],
+)
+def test_an_error_of_the_program_or_of_a_callback_ends_the_search(
+    shards, tmp_path, monkeypatch, callback, said
+):
+    (tmp_path / "slip.py").write_text(SLIP)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    search = load_search(write_grid(tmp_path), ["training.callbacks=[{path: slip.Slip}]"])
-    with pytest.raises(InputError, match=r"a trial broke: .*a slip.*sample_1\.log"):
+    search = load_search(write_grid(tmp_path), [f"training.callbacks=[{{path: slip.{callback}}}]"])
+    with pytest.raises(InputError, match=said):
         tune(search, shards, tmp_path / "out")
 
 
