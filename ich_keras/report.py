@@ -117,9 +117,11 @@ def write_report(run: Path) -> Path:
 def _answer(scores: dict[str, Any], name: str, best: int | None) -> Iterator[str]:
     """The answer of a set of scores, with the checkpoint that gave it."""
     step = scores.get("checkpoint_step")
-    if step is not None:
-        yield f"The network is the checkpoint of step {step:,}. {_outdated(step, best)}".strip()
+    if _outdated(step, best):
+        yield _outdated(step, best)
     yield from plain_answer(scores, name)
+    if step is not None:
+        yield f"The network is the checkpoint of step {step:,}."
 
 
 def _outdated(step: int | None, best: int | None) -> str:
@@ -220,12 +222,14 @@ def _read_pictures(
 def _figure_files(folder: Path, kind: str, splits: Iterable[str]) -> list[Path]:
     """The run's figures of a kind: of the split that gives the answer, or of the latest step.
 
-    Errors are shown of every set, since those of an external one are others.
+    Errors are shown of every external set too, since they are others than those of a split.
     """
     names = (kind, *(f"{kind}_{split}" for split in splits))
     found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").is_file()]
     if found:
-        return found if kind == "errors" else found[:1]
+        splits_of_shards = {f"{kind}_{split}.png" for split in SPLIT_ORDER}
+        external = [x for x in found[1:] if kind == "errors" and x.name not in splits_of_shards]
+        return [found[0], *external]
     drawn = [(x.stem.removeprefix(f"{kind}_"), x) for x in folder.glob(f"{kind}_*.png")]
     steps = [(int(step), x) for step, x in drawn if step.isdecimal()]
     return [max(steps)[1]] if steps else []
