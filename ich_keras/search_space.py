@@ -37,8 +37,8 @@ def conditions_of(search: Search, key: str) -> list[tuple[str, tuple[Any, ...]]]
 def point_of(search: Search, hyperparameters: keras_tuner.HyperParameters) -> Point:
     """The values of a trial that play a part in it."""
     return {
-        key: hyperparameters.values[key]
-        for key in search.search
+        key: _as_given(dimension, hyperparameters.values[key])
+        for key, dimension in search.search.items()
         if hyperparameters.is_active(key) and key in hyperparameters.values
     }
 
@@ -93,6 +93,11 @@ def longest_rung(search: Search) -> int:
 def direction(objective: str) -> str:
     """Whether KerasTuner is to look for the least or the greatest."""
     return "max" if objective == "val_mean_auc" else "min"
+
+
+def _as_given(dimension: Dimension, value: Any) -> Any:
+    """The value as the search file has it: KerasTuner turns booleans of a choice into 0 and 1."""
+    return value if dimension.choice is None else next(x for x in dimension.choice if x == value)
 
 
 def _declare(space: keras_tuner.HyperParameters, key: str, dimension: Dimension) -> None:

@@ -16,7 +16,7 @@ from ich_keras.config import load_search
 from ich_keras.run_folder import RunError
 from ich_keras.search_journal import Journal
 from ich_keras.search_oracle import Hyperband, Lasting, make_oracle
-from ich_keras.search_space import number_of_points, point_of
+from ich_keras.search_space import experiment_of, number_of_points, point_of
 from ich_keras.search_training import SearchPlace
 from ich_keras.tuning import _Lead
 from tests.small_search import GRID, write_grid, write_search, write_space
@@ -296,3 +296,12 @@ def test_a_damaged_journal_is_one_line(tmp_path):
     (tmp_path / "journal.jsonl").write_text("{not json}\n")
     with pytest.raises(RunError, match=r"journal\.jsonl: damaged .* another --run"):
         opened(search, tmp_path)
+
+
+def test_a_boolean_choice_reaches_the_experiment_as_a_boolean(tmp_path):
+    text = "experiment: base.yaml\nsearch: {data.augmentation.flip: {choice: [true, false]}}\n"
+    search = load_search(write_search(tmp_path, text))
+    oracle = opened(search, tmp_path)
+    points = [point_of(search, oracle.create_trial(f"w{i}").hyperparameters) for i in range(2)]
+    flips = [experiment_of(search, point).data.augmentation.flip for point in points]
+    assert flips == [True, False]
