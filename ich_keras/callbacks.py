@@ -103,7 +103,7 @@ class Watchers:
                 reason = (str(error).splitlines() or [""])[0]
                 raise CallbackError(
                     f"training.callbacks: {name} failed in {event}: {type(error).__name__}:"
-                    f" {reason}; mend or remove it, the same command goes on"
+                    f" {reason}; mend it, and the same command goes on"
                 ) from error
             if self._twin.stop_training:
                 raise CallbackError(

@@ -103,7 +103,7 @@ class Rate(keras.callbacks.Callback):
     ("kind", "said"),
     [
         (Stopper, "set model.stop_training, but callbacks cannot steer"),
-        (Faulty, "failed in on_epoch_end: RuntimeError: no connection; mend or remove it"),
+        (Faulty, "failed in on_epoch_end: RuntimeError: no connection; mend it, and"),
         (Rate, "failed in on_epoch_end: TypeError"),
     ],
 )
