@@ -59,6 +59,12 @@ class DataConfig(Section):
     neighbours: Annotated[int, Field(ge=0)] | None = None
     """Slices below and above that stand beside each one. None: as many as the shards have."""
     augmentation: AugmentationConfig = AugmentationConfig()
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How evenly control and the five kinds are shown in training: 0 as they come, 0.5 by the
+    square root of their number, 1 each equally often. Probabilities then follow the prevalence
+    shown, not that of the data."""
+    shuffle_buffer: Positive = 2048
+    """Encoded records among which the next is drawn; shards are random samples already."""
 
     @field_validator("windows")
     @classmethod
@@ -66,13 +72,6 @@ class DataConfig(Section):
         if names is not None and len(set(names)) < len(names):
             raise ValueError("expected no window twice")
         return names
-
-    balance: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """How evenly control and the five kinds are shown in training: 0 as they come, 0.5 by the
-    square root of their number, 1 each equally often. Probabilities then follow the prevalence
-    shown, not that of the data."""
-    shuffle_buffer: Positive = 2048
-    """Encoded records among which the next is drawn; shards are random samples already."""
 
 
 class ModelConfig(Section):
@@ -205,7 +204,7 @@ class Experiment(Section):
             raise ValueError(
                 f"data.size {self.data.size} and model.widths of {len(self.model.widths)} stages"
                 f" exclude each other, as a cell of the class map has {cell} x {cell} pixels; take"
-                f" larger slices, or fewer stages"
+                " larger slices, or fewer stages"
             )
         return self
 
@@ -459,9 +458,18 @@ def _points_of_pairs(search: Search) -> list[dict[str, Any]]:
     points = {}
     for one, other in pairs:
         for x, y in product(tried[one], tried[other]):
-            point = _active(search, {**first, one: x, other: y})
+            needed = _conditions(search, one) | _conditions(search, other)
+            point = _active(search, {**first, **needed, one: x, other: y})
             points[repr(point)] = point
     return list(points.values())
+
+
+def _conditions(search: Search, key: str) -> dict[str, Any]:
+    """Values of other keys with which a key plays a part, their own conditions included."""
+    needed: dict[str, Any] = {}
+    for parent, allowed in search.search[key].when.items():
+        needed |= _conditions(search, parent) | {parent: allowed[0]}
+    return needed
 
 
 def _active(search: Search, point: dict[str, Any]) -> dict[str, Any]:

@@ -662,3 +662,20 @@ def test_a_search_is_refused_if_one_of_its_points_cannot_be(tmp_path, search, re
             load_search(str(path))
     else:
         load_search(str(path))
+
+
+def test_values_of_a_key_behind_two_conditions_are_checked_too(tmp_path):
+    base = "name: base\ntraining: {max_steps: 1, batch_size: 1, learning_rate: 1.0}\n"
+    (tmp_path / "base.yaml").write_text(base)
+    path = tmp_path / "search.yaml"
+    search = {
+        "training.optimizer": "{choice: [adamw, sgd]}",
+        "model.dropout": "{choice: [0.1, 0.2], when: {training.optimizer: [sgd]}}",
+        "data.balance": "{choice: [0.5, 2.0], when: {model.dropout: [0.2]}}",
+    }
+    lines = "\n".join(f"  {key}: {value}" for key, value in search.items())
+    path.write_text(PAIR_SEARCH.format(search=lines))
+    with pytest.raises(
+        ConfigError, match=r"data\.balance: expected less than or equal to 1, got 2"
+    ):
+        load_search(str(path))
