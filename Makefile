@@ -61,7 +61,7 @@ coverage: $(VENV)/.installed ## the test suite, with the lines it does not reach
 	$(PYTEST) --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing:skip-covered
 
 fuzz: $(VENV)/.installed ## 20,000 hostile files, each read in a process of its own (minutes)
-	$(BIN)/python -m tests.fuzz $(FUZZ)
+	$(BIN)/python -m tests.fuzzing.fuzz $(FUZZ)
 
 $(MUTATION_VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(MUTATION_VENV)

@@ -1,6 +1,6 @@
 """What accuracy costs: the demo's network and others that take as long, AUC against seconds.
 
-    python benchmarks/accuracy.py SHARDS OUT
+    python -m benchmarks.accuracy SHARDS OUT
 
 SHARDS are those of `ich-keras demo`. Every network has as many steps as fit into the same time on
 two quiet cores. Runs lie under OUT, where a finished one is kept and a stopped one goes on; the
@@ -13,10 +13,10 @@ import click
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ich_keras.config import load_experiment
-from ich_keras.figures import save_png
-from ich_keras.run_folder import RunFolder
-from ich_keras.training import fit
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.figures.curves import save_png
+from ich_keras.run.folder import RunFolder
+from ich_keras.training.fit import fit
 
 GOAL = 0.98
 

@@ -1,6 +1,6 @@
 """How often a network trained on phantoms raises an alarm on a real head without bleeding.
 
-    python benchmarks/alarms.py RUN SERIES --out OUT
+    python -m benchmarks.alarms RUN SERIES --out OUT
 
 The threshold is the one that finds 90 % of the slices with bleeding in the run's phantom
 validation patients: it is never chosen on the head that is judged.

@@ -1,6 +1,6 @@
 """The phantom beside a real head: slices, HU within the skull, texture of the noise.
 
-    python benchmarks/compare_with_real.py SERIES OUT
+    python -m benchmarks.compare_with_real SERIES OUT
 
 Writes `levels.png`, `hu.png`, `noise.png` and `comparison.json`. The pictures hold pixels of the
 series: they are for whoever has it, and do not belong into the repository.
@@ -13,10 +13,10 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.real_head.likeness import FREQUENCIES, Likeness, measure
+from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
 from tfrecords_tools.phantom import make_study
 from tfrecords_tools.phantom.cohort import company_of
-from tfrecords_tools.phantom.real.likeness import FREQUENCIES, Likeness, measure
-from tfrecords_tools.phantom.real.series import Series, SeriesError, intracranial, read_series
 from tfrecords_tools.phantom.study import Study
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import apply_windows, parse_windows

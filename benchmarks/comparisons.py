@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich_keras.config import load_experiment
-from ich_keras.evaluation import evaluate
-from ich_keras.metrics import mean_auc
-from ich_keras.run_folder import RunFolder
-from ich_keras.training import fit
-from tfrecords_tools.bleedings import LABELS
+from ich_keras.evaluation.evaluate import evaluate
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.run.folder import RunFolder
+from ich_keras.scores.metrics import mean_auc
+from ich_keras.training.fit import fit
+from tfrecords_tools.classes import LABELS
 
 SPLIT = "test"  # the checkpoint was chosen on the validation patients
 

@@ -1,6 +1,6 @@
 """How fast `ich-keras convert` is, beside the loops that notebooks write.
 
-    python benchmarks/convert.py FOLDER
+    python -m benchmarks.convert FOLDER
 
 Phantom slices of 512x512 pixels and 16 bits to 256x256 pixels in three windows, all from the page
 cache, all in one run; rates differ between machines, their ratios hardly. Ours is the whole
@@ -22,9 +22,9 @@ import click
 import numpy as np
 import pandas as pd
 
-from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.dicom import read_header, read_slice
-from tfrecords_tools.header import RefusedSlice
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dicom.header import RefusedSlice
+from tfrecords_tools.dicom.reader import read_header, read_slice
 from tfrecords_tools.phantom import synth
 
 SIZE = 256  # pixels

@@ -1,6 +1,6 @@
 """How fast tensorflow-io's DICOM op is, beside pydicom and the converter's own way to HU.
 
-    python benchmarks/dicom_op.py FOLDER
+    python -m benchmarks.dicom_op FOLDER
 
 Phantom slices of 512x512 pixels and 16 bits (FOLDER is that of `benchmarks/convert.py`), from the
 page cache, each way in one thread of this process. Needs the extra s3.
@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 import tensorflow as tf
 import tensorflow_io as tfio
-from convert import make_source
 from pydicom import dcmread
 
-from tfrecords_tools.dicom import read_slice
+from benchmarks.convert import make_source
+from tfrecords_tools.dicom.reader import read_slice
 
 SLICES = 400
 

@@ -1,6 +1,6 @@
 """Size, write and read rate of the ways to store a slice.
 
-    python benchmarks/encodings.py FOLDER
+    python -m benchmarks.encodings FOLDER
 
 Phantom slices of 256x256 pixels in three windows (FOLDER is that of `benchmarks/convert.py`).
 Written by one process, read and decoded by tf.data on all cores, from the page cache.
@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from convert import SIZE, make_source
 from isal import isal_zlib
 
-from tfrecords_tools.dicom import read_slice
+from benchmarks.convert import SIZE, make_source
+from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.windows import parse_windows, window_slice
 
 try:

@@ -1,6 +1,6 @@
 """How the cost of a slice grows with the number of slices, on one worker and on two.
 
-    python benchmarks/growth.py FOLDER
+    python -m benchmarks.growth FOLDER
 
 Phantom studies, then four and sixteen times as many: copies under other names, so that each slice
 costs what it did. Every command is a process of its own and is measured whole. What it costs to
@@ -25,7 +25,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from tfrecords_tools.manifest import read_manifest
+from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.phantom import synth
 
 TIMES = (1, 4, 16)
@@ -66,8 +66,7 @@ class Cost:
 
 
 def _cost(command: list[str], cores: int) -> Cost:
-    measured = str(Path(__file__).with_name("measured.py"))
-    whole = [sys.executable, measured, str(cores), *command]
+    whole = [sys.executable, "-m", "benchmarks.measured", str(cores), *command]
     ended = subprocess.run(whole, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise click.ClickException(f"{' '.join(command)}: {ended.stderr[-2000:]}")
@@ -124,7 +123,7 @@ def _commands(source: Path, shards: Path, run: Path, workers: int) -> dict[str, 
     return {
         "convert": [*ICH_KERAS, "convert", str(source), "--out", str(shards), *whole],
         "verify": [*ICH_KERAS, "verify", str(shards), of_workers],
-        "pipeline": [sys.executable, __file__, str(shards), "--read"],
+        "pipeline": [sys.executable, "-m", "benchmarks.growth", str(shards), "--read"],
         "evaluate": [*ICH_KERAS, "evaluate", str(run), *judged],
     }
 
@@ -151,8 +150,8 @@ def _median(costs: list[Cost]) -> Cost:
 
 def _read(shards: Path) -> None:
     """Passes of the validation pipeline."""
-    from ich_keras.config import DataConfig
-    from ich_keras.dataset import evaluation_batches, open_shards
+    from ich_keras.data.batches import evaluation_batches, open_shards
+    from ich_keras.experiment.experiment import DataConfig
 
     opened = open_shards(shards, DataConfig())
     batches = evaluation_batches(opened, "val", batch_size=BATCH_SIZE)

@@ -1,6 +1,6 @@
 """Whether to train at half resolution pays: weights of half-size slices, taken to full size.
 
-    python benchmarks/half_resolution.py SHARDS OUT
+    python -m benchmarks.half_resolution SHARDS OUT
 
 Trains `demo.yaml` at half the size of the shards, applies its weights at full size, trains on
 there, and compares with a network that saw full size only, for as many multiply-adds: a step at
@@ -13,16 +13,16 @@ import click
 import keras
 import numpy as np
 import pandas as pd
-from comparisons import answers, auc_draws, estimate, train
 from matplotlib.figure import Figure
 
-from ich_keras.config import DataConfig, load_experiment
-from ich_keras.dataset import open_shards
-from ich_keras.figures import LABEL_COLORS, save_png
-from ich_keras.metrics import mean_auc
-from ich_keras.model import load_model
-from ich_keras.run_folder import RunFolder
-from ich_keras.scoring import compile_forward, predict_split
+from benchmarks.comparisons import answers, auc_draws, estimate, train
+from ich_keras.data.batches import open_shards
+from ich_keras.experiment.experiment import DataConfig, load_experiment
+from ich_keras.figures.curves import LABEL_COLORS, save_png
+from ich_keras.model.network import load_model
+from ich_keras.model.predictions import compile_forward, predict_split
+from ich_keras.run.folder import RunFolder
+from ich_keras.scores.metrics import mean_auc
 
 COST = 4  # steps at half size to one at full size
 FINE_TUNING_RATE = 0.3  # of the learning rate

@@ -1,6 +1,6 @@
 """Made-up bleedings in a real head without bleeding, as a data set that `convert` reads.
 
-    python benchmarks/implanted.py SERIES OUT
+    python -m benchmarks.implanted SERIES OUT
     ich-keras convert OUT --out SHARDS --size 128 --split 0,1,0
     ich-keras evaluate RUN --shards SHARDS --split val
 
@@ -13,18 +13,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from tfrecords_tools.bleedings import BLEEDINGS, LABELS
+from benchmarks.real_head.implant import implants, survey
+from benchmarks.real_head.series import Series, read_series
+from tfrecords_tools.classes import BLEEDINGS, LABELS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.phantom.files import (
+from tfrecords_tools.phantom.rsna_files import (
     StoredSlice,
     make_folders,
     phantom_id,
     write_labels,
     write_slice,
 )
-from tfrecords_tools.phantom.real.implant import implants, survey
-from tfrecords_tools.phantom.real.series import Series, read_series
-from tfrecords_tools.phantom.scanner import CEILING, COMMON, FLOOR
+from tfrecords_tools.phantom.scanner.acquisition import CEILING, COMMON, FLOOR
 from tfrecords_tools.progress import progress
 
 STORAGE = COMMON[1]

@@ -1,6 +1,6 @@
 """What each group of the phantom is worth on a real head.
 
-    python benchmarks/ladder.py OUT --series SERIES --implanted SHARDS
+    python -m benchmarks.ladder OUT --series SERIES --implanted SHARDS
 
 The demo's network is trained again and again, each time on phantoms that lack one group; all are
 judged on the same data: the full phantom's validation patients, a real head without bleeding, and
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import click
 import pandas as pd
-from alarms import count_alarms
 
-from ich_keras.demo import SIZE, SLICES, SPLIT
+from benchmarks.alarms import count_alarms
+from ich_keras.cli.demo import SIZE, SLICES, SPLIT
 from tfrecords_tools.phantom import synth
 from tfrecords_tools.phantom.groups import GROUPS
 

@@ -1,6 +1,6 @@
 """Whether MSE, the loss of the write-up, learns as well as cross-entropy: three seeds of each.
 
-    python benchmarks/losses.py SHARDS OUT
+    python -m benchmarks.losses SHARDS OUT
 
 Trains `demo.yaml` on phantom shards (those of `ich-keras demo` serve) with each loss and seed, all
 else equal, and compares the mean AUC on the test patients. Runs that stand in OUT are kept.
@@ -11,11 +11,11 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
-from comparisons import answers, auc_draws, estimate, train
 from matplotlib.figure import Figure
 
-from ich_keras.figures import LABEL_COLORS, save_png
-from ich_keras.run_folder import RunFolder
+from benchmarks.comparisons import answers, auc_draws, estimate, train
+from ich_keras.figures.curves import LABEL_COLORS, save_png
+from ich_keras.run.folder import RunFolder
 
 LOSSES = ("mse", "bce")
 REFERENCE = "bce"

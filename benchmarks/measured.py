@@ -1,6 +1,6 @@
 """What a command takes, at one speed of the machine.
 
-    python benchmarks/measured.py CORES COMMAND...
+    python -m benchmarks.measured CORES COMMAND...
 
 A shared machine's speed changes by the second. So a probe, the same small sum ten times a second
 on the cores of the command, tells how fast they were meanwhile, and times are those of a machine

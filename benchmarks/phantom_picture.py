@@ -1,6 +1,6 @@
 """The picture of docs/phantom.md: phantom patients from the skull base to the vertex.
 
-python benchmarks/phantom_picture.py docs/phantom.png
+python -m benchmarks.phantom_picture docs/phantom.png
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfrecords_tools.bleedings import BLEEDINGS
+from tfrecords_tools.classes import BLEEDINGS
 from tfrecords_tools.phantom import Study, make_study
 from tfrecords_tools.windows import apply_windows, parse_windows
 

@@ -1,6 +1,6 @@
 """How fast batches come, beside the bounds of the same shards in the same run.
 
-    python benchmarks/pipeline.py SHARDS
+    python -m benchmarks.pipeline SHARDS
 
 Each way is read in turn, several times, from the page cache; the best time counts, since whatever
 else the machine does only ever takes time away. Where it does much else, compare by core-seconds,
@@ -20,9 +20,9 @@ import click
 import pandas as pd
 import tensorflow as tf
 
-from ich_keras.config import AugmentationConfig, DataConfig
-from ich_keras.dataset import ShardSet, evaluation_batches, open_shards, training_batches
-from tfrecords_tools.bleedings import LABELS
+from ich_keras.data.batches import ShardSet, evaluation_batches, open_shards, training_batches
+from ich_keras.experiment.experiment import AugmentationConfig, DataConfig
+from tfrecords_tools.classes import LABELS
 
 BATCH_SIZE = 32
 SHUFFLE_BUFFER = 4096  # of experiments/include/rsna.yaml
@@ -115,7 +115,7 @@ def _table(shards: ShardSet, slices: int, repeats: int) -> pd.DataFrame:
 
 def _peak_memory(folder: Path) -> int:
     """Of a process that reads augmented batches through a full shuffle buffer; megabytes."""
-    command = [sys.executable, __file__, str(folder), "--memory-only"]
+    command = [sys.executable, "-m", "benchmarks.pipeline", str(folder), "--memory-only"]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

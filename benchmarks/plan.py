@@ -1,6 +1,6 @@
 """Time and memory of the plan for very many slices, from simulated headers.
 
-    python benchmarks/plan.py --slices 1000000
+    python -m benchmarks.plan --slices 1000000
 
 The headers go through the code that gathers real ones, and only their reading is left out; the
 labels are a table, as if read already.
@@ -17,16 +17,16 @@ import numpy as np
 import pandas as pd
 from pydicom.uid import ExplicitVRLittleEndian
 
-from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.dicom import SliceFormat
-from tfrecords_tools.elements import Encoding
-from tfrecords_tools.pixels import PixelFormat
-from tfrecords_tools.plan import Options, make_plan
-from tfrecords_tools.rescale import Line, Rescale
-from tfrecords_tools.scan import Source, scan
-from tfrecords_tools.scanned_file import ScannedFile
-from tfrecords_tools.split import parse_split
-from tfrecords_tools.structure import Form
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dicom.parsing import Encoding
+from tfrecords_tools.dicom.pixels import PixelFormat
+from tfrecords_tools.dicom.reader import SliceFormat
+from tfrecords_tools.dicom.rescale import Line, Rescale
+from tfrecords_tools.dicom.structure import Form
+from tfrecords_tools.planning.file_scan import ScannedFile
+from tfrecords_tools.planning.plan import Options, make_plan
+from tfrecords_tools.planning.scan import Source, scan
+from tfrecords_tools.planning.split import parse_split
 from tfrecords_tools.windows import parse_windows
 
 SLICES_A_STUDY, STUDIES_A_PATIENT = 34, 1.15  # of the challenge

@@ -1,6 +1,6 @@
 """What judging costs beside predicting: `evaluate` over the bare prediction of the same split.
 
-    python benchmarks/scoring.py RUN SHARDS
+    python -m benchmarks.scoring RUN SHARDS
 
 Figures and report are left out: their cost does not grow with the split. Then the scores of as
 many made-up slices as a tenth of the whole data set holds.
@@ -15,13 +15,13 @@ from typing import Any
 import click
 import numpy as np
 
-from ich_keras.config import load_experiment
-from ich_keras.dataset import ShardSet, open_shards
-from ich_keras.fitted import Source, fit_on_validation
-from ich_keras.model import load_model
-from ich_keras.run_folder import read_input, trained_run
-from ich_keras.scorecard import scorecard
-from ich_keras.scoring import Forward, Predictions, compile_forward, predict_split
+from ich_keras.data.batches import ShardSet, open_shards
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.model.network import load_model
+from ich_keras.model.predictions import Forward, Predictions, compile_forward, predict_split
+from ich_keras.run.folder import read_input, trained_run
+from ich_keras.scores.postprocessing import Source, fit_on_validation
+from ich_keras.scores.scorecard import scorecard
 
 TENTH = 75_000  # slices
 SLICES_A_STUDY = 35

@@ -1,6 +1,6 @@
 """Whether the best trial of a search beats its median on patients that the search has not seen.
 
-    python benchmarks/search.py SEARCH SHARDS [SPLIT]
+    python -m benchmarks.search SEARCH SHARDS [SPLIT]
 
 SEARCH is the folder of a search that is done, SHARDS hold a split that it did not look at. Every
 sample of every trial is scored there; a trial counts by the mean over its samples.
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich_keras.evaluation import RunScorer
-from ich_keras.metrics import weighted_log_loss
-from ich_keras.ranking import roc_auc
-from ich_keras.run_folder import trained_run
-from tfrecords_tools.storage import shard_path
+from ich_keras.evaluation.evaluate import RunScorer
+from ich_keras.run.folder import trained_run
+from ich_keras.scores.metrics import weighted_log_loss
+from ich_keras.scores.ranking import roc_auc
+from tfrecords_tools.storage.shard_path import shard_path
 
 
 def scored(search: Path, shards_folder: Path, split: str) -> pd.DataFrame:

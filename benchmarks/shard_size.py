@@ -2,7 +2,7 @@
 
     ich-keras convert FOLDER --out LARGE --size 256 --split 0.7,0.15,0.15
     ich-keras convert FOLDER --out SMALL --size 128 --split 0.7,0.15,0.15
-    python benchmarks/shard_size.py LARGE SMALL OUT
+    python -m benchmarks.shard_size LARGE SMALL OUT
 
 Shards at the network's size hold windows of averaged HU. Larger shards, reduced by `data.size`,
 give averages of windowed HU, in which partial volume beside the skull is lost. Trains `demo.yaml`
@@ -14,11 +14,11 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
-from comparisons import answers, auc_draws, estimate, train
 
-from ich_keras.config import DataConfig
-from ich_keras.dataset import ShardSet, evaluation_batches, open_shards
-from ich_keras.run_folder import RunFolder
+from benchmarks.comparisons import answers, auc_draws, estimate, train
+from ich_keras.data.batches import ShardSet, evaluation_batches, open_shards
+from ich_keras.experiment.experiment import DataConfig
+from ich_keras.run.folder import RunFolder
 from tfrecords_tools.errors import UsageError
 
 DIFFERENT = 25  # grey levels of 255

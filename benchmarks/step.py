@@ -1,7 +1,7 @@
 """How fast a step is: `fit` beside its own step, and the network beside the machine's convolution.
 
-    python benchmarks/step.py [SHARDS] --experiment halfres.yaml --size 256
-    KERAS_BACKEND=jax python benchmarks/step.py --experiment halfres.yaml --size 256
+    python -m benchmarks.step [SHARDS] --experiment halfres.yaml --size 256
+    KERAS_BACKEND=jax python -m benchmarks.step --experiment halfres.yaml --size 256
 
 Without SHARDS only the network is measured, which any backend of Keras in BACKENDS can: for JAX
 install it beside this package. Where PyTorch and a GPU are there too, the equal network of
@@ -20,8 +20,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich_keras.config import Experiment, load_experiment
-from ich_keras.model import build_model
+from ich_keras.experiment.experiment import Experiment, load_experiment
+from ich_keras.model.network import build_model
 
 Pass = Callable[[], Any]  # returns one small array that is ready when all is done
 NEVER = 1_000_000  # steps
@@ -174,7 +174,7 @@ def _time_network(model: keras.Model, batch: tuple) -> float:
 def _compare_with_torch(experiment: Experiment, batch: tuple, seconds: float) -> None:
     if find_spec("torch") is None:
         return
-    from torch_fcn import seconds_of_pass
+    from benchmarks.torch_fcn import seconds_of_pass
 
     other = seconds_of_pass(experiment.model, batch)
     if other is not None:
@@ -191,9 +191,13 @@ def _bare_seconds(experiment: Experiment, channels: int, size: int) -> Callable[
     """A function from a number of steps to the seconds of one, on a batch that stays in memory."""
     import tensorflow as tf
 
-    from ich_keras.distribution import find_workers, make_strategy, resolve_strategy
-    from ich_keras.losses import make_loss
-    from ich_keras.stepping import compile_train_step, make_optimizer, resolve_computation
+    from ich_keras.training.devices import find_workers, make_strategy, resolve_strategy
+    from ich_keras.training.losses import make_loss
+    from ich_keras.training.train_step import (
+        compile_train_step,
+        make_optimizer,
+        resolve_computation,
+    )
 
     config = experiment.training
     name = resolve_strategy(config.strategy, find_workers())
@@ -221,8 +225,8 @@ def _bare_seconds(experiment: Experiment, channels: int, size: int) -> Callable[
 
 def _fit_seconds(experiment: Experiment, folder: Path) -> float:
     """Seconds of a step of `fit`, between the first row of its history and the last."""
-    from ich_keras.run_folder import RunFolder
-    from ich_keras.training import fit
+    from ich_keras.run.folder import RunFolder
+    from ich_keras.training.fit import fit
 
     with tempfile.TemporaryDirectory() as path:
         run = RunFolder(Path(path))
@@ -233,7 +237,7 @@ def _fit_seconds(experiment: Experiment, folder: Path) -> float:
 
 def measure_fit(experiment: Experiment, folder: Path, steps: int, repeats: int) -> None:
     """Prints the rate of `fit` over that of its step alone, taken in turn."""
-    from ich_keras.dataset import open_shards
+    from ich_keras.data.batches import open_shards
 
     shards = open_shards(folder, experiment.data)
     bare = _bare_seconds(experiment, shards.input.channels, shards.input.size)

@@ -1,4 +1,4 @@
-"""The network of `ich_keras.model` in PyTorch, to be put beside it by `step.py`."""
+"""The network of `ich_keras.model.network` in PyTorch, to be put beside it by `step.py`."""
 
 import time
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ich_keras.config import ModelConfig
-from tfrecords_tools.bleedings import LABELS
+from ich_keras.experiment.experiment import ModelConfig
+from tfrecords_tools.classes import LABELS
 
 PASSES = 20
 

@@ -1,5 +1,5 @@
 """`python -m ich_keras`, where the command is not on the path."""
 
-from ich_keras.cli import main
+from ich_keras.cli.main import main
 
 main()

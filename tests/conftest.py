@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from tests.support.paths import REALDATA
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Of `make mutation`: the first failure kills a mutant, and the least one need not be looked for.
 settings.register_profile(
     "mutation", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate)
 )
-
-REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,6 @@ def realdata() -> Path:
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory) -> Path:
     """Few slices of 32 pixels, to train on and to validate on; modules have others of their own."""
-    from tests.shard_files import write_shards
+    from tests.support.shard_files import write_shards
 
     return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder

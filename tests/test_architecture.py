@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 PACKAGES = ("tfrecords_tools", "ich_keras")
 HEAVY = ("tensorflow", "keras", "keras_tuner", "pandas", "matplotlib", "cv2", "pydicom")
 
@@ -50,7 +51,9 @@ def test_the_offline_tools_need_neither_the_application_nor_keras():
 
 
 def test_the_network_needs_no_tensorflow():
-    assert "tensorflow" not in {x.split(".")[0] for x in imports_of(MODULES["ich_keras.model"])}
+    assert "tensorflow" not in {
+        x.split(".")[0] for x in imports_of(MODULES["ich_keras.model.network"])
+    }
 
 
 def test_there_are_no_circles():
@@ -67,7 +70,7 @@ def test_there_are_no_circles():
 def test_help_loads_nothing_heavy(arguments):
     code = (
         "import sys; sys.argv = ['ich-keras', *sys.argv[1:]]\n"
-        "from ich_keras.cli import main\n"
+        "from ich_keras.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
@@ -87,14 +90,32 @@ def test_the_offline_tools_do_not_load_tensorflow():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_map_of_the_modules_is_whole_and_leads_downwards():
+def rooms_in_order() -> dict[str, dict[str, int]]:
+    """By package its folders and single modules, with their place, as CONTRIBUTING.md has them."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    table = text.partition("| step | modules |")[2].partition("\n\n")[0]
-    rows = [re.findall(r"`(\w+)(?:\.py|/)`", line) for line in table.splitlines()]
-    place = {name: number for number, row in enumerate(rows) for name in row}
-    own = {name: name.split(".")[1] for name in MODULES if "." in name and "__" not in name}
-    assert set(own.values()) == set(place)
-    assert sum(map(len, rows)) == len(place)
-    for name, step in own.items():
-        for found in imports_of(MODULES[name], top_level_only=True) & own.keys():
-            assert place[own[found]] <= place[step], f"{name} imports {found}"
+    lines = re.findall(r"^([\w.]+): (.*<.*)$", text, re.MULTILINE)
+    return {
+        package: {
+            room: place
+            for place, rooms in enumerate(order.split(" < "))
+            for room in rooms.split(", ")
+        }
+        for package, order in lines
+    }
+
+
+@pytest.mark.parametrize("package", ["tfrecords_tools", "tfrecords_tools.phantom", "ich_keras"])
+def test_each_room_imports_only_the_rooms_before_it(package):
+    place = rooms_in_order()[package]
+    rooms = {name: name.removeprefix(f"{package}.").split(".")[0] for name in MODULES}
+    own = {x: room for x, room in rooms.items() if x.startswith(f"{package}.") and room in place}
+    beside = {"phantom", "__main__"}
+    inside = {rooms[x] for x in MODULES if x.startswith(f"{package}.")}
+    assert inside - beside == set(place)
+    upward = {
+        f"{name} imports {found}"
+        for name, room in own.items()
+        for found in imports_of(MODULES[name]) & own.keys()
+        if own[found] != room and place[own[found]] >= place[room]
+    }
+    assert not upward

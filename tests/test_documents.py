@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
-from ich_keras.cli import commands
-from ich_keras.config import load_experiment, load_search
-from tests.documents import DOCUMENTS, ROOT, blocks, ich_keras_commands
+from ich_keras.cli.main import commands
+from ich_keras.experiment.experiment import load_experiment, load_search
+from tests.support.documents import DOCUMENTS, blocks, ich_keras_commands
+from tests.support.paths import ROOT
 
 MAKE_TARGETS = set(
     re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
@@ -68,8 +69,8 @@ def test_commands_and_their_options_exist(document):
 def test_make_targets_and_programs_exist(document):
     text = document.read_text("utf-8")
     assert set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE)) <= MAKE_TARGETS
-    for program in re.findall(r"python ((?:benchmarks|docs)/\w+\.py)", text):
-        assert (ROOT / program).is_file(), program
+    for module in re.findall(r"python -m (benchmarks\.\w+)", text):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
 
 def test_experiments_in_the_documents_are_taken(tmp_path):

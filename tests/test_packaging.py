@@ -2,12 +2,12 @@
 
 import configparser
 import re
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 IMAGE = ("codecs", "bayesian", "onnx")
 LOCKS = {
     "requirements.lock": ("test", "lint", "docs"),

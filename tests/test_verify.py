@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from tests.rsna_folder import EDGE, write_rsna
-from tests.test_damaged_inputs import IN_TMP_PATH, STEPS, damaged
+from tests.convert.test_damaged_inputs import IN_TMP_PATH, STEPS, damaged
+from tests.support.rsna_folder import EDGE, write_rsna
 from tfrecords_tools.convert import convert
-from tfrecords_tools.errors import InputError
-from tfrecords_tools.manifest import (
+from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
     ManifestError,
@@ -22,8 +21,9 @@ from tfrecords_tools.manifest import (
     read_manifest,
     write_manifest,
 )
-from tfrecords_tools.schema import decode_example, encode_example
-from tfrecords_tools.tfrecord import read_records, write_records
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.records.schema import decode_example, encode_example
+from tfrecords_tools.records.tfrecord import read_records, write_records
 from tfrecords_tools.verify import Verified, VerifyError, verify
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from hypothesis.extra import numpy as arrays
 from pydicom import Dataset
 from pydicom.pixels import apply_windowing
 
-from tests.baseline_processor import baseline_environment
+from tests.support.baseline_processor import baseline_environment
+from tests.support.paths import ROOT
 from tfrecords_tools.windows import (
     WINDOWS,
     Window,
@@ -115,7 +115,7 @@ def test_a_processor_without_fma_gives_the_same_bytes() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=baseline_environment(),
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         check=True,
     )

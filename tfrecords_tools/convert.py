@@ -9,7 +9,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from tfrecords_tools.claim import (
+from tfrecords_tools.dataset.existing import read_standing
+from tfrecords_tools.dataset.manifest import MANIFEST_NAME, Manifest
+from tfrecords_tools.dataset.work import WORK
+from tfrecords_tools.engines.engine import Engine
+from tfrecords_tools.engines.local import local_engine
+from tfrecords_tools.errors import UsageError
+from tfrecords_tools.planning.plan import Options, Plan, default_shard_size, make_plan
+from tfrecords_tools.planning.scan import Source, find_source, listed_source, scan
+from tfrecords_tools.planning.split import parse_split, read_split
+from tfrecords_tools.progress import progress
+from tfrecords_tools.records.schema import check_encoding
+from tfrecords_tools.storage.shard_path import ShardPath, remove_folder
+from tfrecords_tools.tables.label_csv import read_labels
+from tfrecords_tools.windows import Window, parse_windows
+from tfrecords_tools.writing.index import finish
+from tfrecords_tools.writing.ownership import (
     begin,
     begin_addition,
     check_apart,
@@ -18,21 +33,7 @@ from tfrecords_tools.claim import (
     finished,
     only_writer,
 )
-from tfrecords_tools.engine import Engine
-from tfrecords_tools.errors import UsageError
-from tfrecords_tools.finish import finish
-from tfrecords_tools.labels import read_labels
-from tfrecords_tools.local_engine import local_engine
-from tfrecords_tools.manifest import MANIFEST_NAME, Manifest
-from tfrecords_tools.plan import Options, Plan, default_shard_size, make_plan
-from tfrecords_tools.progress import progress
-from tfrecords_tools.scan import Source, find_source, listed_source, scan
-from tfrecords_tools.schema import check_encoding
-from tfrecords_tools.shard import WORK, Job, file_content, written_names
-from tfrecords_tools.split import parse_split, read_split
-from tfrecords_tools.standing import read_standing
-from tfrecords_tools.storage import ShardPath, remove_folder
-from tfrecords_tools.windows import Window, parse_windows
+from tfrecords_tools.writing.shard import Job, file_content, written_names
 
 LOCAL = "local"
 
@@ -153,7 +154,7 @@ def _engine(
         )
     logging.disable(logging.WARNING)  # Beam says of which clouds it finds no library
     try:
-        from tfrecords_tools.beam_engine import beam_engine
+        from tfrecords_tools.engines.beam import beam_engine
     finally:
         logging.disable(logging.NOTSET)
     return beam_engine(out, pipeline_options)

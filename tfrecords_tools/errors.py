@@ -11,3 +11,7 @@ class UsageError(InputError):
     """A command, option or experiment file that asks for what cannot be."""
 
     exit_code = 2
+
+
+class ConvertError(InputError):
+    """A conversion that cannot go on."""

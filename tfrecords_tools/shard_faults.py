@@ -8,11 +8,11 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfrecords_tools.bleedings import BLEEDINGS, LABELS
-from tfrecords_tools.manifest import SPLITS, Manifest, Shard, file_sha256
-from tfrecords_tools.schema import Example, SchemaError, decode_example
-from tfrecords_tools.storage import ShardPath, local_copy
-from tfrecords_tools.tfrecord import RecordError, read_records
+from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.dataset.manifest import SPLITS, Manifest, Shard, file_sha256
+from tfrecords_tools.records.schema import Example, SchemaError, decode_example
+from tfrecords_tools.records.tfrecord import RecordError, read_records
+from tfrecords_tools.storage.shard_path import ShardPath, local_copy
 
 UNLABELLED = SPLITS[-1]
 Row = Mapping[Hashable, Any]

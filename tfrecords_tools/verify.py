@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from tfrecords_tools.bleedings import LABELS
-from tfrecords_tools.errors import InputError
-from tfrecords_tools.manifest import (
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,
     Manifest,
     file_sha256,
     read_manifest,
     split_of,
 )
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.processes import uninterrupted, worker_pool
 from tfrecords_tools.progress import progress
 from tfrecords_tools.shard_faults import UNLABELLED, shard_faults
-from tfrecords_tools.storage import ObjectPath, ShardPath, StoreError, local_copy
-from tfrecords_tools.workers import uninterrupted, worker_pool
+from tfrecords_tools.storage.shard_path import ObjectPath, ShardPath, StoreError, local_copy
 
 TEXT_COLUMNS = ("slice_id", "study_id", "patient_key", "split", "shard")
 

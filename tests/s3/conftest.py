@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests import program
+from tests.support import program
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 # No credentials but these, and no question for others to an address that clouds have.

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.made_dicom import make_dataset, saved
-from tfrecords_tools.dicom import read_slice
-from tfrecords_tools.header import RefusedSlice
+from tests.support.made_dicom import make_dataset, saved
+from tfrecords_tools.dicom.header import RefusedSlice
+from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.phantom import synth
 
 tfio = pytest.importorskip("tensorflow_io", reason="needs the extra s3: make test-s3")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rsna_folder import EDGE, contents, write_rsna
 from tests.s3.conftest import command, environment, fail, run, succeed, typed_in
+from tests.support.rsna_folder import EDGE, contents, write_rsna
 
 pytest.importorskip("tensorflow_io", reason="needs the extra s3: make test-s3")
 

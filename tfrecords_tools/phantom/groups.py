@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tfrecords_tools.phantom.devices import Devices
-from tfrecords_tools.phantom.drawing import Draw
-from tfrecords_tools.phantom.lesions import Blood
-from tfrecords_tools.phantom.surroundings import Surroundings
+from tfrecords_tools.phantom.head.devices import Devices
+from tfrecords_tools.phantom.head.lesions import Blood
+from tfrecords_tools.phantom.sampling import Draw
+from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 
 PLAIN_DURA = 30.0  # HU; of brain
 USUAL_FOV, USUAL_THICKNESS, FRESH = 236.0, 5.0, 70.0  # mm, mm, HU

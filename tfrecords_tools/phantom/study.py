@@ -6,14 +6,15 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.bleedings import BLEEDINGS, LABELS
-from tfrecords_tools.phantom import anatomy, lesions, scanner, tissues
-from tfrecords_tools.phantom.anatomy import Tissue
-from tfrecords_tools.phantom.devices import set_devices
-from tfrecords_tools.phantom.drawing import Draw, draw
+from tfrecords_tools.classes import BLEEDINGS, LABELS
 from tfrecords_tools.phantom.groups import GROUPS
-from tfrecords_tools.phantom.points import Points
-from tfrecords_tools.phantom.scanner import Scan
+from tfrecords_tools.phantom.head import anatomy, lesions, tissues
+from tfrecords_tools.phantom.head.anatomy import Tissue
+from tfrecords_tools.phantom.head.devices import set_devices
+from tfrecords_tools.phantom.head.geometry import Points
+from tfrecords_tools.phantom.sampling import Draw, draw
+from tfrecords_tools.phantom.scanner import acquisition as scanner
+from tfrecords_tools.phantom.scanner.acquisition import Scan
 
 MINIMUM_AREA = 80.0  # mm² in a slice: 1 cm across; at 128 px it is some 24 pixels
 FIELDS = {"folds": 3.2, "texture": 7.0, "grain": 2.5}  # mm; deviation of each one's smoothing

@@ -1,0 +1,179 @@
+"""Made-up bleedings in the slices of a real head without bleeding.
+
+They measure what a network trained on phantoms sees in real tissue and real noise. Blood takes the
+place of the local tissue and the slice's own noise stays: where a bleeding lies,
+
+    HU + mask * (HU of the blood - local HU of the tissue)
+
+averaged over layers of the slice. The brain about it is not moved, as a true mass would move it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy import ndimage
+
+from benchmarks.real_head import grid
+from benchmarks.real_head.fit import Fit, fit_head
+from benchmarks.real_head.measured import tissues
+from benchmarks.real_head.series import Series, intracranial
+from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.phantom.head.anatomy import Tissue
+from tfrecords_tools.phantom.head.brain import Brain, Dura
+from tfrecords_tools.phantom.head.geometry import Array, Points
+from tfrecords_tools.phantom.head.lesions import Lesion, bleed, sample_lesions
+from tfrecords_tools.phantom.study import FIELDS, MINIMUM_AREA
+
+LAYERS = 4  # of a slice, over which a bleeding is averaged
+LARGEST_AREA = 2500.0  # mm² in a slice; the areas asked for run up to it, evenly in their logarithm
+DRAWS = 6  # of which the one that comes nearest to the area asked for is taken
+TRIES = 10  # times so many draws before a place is given up
+ROUGH_STEP = 4.0  # mm² of a pixel that is enough to find the slice of the area asked for
+
+Part = TypeVar("Part", Tissue, Brain, Dura)
+
+
+class ImplantError(InputError):
+    """A head that no bleeding can be set into."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What bleedings are set into.
+
+    Attributes:
+        series: the slices.
+        fit: where the head lies in them.
+        layers: of each slice, its pixels in the head, and the tissue there.
+    """
+
+    series: Series
+    fit: Fit
+    layers: tuple[tuple[Points, Tissue], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Implant:
+    """A slice with a bleeding.
+
+    Attributes:
+        number: of the slice in the series.
+        kind: of the bleeding.
+        hu: float32, shape (rows, columns).
+        share: 0..1, where the bleeding lies; likewise.
+    """
+
+    number: int
+    kind: str
+    hu: Array
+    share: Array
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Where it counts as bleeding; bool, shape (rows, columns)."""
+        return self.share > 0.5
+
+
+def survey(series: Series, seed: int = 0) -> Ground:
+    """Measures a head, so that bleedings can be set into it.
+
+    Args:
+        series: of a head without bleeding.
+        seed: of the phantom heads that it is compared with.
+
+    Raises:
+        SeriesError: if no slice shows a closed vault.
+    """
+    masks = intracranial(series)
+    fit = fit_head(series, masks, seed)
+    return Ground(series, fit, tuple(tissues(series, masks, fit)))
+
+
+def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
+    """Sets a bleeding into one slice, again and again.
+
+    The kinds come in turn. An area is drawn between what the phantom counts as bleeding at least
+    and LARGEST_AREA, and of some bleedings in all slices the one of the nearest area is taken: a
+    small one is as often the end of a large bleeding as one that is small altogether.
+
+    Args:
+        ground: from `survey`.
+        places: how many bleedings; more leave the earlier ones as they are.
+        seed: of everything.
+
+    Raises:
+        ImplantError: if bleedings of a kind find no place in the head.
+    """
+    for place in range(places):
+        kind = BLEEDINGS[place % len(BLEEDINGS)]
+        yield _implant(ground, kind, np.random.default_rng([seed, place]))
+
+
+def _implant(ground: Ground, kind: str, rng: np.random.Generator) -> Implant:
+    random = {name: _field(rng, FIELDS[name]) for name in ("texture", "grain")}
+    for _ in range(TRIES):
+        wanted = float(rng.uniform(np.log(MINIMUM_AREA), np.log(LARGEST_AREA)))
+        drawn = [sample_lesions(rng, ground.fit.head, (kind,))[0] for _ in range(DRAWS)]
+        areas = np.array([_rough_areas(ground, lesion, random) for lesion in drawn])
+        off = np.abs(np.log(np.maximum(areas, 1.0)) - wanted)
+        best, number = (int(place) for place in np.unravel_index(off.argmin(), off.shape))
+        found = _set_in(ground, drawn[best], random, number)
+        if found.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA:
+            return found
+    raise ImplantError(f"{kind}: {TRIES * DRAWS} bleedings found no place in this head")
+
+
+def _set_in(ground: Ground, lesion: Lesion, random: dict[str, Array], number: int) -> Implant:
+    points, tissue = ground.layers[number]
+    change, share = np.zeros((2, *points.shape), np.float32)
+    across = ground.fit.turn @ ground.series.normal * ground.series.thickness[number]
+    for layer in range(LAYERS):
+        moved = replace(points, origin=points.origin + across * ((layer + 0.5) / LAYERS - 0.5))
+        hu, masks = bleed((lesion,), _with_fields(moved, random), tissue)
+        change += (hu - tissue.hu) / LAYERS
+        share += masks[lesion.kind] / LAYERS
+    return Implant(number, lesion.kind, ground.series.hu[number] + change, share)
+
+
+def _rough_areas(ground: Ground, lesion: Lesion, random: dict[str, Array]) -> list[float]:
+    """About how much of each slice a bleeding takes, mm²."""
+    step = max(int(np.sqrt(ROUGH_STEP) / ground.series.pixel), 1)
+    areas = []
+    for points, tissue in ground.layers:
+        few = replace(
+            points,
+            down=points.down * step,
+            along=points.along * step,
+            shape=points.folds[::step, ::step].shape,
+            folds=points.folds[::step, ::step],
+        )
+        mask = lesion.mask(_with_fields(few, random), _thinned(tissue, step))
+        areas.append(float((mask > 0.5).sum()) * (step * ground.series.pixel) ** 2)
+    return areas
+
+
+def _thinned(part: Part, step: int) -> Part:
+    """Every `step`-th pixel of all that a tissue consists of."""
+    changes: dict[str, Any] = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        thin = value[::step, ::step] if isinstance(value, np.ndarray) else _thinned(value, step)
+        changes[field.name] = thin
+    return replace(part, **changes)
+
+
+def _with_fields(points: Points, random: dict[str, Array]) -> Points:
+    def sampled(field: Array) -> Array:
+        return points.smooth(lambda x, y, z: grid.sample(field, np.stack([x, y, z], axis=-1)))
+
+    return replace(points, texture=sampled(random["texture"]), grain=sampled(random["grain"]))
+
+
+def _field(rng: np.random.Generator, scale: float) -> Array:
+    """A random field of unit variance on the grid, smooth over `scale` mm."""
+    white = rng.standard_normal(grid.SHAPE, dtype=np.float32)
+    smooth = ndimage.gaussian_filter(white, scale / grid.STEP, mode="nearest")
+    return smooth / smooth.std()

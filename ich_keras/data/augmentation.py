@@ -1,0 +1,109 @@
+"""Random changes of training slices, each a function of the seed and the slice's place.
+
+By OpenCV: TensorFlow's op for affine maps takes several times as long (docs/training_speed.md).
+"""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from ich_keras.experiment.experiment import AugmentationConfig
+
+PART = 3  # channels that are mapped together; OpenCV has border values for four at most
+
+
+def augment(
+    images: np.ndarray,
+    config: AugmentationConfig,
+    *,
+    seed: int,
+    places: Iterable[int],
+    air: np.ndarray,
+) -> np.ndarray:
+    """Changes each slice at random, within the limits of the configuration.
+
+    Args:
+        images: uint8, shape (N, size, size, channels).
+        config: the limits.
+        seed: of all changes.
+        places: of the slices in the stream, N; the same seed and place give the same change.
+        air: uint8, shape (channels,): what comes in from outside.
+
+    Returns:
+        uint8, the same shape.
+    """
+    changed = np.empty_like(images)
+    for image, place, target in zip(images, places, changed, strict=True):
+        target[:] = _change(image, config, draw(seed, place), air)
+    return changed
+
+
+def draw(seed: int, place: int) -> np.ndarray:
+    """Seven independent numbers for one slice; float64 (7,), uniform in [-1, 1)."""
+    # Counter-based: any place costs the same, and its numbers are nobody else's.
+    generator = np.random.Philox(key=seed, counter=int(place) << 64)
+    return np.random.Generator(generator).uniform(-1, 1, 7)
+
+
+def output_to_input(config: AugmentationConfig, size: int, numbers: np.ndarray) -> np.ndarray:
+    """The affine map from a pixel (x, y) of the changed slice to one of the original.
+
+    The original is flipped, scaled and turned anticlockwise about its centre, then shifted.
+
+    Args:
+        config: the limits.
+        size: edge of the slice in pixels.
+        numbers: five, in [-1, 1): flip, angle, scale, shift to the right and down.
+
+    Returns:
+        float64, shape (2, 3).
+    """
+    flip, turn, scale, right, down = numbers
+    angle = np.radians(turn * config.rotate_degrees)
+    zoom = 1 / (1 + scale * config.scale)
+    cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    if config.flip and flip < 0:
+        linear[0] *= -1
+    centre = np.full(2, (size - 1) / 2)
+    shift = config.shift * size * np.array([right, down])
+    return np.column_stack([linear, centre - linear @ (centre + shift)])
+
+
+def _change(
+    image: np.ndarray, config: AugmentationConfig, numbers: np.ndarray, air: np.ndarray
+) -> np.ndarray:
+    if config.flip or config.rotate_degrees or config.scale or config.shift:
+        image = _warp(image, output_to_input(config, len(image), numbers[:5]), air)
+    if config.grey:
+        contrast, brightness = config.grey * numbers[5:]
+        # One pass; OpenCV rounds and clips.
+        grey = cv2.addWeighted(image, 1 + contrast, image, 0, 255 * brightness)
+        image = grey.reshape(image.shape)  # OpenCV drops a single channel
+    return image
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray, air: np.ndarray) -> np.ndarray:
+    parts = [
+        _warp_part(image[..., first : first + PART], matrix, air[first : first + PART])
+        for first in range(0, image.shape[-1], PART)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def _warp_part(image: np.ndarray, matrix: np.ndarray, air: np.ndarray) -> np.ndarray:
+    rows, columns, channels = image.shape
+    if channels == PART:  # with a fourth channel it takes half the time
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+    image = cv2.warpAffine(
+        image,
+        matrix,
+        (columns, rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=air.tolist(),
+    )
+    if channels == PART:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    return image.reshape(rows, columns, channels)

@@ -1,0 +1,123 @@
+"""The CQ500 data set: its folders, its series, and the reads of its three radiologists.
+
+Chilamkurthy et al., "Deep learning algorithms for detection of critical findings in head CT scans",
+Lancet 2018. A scan has one name (`CQ500-CT-12`) and several series; three readers marked whole
+scans, never slices. Layout: `CQ500CT12 CQ500CT12/Unknown Study/CT PLAIN THIN/CT000000.dcm`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.tables.label_csv import (
+    ENCODING,
+    UNREADABLE,
+    LabelError,
+    label_columns,
+    unreadable,
+)
+
+READERS = ("R1", "R2", "R3")
+MARKS = {
+    "epidural": "EDH",
+    "intraparenchymal": "IPH",
+    "intraventricular": "IVH",
+    "subarachnoid": "SAH",
+    "subdural": "SDH",
+    "any": "ICH",
+}
+SCAN = re.compile(r"CQ500[-_ ]?CT[-_ ]?(\d{1,4})(?!\d)", re.IGNORECASE)
+SHARP = re.compile(r"bone|edge|sharp|lung|detail|^[bhj][a-z]?(5[5-9]|[6-9]\d)", re.IGNORECASE)
+"""Kernels that noise drowns: by name, or Siemens' numbers from 55 on."""
+MIN_SLICES = 10  # of a series through a head
+WANTED_SPACING_MM = 5.0  # of what the networks are trained on, and of CQ500's thick series
+
+
+def has_reads(columns: Sequence[str]) -> bool:
+    """Whether a CSV with these columns holds the reads of CQ500."""
+    return "name" in columns and f"{READERS[0]}:{MARKS['any']}" in columns
+
+
+def read_reads(path: Path) -> pd.DataFrame:
+    """What at least two of the three readers saw in each scan.
+
+    `any` is the majority on "ICH" itself, which need not be the OR of the majorities on the kinds.
+
+    Returns:
+        uint8 columns LABELS, 0 or 1, indexed by the scan's name, such as `CQ500-CT-12`.
+
+    Raises:
+        LabelError: if a column is missing, a mark is not 0 or 1, or a scan stands twice.
+    """
+    columns = label_columns(path)
+    wanted = [f"{reader}:{mark}" for mark in MARKS.values() for reader in READERS]
+    missing = [name for name in ("name", *wanted) if name not in columns]
+    if missing:
+        raise LabelError(f"{path}: has no column {', '.join(missing)}; fetch reads.csv anew")
+    try:
+        table = pd.read_csv(path, dtype=str, na_filter=False, encoding=ENCODING, index_col=False)
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    table.columns = table.columns.str.strip()
+    marks = table[wanted].apply(lambda column: column.str.strip())
+    wrong = ~marks.isin(["0", "1"]).all(axis=1)
+    names = table["name"].map(scan_name)
+    wrong |= names.isna() | names.duplicated(keep=False)
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0]) + 2  # counted from 1, below the header
+        raise LabelError(
+            f"{path}: line {line}: expected a scan once, such as CQ500-CT-12, and marks of 0 or 1"
+        )
+    votes = (marks == "1").to_numpy().reshape(len(table), len(LABELS), len(READERS)).sum(axis=2)
+    majority = (votes > len(READERS) // 2).astype(np.uint8)
+    return pd.DataFrame(majority, index=pd.Index(names, name="name"), columns=list(LABELS))
+
+
+def scan_name(text: str) -> str | None:
+    """The scan that a folder, a path or a cell names, as `reads.csv` spells it; None if none."""
+    found = SCAN.search(text)
+    return None if found is None else f"CQ500-CT-{int(found[1])}"
+
+
+@dataclass(frozen=True)
+class Series:
+    """What tells the series of a scan apart.
+
+    Attributes:
+        series_id: Series Instance UID.
+        slices: how many.
+        spacing_mm: median distance of neighbouring slices along the normal; NaN for one slice.
+        kernel: Convolution Kernel, "" where the file gives none.
+        contrast: whether a contrast agent was given.
+    """
+
+    series_id: str
+    slices: int
+    spacing_mm: float
+    kernel: str
+    contrast: bool
+
+
+def choose_series(series: Sequence[Series]) -> Series:
+    """The series of a scan to judge: without contrast, of a head, soft, and as thick as usual.
+
+    Each rule only chooses among what the ones before it left, so there is always one.
+    """
+    left = list(series)
+    for rule in (
+        lambda x: not x.contrast,
+        lambda x: x.slices >= MIN_SLICES,
+        lambda x: not SHARP.search(x.kernel),
+    ):
+        left = list(filter(rule, left)) or left
+
+    def preference(one: Series) -> tuple[float, int, str]:
+        away = abs(one.spacing_mm - WANTED_SPACING_MM)
+        return (away if np.isfinite(away) else np.inf, -one.slices, one.series_id)
+
+    return min(left, key=preference)

@@ -1,0 +1,128 @@
+"""Whether a class map is highest where the bleeding is, as true masks tell it.
+
+The network is taught with whole slices, never with outlines; that its maps point at the bleeding is
+a claim of its own, to be measured where the truth is known: on phantoms.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+
+from ich_keras.data.batches import DatasetError, ShardSet
+from ich_keras.experiment.experiment import EvaluationConfig
+from ich_keras.model.network import CLASS_MAPS
+from ich_keras.model.predictions import Predictions, read_images
+from ich_keras.scores.bootstrap import estimate, resample
+from ich_keras.scores.ranking import ratio
+from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.windows import pad_square
+
+CHUNK = 256  # slices in memory at once
+
+
+def localise(
+    model: keras.Model,
+    shards: ShardSet,
+    split: str,
+    predictions: Predictions,
+    masks: Path,
+    config: EvaluationConfig,
+    seed: int,
+) -> dict[str, Any]:
+    """How often the highest cell of a class map lies on the bleeding, over all true positives.
+
+    A cell lies on the bleeding if its centre is at most a cell's edge, the stride of the network,
+    away from the mask.
+
+    Args:
+        model: from `with_class_maps`.
+        shards: the slices.
+        split: of the shards.
+        predictions: of that split.
+        masks: folder of `<slice_id>.png`, bit k set where label k bleeds; as `synth` writes them.
+        config: threshold, and draws of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        By kind of bleeding and for `all`: `true_positives`, `hits` as an estimate of the share of
+        them, and `chance`, the mean share of the head's cells that would count as hits.
+
+    Raises:
+        DatasetError: if a mask is missing or cannot be read.
+    """
+    said = predictions.probabilities[:, : len(BLEEDINGS)] >= config.threshold
+    found = said & (predictions.labels[:, : len(BLEEDINGS)] == 1)
+    hits, chance = _look(model, shards, split, predictions.slice_id, found, masks)
+    drawn = resample(predictions.patient_key, config.bootstrap_draws, seed)
+    columns = {name: [k] for k, name in enumerate(BLEEDINGS)} | {"all": list(range(len(BLEEDINGS)))}
+    return {
+        name: {
+            "true_positives": int(found[:, chosen].sum()),
+            "hits": estimate(
+                ratio(
+                    drawn.counts(hits[:, chosen]).sum(axis=1),
+                    drawn.counts(found[:, chosen]).sum(axis=1),
+                )
+            ),
+            "chance": _mean(chance[:, chosen][found[:, chosen]]),
+        }
+        for name, chosen in columns.items()
+    }
+
+
+def _look(
+    model: keras.Model,
+    shards: ShardSet,
+    split: str,
+    slice_ids: np.ndarray,
+    found: np.ndarray,
+    masks: Path,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each bleeding found is hit, bool (N, 5), and the share of cells that would hit it."""
+    hits, chance = np.zeros(found.shape, bool), np.zeros(found.shape)
+    rows = np.flatnonzero(found.any(axis=1))
+    for chosen in np.split(rows, range(CHUNK, len(rows), CHUNK)):
+        if not len(chosen):
+            continue
+        names = slice_ids[chosen].tolist()
+        images = read_images(shards, split, names)
+        maps = model(images, training=False)[CLASS_MAPS].numpy()
+        for row, name, image, cells in zip(chosen, names, images, maps, strict=True):
+            mask = _read_mask(masks / f"{name}.png")
+            head = _shrink(image[..., shards.input.shown_channel] > 0, cells.shape[:2])
+            for k in np.flatnonzero(found[row]):
+                near = _near(mask >> k & 1, cells.shape[:2])
+                hits[row, k] = near.flat[cells[..., k].argmax()]
+                chance[row, k] = near[head].mean() if head.any() else near.mean()
+    return hits, chance
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    """uint8, square."""
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if mask is None or mask.dtype != np.uint8 or mask.ndim != 2:
+        raise DatasetError(f"{path}: no mask of 8 bits; give the folder of masks of these slices")
+    return pad_square(mask, fill=0).astype(np.uint8)
+
+
+def _shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Which cells hold any of a mask; bool, of that shape."""
+    size = shape[::-1]
+    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+
+
+def _near(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The cells whose centre is at most a cell's edge away from the mask; bool, of that shape."""
+    edge = mask.shape[0] / shape[0]
+    distance = cv2.distanceTransform(
+        (mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
+    rows, columns = (((np.arange(n) + 0.5) * edge).astype(int) for n in shape)
+    return distance[np.ix_(rows, columns)] <= edge

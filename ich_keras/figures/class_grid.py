@@ -1,0 +1,237 @@
+"""The class grid: one column a class, six slices each, and how well each was judged.
+
+Columns hold slices with at least their label; the control column slices without any bleeding. The
+bar at the left of a slice shows the accuracy on the column's label, the one at the right that over
+all six. The accuracy of one slice is the share of the labels in question that are decided rightly
+at 0.5: 0 or 1 at the left, sixths at the right, as the steps in the colours of the original figure
+have it. The control column's label is `any`, rightly decided where it is denied.
+
+Red is the baseline, what denying every bleeding scores on the very slices shown, or anything below;
+bright green is 1. Whoever cannot tell the two reads the probability and the sixths below a slice.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+
+from tfrecords_tools.classes import ANY, LABELS
+
+COLUMNS = ("control", *LABELS)
+COLUMN_LABELS = (ANY, *range(len(LABELS)))  # what the left bar judges
+ROWS = 6
+MAX_EDGE = 192  # pixels of a slice in the grid; larger ones are averaged down to it
+GREY = 178  # of the ground
+DPI = 100
+
+
+def choose_grid_slices(labels: np.ndarray, patients: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Chooses the slices of the grid, always the same for the same seed.
+
+    As many patients as possible are shown. Control slices come from patients without any bleeding
+    as long as there is one.
+
+    Args:
+        labels: int (N, 6), 0 or 1.
+        patients: (N,), whose slice each is.
+        seed: of the choice.
+
+    Returns:
+        int64 (6, 7), rows of `labels`; -1 where a class has too few slices.
+    """
+    bleeding = labels.any(axis=1)
+    healthy = ~np.isin(patients, patients[bleeding])
+    control = healthy if healthy.any() else ~bleeding
+    choice = np.full((ROWS, len(COLUMNS)), -1)
+    for column, member in enumerate((control, *(labels.T == 1))):
+        rng = np.random.default_rng([seed, column])
+        shuffled = rng.permutation(np.flatnonzero(member))
+        chosen = shuffled[np.argsort(_seen_before(patients[shuffled]), kind="stable")][:ROWS]
+        choice[: len(chosen), column] = chosen
+    return choice
+
+
+def _seen_before(values: np.ndarray) -> list[int]:
+    """How often each value has come before, so that a stable sort takes turns among them."""
+    seen: dict[str, int] = {}
+    counts = []
+    for value in values:
+        seen[value] = seen.get(value, -1) + 1
+        counts.append(seen[value])
+    return counts
+
+
+def bar_colors(accuracy: np.ndarray, baseline: float) -> np.ndarray:
+    """Red at and below the baseline, over yellow, to bright green at 1.
+
+    Args:
+        accuracy: (...), 0..1.
+        baseline: accuracy to be beaten, 0..1.
+
+    Returns:
+        uint8 (..., 3), RGB.
+    """
+    gain = (np.asarray(accuracy, float) - baseline) / max(1 - baseline, 1e-9)
+    gain = np.where(np.asarray(accuracy) >= 1, 1, np.clip(gain, 0, 1))
+    red, green = np.clip(2 - 2 * gain, 0, 1), np.clip(2 * gain, 0, 1)
+    return np.round(255 * np.stack([red, green, np.zeros_like(red)], axis=-1)).astype(np.uint8)
+
+
+def slice_accuracy(
+    labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy on the column's label (M,) and over all labels (M,) of the slices in the cells."""
+    right = (probabilities >= 0.5) == (labels == 1)
+    column_label = np.array(COLUMN_LABELS)[np.nonzero(filled)[1]]
+    own = np.take_along_axis(right, column_label[:, np.newaxis], axis=1)[:, 0]
+    return own.astype(float), right.mean(axis=1)
+
+
+def class_grid(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
+) -> np.ndarray:
+    """The grid as pixels: slices with their two bars on grey, without text.
+
+    The slices come in reading order, row by row, one for each cell that is filled. With
+    `choice` from `choose_grid_slices` they are the rows `choice[choice >= 0]`, and `filled` is
+    `choice >= 0`.
+
+    Args:
+        images: uint8 (M, size, size, channels); the first channel is shown, the brain window.
+        labels: int (M, 6), 0 or 1.
+        probabilities: float (M, 6), 0..1.
+        filled: bool (6, 7), which cells hold a slice.
+
+    Returns:
+        uint8 (height, width, 3), RGB. See `cell_corner` for what lies where.
+    """
+    edge = grid_edge(images)
+    bar, gap = _bar(edge), _gap(edge)
+    rows, columns = filled.shape
+    shape = (gap + rows * (edge + gap), gap + columns * (edge + 2 * bar + gap), 3)
+    picture = np.full(shape, GREY, np.uint8)
+    own, overall = slice_accuracy(labels, probabilities, filled)
+    baseline = always_negative_accuracy(labels)
+    left, right = bar_colors(own, baseline), bar_colors(overall, baseline)
+    for i, (row, column) in enumerate(np.argwhere(filled)):
+        top, start = cell_corner(edge, row, column)
+        cell = picture[top : top + edge, start : start + edge + 2 * bar]
+        cell[:, :bar] = left[i]
+        cell[:, bar:-bar] = _shrunk(images[i, :, :, 0], edge)[:, :, np.newaxis]
+        cell[:, -bar:] = right[i]
+    return picture
+
+
+def always_negative_accuracy(labels: np.ndarray) -> float:
+    """The accuracy over all labels of denying every bleeding; 1 where there is none."""
+    return float(1 - labels.mean()) if labels.size else 1.0
+
+
+def grid_edge(images: np.ndarray) -> int:
+    """Edge of a slice in the grid, in pixels."""
+    return min(images.shape[1], MAX_EDGE)
+
+
+def cell_corner(edge: int, row: int, column: int) -> tuple[int, int]:
+    """Top and left pixel of a cell: bar, slice and bar beside each other, `edge` high."""
+    gap = _gap(edge)
+    return gap + row * (edge + gap), gap + column * (edge + 2 * _bar(edge) + gap)
+
+
+def _bar(edge: int) -> int:
+    return max(2, edge // 24)
+
+
+def _gap(edge: int) -> int:
+    return max(4, edge // 6)
+
+
+def _shrunk(image: np.ndarray, edge: int) -> np.ndarray:
+    if image.shape == (edge, edge):
+        return image
+    return cv2.resize(image, (edge, edge), interpolation=cv2.INTER_AREA)
+
+
+def class_grid_figure(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    filled: np.ndarray,
+    *,
+    step: int,
+) -> Figure:
+    """The grid with titles, what was said of each slice, and the scale of the bars.
+
+    Args:
+        images: as for `class_grid`; slices under 128 pixels are enlarged by whole factors.
+        labels: as for `class_grid`.
+        probabilities: as for `class_grid`.
+        filled: as for `class_grid`.
+        step: of the training that these probabilities are from.
+    """
+    factor = max(1, 128 // images.shape[1])
+    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    picture = class_grid(images, labels, probabilities, filled)
+    edge, (height, width) = grid_edge(images), picture.shape[:2]
+    head, foot = round(0.55 * edge), round(0.62 * edge)
+    total = height + head + foot
+    figure = Figure(figsize=(width / DPI, total / DPI), dpi=DPI, facecolor=str(GREY / 255))
+    figure.figimage(picture, 0, foot)
+    points = edge * 72 / DPI  # of a text as high as a slice
+
+    def write(x: float, y: float, text: str, size: float, **style: Any) -> None:
+        """Writes at pixels from the left and the top of the grid."""
+        figure.text(x / width, 1 - (y + head) / total, text, fontsize=size * points, **style)
+
+    write(_gap(edge), -0.3 * edge, f"Step {step:,}", 0.13, weight="bold")
+    for column, name in enumerate(COLUMNS):
+        x = cell_corner(edge, 0, column)[1] + edge / 2 + _bar(edge)
+        write(x, 0.02 * edge, name.capitalize(), 0.125, ha="center")
+    for (row, column), text, wrong in _captions(labels, probabilities, filled):
+        top, left = cell_corner(edge, row, column)
+        style = {"weight": "bold"} if wrong else {}
+        write(left, top + 1.1 * edge, text, 0.085, **style)
+    _draw_scale(figure, always_negative_accuracy(labels), edge, foot / total, points)
+    return figure
+
+
+def _captions(
+    labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
+) -> Sequence[tuple[tuple[int, int], str, bool]]:
+    """Of each slice: its cell, what was said of the column's label, and whether that is wrong."""
+    own, overall = slice_accuracy(labels, probabilities, filled)
+    captions = []
+    for i, (row, column) in enumerate(np.argwhere(filled)):
+        probability = probabilities[i, COLUMN_LABELS[column]]
+        wrong = own[i] < 1
+        mark = ("false alarm " if column == 0 else "missed ") if wrong else ""
+        sixths = f"{round(overall[i] * len(LABELS))}/{len(LABELS)}"
+        captions.append(((int(row), int(column)), f"{mark}p {probability:.2f}   {sixths}", wrong))
+    return captions
+
+
+def _draw_scale(figure: Figure, baseline: float, edge: int, foot: float, points: float) -> None:
+    """The colour scale and what the bars and captions mean, at the foot."""
+    axes = figure.add_axes((0.02, 0.62 * foot, 0.2, 0.16 * foot))
+    scale = ListedColormap(bar_colors(np.linspace(baseline, 1, 256), baseline) / 255)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(min(baseline, 1 - 1e-6), 1), scale), axes, orientation="horizontal"
+    )
+    bar.set_ticks([])
+    size = 0.085 * points
+    figure.text(0.02, 0.56 * foot, f"{baseline:.2f} always “no”", fontsize=size, va="top")
+    figure.text(0.22, 0.56 * foot, "1", fontsize=size, va="top", ha="right")
+    figure.text(
+        0.27,
+        0.84 * foot,
+        "Left bar: accuracy on the column's label (control: “any”).  Right bar: over all six.\n"
+        "Below: probability p of the column's label, and labels decided rightly at 0.5.\n"
+        "First channel shown. Columns hold slices with at least the label. For research only.",
+        fontsize=size,
+        va="top",
+        linespacing=1.5,
+    )

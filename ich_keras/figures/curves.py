@@ -1,0 +1,202 @@
+"""Pictures for people: curves of a run, class maps over slices; the style of all of them.
+
+Drawn without pyplot, so that nothing is shared between figures. The colours are those of Okabe and
+Ito, which the colour-blind can tell apart, and never the only difference between two lines.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.storage.atomic import whole_file
+
+TRAINING, VALIDATION, BASELINE = "#0072B2", "#D55E00", "#555555"
+LABEL_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#000000")
+LABEL_STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), "-")
+SMOOTHING = 0.6  # TensorBoard's default
+OVERFIT = 1.05  # validation loss over its minimum
+SHEET_COLUMNS = 6
+MAP_OPACITY = 0.7  # of a class map at 1
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Writes a figure whole or not at all; the same figure gives the same bytes."""
+    with whole_file(path) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+
+
+def smoothed(values: np.ndarray, weight: float = SMOOTHING) -> np.ndarray:
+    """The running average of TensorBoard's scalars: exponential, corrected for its start.
+
+    Args:
+        values: float (N,).
+        weight: of the past, 0 up to 1.
+    """
+    average, result = 0.0, np.empty(len(values))
+    for i, value in enumerate(values):
+        average = weight * average + (1 - weight) * value
+        result[i] = average / (1 - weight ** (i + 1))
+    return result
+
+
+def overfit_from(steps: np.ndarray, validation_loss: np.ndarray) -> int | None:
+    """The step of the lowest validation loss, if the loss then stays at least 5 % above it.
+
+    What counts is the median of the last three validations, all after the lowest, so that one bad
+    draw is no overfitting. None where there is no such step.
+    """
+    if not len(steps):
+        return None
+    best = int(validation_loss.argmin())
+    last = validation_loss[best + 1 :][-3:]
+    overfits = len(last) == 3 and np.median(last) > OVERFIT * validation_loss[best]
+    return int(steps[best]) if overfits else None
+
+
+def curves(
+    history: pd.DataFrame,
+    *,
+    best_step: int | None = None,
+    always_negative_accuracy: float | None = None,
+    constant_guess_loss: float | None = None,
+) -> Figure:
+    """Loss, accuracy and mean AUC against the step.
+
+    Training is faint as logged and bold as smoothed; validation, a mean over many slices and seldom
+    done, is drawn as it is.
+
+    Args:
+        history: `history.csv` of a run.
+        best_step: step of the checkpoint that was kept.
+        always_negative_accuracy: of the validation split; drawn as the accuracy's baseline.
+        constant_guess_loss: what the best constant guess scores by the loss of the training.
+    """
+    figure = Figure(figsize=(12, 4), dpi=100, layout="constrained")
+    loss, accuracy, auc = figure.subplots(1, 3)
+    _curve_panel(loss, "Loss", history, "loss", constant_guess_loss, "best constant guess")
+    _curve_panel(accuracy, "Accuracy", history, "accuracy", always_negative_accuracy, "always “no”")
+    _curve_panel(auc, "Mean AUC", history, "mean_auc", 0.5, "chance")
+    overfit = overfit_from(*_points(history, "val_loss").T)
+    if overfit is not None:
+        loss.axvspan(overfit, history["step"].max(), color=VALIDATION, alpha=0.12, lw=0)
+        loss.text(
+            overfit,
+            0.98,
+            " overfits",
+            color=VALIDATION,
+            va="top",
+            transform=loss.get_xaxis_transform(),
+        )
+    for axes in (loss, accuracy, auc):
+        if best_step is not None:
+            axes.axvline(best_step, color=BASELINE, lw=1, ls=":", label=f"kept: step {best_step:,}")
+        axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _curve_panel(
+    axes: Axes,
+    title: str,
+    history: pd.DataFrame,
+    column: str,
+    baseline: float | None,
+    baseline_name: str,
+) -> None:
+    training, validation = _points(history, column), _points(history, f"val_{column}")
+    if len(training):
+        steps, values = training.T
+        axes.plot(steps, values, color=TRAINING, alpha=0.3, lw=1)
+        axes.plot(steps, smoothed(values), color=TRAINING, lw=2, label="training, smoothed")
+    if len(validation):
+        axes.plot(*validation.T, "o--", color=VALIDATION, lw=2, ms=3.5, label="validation")
+    if baseline is not None:
+        axes.axhline(
+            baseline, color=BASELINE, lw=1.2, ls="-.", label=f"{baseline_name} {baseline:.3f}"
+        )
+    dress(axes, title, "step")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _points(history: pd.DataFrame, column: str) -> np.ndarray:
+    """Step and value (M, 2) of the rows that have a value."""
+    if column not in history:
+        return np.empty((0, 2))
+    return history[["step", column]].dropna().to_numpy(float)
+
+
+def dress(axes: Axes, title: str, x_label: str) -> None:
+    """Title, axis and grid as in every diagram here."""
+    axes.set_title(title, loc="left", fontsize=11, weight="bold")
+    axes.set_xlabel(x_label)
+    axes.grid(color="#dddddd", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def class_map_overlay(
+    images: np.ndarray,
+    maps: np.ndarray,
+    probabilities: np.ndarray,
+    labels: np.ndarray | None = None,
+    titles: Sequence[str] | None = None,
+    *,
+    inches: float = 2.3,
+) -> Figure:
+    """A contact sheet: slices in grey, over each the class map of its most probable bleeding.
+
+    `any` has no map here, as it says nothing about which bleeding.
+
+    Args:
+        images: uint8 (N, height, width, channels); the first channel is shown, the brain window.
+        maps: float (N, map height, map width, 6), 0..1, stretched over the image.
+        probabilities: float (N, 6), 0..1.
+        labels: int (N, 6), 0 or 1; None where the truth is not known.
+        titles: one a slice, above what is said of it.
+        inches: edge of a slice.
+    """
+    columns = min(SHEET_COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    size = (inches * columns + 0.9, (inches + 0.65) * rows + 0.3)
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for i, axes in enumerate(panels.flat[: len(images)]):
+        strongest = int(probabilities[i, : len(BLEEDINGS)].argmax())
+        height, width = images.shape[1:3]
+        axes.imshow(images[i, :, :, 0], cmap="gray", vmin=0, vmax=255)
+        axes.imshow(
+            _map_colors(maps[i, :, :, strongest]),
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+            interpolation="bilinear",
+        )
+        title = [titles[i]] if titles else []
+        title += [] if labels is None else [_truth(labels[i])]
+        title += [f"{LABELS[strongest]} {probabilities[i, strongest]:.2f}"]
+        title += [f"any {probabilities[i, -1]:.2f}"]
+        axes.set_title("\n".join(title), fontsize=9)
+    scale = ScalarMappable(cmap="magma")
+    figure.colorbar(scale, ax=panels, shrink=0.6, label="class map", aspect=30)
+    return figure
+
+
+def _map_colors(values: np.ndarray) -> np.ndarray:
+    """RGBA (..., 4) of a class map: the more certain, the brighter and the less transparent."""
+    colors = matplotlib.colormaps["magma"](values)
+    colors[..., 3] = MAP_OPACITY * np.clip(values, 0, 1)
+    return colors
+
+
+def _truth(labels: np.ndarray) -> str:
+    present = [name for name, value in zip(LABELS, labels, strict=True) if value and name != "any"]
+    return textwrap.fill("true: " + (", ".join(present) or "none"), 32)

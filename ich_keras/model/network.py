@@ -1,0 +1,259 @@
+"""The network: fully convolutional, of 3x3 and 1x1 kernels only, in pure Keras."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from ich_keras.experiment.experiment import ModelConfig
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.errors import InputError
+
+log = logging.getLogger(__name__)
+
+CLASS_MAPS = "class_maps"
+PROBABILITIES = "probabilities"
+LOGITS = "pooling"  # the layer that gives those of the slice
+
+# A slice is rarely positive: starting near "no hemorrhage" spares the first steps. From -3.5, with
+# which `any` begins at its prevalence, the phantoms' network learned more slowly.
+INITIAL_LOGIT = -2.0
+
+
+@keras.saving.register_keras_serializable(package="ich_keras")
+class GlobalLogSumExpPooling2D(layers.Layer):
+    """A smooth maximum over the map: log of the mean of exp, between mean and maximum.
+
+    Pinheiro and Collobert, "From image-level to pixel-level labeling with convolutional
+    networks", 2015, equation 6 with r = 1.
+    """
+
+    def call(self, maps: Any) -> Any:  # (N, H, W, C) -> (N, C)
+        peak = ops.max(maps, axis=(1, 2), keepdims=True)
+        mean = ops.mean(ops.exp(maps - peak), axis=(1, 2))
+        return ops.log(mean) + ops.squeeze(peak, axis=(1, 2))
+
+
+@keras.saving.register_keras_serializable(package="ich_keras")
+class ShareOfOdds(layers.Layer):
+    """Logits of a map whose odds add up to those of the slice, under `GlobalLogSumExpPooling2D`."""
+
+    def call(self, maps: Any) -> Any:  # (N, H, W, C) -> the same
+        cells = ops.cast(ops.shape(maps)[1] * ops.shape(maps)[2], maps.dtype)
+        return maps - ops.log(cells)
+
+
+@keras.saving.register_keras_serializable(package="ich_keras")
+class AnyFromKinds(layers.Layer):
+    """Coherent logits: `any` is at least as probable as each kind.
+
+    The probability of `any` is 1 - (1 - p1) ... (1 - p5) (1 - q): that of at least one of five
+    independent kinds, or of a hemorrhage q that is none of them (noisy-or; Pearl, "Probabilistic
+    reasoning in intelligent systems", 1988, section 4.3). It holds for each cell of the map; since
+    pooling and sigmoid are monotonic, it holds for the slice as well.
+    """
+
+    def call(self, maps: Any) -> Any:  # (..., 6), the last q -> (..., 6), the last `any`
+        pairs = _logit_of_either(maps[..., :3], maps[..., 3:])
+        either = _logit_of_either(pairs[..., :1], pairs[..., 1:2])
+        return ops.concatenate([maps[..., :5], _logit_of_either(either, pairs[..., 2:])], axis=-1)
+
+
+def _logit_of_either(a: Any, b: Any) -> Any:
+    """The logit of 1 - (1 - p) (1 - q), never below those of p and q, not even by rounding.
+
+    It is log(exp(a) + exp(b) + exp(a + b)). ONNX has no log1p, and so no `ops.logaddexp`.
+    """
+    both = a + b
+    peak = ops.maximum(ops.maximum(a, b), both)
+    return peak + ops.log(ops.exp(a - peak) + ops.exp(b - peak) + ops.exp(both - peak))
+
+
+POOLING = {
+    "max": layers.GlobalMaxPooling2D,
+    "average": layers.GlobalAveragePooling2D,
+    "logsumexp": GlobalLogSumExpPooling2D,
+}
+
+
+def build_model(config: ModelConfig, channels: int, *, synchronized: bool = False) -> keras.Model:
+    """Builds the network from windowed slices to six probabilities.
+
+    The first 3x3 convolution and every stage but the first halve the resolution, so a class map
+    has a cell for `stride(config)` x `stride(config)` pixels.
+
+    Args:
+        config: widths, blocks, pooling, dropout.
+        channels: windows of a slice.
+        synchronized: batch statistics over all replicas; wanted wherever there are several.
+
+    Returns:
+        A functional model. Input `image`: uint8, shape (N, H, W, channels), any H and W of at
+        least one stride. Output `probabilities`: float32, shape (N, 6), in the order of LABELS.
+        Its layer `class_maps` gives float32 logits, shape (N, H / stride, W / stride, 6).
+    """
+    image = keras.Input((None, None, channels), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image)
+    x = _convolution(x, config.widths[0], 3, "stem", strides=2)
+    x = layers.Activation("relu", name="stem_relu")(x)
+    for stage, width in enumerate(config.widths, start=1):
+        if stage > 1:
+            x = layers.MaxPooling2D(2, padding="same", name=f"stage{stage}_pool")(x)
+        # On a CPU, to normalise the largest maps takes longer than to make them (docs/network.md).
+        normalized = config.normalization == "batch" and stage > 1
+        for block in range(1, config.blocks + 1):
+            name = f"stage{stage}_block{block}"
+            x = _residual_block(x, width, name, normalized=normalized, synchronized=synchronized)
+    x = layers.SpatialDropout2D(config.dropout, name="dropout")(x)
+    maps = layers.Conv2D(
+        len(LABELS),
+        1,
+        bias_initializer=keras.initializers.Constant(INITIAL_LOGIT),
+        dtype="float32",  # logits and sigmoid keep full precision under a mixed policy
+        name="label_maps",
+    )(x)
+    maps = AnyFromKinds(dtype="float32", name=CLASS_MAPS)(maps)
+    logits = POOLING[config.pooling](dtype="float32", name=LOGITS)(maps)
+    outputs = layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)(logits)
+    return keras.Model(image, outputs, name="ich_fcn")
+
+
+def with_logits(model: keras.Model) -> keras.Model:
+    """The same network from `image` to the logits of the slice, float32 (N, 6), for training."""
+    return keras.Model(model.input, model.get_layer(LOGITS).output, name="ich_fcn_logits")
+
+
+def with_class_maps(model: keras.Model) -> keras.Model:
+    """The same network with two outputs.
+
+    Returns:
+        A model from `image` to a dictionary of `probabilities` (N, 6) and `class_maps`
+        (N, H / stride, W / stride, 6), both float32 in 0..1. A cell gives the probability of the
+        label if no other cell spoke for it, so none exceeds the slice's probability. In both, no
+        kind exceeds `any`.
+    """
+    logits = model.get_layer(CLASS_MAPS).output
+    if isinstance(model.get_layer(LOGITS), GlobalLogSumExpPooling2D):
+        logits = ShareOfOdds(dtype="float32", name="share_of_odds")(logits)
+    maps = ops.sigmoid(logits)
+    return keras.Model(
+        model.input, {PROBABILITIES: model.output, CLASS_MAPS: maps}, name="ich_fcn_with_maps"
+    )
+
+
+def load_model(path: Path) -> keras.Model:
+    """Reads a checkpoint by Keras' safe mode, which runs no code from the file.
+
+    Raises:
+        InputError: if the file is not a checkpoint of this project.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: not a readable checkpoint ({reason}); train again") from error
+    if not any(isinstance(layer, AnyFromKinds) for layer in model.layers):
+        log.warning(
+            "%s: an older network, whose `any` may be less probable than a kind; train again, or"
+            " further with model.weights, for answers that do not contradict themselves",
+            path,
+        )
+    return model
+
+
+def stride(config: ModelConfig) -> int:
+    """Pixels of the slice to a cell of the class map, along either axis."""
+    return 2 ** len(config.widths)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a network costs and sees.
+
+    Attributes:
+        parameters: trainable weights.
+        multiply_adds: of all convolutions for one slice.
+        receptive_field: pixels along an axis that one cell of the class map depends on.
+        receptive_field_mm: the same in mm, or None where the size of a pixel is not known.
+        stride: pixels to a cell of the class map.
+    """
+
+    parameters: int
+    multiply_adds: int
+    receptive_field: int
+    receptive_field_mm: float | None
+    stride: int
+
+
+def summarize(
+    model: keras.Model, config: ModelConfig, size: int, pixel_mm: float | None = None
+) -> Summary:
+    """Counts parameters, multiply-adds and receptive field.
+
+    Args:
+        model: as `build_model` makes it of `config`.
+        config: its configuration.
+        size: edge of the slices in pixels.
+        pixel_mm: edge of such a pixel in mm, where known.
+    """
+    convolutions = [x for x in model.layers if isinstance(x, layers.Conv2D)]
+    probe = keras.Model(model.input, [x.output for x in convolutions])
+    shapes = probe.compute_output_shape((1, size, size, model.input.shape[-1]))
+    multiply_adds = sum(
+        int(shape[1]) * int(shape[2]) * int(ops.size(layer.kernel))
+        for layer, shape in zip(convolutions, shapes, strict=True)
+    )
+    field = _receptive_field(config)
+    return Summary(
+        parameters=sum(int(ops.size(x)) for x in model.trainable_variables),
+        multiply_adds=multiply_adds,
+        receptive_field=field,
+        receptive_field_mm=None if pixel_mm is None else field * pixel_mm,
+        stride=stride(config),
+    )
+
+
+def _residual_block(x: Any, width: int, name: str, *, normalized: bool, synchronized: bool) -> Any:
+    """Two 3x3 convolutions beside an identity, or beside a 1x1 where the width changes.
+
+    What is normalised is their sum, once, whose bias is then that of the normalisation.
+    """
+    shortcut = x
+    if x.shape[-1] != width:
+        shortcut = _convolution(x, width, 1, f"{name}_shortcut", use_bias=False)
+    x = _convolution(x, width, 3, f"{name}_conv1")
+    x = layers.Activation("relu", name=f"{name}_relu1")(x)
+    x = _convolution(x, width, 3, f"{name}_conv2", use_bias=not normalized)
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    if normalized:
+        x = layers.BatchNormalization(
+            momentum=0.9, synchronized=synchronized, name=f"{name}_normalization"
+        )(x)
+    return layers.Activation("relu", name=f"{name}_relu2")(x)
+
+
+def _convolution(
+    x: Any, width: int, kernel: int, name: str, *, strides: int = 1, use_bias: bool = True
+) -> Any:
+    return layers.Conv2D(
+        width,
+        kernel,
+        strides=strides,
+        padding="same",
+        use_bias=use_bias,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def _receptive_field(config: ModelConfig) -> int:
+    """Pixels seen by one cell: each layer adds (kernel - 1) times the stride before it."""
+    field, jump = 3, 2  # the stem
+    for stage in range(len(config.widths)):
+        if stage > 0:
+            field, jump = field + jump, 2 * jump  # 2x2 pooling
+        field += config.blocks * 2 * (3 - 1) * jump
+    return field

@@ -1,0 +1,80 @@
+"""The network of a run, for use elsewhere."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ich_keras.model.network import load_model, with_class_maps
+from ich_keras.run.folder import RunFolder, read_input, write_json
+from ich_keras.scores.postprocessing import read_fitted
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.storage.atomic import whole_file
+
+NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras"}
+
+
+def export_model(run: RunFolder, kind: str, out: Path) -> Path:
+    """Writes the network with both outputs, `probabilities` and `class_maps`.
+
+    Height and width stay free. `metadata.json` beside it says what the input must be.
+
+    Args:
+        run: a trained run.
+        kind: `savedmodel`, `onnx` or `keras`.
+        out: the folder to write into.
+
+    Returns:
+        The path of the exported network.
+
+    Raises:
+        InputError: if the ONNX packages are not installed.
+        UsageError: if there is an export of this kind already.
+    """
+    target = out / NAMES[kind]
+    if target.exists():
+        raise UsageError(f"{target} exists already; give another --out, or remove it")
+    network_input = read_input(run).network
+    model = with_class_maps(load_model(run.best))
+    model(keras.ops.zeros((1, 64, 64, network_input.channels), "uint8"))  # ONNX wants a call
+    with whole_file(target) as temporary:
+        _write(model, kind, temporary)
+    metadata = {
+        "input": "uint8, (slices, height, width, channels), windowed HU",
+        "steps": [
+            "pad the slice in HU to a square with air (-1000 HU), centred",
+            "average HU over the area of each pixel to shard_size x shard_size",
+            "window: round(255 * clip((HU - (center - width / 2)) / width, 0, 1))",
+            "average the grey levels over the area of each pixel to size x size, and round",
+        ],
+        "channels": "of each window in turn, the slices from the lowest neighbour to the highest",
+        **network_input.as_json(),
+        "labels": list(LABELS),
+        "fitted_on_validation": _fitted(run, network_input.size),
+        "notice": "for research, not for diagnosis",
+    }
+    write_json(out / "metadata.json", metadata)
+    return target
+
+
+def _fitted(run: RunFolder, size: int) -> dict[str, Any] | None:
+    """Thresholds, temperature and smoothing; None where the run was not evaluated."""
+    fitted = read_fitted(run, size)
+    return None if fitted is None else asdict(fitted)
+
+
+def _write(model: keras.Model, kind: str, path: Path) -> None:
+    if kind == "keras":
+        model.save(path)
+    elif kind == "savedmodel":
+        model.export(path, verbose=False)
+    else:
+        try:
+            model.export(path, format="onnx", verbose=False)
+        except ImportError as error:
+            raise InputError(
+                f"ONNX needs packages that are missing ({error.name}):"
+                " pip install 'ich-keras[onnx]'"
+            ) from error

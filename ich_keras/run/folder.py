@@ -1,0 +1,224 @@
+"""The folder of a run: where each of its files lies, and how one is written."""
+
+import csv
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ich_keras.data.network_input import NetworkInput, network_input_from_json
+from tfrecords_tools.dataset.manifest import read_manifest
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.storage.atomic import whole_file, write_text
+from tfrecords_tools.storage.shard_path import shard_path
+
+log = logging.getLogger(__name__)
+
+HISTORY_COLUMNS = (
+    "step",
+    "seconds",
+    "learning_rate",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_mean_auc",
+    "val_weighted_log_loss",
+    "warning",
+)
+
+
+class RunError(InputError):
+    """A run folder that is incomplete, or holds another run."""
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """What the network was trained on, the content of `input.json`.
+
+    Attributes:
+        network: size, windows and neighbours of its slices.
+        shards: the folder of the shards.
+        fingerprint: of the shards.
+    """
+
+    network: NetworkInput
+    shards: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: the folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        return self.path / "experiment.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def input(self) -> Path:
+        return self.path / "input.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.keras"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last"
+
+    @property
+    def position(self) -> Path:
+        return self.last / "position.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    def fitted(self, size: int) -> Path:
+        """What was fitted on validation slices of that size."""
+        return self.path / "fitted" / f"{size}.json"
+
+    @property
+    def comparisons(self) -> Path:
+        return self.path / "comparisons"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+
+def trained_run(path: Path) -> RunFolder:
+    """The run in a folder that `fit` made.
+
+    Raises:
+        RunError: if the folder lacks the experiment or a checkpoint.
+    """
+    run = RunFolder(path)
+    for needed in (run.experiment, run.input, run.best):
+        if not needed.is_file():
+            raise UsageError(
+                f"{path}: not a trained run, {needed.name} is missing; give a RUN folder that"
+                " `ich-keras fit` wrote"
+            )
+    return run
+
+
+def score_name(name: str) -> str:
+    """A name that scores and figures may bear.
+
+    Raises:
+        UsageError: if it would not stay in their folders.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"--name {name}: give letters, digits, - and _, such as hospital-a")
+    return name
+
+
+def choose_run(experiment_name: str, *, fresh: bool, parent: Path = Path("runs")) -> RunFolder:
+    """`runs/<experiment>/<n>`, counted from 1: the latest, or a new one where `fresh`."""
+    folder = parent / experiment_name
+    latest = max((int(x.name) for x in folder.glob("*") if x.name.isdecimal()), default=0)
+    return RunFolder(folder / str(latest + 1 if fresh else max(latest, 1)))
+
+
+def read_position(run: RunFolder) -> dict[str, Any]:
+    """How far the run has come, as training last wrote it.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+    """
+    try:
+        position: dict[str, Any] = json.loads(run.position.read_text(encoding="utf-8"))
+        position["best_step"], position["step"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.position}: damaged ({error}); train again") from error
+    return position
+
+
+def write_input(run: RunFolder, value: RunInput) -> None:
+    places = {"shards": value.shards, "fingerprint": value.fingerprint}
+    write_json(run.input, value.network.as_json() | places)
+
+
+def read_input(run: RunFolder) -> RunInput:
+    """Reads `input.json`.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
+    try:
+        content = json.loads(run.input.read_text(encoding="utf-8"))
+        if "shard_size" not in content:
+            content["shard_size"] = _size_of_shards(run, content)
+        network = network_input_from_json(content)
+        return RunInput(network, content["shards"], content["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.input}: damaged ({error}); train again") from error
+
+
+def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
+    """The size of the shards, which older runs did not record, from their manifest."""
+    try:
+        manifest = read_manifest(shard_path(content["shards"]))
+        if manifest.fingerprint == content["fingerprint"]:
+            return manifest.size
+    except (InputError, OSError) as error:
+        log.debug("%s: %s", content["shards"], error)
+    log.warning(
+        "%s: does not say at which size HU were windowed, and the shards of the training are not at"
+        " %s; %d pixels are assumed",
+        *(run.input, content["shards"], content["size"]),
+    )
+    return int(content["size"])
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a whole JSON file, or none; refuses NaN, which JSON does not have."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+class History:
+    """The rows of `history.csv`, written whole each time so that a crash cannot cut one."""
+
+    def __init__(self, path: Path, *, upto_step: int = 0) -> None:
+        """Takes over the rows that an earlier session wrote, up to the step it is resumed from."""
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        if path.is_file() and upto_step:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            self.rows = [row for row in rows if int(row["step"]) <= upto_step]
+
+    def write(self) -> None:
+        with (
+            whole_file(self.path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)

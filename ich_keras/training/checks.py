@@ -1,0 +1,117 @@
+"""What must hold before the first step: shards that serve, a free folder, weights that fit."""
+
+from pathlib import Path
+
+import keras
+
+from ich_keras.data.batches import DatasetError, ShardSet
+from ich_keras.experiment.experiment import (
+    Experiment,
+    ModelConfig,
+    experiment_to_yaml,
+)
+from ich_keras.experiment.yaml_files import ConfigError, read_file
+from ich_keras.model.network import load_model, stride
+from ich_keras.run.folder import (
+    RunError,
+    RunFolder,
+    RunInput,
+    read_input,
+    write_input,
+)
+from ich_keras.run.identity import differences, in_short, parse_recorded, without_shards
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.storage.atomic import write_text
+
+
+class TrainingError(InputError):
+    """A run that cannot go on."""
+
+
+def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, resume: bool) -> None:
+    """Writes what the run is; a folder that holds another run is refused.
+
+    Raises:
+        RunError: if it does, or what it holds is damaged or of another version.
+    """
+    if run.experiment.is_file():
+        if not resume:
+            raise RunError(f"{run.path}: holds a run already; give another --run, or --resume")
+        _refuse_other_run(run, experiment, shards.manifest.fingerprint)
+        return
+    write_input(run, _run_input(shards))
+    write_text(run.experiment, experiment_to_yaml(experiment))
+
+
+def check_size(shards: ShardSet, config: ModelConfig) -> None:
+    """Refuses slices that are smaller than a cell of the class map."""
+    cell = stride(config)
+    if shards.input.size < cell:
+        raise DatasetError(
+            f"{shards.folder}: slices of {shards.input.size} pixels are smaller than a cell of the"
+            f" class map, {cell} pixels; convert larger ones, or give model.widths fewer stages"
+        )
+
+
+def check_splits(shards: ShardSet, monitor: str) -> None:
+    """Refuses at the start what would otherwise be found at the first validation."""
+    held = {name: split.slices for name, split in shards.manifest.splits.items() if split.slices}
+    if not {"train", "val"} <= held.keys():
+        raise DatasetError(
+            f"{shards.folder}: holds {', '.join(f'{n:,} slices of {x}' for x, n in held.items())},"
+            " and a training needs labelled slices of train and of val; convert again, with the"
+            " label file beside the DICOM files and a share of both in --split"
+        )
+    if monitor == "mean_auc" and not any(shards.manifest.splits["val"].positives.values()):
+        raise DatasetError(
+            f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"
+            " convert with another --split or --seed, or set training.monitor to loss"
+        )
+    shards.labels("val")  # those of train are compared as they are read
+
+
+def warm_start(model: keras.Model, config: ModelConfig) -> None:
+    """Takes the weights of another run; its slices may have had any size."""
+    if config.weights is None:
+        return
+    path = Path(config.weights)
+    if not path.is_file():
+        raise RunError(f"model.weights: no such file {path}; give the best.keras of a run")
+    other = load_model(path)
+    shapes = [tuple(x.shape) for x in other.weights]
+    if shapes != [tuple(x.shape) for x in model.weights]:
+        raise RunError(
+            f"model.weights: {path} is another network; widths, blocks, normalization and the"
+            " number of windows and neighbours must be the same"
+        )
+    model.set_weights(other.get_weights())
+
+
+def _run_input(shards: ShardSet) -> RunInput:
+    return RunInput(
+        network=shards.input,
+        shards=str(shards.folder.resolve()),
+        fingerprint=shards.manifest.fingerprint,
+    )
+
+
+def _refuse_other_run(run: RunFolder, experiment: Experiment, fingerprint: str) -> None:
+    before, now = (
+        without_shards(x.model_dump(mode="json")) for x in (_recorded_experiment(run), experiment)
+    )
+    changed = differences(before, now)
+    if changed:
+        raise RunError(
+            f"{run.experiment}: is the run of another experiment, which differs in"
+            f" {in_short(changed)}; give another --run"
+        )
+    if read_input(run).fingerprint != fingerprint:
+        raise RunError(f"{run.path}: was trained on other shards; give those, or another --run")
+
+
+def _recorded_experiment(run: RunFolder) -> Experiment:
+    try:
+        content = read_file(run.experiment).content
+    except ConfigError as error:
+        raise RunError(f"{error}; the file is damaged, so give another --run") from error
+    return parse_recorded(Experiment, content, str(run.experiment))

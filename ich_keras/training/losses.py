@@ -1,0 +1,92 @@
+"""Training losses: of the six logits of a slice, weighted by label.
+
+A loss takes logits, since a float32 probability that rounds to 0 or 1 has no gradient left.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+from scipy.optimize import minimize_scalar
+from scipy.special import logit
+
+from ich_keras.experiment.experiment import TrainingConfig
+from tfrecords_tools.classes import ANY, LABELS
+
+FOCUS = 2.0  # gamma, the best of those that Lin et al. tried
+
+Loss = Callable[[Any, Any], Any]  # labels and logits, both (N, 6), to a loss (N,)
+
+
+def squared_error(labels: Any, logits: Any) -> Any:
+    """(y - p)², the score of Brier for forecasts."""
+    return ops.square(labels - ops.sigmoid(logits))
+
+
+def cross_entropy(labels: Any, logits: Any) -> Any:
+    """-log of the probability of the true answer."""
+    return ops.binary_crossentropy(labels, logits, from_logits=True)
+
+
+def focal(labels: Any, logits: Any) -> Any:
+    """The cross-entropy times the squared probability of the wrong answer.
+
+    Lin et al., "Focal loss for dense object detection", 2017, equation 4.
+    """
+    wrong = ops.abs(labels - ops.sigmoid(logits))
+    return ops.power(wrong, FOCUS) * cross_entropy(labels, logits)
+
+
+OF_A_LABEL: dict[str, Callable[[Any, Any], Any]] = {
+    "mse": squared_error,
+    "bce": cross_entropy,
+    "focal": focal,
+    "weighted_log_loss": cross_entropy,
+}
+
+
+def label_shares(config: TrainingConfig) -> np.ndarray:
+    """Which part each label has in the loss; float32 (6,), adding up to 1.
+
+    `weighted_log_loss` counts "any" twice, as the RSNA challenge of 2019 did.
+    """
+    weights = np.array([getattr(config.label_weights, label) for label in LABELS], "float32")
+    if config.loss == "weighted_log_loss":
+        weights[ANY] *= 2
+    return weights / weights.sum()
+
+
+def make_loss(config: TrainingConfig) -> Loss:
+    """The loss of a training.
+
+    Returns:
+        A function of labels, float32 (N, 6), and logits, float32 (N, 6), to the loss of each
+        slice, float32 (N,): the weighted mean over its labels.
+    """
+    of_a_label, shares = OF_A_LABEL[config.loss], label_shares(config)
+    return lambda labels, logits: ops.sum(shares * of_a_label(labels, logits), axis=1)
+
+
+def constant_guess_loss(config: TrainingConfig, prevalences: np.ndarray) -> float:
+    """The loss of the best answer that does not look at the slice.
+
+    Found label by label. For MSE and cross-entropy that answer is the prevalence p, and its loss
+    p (1 - p) or the entropy of p; the focal loss has another one.
+
+    Args:
+        config: the loss and its weights.
+        prevalences: the share of slices that bear each label; float (6,).
+    """
+    of_a_label = OF_A_LABEL[config.loss]
+
+    def expected(guess: float, prevalence: float) -> float:
+        logits = np.full(2, logit(guess))
+        positive, negative = np.asarray(of_a_label(np.array([1.0, 0.0]), logits))
+        return float(prevalence * positive + (1 - prevalence) * negative)
+
+    best = [
+        minimize_scalar(expected, bounds=(0, 1), args=(p,), options={"xatol": 1e-7}).fun
+        for p in prevalences
+    ]
+    return float(label_shares(config) @ best)

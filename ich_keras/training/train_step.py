@@ -1,0 +1,115 @@
+"""One step of training, the same under every distribution strategy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ich_keras.experiment.experiment import TrainingConfig
+from ich_keras.model.network import with_logits
+from ich_keras.run.environment import Computation
+from ich_keras.training.losses import Loss
+
+TrainStep = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
+
+
+def resolve_computation(config: TrainingConfig, strategy: str, devices: int) -> Computation:
+    """Resolves each `auto` of `training`, once per session.
+
+    Args:
+        config: the section `training`.
+        strategy: its name, from `resolve_strategy`.
+        devices: that share a batch, over all workers.
+    """
+    return Computation(
+        strategy, choose_precision(config.precision), _choose_jit_compile(config, devices)
+    )
+
+
+def choose_precision(name: str) -> str:
+    """The Keras dtype policy: `auto` is bfloat16 on GPUs that compute with it (Ampere on)."""
+    if name != "auto":
+        return name
+    gpus = tf.config.list_physical_devices("GPU")
+    capable = gpus and all(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
+        for gpu in gpus
+    )
+    return "mixed_bfloat16" if capable else "float32"
+
+
+def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """The optimizer with its warm-up and schedule; normalisation and biases do not decay."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        decay_steps=max(config.max_steps - config.warmup_steps, 1),
+        alpha=0.0 if config.schedule == "cosine" else 1.0,
+    )
+    if config.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(
+            schedule, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+        )
+    else:
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if keras.config.dtype_policy().name == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def compile_train_step(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss_function: Loss,
+    batch_size: int,
+    jit_compile: bool,
+) -> TrainStep:
+    """The step as one graph, run by the strategy: one way for a device, several, and machines.
+
+    Args:
+        strategy: the distribution strategy.
+        model: the network.
+        optimizer: of its weights.
+        loss_function: from labels and logits to the loss of each slice.
+        batch_size: slices per step, over all devices.
+        jit_compile: whether XLA compiles the step.
+
+    Returns:
+        A function from a batch, (image, label), to the scalars (loss, accuracy): means over the
+        whole batch and the six labels, before the weights change.
+    """
+    to_logits = with_logits(model)
+
+    def replica_step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits = to_logits(image, training=True)
+            # Divided by the whole batch, so that the sum over replicas is the batch's mean.
+            loss = tf.reduce_sum(loss_function(label, logits)) / batch_size
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_weights)
+        optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
+        right = tf.cast((logits >= 0) == (label >= 0.5), tf.float32)  # a probability of 0.5
+        return loss, tf.reduce_sum(tf.reduce_mean(right, axis=-1)) / batch_size
+
+    # AutoGraph: as in dataset.py.
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def train_step(image: Any, label: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, accuracy = strategy.run(replica_step, args=(image, label))
+        total = tf.distribute.ReduceOp.SUM
+        return (
+            strategy.reduce(total, loss, axis=None),
+            strategy.reduce(total, accuracy, axis=None),
+        )
+
+    return train_step
+
+
+def _choose_jit_compile(config: TrainingConfig, devices: int) -> bool:
+    """XLA: as asked for; `auto` means one GPU without op determinism, which forbids it."""
+    if config.jit_compile != "auto":
+        return config.jit_compile
+    return devices == 1 and bool(tf.config.list_logical_devices("GPU")) and not config.deterministic

@@ -1,0 +1,136 @@
+"""What `doctor` finds: held against what is really there, and against faults that are made."""
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import pytest
+import tensorflow as tf
+
+from ich_keras.cli import doctor
+from ich_keras.training import gpus
+from tests.support.rsna_folder import write_rsna
+from tfrecords_tools.dicom.pixels import Plugin
+
+
+def findings(tmp_path: Path, *, data: Path | None = None, shards: Path | None = None):
+    nowhere = tmp_path / "nowhere"
+    found = list(doctor.examine(data or nowhere, shards or nowhere, tmp_path / "runs"))
+    return {finding.check: finding for finding in found}
+
+
+def test_whatever_is_not_ok_says_what_to_do(tmp_path):
+    for finding in findings(tmp_path).values():
+        assert bool(finding.fix) == (finding.state != "ok"), finding
+
+
+def test_it_names_the_versions_that_are_loaded(tmp_path):
+    found = findings(tmp_path)
+    assert version("ich-keras") in found["ich-keras"].found
+    assert tf.__version__ in found["TensorFlow"].found
+    assert keras.__version__ in found["TensorFlow"].found
+
+
+def test_it_counts_the_files_and_the_room_they_will_take(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    slices = write_rsna(data, patients=2, test_patients=1)
+    found = findings(tmp_path, data=data)
+    assert "6 files with labels, 3 without" in found["data"].found
+    assert len(slices) == 9
+    assert found["disk"].state == "ok"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * 10**5))
+    short = findings(tmp_path, data=data)["disk"]
+    assert short.state == "failed"
+    assert "--size 256" in short.fix
+
+
+def test_shards_that_are_there_need_no_room(tmp_path, shards, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    found = findings(tmp_path, shards=shards)
+    assert found["shards"].state == "ok"
+    assert "train 28, val 14" in found["shards"].found
+    assert found["disk"].state == "ok"
+
+
+def test_a_damaged_manifest_fails(tmp_path):
+    (tmp_path / "dataset.json").write_text("{")
+    assert findings(tmp_path, shards=tmp_path)["shards"].state == "failed"
+
+
+def test_a_data_set_without_its_labels_fails(tmp_path):
+    (tmp_path / "stage_2_train").mkdir()
+    found = findings(tmp_path, data=tmp_path)["data"]
+    assert found.state == "failed"
+    assert "stage_2_train.csv" in found.found
+
+
+def test_a_decoder_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
+    missing = {syntax: Plugin("not_there", "some-package") for syntax in list(doctor.PLUGINS)[:2]}
+    monkeypatch.setattr(doctor, "PLUGINS", doctor.PLUGINS | missing)
+    found = findings(tmp_path)["codecs"]
+    assert found.state == "note"
+    assert "RLE Lossless (some-package)" in found.found
+    assert "ich-keras[codecs]" in found.fix
+
+
+def test_a_version_out_of_bounds_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "requires", lambda _: ["pydicom>=99", "click>=1", "no-such-thing"])
+    found = findings(tmp_path)
+    assert found["pydicom"].found == f"{version('pydicom')}, wanted >=99"
+    assert found["no-such-thing"].found == "is not installed"
+    assert "click" not in found
+
+
+def test_a_folder_that_cannot_be_written_fails(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    found = findings(tmp_path)["runs"]
+    assert found.state == "failed"
+    assert "Not a directory" in found.found
+
+
+@pytest.mark.parametrize(
+    ("variables", "driver", "reason"),
+    [
+        ({}, False, None),
+        ({}, True, "an NVIDIA driver is loaded"),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, False, "CUDA_VISIBLE_DEVICES is 0"),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, True, None),
+        ({"CUDA_VISIBLE_DEVICES": ""}, True, None),
+    ],
+)
+def test_why_a_gpu_is_expected(tmp_path, monkeypatch, variables, driver, reason):
+    if driver:
+        (tmp_path / "version").touch()
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path / "version")
+    assert gpus.why_expected(variables) == reason
+
+
+def test_what_to_do_about_a_gpu_depends_on_what_is_missing(tmp_path, monkeypatch):
+    driver, container = tmp_path / "driver", tmp_path / "container"
+    monkeypatch.setattr(gpus, "DRIVER", driver)
+    monkeypatch.setattr(gpus, "IN_CONTAINER", (container,))
+    assert "install the NVIDIA driver" in gpus.how_to_mend()
+    container.touch()
+    assert "--gpus all" in gpus.how_to_mend()
+    driver.touch()
+    assert "ich-keras[gpu]" in gpus.how_to_mend()
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+def test_the_command_fails_where_a_gpu_was_asked_for(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "ich_keras", "doctor", "--data", "x", "--shards", "x"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "", "CUDA_VISIBLE_DEVICES": "0", "NO_COLOR": "1", "FORCE_COLOR": "1"},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "ich-keras: 1 of the checks failed: GPU"
+    assert "failed  GPU" in done.stdout.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert "\x1b[3" not in done.stdout  # no colour

@@ -1,0 +1,128 @@
+"""What a network sees of a slice is the same in training and in an answer, byte for byte."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ich_keras.data.batches import evaluation_batches, open_shards
+from ich_keras.data.network_input import NetworkInput, shrink_slices
+from ich_keras.data.studies import find_studies, read_studies
+from ich_keras.experiment.experiment import DataConfig
+from ich_keras.run.folder import RunFolder, RunInput, read_input, write_input
+from tests.support.shard_files import SIZE, write_shards
+from tfrecords_tools.convert import convert
+from tfrecords_tools.phantom import synth
+from tfrecords_tools.windows import WINDOWS, Window, apply_windows, shrink_windowed
+
+SHARD_SIZE = 128
+NAMES = ("brain", "subdural", "bone")
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    root = tmp_path_factory.mktemp("phantom")
+    synth(root, patients=2, slices=5, size=160, seed=3)
+    return root / "stage_2_train"
+
+
+@pytest.fixture(scope="module")
+def real_head(realdata):
+    return realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
+
+
+def images_of_shards(folder, config):
+    """What training and `evaluate` feed the network, by slice id."""
+    opened = open_shards(folder, config)
+    found = {}
+    for batch in evaluation_batches(opened, "unlabelled", batch_size=4):
+        names = batch["slice_id"].numpy().astype(str)
+        found |= zip(names, batch["image"].numpy(), strict=True)
+    return opened.input, found
+
+
+def images_of_files(folder, network_input):
+    """What `predict` and `evaluate --dicom` feed it."""
+    studies, rejects = find_studies([folder])
+    found = {}
+    for study in read_studies(studies, network_input, rejects, desc="read"):
+        found |= {x.header.slice_id: y for x, y in zip(study.slices, study.images, strict=True)}
+    return found
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+@pytest.mark.parametrize("place", ["phantom", "real_head"])
+def test_a_slice_is_the_same_on_both_ways(place, neighbours, request, tmp_path):
+    source = request.getfixturevalue(place)
+    options = {"size": SHARD_SIZE, "windows": ",".join(NAMES), "neighbours": neighbours}
+    convert(source, tmp_path / "shards", unlabelled=True, split="0.8,0.1,0.1", workers=1, **options)
+    # 96 is no whole fraction of 128; two windows and neighbours make an odd number of channels.
+    for size, windows in ((128, NAMES), (64, NAMES), (96, NAMES), (64, NAMES[:2])):
+        config = DataConfig(size=size, windows=windows)
+        network_input, trained_on = images_of_shards(tmp_path / "shards", config)
+        asked_about = images_of_files(source, network_input)
+        assert trained_on.keys() == asked_about.keys() and len(trained_on) > 4
+        for name, image in trained_on.items():
+            assert image.shape == (size, size, network_input.channels)
+            np.testing.assert_array_equal(asked_about[name], image)
+
+
+def test_the_order_of_windowing_and_averaging_is_that_of_the_shards():
+    hu = np.zeros((4, 4), np.float32)
+    hu[:, 2:] = 2000.0  # bone beside fluid, with the border within the pixels that are averaged
+    hu[:, 1] = 2000.0
+    brain = (WINDOWS["brain"],)
+    windowed_first = NetworkInput(4, 2, brain, 0).windowed(hu)
+    averaged_first = NetworkInput(2, 2, brain, 0).windowed(hu)
+    assert windowed_first[0, 0, 0] == 128  # the mean of 0 and 255, halves up
+    assert averaged_first[0, 0, 0] == 255  # the window of 1000 HU
+
+
+def test_averaging_grey_levels_is_the_mean_of_four_whatever_the_other_channels():
+    image = np.random.default_rng(5).integers(0, 256, (64, 64, 9), np.uint8)
+    mean = image.reshape(32, 2, 32, 2, 9).mean(axis=(1, 3))
+    np.testing.assert_array_equal(shrink_windowed(image, 32), np.floor(mean + 0.5))
+    for count in range(1, 9):
+        part = shrink_windowed(image[..., :count], 32)
+        np.testing.assert_array_equal(part, shrink_windowed(image, 32)[..., :count])
+    np.testing.assert_array_equal(shrink_slices(image[None], 32)[0], shrink_windowed(image, 32))
+
+
+def test_channels_are_counted_in_one_place():
+    shards = NetworkInput(64, 64, tuple(WINDOWS[x] for x in NAMES), 2)
+    assert shards.channels == 15 and shards.shown_channel == 2
+    wanted = NetworkInput(64, 32, (WINDOWS["bone"], WINDOWS["brain"]), 1)
+    assert wanted.channels_in(shards) == (11, 12, 13, 1, 2, 3)
+    assert [wanted.channel_of(k) for k in range(2)] == [1, 4]
+    hu = np.linspace(-50, 150, 64 * 64, dtype=np.float32).reshape(64, 64)
+    np.testing.assert_array_equal(
+        shards.windowed(hu)[..., 2:], apply_windows(hu, [WINDOWS["bone"]])
+    )
+
+
+def test_another_size_is_windowed_where_the_shards_are_or_at_its_own():
+    trained = NetworkInput(512, 256, (WINDOWS["brain"],), 0)
+    assert (trained.at(128).shard_size, trained.at(128).size) == (512, 128)
+    assert (trained.at(768).shard_size, trained.at(768).size) == (768, 768)
+
+
+def test_a_run_keeps_its_input(tmp_path):
+    windows = (Window("mine", 35.0, 70.0), WINDOWS["bone"])
+    value = RunInput(NetworkInput(512, 256, windows, 1), "/shards", "f" * 64)
+    write_input(RunFolder(tmp_path), value)
+    assert read_input(RunFolder(tmp_path)) == value
+
+
+def test_a_run_that_did_not_record_the_size_of_its_shards_asks_them(tmp_path, caplog):
+    written = write_shards(tmp_path / "shards", train=8, val=4)
+    run, half = RunFolder(tmp_path / "run"), SIZE // 2
+    fingerprint = open_shards(written.folder, DataConfig()).manifest.fingerprint
+    write_input(
+        run, RunInput(NetworkInput(SIZE, half, (WINDOWS["brain"],), 0), "shards", fingerprint)
+    )
+    content = json.loads(run.input.read_text())
+    del content["shard_size"]
+    for shards, size in ((str(written.folder), SIZE), (str(tmp_path / "gone"), half)):
+        run.input.write_text(json.dumps(content | {"shards": shards}))
+        assert read_input(run).network.shard_size == size
+    assert f"{half} pixels are assumed" in caplog.text

@@ -1,0 +1,250 @@
+"""Files whose elements do not stand as they must, as parsers read over them without a word."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, uid
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+
+from tests.fuzzing.hostile_corpus import made_samples
+from tests.fuzzing.mutations import PIXEL_DATA, layout, nested
+from tests.support.made_dicom import TRUE_HU, make_dataset, saved
+from tests.support.references import gdcm_hu, openjph_hu
+from tfrecords_tools.dicom.header import RefusedSlice
+from tfrecords_tools.dicom.reader import read_slice
+from tfrecords_tools.dicom.structure import Form, check_elements, check_fragments
+
+STORED = np.int16(TRUE_HU + 1024)
+NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+)
+EXPLICIT = Form(implicit_vr=False, little_endian=True)
+UNDEFINED = b"\xff\xff\xff\xff"
+ITEM, ITEM_END, SEQUENCE_END = (
+    b"\xfe\xff" + name for name in (b"\0\xe0", b"\x0d\xe0", b"\xdd\xe0")
+)
+INNER = b"\x40\x00\x07\x00LO\x02\x00ab"
+
+
+def whole(syntax: str = uid.ExplicitVRLittleEndian) -> bytes:
+    return saved(make_dataset(STORED, syntax=syntax)).getvalue()
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(RefusedSlice) as caught:
+        read_slice(io.BytesIO(content))
+    assert caught.value.reason == "not_dicom"
+    return caught.value.detail
+
+
+def element(content: bytes, tag: int) -> tuple[int, int, int]:
+    found = layout(content).of(tag)
+    assert found
+    return found.start, found.value, found.end
+
+
+def before_pixels(content: bytes, inserted: bytes) -> bytes:
+    start, _, _ = element(content, PIXEL_DATA)
+    return content[:start] + inserted + content[start:]
+
+
+def sequence(items: bytes, length: bytes = UNDEFINED) -> bytes:
+    """An element that nobody here asks for, right before Pixel Data."""
+    return b"\x40\x00\x75\x02SQ\0\0" + length + items
+
+
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_whole_files_are_read(syntax: str) -> None:
+    np.testing.assert_array_equal(read_slice(io.BytesIO(whole(syntax))).hu, TRUE_HU)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\1", b"junk behind the pixels", bytes(511) + b"\1", b"\1" + bytes(7)]
+)
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+def test_bytes_behind_the_last_element_are_refused(syntax: str, junk: bytes) -> None:
+    assert refusal(whole(syntax) + junk).startswith("no whole DICOM file")
+
+
+@pytest.mark.parametrize("zeros", [1, 4, 7, 8, 512])
+def test_zeros_behind_the_last_element_are_no_damage(zeros: int, tmp_path: Path) -> None:
+    """As where a file fills whole blocks. GDCM and OpenJPH read the same HU; with some numbers of
+    zeros GDCM refuses the file.
+    """
+    file = tmp_path / "slice.dcm"
+    for sample in made_samples():
+        file.write_bytes(sample.content)
+        hu, theirs = read_slice(file).hu, by_others(file)
+        file.write_bytes(sample.content + bytes(zeros))
+        np.testing.assert_array_equal(read_slice(file).hu, hu, err_msg=sample.name)
+        if zeros % 8 < 4 and (zeros < 4 or "Big Endian" not in sample.name):
+            np.testing.assert_array_equal(by_others(file), theirs, err_msg=sample.name)
+
+
+def by_others(path: Path) -> np.ndarray:
+    """HU by GDCM, or by OpenJPH where GDCM does not know the syntax."""
+    try:
+        return gdcm_hu(path)
+    except AssertionError:
+        return openjph_hu(path)
+
+
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+def test_zeros_before_the_pixels_are_refused(syntax: str) -> None:
+    assert refusal(before_pixels(whole(syntax), bytes(8)))
+
+
+def test_zeros_behind_elements_that_follow_the_pixels_are_no_damage() -> None:
+    last = struct.pack("<HH2sHI", 0x7FE1, 0x1001, b"OB", 0, 4) + bytes(4)
+    for zeros in (0, 1, 8, 9):
+        content = whole() + last + bytes(zeros)
+        np.testing.assert_array_equal(read_slice(io.BytesIO(content)).hu, TRUE_HU)
+    assert "00000000 has the unknown VR" in refusal(whole() + bytes(8) + last)
+    assert refusal(whole() + last[:-1]).endswith("it ends within 7FE11001")
+
+
+def test_zeros_do_not_make_up_for_pixels_that_are_lost() -> None:
+    """Cut off, and then filled up to whole blocks with less than what was lost."""
+    _, _, end = element(whole(), PIXEL_DATA)
+    for lost, zeros in ((100, 50), (100, 99)):
+        with pytest.raises(RefusedSlice, match="truncated_pixels"):
+            read_slice(io.BytesIO(whole()[: end - lost] + bytes(zeros)))
+
+
+def test_elements_of_another_file_behind_the_pixels_are_refused() -> None:
+    """Their identifiers would be read with the pixels, and not with the header."""
+    other = saved(make_dataset(STORED, SOPInstanceUID="ID_other")).getvalue()
+    _, start, _ = element(other, 0x00020010)
+    assert refusal(whole() + other[start + 20 :]) == (
+        "no whole DICOM file: 00080018 stands behind 7FE00010"
+    )
+
+
+def test_an_element_that_stands_twice_is_refused() -> None:
+    """pydicom takes the last one, GDCM the first."""
+    content = whole()
+    start, value, end = element(content, 0x00281052)
+    other = content[start:value] + b"0".ljust(end - value)
+    assert "00281052 stands behind 00281052" in refusal(content[:end] + other + content[end:])
+
+
+def test_a_value_that_is_cut_off_is_refused() -> None:
+    content = whole() + struct.pack("<HH2sHI", 0x7FE1, 0x1001, b"OB", 0, 100) + bytes(99)
+    assert refusal(content).endswith("it ends within 7FE11001")
+
+
+def test_an_unknown_vr_is_refused() -> None:
+    content = before_pixels(whole(), b"\x40\x00\x75\x02XX\x02\x00ab")
+    assert "unknown VR b'XX'" in refusal(content)
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "refused"),
+    [
+        (b"\x00\x60\x11\x00", b"SS", True),  # overlay columns; GDCM ends the process
+        (b"\x00\x60\x11\x00", b"US", False),
+        (b"\x00\x60\x11\x00", b"UN", False),
+        (b"\x28\x00\x50\x10", b"FD", True),  # window center
+        (b"\x28\x00\xfe\xff", b"SS", False),  # unknown
+        (b"\x30\x00\x10\x00", b"SS", False),  # none of the image
+    ],
+)
+def test_what_decoders_look_at_has_its_vr(tag: bytes, vr: bytes, refused: bool) -> None:
+    length = b"\0\0\x02\0\0\0" if vr == b"UN" else b"\x02\0"
+    content = tag + vr + length + b"\1\0"
+    if not refused:
+        check_elements(content, EXPLICIT)
+        return
+    with pytest.raises(ValueError, match=f"has the VR {vr.decode()}"):
+        check_elements(content, EXPLICIT)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ITEM + b"\x0a\0\0\0" + INNER + SEQUENCE_END + bytes(4),
+        ITEM + UNDEFINED + INNER + ITEM_END + bytes(4) + SEQUENCE_END + bytes(4),
+        SEQUENCE_END + bytes(4),
+    ],
+)
+def test_sequences_of_every_length_are_followed(items: bytes) -> None:
+    content = before_pixels(whole(), sequence(items))
+    np.testing.assert_array_equal(read_slice(io.BytesIO(content)).hu, TRUE_HU)
+
+
+@pytest.mark.parametrize(
+    ("items", "length", "message"),
+    [
+        (ITEM_END + bytes(4), UNDEFINED, "FFFEE00D among the items"),
+        (ITEM + b"\x09\0\0\0" + INNER, b"\x12\0\0\0", "more than it says"),
+        (ITEM + b"\x08\0\0\0" + ITEM + bytes(4), b"\x10\0\0\0", "outside of any sequence"),
+    ],
+)
+def test_damaged_sequences_are_refused(items: bytes, length: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_elements(sequence(items, length), EXPLICIT)
+
+
+@pytest.mark.parametrize("defined", [False, True])
+@pytest.mark.parametrize("levels", [40, 5000])
+def test_sequences_without_end_are_refused(levels: int, defined: bool) -> None:
+    assert refusal(before_pixels(whole(), nested(levels, defined=defined)))
+
+
+def test_fragments_of_pixels_are_followed() -> None:
+    content = encapsulate([bytes(100), bytes(30)], has_bot=False)
+    check_fragments(content)
+    with pytest.raises(ValueError, match="it ends within FFFEE000"):
+        check_fragments(content[:-20])
+
+
+def test_an_empty_fragment_is_refused() -> None:
+    """GDCM does not read it, nor any behind it."""
+    table = ITEM + bytes(4)
+    content = encapsulate([bytes(30)], has_bot=False)
+    assert content.count(table) == 1
+    with pytest.raises(ValueError, match="a fragment of the pixels is empty"):
+        check_fragments(content.replace(table, table + table))
+
+
+def test_a_nested_sequence_of_a_whole_file_is_followed() -> None:
+    inner, outer = Dataset(), Dataset()
+    inner.PatientID = "one"
+    outer.ReferencedStudySequence = Sequence([inner, inner])
+    dataset = make_dataset(STORED)
+    dataset.ReferencedImageSequence = Sequence([outer])
+    np.testing.assert_array_equal(read_slice(saved(dataset)).hu, TRUE_HU)
+
+
+def test_what_is_deflated_has_nothing_behind_it() -> None:
+    content = whole(uid.DeflatedExplicitVRLittleEndian)
+    inflator = zlib.decompressobj(-zlib.MAX_WBITS)
+    begin = content.index(uid.DeflatedExplicitVRLittleEndian.encode()) + 22
+    body = inflator.decompress(content[begin:])
+    content = content.removesuffix(inflator.unused_data)  # a byte that makes the length even
+    trailer = struct.pack("<II", zlib.crc32(body), len(body))  # gzip's, as some writers leave it
+    for rest in (b"", b"\0", bytes(512), trailer, trailer + bytes(9)):
+        np.testing.assert_array_equal(read_slice(io.BytesIO(content + rest)).hu, TRUE_HU)
+    for rest in (b"more", trailer[::-1], bytes(8) + trailer, trailer + trailer, bytes(7) + b"\1"):
+        assert "bytes behind what is deflated" in refusal(content + rest)
+
+
+def test_zeros_within_what_is_deflated_are_no_damage() -> None:
+    content = whole(uid.DeflatedExplicitVRLittleEndian)
+    begin = content.index(uid.DeflatedExplicitVRLittleEndian.encode()) + 22
+    body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[begin:])
+    for rest, is_read in ((bytes(5), True), (bytes(4096), True), (b"\0\1", False)):
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        padded = content[:begin] + packer.compress(body + rest) + packer.flush()
+        if is_read:
+            np.testing.assert_array_equal(read_slice(io.BytesIO(padded)).hu, TRUE_HU)
+        else:
+            refusal(padded)

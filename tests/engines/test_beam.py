@@ -1,0 +1,193 @@
+"""A conversion by Apache Beam ends with the bytes of one on this machine's processes."""
+
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support import crashing_codec, slow_source
+from tests.support.rsna_folder import EDGE, contents, write_rsna
+from tfrecords_tools import convert as module
+from tfrecords_tools.convert import convert
+from tfrecords_tools.engines import beam as beam_engine
+from tfrecords_tools.errors import ConvertError, UsageError
+from tfrecords_tools.planning import scan as scan_module
+from tfrecords_tools.verify import verify
+
+OPTIONS = {
+    "size": EDGE,
+    "windows": "brain,bone",
+    "split": "0.5,0.25,0.25",
+    "shard_size": 5,
+    "neighbours": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """With a file that its header refuses, one that its pixels refuse, and unlabelled ones."""
+    root = tmp_path_factory.mktemp("rsna")
+    write_rsna(root, patients=8, test_patients=2)
+    first, second, *_ = sorted((root / "stage_2_train").iterdir())
+    first.write_bytes(b"none")
+    content = second.read_bytes()
+    second.write_bytes(content[: -2 * EDGE * EDGE] + b"\x01\x80" * (EDGE * EDGE))  # -33,791 HU
+    return root
+
+
+@pytest.fixture(scope="module")
+def local(source, tmp_path_factory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("local") / "shards"
+    manifest = convert(source, out, workers=2, **OPTIONS)
+    assert sum(manifest.rejected.values()) == 2
+    return contents(out)
+
+
+@pytest.fixture
+def asked_hosts(monkeypatch) -> set[str]:
+    """The hosts whose address is asked for."""
+    hosts: set[str] = set()
+    usual = socket.getaddrinfo
+
+    def noted(host, *rest, **named):
+        hosts.add(str(host))
+        return usual(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
+    return hosts
+
+
+def test_in_this_process_it_writes_the_same_and_asks_nobody(source, local, tmp_path, asked_hosts):
+    manifest = convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    assert contents(tmp_path / "out") == local
+    assert sum(manifest.rejected.values()) == 2
+    assert asked_hosts <= {"localhost", "127.0.0.1", "::1"}
+
+
+def test_over_the_portable_interface_it_writes_the_same(source, local, tmp_path):
+    """As to Flink, Spark or Prism; the job server is that of Beam's Python package."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = "apache_beam.runners.portability.local_job_service_main"
+    with subprocess.Popen(
+        [sys.executable, "-m", server, f"--port={port}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            wait_for(port)
+            options = ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}"]
+            options.append("--environment_type=LOOPBACK")
+            convert(source, tmp_path / "out", runner="beam", pipeline_options=options, **OPTIONS)
+        finally:
+            process.kill()
+    assert contents(tmp_path / "out") == local
+
+
+def wait_for(port: int) -> None:
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+def test_a_task_that_is_done_twice_at_once_is_done_once(source, local, tmp_path, monkeypatch):
+    for kind in (beam_engine._Scan, beam_engine._WriteShard):
+
+        def twice(self, name, process=kind.process):
+            with ThreadPoolExecutor(2) as both:
+                list(both.map(lambda _: process(self, name), range(2)))
+
+        monkeypatch.setattr(kind, "process", twice)
+    convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    assert contents(tmp_path / "out") == local
+
+
+def test_what_the_one_runner_began_the_other_ends(source, local, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, out, runner="beam", **OPTIONS)
+    monkeypatch.undo()
+    lost, *kept = sorted(out.glob("*.tfrecord"))
+    lost.unlink()
+    written = {path: path.stat().st_mtime_ns for path in kept}
+    convert(source, out, workers=1, **OPTIONS)
+    assert contents(out) == local
+    assert {path: path.stat().st_mtime_ns for path in kept} == written
+
+
+def test_a_codec_that_crashes_costs_that_file_alone(source, tmp_path, monkeypatch):
+    name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
+    crashing_codec.plan_accidents(source, {name: crashing_codec.CRASHES})
+    monkeypatch.setattr(beam_engine, "write_shard", crashing_codec.write_shard)
+    manifest = convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    assert manifest.rejected["decoder_crash"] == 1
+    assert verify(tmp_path / "out").records == 8 * 3 + 2 * 3 - 3
+
+
+def test_a_source_that_stalls_is_waited_for(source, local, tmp_path, monkeypatch):
+    name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
+    slow_source.plan_stalls(source, {name: slow_source.STALLS})
+    monkeypatch.setattr(beam_engine, "write_shard", slow_source.write_shard)
+    convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    assert contents(tmp_path / "out") == local
+
+
+def test_what_fails_on_a_worker_is_one_line_here(source, tmp_path, monkeypatch):
+    root = tmp_path / "rsna"
+    write_rsna(root, patients=3)
+    make_plan = module.make_plan
+
+    def hooked(*arguments):
+        plan = make_plan(*arguments)
+        (root / plan.shards[0].slices["path"][1]).unlink()
+        return plan
+
+    monkeypatch.setattr(module, "make_plan", hooked)
+    with pytest.raises(ConvertError, match=r"^\[Errno 2\] No such file.*the same command goes on$"):
+        convert(root, tmp_path / "out", runner="beam", **OPTIONS)
+    assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+def test_what_headers_say_of_patients_does_not_stay(source, tmp_path, monkeypatch):
+    """Between the passes it lies in a file; what then goes wrong must not leave it there."""
+
+    def scan_files(root, paths, hash_pixels, usual=beam_engine.scan_files):
+        if any("stage_2_test" in path for path in paths):
+            raise OSError(5, "Input/output error", root)
+        return usual(root, paths, hash_pixels)
+
+    monkeypatch.setattr(beam_engine, "scan_files", scan_files)
+    monkeypatch.setattr(scan_module, "FILES_A_TASK", 4)
+    monkeypatch.setattr(beam_engine, "CHUNKS_A_TASK", 1)
+    with pytest.raises(ConvertError, match=r"^\[Errno 5\] Input/output error: .* goes on$"):
+        convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_are_none_are_refused(source, tmp_path, monkeypatch):
+    def refused(message, **options):
+        with pytest.raises(UsageError, match=message):
+            convert(source, tmp_path / "out", **OPTIONS, **options)
+
+    refused(
+        "pipeline options: argument --direct_num_workers: invalid int value: 'two'",
+        runner="beam",
+        pipeline_options=["--direct_num_workers=two"],
+    )
+    refused("what stands behind -- is for --runner beam", pipeline_options=["--runner=Flink"])
+    refused("--workers is of this machine", runner="beam", workers=2)
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    refused(r"pip install 'ich-keras\[beam\]'", runner="beam")
+    assert not (tmp_path / "out").exists()

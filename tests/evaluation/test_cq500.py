@@ -1,0 +1,132 @@
+"""CQ500: reads by majority, against the true file; scans and series by their names and headers."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ich_keras.evaluation.cq500 import (
+    MARKS,
+    READERS,
+    Series,
+    choose_series,
+    has_reads,
+    read_reads,
+    scan_name,
+)
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.tables.label_csv import LabelError
+
+
+def write_reads(path: Path, *rows: tuple) -> Path:
+    """A file of a scan's name and the marks of three readers, each in the order of LABELS."""
+    columns = [f"{reader}:{MARKS[label]}" for label in LABELS for reader in READERS]
+    table = pd.DataFrame(
+        [(name, *itertools.chain.from_iterable(zip(*marks, strict=True))) for name, *marks in rows],
+        columns=["name", *columns],
+    )
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_two_of_three_readers_decide(tmp_path):
+    path = write_reads(
+        tmp_path / "reads.csv",
+        ("CQ500-CT-7", "110001", "010001", "000101"),
+        ("CQ500-CT-12", "000000", "000000", "000001"),
+    )
+    table = read_reads(path)
+    assert table.index.tolist() == ["CQ500-CT-7", "CQ500-CT-12"]
+    assert table.loc["CQ500-CT-7"].tolist() == [0, 1, 0, 0, 0, 1]
+    assert table.loc["CQ500-CT-12"].tolist() == [0] * 6
+
+
+def test_the_true_file_gives_the_published_counts(realdata):
+    path = realdata / "csv" / "cq500_reads.csv"
+    assert has_reads(list(pd.read_csv(path, nrows=0).columns))
+    table = read_reads(path)
+    # Chilamkurthy et al. 2018, table 2: of 491 scans, by majority.
+    assert len(table) == 491
+    assert table.sum().to_dict() == {
+        "epidural": 13,
+        "intraparenchymal": 134,
+        "intraventricular": 28,
+        "subarachnoid": 60,
+        "subdural": 53,
+        "any": 205,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([("CQ500-CT-1", "000000", "000000", "000000")] * 2, "line 2"),
+        ([("CQ500-CT-1", "000000", "00000x", "000000")], "line 2"),
+        ([("somebody", "000000", "000000", "000000")], "expected a scan once"),
+    ],
+)
+def test_faults_are_named_by_line(tmp_path, rows, fault):
+    with pytest.raises(LabelError, match=fault):
+        read_reads(write_reads(tmp_path / "reads.csv", *rows))
+
+
+def test_a_missing_reader_is_named(tmp_path):
+    path = write_reads(tmp_path / "reads.csv", ("CQ500-CT-1", "000000", "000000", "000000"))
+    pd.read_csv(path).drop(columns="R2:EDH").to_csv(path, index=False)
+    with pytest.raises(LabelError, match="has no column R2:EDH"):
+        read_reads(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("CQ500CT12 CQ500CT12/Unknown Study/CT Plain/CT000003.dcm", "CQ500-CT-12"),
+        ("CQ500-CT-0", "CQ500-CT-0"),
+        ("cq500ct427.zip:deep/CT000000.dcm", "CQ500-CT-427"),
+        ("study/CT000000.dcm", None),
+        ("CQ500CT12345", None),
+    ],
+)
+def test_scans_are_named_by_their_folders(text, name):
+    assert scan_name(text) == name
+
+
+def series(name="s", slices=30, spacing=5.0, kernel="H30s", contrast=False):
+    return Series(name, slices, spacing, kernel, contrast)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (series("a", spacing=0.6), series("b", contrast=True)),
+        (series("a", spacing=0.6, kernel="BONE"), series("b", slices=3)),
+        (series("a", spacing=0.6), series("b", kernel="BONE")),
+        (series("a", spacing=0.6), series("b", kernel="H60s")),
+        (series("a"), series("b", spacing=0.625, slices=240)),
+        (series("a", spacing=4.0), series("b", spacing=math.nan)),
+        (series("a", slices=32), series("b", slices=30)),
+    ],
+)
+def test_the_series_to_judge(better, worse):
+    assert choose_series([better, worse]) == better
+    assert choose_series([worse, better]) == better
+
+
+SERIES = st.builds(
+    Series,
+    series_id=st.uuids().map(str),
+    slices=st.integers(1, 400),
+    spacing_mm=st.floats(0, 20) | st.just(math.nan),
+    kernel=st.sampled_from(["", "BONE", "STANDARD", "H31s", "H70h", "FC26", "UB"]),
+    contrast=st.booleans(),
+)
+
+
+@given(st.lists(SERIES, min_size=1, max_size=6), st.randoms())
+def test_there_is_always_one_whatever_their_order(given_series, random):
+    shuffled = random.sample(given_series, len(given_series))
+    assert choose_series(given_series) == choose_series(shuffled)

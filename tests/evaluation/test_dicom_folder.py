@@ -1,0 +1,225 @@
+"""A run on DICOM files that were never shards: the answers of the shards, by slice and by study."""
+
+import json
+import shutil
+from copy import deepcopy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+from ich_keras.data.studies import find_studies
+from ich_keras.evaluation.dicom_folder import evaluate_dicom
+from ich_keras.evaluation.evaluate import evaluate
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.predict.predict import predict
+from ich_keras.run.folder import RunFolder
+from ich_keras.training.fit import fit
+from tests.evaluation.test_cq500 import write_reads
+from tests.support.small_run import overrides
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.convert import convert
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.phantom import synth
+from tfrecords_tools.tables.label_csv import LabelError, read_labels
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Phantom studies, their shards, and a run on them."""
+    folder = tmp_path_factory.mktemp("external")
+    synth(folder / "data", patients=12, slices=6, size=64, seed=3)
+    convert(folder / "data", folder / "shards", size=64, split="0.5,0.5,0", seed=0)
+    run = RunFolder(folder / "run")
+    fit(
+        load_experiment("demo", overrides(evaluation__bootstrap_draws="50")), folder / "shards", run
+    )
+    return run, folder / "data", folder / "shards"
+
+
+def test_slices_have_the_answers_and_the_scores_that_they_have_as_shards(world, tmp_path):
+    run, data, shards = world
+    as_shards = evaluate(run, shards).scores
+    index = pd.read_csv(shards / "index.csv").query("split == 'val'")
+    (tmp_path / "deep").mkdir()
+    for slice_id in index["slice_id"]:
+        shutil.copy(data / "stage_2_train" / f"{slice_id}.dcm", tmp_path / "deep")
+    (tmp_path / "readme.txt").write_text("no slice")
+    result = evaluate_dicom(run, tmp_path, data / "stage_2_train.csv", name="elsewhere")
+    tables = [
+        pd.read_csv(run.evaluation / f"{name}_predictions.csv").set_index("slice_id").sort_index()
+        for name in ("val", "elsewhere")
+    ]
+    for label in LABELS:
+        np.testing.assert_allclose(tables[0][label], tables[1][label], atol=1e-5)
+        assert (tables[0][f"{label}_true"] == tables[1][f"{label}_true"]).all()
+    for name in ("slices", "patients", "positives", "always_negative_accuracy_mean"):
+        assert result.scores[name] == as_shards[name]
+    assert result.scores["rejected"] == 1
+    labels = read_labels(data / "stage_2_train.csv")
+    assert result.scores["labels_without_files"] == len(labels) - len(index)
+    assert "operating_points" in result.scores  # of the run's own validation
+    pictures = [
+        cv2.imread(str(run.figures / f"errors_{name}.png")) for name in ("val", "elsewhere")
+    ]
+    assert pictures[0].shape == pictures[1].shape
+    assert np.mean(pictures[0] != pictures[1]) < 0.01  # the same slices and class maps
+
+
+def test_slices_without_a_label_are_looked_at_and_not_scored(world, tmp_path):
+    run, data, _ = world
+    labels = read_labels(data / "stage_2_train.csv")
+    every_third = labels[::3]
+    every_third.rename_axis("slice_id").to_csv(tmp_path / "labels.csv")
+    scores = evaluate_dicom(run, data, tmp_path / "labels.csv", name="third").scores
+    table = pd.read_csv(run.evaluation / "third_predictions.csv")
+    assert set(table["slice_id"]) <= set(every_third.index)
+    assert scores["slices"] == len(table)
+    rejects = pd.read_csv(run.evaluation / "third_rejects.csv")
+    assert len(rejects) == scores["rejected"] > 0
+
+
+def test_what_does_not_exist_is_a_dash_in_the_table(world, tmp_path, caplog):
+    run, data, _ = world
+    labels = read_labels(data / "stage_2_train.csv")
+    healthy = labels[labels["any"] == 0].rename_axis("slice_id")
+    healthy.to_csv(tmp_path / "labels.csv")
+    with caplog.at_level("INFO", logger="ich_keras"):
+        scores = evaluate_dicom(run, data, tmp_path / "labels.csv", name="healthy").scores
+    assert scores["mean_auc"]["value"] is None
+    table = caplog.text.partition("healthy: ")[2]
+    assert "None" not in table and "nan" not in table
+    row = next(line for line in table.splitlines() if line.split()[:1] == ["any"])
+    assert row.split()[1:7] == ["0", "-", "-", "-", "-", "-"]
+
+
+def test_a_file_that_comes_twice_is_answered_once(world, tmp_path):
+    _, data, _ = world
+    path = next((data / "stage_2_train").iterdir())
+    for name in ("a.dcm", "b.dcm"):
+        shutil.copy(path, tmp_path / name)
+    studies, rejects = find_studies([tmp_path])
+    assert [len(x.slices) for x in studies] == [1]
+    assert [(x["path"], x["reason"]) for x in rejects] == [("b.dcm", "duplicate_id")]
+    assert rejects[0]["detail"] == "the SOP Instance UID of a.dcm"
+
+
+def two_series(data: Path, out: Path) -> str:
+    """A phantom study beside a second series of it: the same places, other pixels.
+
+    Returns:
+        Its Study Instance UID.
+    """
+    datasets = [pydicom.dcmread(x) for x in sorted((data / "stage_2_train").iterdir())]
+    study = datasets[0].StudyInstanceUID
+    for dataset in datasets:
+        if dataset.StudyInstanceUID != study:
+            continue
+        for name in ("first", "second"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+            dataset.save_as(out / name / f"{dataset.SOPInstanceUID}.dcm")
+            dataset.SeriesInstanceUID = "ID_00000000f"
+            dataset.SOPInstanceUID = f"ID_f{dataset.SOPInstanceUID[4:]}"
+            dataset.PixelData = np.flip(dataset.pixel_array, axis=0).tobytes()
+    return study
+
+
+def test_a_series_is_smoothed_by_itself(world, tmp_path):
+    run, data, shards = world
+    evaluate(run, shards)
+    study = two_series(data, tmp_path / "study")
+    answers = {}
+    for name in ("first", "second", "."):
+        predict(run, [tmp_path / "study" / name], tmp_path / "out" / name, smooth=True)
+        answers[name] = pd.read_csv(tmp_path / "out" / name / "slices.csv").set_index("slice_id")
+    both = answers["."]
+    assert set(both["study_id"]) == {study} and len(both) == 12
+    for name in ("first", "second"):
+        alone = answers[name]
+        np.testing.assert_allclose(
+            both.loc[alone.index, list(LABELS)], alone[list(LABELS)], rtol=1e-5
+        )
+    assert not np.allclose(answers["first"]["any"], answers["second"]["any"])
+
+
+def cq500_folder(data: Path, out: Path) -> dict[str, pd.Series]:
+    """The phantom studies in the layout of CQ500, each with a bone series beside the soft one.
+
+    Returns:
+        The labels of each scan, the maximum over its slices.
+    """
+    labels, scans = read_labels(data / "stage_2_train.csv"), {}
+    by_study: dict[str, list[pydicom.Dataset]] = {}
+    for path in sorted((data / "stage_2_train").iterdir()):
+        dataset = pydicom.dcmread(path)
+        if len(dataset.PixelData) < dataset.Rows * dataset.Columns * 2:
+            continue  # the phantoms have a truncated file, as the true data set has
+        by_study.setdefault(str(dataset.StudyInstanceUID), []).append(dataset)
+    for number, datasets in enumerate(by_study.values()):
+        scan = f"CQ500CT{number}"
+        for series, kernel, noise in (("CT BONE", "BONE", 300), ("CT Plain", "STANDARD", 0)):
+            folder = out / f"{scan} {scan}" / "Unknown Study" / series
+            folder.mkdir(parents=True)
+            for i, dataset in enumerate(datasets):
+                changed = deepcopy(dataset)
+                changed.ConvolutionKernel = kernel
+                changed.SeriesInstanceUID = f"{number}.{len(kernel)}"
+                changed.SOPInstanceUID = f"{number}.{len(kernel)}.{i}"
+                changed.PatientID = scan
+                pixels = changed.pixel_array + noise
+                changed.PixelData = pixels.astype(changed.pixel_array.dtype).tobytes()
+                changed.save_as(folder / f"CT{i:06d}.dcm")
+        ids = [str(x.SOPInstanceUID) for x in datasets]
+        scans[f"CQ500-CT-{number}"] = labels.loc[ids, list(LABELS)].max()
+    return scans
+
+
+@pytest.fixture(scope="module")
+def cq500(world, tmp_path_factory):
+    _, data, _ = world
+    folder = tmp_path_factory.mktemp("cq500")
+    return folder, cq500_folder(data, folder / "scans")
+
+
+def test_scans_of_cq500_are_judged_by_their_soft_series_against_the_majority(world, cq500):
+    run, data, _ = world
+    folder, scans = cq500
+    wrong = "111111"
+    rows = [(x, *["".join(map(str, labels))] * 2, wrong) for x, labels in scans.items()]
+    reads = write_reads(folder / "reads.csv", *rows, ("CQ500-CT-400", *["000000"] * 3))
+    scores = evaluate_dicom(run, folder / "scans", reads, name="cq500").scores
+    assert (scores["unit"], scores["studies"]) == ("study", len(scans))
+    assert scores["positives"] == pd.DataFrame(scans).T.sum().to_dict()
+    assert scores["labels_without_files"] == 1
+    evaluate_dicom(run, data, data / "stage_2_train.csv", name="slices")
+    plain = pd.read_csv(run.evaluation / "slices_predictions.csv")
+    said = pd.read_csv(run.evaluation / "cq500_predictions.csv")
+    assert scores["slices"] == len(said) == len(plain)  # of one series a scan
+    for label in LABELS:  # the same pixels as the originals, so the same answers
+        np.testing.assert_allclose(sorted(said[label]), sorted(plain[label]), atol=1e-5)
+    page = run.report.read_text()
+    assert f"studies of {scores['patients']} patients" in page
+
+
+def test_labels_of_studies_go_by_their_identifier(world, tmp_path):
+    run, data, shards = world
+    index = pd.read_csv(shards / "index.csv", dtype={"study_id": str})
+    table = index.groupby("study_id")[list(LABELS)].max().reset_index()
+    table.to_csv(tmp_path / "studies.csv", index=False)
+    scores = evaluate_dicom(run, data, tmp_path / "studies.csv", name="studies").scores
+    assert scores["studies"] == len(table)
+    assert scores["positives"]["any"] == table["any"].sum()
+    assert json.loads((run.evaluation / "studies.json").read_text()) == scores
+
+
+def test_labels_of_other_files_are_refused_in_one_line(world, tmp_path):
+    run, data, _ = world
+    reads = write_reads(tmp_path / "reads.csv", ("CQ500-CT-1", *["000000"] * 3))
+    with pytest.raises(InputError, match=r"knows none of the \d+ CT slices in .*belong together"):
+        evaluate_dicom(run, data, reads, name="x")
+    (tmp_path / "odd.csv").write_text("who,what\n1,2\n")
+    with pytest.raises(LabelError, match="has the columns who, what"):
+        evaluate_dicom(run, data, tmp_path / "odd.csv", name="x")

@@ -1,0 +1,168 @@
+"""What a user relies on: any size in, 3x3 and 1x1 only, the same network after a reload."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+
+from ich_keras.experiment.experiment import ModelConfig
+from ich_keras.model.network import (
+    CLASS_MAPS,
+    PROBABILITIES,
+    AnyFromKinds,
+    GlobalLogSumExpPooling2D,
+    build_model,
+    load_model,
+    stride,
+    summarize,
+    with_class_maps,
+)
+from tfrecords_tools.errors import InputError
+
+SIZE = 128
+SMALL = ModelConfig(widths=(4, 8, 8), dropout=0.1)
+
+
+@pytest.fixture(autouse=True)
+def weights_of_a_seed():
+    """By others, a probability may come so near 1 that its odds are lost in float32."""
+    keras.utils.set_random_seed(0)
+
+
+def slices(height: int, width: int, count: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "logsumexp"])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 48), (65, 71)])
+def test_any_height_and_width(pooling, height, width):
+    model = build_model(SMALL.model_copy(update={"pooling": pooling}), 3)
+    answer = with_class_maps(model).predict(slices(height, width), verbose=0)
+    cells = (-(-height // stride(SMALL)), -(-width // stride(SMALL)))
+    assert answer[PROBABILITIES].shape == (2, 6)
+    assert answer[CLASS_MAPS].shape == (2, *cells, 6)
+    assert np.all((answer[CLASS_MAPS] >= 0) & (answer[CLASS_MAPS] <= 1))
+
+
+def test_only_3x3_and_1x1_kernels_and_no_dense_layer():
+    model = build_model(SMALL, 3)
+    kernels = {x.kernel_size for x in model.layers if isinstance(x, keras.layers.Conv2D)}
+    assert kernels == {(3, 3), (1, 1)}
+    assert not [x for x in model.layers if isinstance(x, keras.layers.Dense | keras.layers.Flatten)]
+
+
+def test_max_pooling_takes_the_strongest_cell_of_the_map():
+    model = build_model(SMALL.model_copy(update={"pooling": "max"}), 3)
+    answer = with_class_maps(model).predict(slices(64, 64), verbose=0)
+    strongest = answer[CLASS_MAPS].max(axis=(1, 2))
+    np.testing.assert_allclose(answer[PROBABILITIES], strongest, rtol=1e-6)
+
+
+def test_the_odds_of_the_map_add_up_to_those_of_the_slice():
+    model = build_model(SMALL.model_copy(update={"pooling": "logsumexp"}), 3)
+    answer = with_class_maps(model).predict(slices(65, 71), verbose=0)
+    cells, whole = (np.asarray(answer[x], float) for x in (CLASS_MAPS, PROBABILITIES))
+    odds = (cells / (1 - cells)).sum(axis=(1, 2))
+    np.testing.assert_allclose(odds, whole / (1 - whole), rtol=1e-4)
+    assert np.all(cells.max(axis=(1, 2)) <= whole + 1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "logsumexp"])
+def test_no_kind_is_more_probable_than_any_hemorrhage(pooling):
+    """Neither in a slice nor in a cell, whatever the weights."""
+    for seed in range(5):
+        keras.utils.set_random_seed(seed)
+        model = build_model(SMALL.model_copy(update={"pooling": pooling}), 3)
+        kernel, bias = model.get_layer("label_maps").weights
+        kernel.assign(10 * np.random.default_rng(seed).normal(size=kernel.shape))
+        bias.assign(np.random.default_rng(seed).normal(0, 5, size=bias.shape))
+        answer = with_class_maps(model).predict(slices(65, 71), verbose=0)
+        for name in (PROBABILITIES, CLASS_MAPS):
+            kinds, any_of_them = answer[name][..., :5], answer[name][..., 5:]
+            assert np.all(kinds <= any_of_them + 1e-6)
+
+
+def test_any_is_the_probability_of_at_least_one_kind_or_of_another_hemorrhage():
+    logits = np.random.default_rng(3).normal(-2, 4, (1000, 6)).astype("float32")
+    answer = keras.ops.convert_to_numpy(AnyFromKinds()(logits)).astype(float)
+    np.testing.assert_array_equal(answer[:, :5], logits[:, :5])
+    expected = 1 - np.prod(1 - expit(logits.astype(float)), axis=1)
+    np.testing.assert_allclose(expit(answer[:, 5]), expected, rtol=1e-4)
+    extreme = np.array([[-200] * 6, [200] * 6, [-200, 200, 0, 0, 0, 0]], "float32")
+    assert np.isfinite(AnyFromKinds()(extreme)).all()
+
+
+def test_a_network_of_before_the_coherent_head_is_read_and_named(tmp_path, caplog):
+    model = build_model(SMALL, 3)
+    maps = model.get_layer("label_maps").output
+    pooled = GlobalLogSumExpPooling2D(dtype="float32", name="pooling")(maps)
+    answer = keras.layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)(pooled)
+    keras.Model(model.input, answer).save(tmp_path / "best.keras")
+    load_model(tmp_path / "best.keras")
+    assert "an older network" in caplog.text
+
+
+def test_log_sum_exp_lies_between_mean_and_maximum_and_does_not_overflow():
+    maps = np.random.default_rng(1).normal(0, 100, (3, 5, 7, 6)).astype("float32")
+    pooled = keras.ops.convert_to_numpy(GlobalLogSumExpPooling2D()(maps))
+    reference = np.log(np.mean(np.exp(maps.astype("float64")), axis=(1, 2)))
+    np.testing.assert_allclose(pooled, reference, rtol=1e-5)
+    assert np.all(pooled <= maps.max(axis=(1, 2)) + 1e-4)
+    assert np.all(pooled >= maps.mean(axis=(1, 2)) - 1e-4)
+
+
+def test_a_reloaded_network_gives_the_same_probabilities(tmp_path):
+    model = build_model(SMALL.model_copy(update={"pooling": "logsumexp"}), 3)
+    model.save(tmp_path / "best.keras")
+    again = load_model(tmp_path / "best.keras")
+    x = slices(80, 64)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
+
+
+def test_a_broken_checkpoint_is_named(tmp_path):
+    path = tmp_path / "best.keras"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match=r"best\.keras: not a readable checkpoint"):
+        load_model(path)
+
+
+def test_predicts_on_a_tf_data_pipeline():
+    dataset = tf.data.Dataset.from_tensor_slices(slices(64, 64, count=5)).batch(2)
+    assert build_model(SMALL, 3).predict(dataset, verbose=0).shape == (5, 6)
+
+
+def test_summary_counts_what_a_hand_count_gives():
+    config = ModelConfig(widths=(4, 8))
+    summary = summarize(build_model(config, 1), config, 32)
+    stem = 9 * 1 * 4
+    stage1 = 2 * 9 * 4 * 4
+    stage2 = 9 * 4 * 8 + 9 * 8 * 8 + 4 * 8
+    maps = 8 * 6
+    assert summary.multiply_adds == 16 * 16 * (stem + stage1) + 8 * 8 * (stage2 + maps)
+    biases, normalisation = 4 + (4 + 4) + 8 + 6, 2 * 8
+    assert summary.parameters == stem + stage1 + stage2 + maps + biases + normalisation
+    assert summary.stride == 4
+
+
+def test_summary_gives_the_receptive_field_in_mm_where_a_pixel_has_a_size():
+    network = build_model(SMALL, 3)
+    pixels = summarize(network, SMALL, 64).receptive_field
+    assert summarize(network, SMALL, 64, pixel_mm=0.5).receptive_field_mm == pixels / 2
+    assert summarize(network, SMALL, 64).receptive_field_mm is None
+
+
+@pytest.mark.parametrize(("widths", "blocks"), [((4, 8), 1), ((4, 8), 2), ((4, 4, 4), 1)])
+def test_receptive_field_is_what_a_changed_pixel_reaches(widths, blocks):
+    config = ModelConfig(widths=widths, blocks=blocks, normalization="none")
+    network = build_model(config, 1)
+    for variable in network.trainable_variables:  # averages: nothing cancels, no unit is dead
+        kernel = variable.ndim == 4
+        variable.assign(np.full(variable.shape, 1 / np.prod(variable.shape[:3]) if kernel else 0.0))
+    model = keras.Model(network.input, network.get_layer(CLASS_MAPS).output)
+    plain = np.full((1, SIZE, SIZE, 1), 128, np.uint8)
+    columns = np.eye(SIZE, dtype=bool)[:, np.newaxis, :, np.newaxis]  # another in each slice
+    maps = model.predict(np.where(columns, np.uint8(255), plain), verbose=0)
+    cell = SIZE // stride(config) // 2
+    reached = np.abs(maps[:, cell, cell] - model.predict(plain, verbose=0)[0, cell, cell]) > 1e-8
+    assert np.any(reached, axis=-1).sum() == summarize(network, config, SIZE).receptive_field

@@ -1,0 +1,169 @@
+"""Bleedings set into a head that the generator did not draw: does it find its way about there?
+
+A phantom study stands for the real head, since its tissue is known; only its HU are shown.
+"""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from benchmarks.real_head.implant import implants, survey
+from benchmarks.real_head.measured import tissues
+from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
+from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.dicom.reader import read_slice
+from tfrecords_tools.phantom import make_study, synth
+from tfrecords_tools.phantom.cohort import company_of, studies_of
+from tfrecords_tools.phantom.head.tissues import CLASSES
+from tfrecords_tools.phantom.rsna_files import phantom_id
+from tfrecords_tools.phantom.study import MINIMUM_AREA
+from tfrecords_tools.tables.label_csv import read_labels
+
+PATIENT, SLICES = 4, 10
+IMPLANTED = "benchmarks.implanted"
+BRAIN = [CLASSES.index(name) for name in CLASSES[CLASSES.index("dura and sinuses") :]]
+
+
+def as_series(study) -> Series:
+    """A phantom study as if it had been read from files."""
+    along, down = np.reshape(study.orientation, (2, 3)) * study.pixel
+    return Series(study.hu, study.positions, down, along)
+
+
+@pytest.fixture(scope="module")
+def study():
+    assert not company_of(PATIENT, 0)
+    return make_study(PATIENT, slices=14, size=192, with_tissues=True)
+
+
+@pytest.fixture(scope="module")
+def ground(study):
+    return survey(as_series(study))
+
+
+def dice(found: np.ndarray, true: np.ndarray) -> float:
+    return 2 * (found & true).sum() / (found.sum() + true.sum())
+
+
+def test_the_space_within_the_skull_is_found(study):
+    found = intracranial(as_series(study))
+    true = np.isin(study.tissues, BRAIN)
+    assert dice(found, true) > 0.93
+
+
+def test_ventricles_are_found(study, ground):
+    found = np.stack([tissue.brain.ventricles > 0.5 for _, tissue in ground.layers])
+    true = study.tissues == CLASSES.index("ventricles")
+    assert dice(found, true) > 0.8
+
+
+def test_an_old_infarct_beside_the_ventricles_is_no_csf(study, ground):
+    """Blood in one, as the phantom knows it, would be neither intraventricular nor subarachnoid."""
+    series = as_series(study)
+    ventricles = study.tissues == CLASSES.index("ventricles")
+    number = int(ventricles.sum(axis=(1, 2)).argmax())
+    away = ndimage.distance_transform_edt(~ventricles[number]) * study.pixel
+    white = study.tissues[number] == CLASSES.index("white matter")
+    infarct = white & (away > 4) & (away < 14)
+    csf, brain = (np.median(study.hu[number][where]) for where in (ventricles[number], white))
+    hu = study.hu.copy()
+    hu[number][infarct] -= 0.55 * (brain - csf)
+    assert infarct.sum() * study.pixel**2 > 500
+    found = list(tissues(replace(series, hu=hu), intracranial(series), ground.fit))[number][1].brain
+    assert (found.ventricles > 0.5)[infarct].mean() < 0.05
+    assert (found.sulci > 0.5)[infarct].mean() < 0.1
+    assert dice(found.ventricles > 0.5, ventricles[number]) > 0.8
+
+
+def test_the_head_is_found_where_it_lies(study, ground):
+    """The pineal of the fitted phantom head lies where that of the study does."""
+    assert ground.fit.error < 4
+    scan = study.scan
+    there = ground.fit.to_scanner(np.zeros(3))
+    np.testing.assert_allclose(there[:2], scan.shift, atol=8)
+    assert abs(there[2]) < 12
+
+
+def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
+    kept = []
+    for one in implants(ground, places=30):
+        before = study.hu[one.number]
+        around = (before - one.hu)[one.share == 0]
+        darker = 10 if one.kind == "intraparenchymal" else 0  # by its rim of oedema
+        assert around.min() > -1e-3 and around.max() <= darker + 1e-3
+        core = ndimage.binary_erosion(one.share > 0.99, iterations=4)  # away from its edges
+        if core.sum() < 30 or one.kind != "intraparenchymal":  # others take the place of sulci
+            continue
+        rough_before, rough_after = (
+            (hu - ndimage.gaussian_filter(hu, 1.5))[core] for hu in (before, one.hu)
+        )
+        assert np.corrcoef(rough_before, rough_after)[0, 1] > 0.8
+        kept.append(rough_after.std() / rough_before.std())
+    assert len(kept) > 1 and np.median(kept) == pytest.approx(1, abs=0.15)
+
+
+def test_kinds_come_in_turn_and_large_enough_and_the_same_again(ground):
+    first, again = (list(implants(ground, places=6)) for _ in range(2))
+    assert [one.kind for one in first] == [*BLEEDINGS, BLEEDINGS[0]]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.hu, other.hu)
+        assert one.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA
+
+
+def test_bleedings_lie_where_their_kind_does(study, ground):
+    ventricles = study.tissues == CLASSES.index("ventricles")
+    white = study.tissues == CLASSES.index("white matter")
+    for one in implants(ground, places=10, seed=3):
+        depth = ndimage.distance_transform_edt(np.isin(study.tissues[one.number], BRAIN))
+        depth = np.median(depth[one.mask]) * study.pixel
+        if one.kind in ("epidural", "subdural"):
+            assert depth < 15
+        if one.kind == "intraventricular":
+            assert ventricles[one.number][one.mask].mean() > 0.5
+        if one.kind == "subarachnoid":
+            assert white[one.number][one.mask].mean() < 0.5
+
+
+def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
+    assert studies_of(PATIENT) == 1
+    source, head, out = tmp_path / "synth", tmp_path / "head", tmp_path / "out"
+    synth(source, patients=PATIENT + 1, slices=SLICES, size=128)
+    head.mkdir()
+    for number in range(SLICES):
+        name = phantom_id("slice", 0, PATIENT, 0, number) + ".dcm"
+        (source / "stage_2_train" / name).rename(head / name)
+    command = [sys.executable, "-m", IMPLANTED, head, out, "--places", "5"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    labels = read_labels(out / "stage_2_train.csv")
+    assert len(labels) == SLICES + 5
+    assert labels[list(LABELS)].sum().tolist() == [1, 1, 1, 1, 1, 5]
+    before = {read_slice(path).hu.tobytes() for path in head.iterdir()}
+    for slice_id, row in labels[list(LABELS)].iterrows():
+        mask = cv2.imread(str(out / "masks" / f"{slice_id}.png"), cv2.IMREAD_UNCHANGED)
+        bits = np.bitwise_or.reduce(mask, axis=None) >> np.arange(len(BLEEDINGS)) & 1
+        assert bits.tolist() == row[list(BLEEDINGS)].tolist()
+        written = read_slice(out / "stage_2_train" / f"{slice_id}.dcm").hu
+        assert (written.tobytes() in before) == (not row["any"])
+
+
+def test_a_series_without_a_skull_is_refused(study):
+    series = as_series(study)
+    with pytest.raises(SeriesError, match="closed vault"):
+        intracranial(replace(series, hu=np.full_like(series.hu, -1000)))
+
+
+def test_a_folder_that_holds_no_series_is_refused(tmp_path):
+    with pytest.raises(SeriesError, match="0 CT slices"):
+        read_series(tmp_path)
+
+
+def test_a_real_head_is_surveyed(realdata):
+    """Its skull fits a phantom's to a few mm, and there is room for a bleeding of each kind."""
+    real = survey(read_series(realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"))
+    assert real.fit.error < 6
+    assert [one.kind for one in implants(real, places=5)] == list(BLEEDINGS)

@@ -1,0 +1,235 @@
+"""Every slice has its place once, whatever the order and the folder of the files."""
+
+import functools
+import hmac
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.support.rsna_folder import SLICES, Truth, scanned, write_rsna
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.planning.plan import (
+    Options,
+    PlanError,
+    default_shard_size,
+    make_plan,
+)
+from tfrecords_tools.tables.label_csv import read_labels
+from tfrecords_tools.windows import WINDOWS
+
+OPTIONS = Options(
+    size=64,
+    windows=(WINDOWS["brain"],),
+    neighbours=0,
+    split=(0.6, 0.2, 0.2),
+    seed=1,
+    encoding="zlib",
+    shard_size=7,
+)
+ONE_REJECT = pd.DataFrame({"path": ["a.dcm"], "reason": ["not_ct"], "detail": ["no image"]})
+NO_REJECTS = pd.DataFrame(columns=["path", "reason", "detail"])
+
+
+@functools.cache
+def _read() -> tuple[list[Truth], pd.DataFrame, pd.DataFrame]:
+    """The slices of 100 patients, and what the first stages read of their files and labels."""
+    with tempfile.TemporaryDirectory() as folder:
+        truths = list(write_rsna(Path(folder), patients=100).values())
+        headers, labels = scanned(Path(folder)), read_labels(Path(folder, "stage_2_train.csv"))
+    assert headers.rejects.empty
+    order = [truth.slice_id for truth in truths]
+    slices = headers.slices.set_index("slice_id", drop=False).loc[order]
+    return truths, slices.reset_index(drop=True), labels
+
+
+def tables(count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Headers of as many patients as `scan` gives them, and labels as `read_labels` does."""
+    _, slices, labels = _read()
+    slices = slices[: count * SLICES].copy()
+    return slices, labels.loc[slices["slice_id"]]
+
+
+def planned(plan) -> pd.DataFrame:
+    """Every planned slice, with its split and shard."""
+    return pd.concat(x.slices.assign(shard=x.name, split=x.name.split("-")[0]) for x in plan.shards)
+
+
+def same(left, right) -> bool:
+    return left.fingerprint == right.fingerprint and all(
+        a.name == b.name and a.slices.drop(columns="path").equals(b.slices.drop(columns="path"))
+        for a, b in zip(left.shards, right.shards, strict=True)
+    )
+
+
+def test_every_slice_is_planned_once_and_patients_are_kept_whole():
+    slices, labels = tables()
+    table = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS))
+    assert sorted(table["slice_id"]) == sorted(slices["slice_id"])
+    assert (table.groupby("patient_key")["split"].nunique() == 1).all()
+    joined = table.set_index("slice_id")[list(LABELS)]
+    assert (joined == labels.loc[joined.index]).all(axis=None)
+
+
+def test_shards_are_even_full_at_most_and_named_by_their_number():
+    slices, labels = tables()
+    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
+    for split, shards in planned(plan).groupby("split"):
+        sizes = shards.groupby("shard").size()
+        count = math.ceil(len(shards) / OPTIONS.shard_size)
+        names = [f"{split}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)]
+        assert list(sizes.index) == names
+        assert sizes.max() <= OPTIONS.shard_size
+        assert sizes.max() - sizes.min() <= 1
+
+
+def test_a_shard_is_a_sample_of_its_split():
+    slices, labels = tables(count=100)
+    plan = make_plan(slices, NO_REJECTS, labels, replace(OPTIONS, shard_size=60))
+    train = [x.slices for x in plan.shards if x.name.startswith("train")]
+    assert len(train) == 3
+    assert all(shard["patient_key"].nunique() > 35 for shard in train)
+
+
+def test_the_plan_knows_no_order_and_no_folder():
+    slices, labels = tables()
+    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
+    moved = slices.assign(path="elsewhere/" + slices["path"]).sample(frac=1, random_state=1)
+    again = make_plan(
+        moved.reset_index(drop=True), NO_REJECTS, labels.sample(frac=1, random_state=2), OPTIONS
+    )
+    assert same(plan, again)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 65},
+        {"neighbours": 1},
+        {"windows": (WINDOWS["bone"],)},
+        {"split": (0.7, 0.2, 0.1)},
+        {"seed": 2},
+        {"encoding": "raw"},
+        {"shard_size": 8},
+    ],
+    ids=str,
+)
+def test_every_option_changes_the_fingerprint(change):
+    slices, labels = tables()
+    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
+    other = make_plan(slices, NO_REJECTS, labels, replace(OPTIONS, **change))
+    assert other.fingerprint != plan.fingerprint
+
+
+def test_every_change_of_the_data_changes_the_fingerprint():
+    slices, labels = tables()
+    turned = labels.copy()
+    turned.iloc[4] = 1 - turned.iloc[4]
+    other_patient = slices.assign(
+        patient_id=slices["patient_id"].replace(slices["patient_id"][9], "ID_x")
+    )
+    plans = [
+        make_plan(slices, NO_REJECTS, labels, OPTIONS),
+        make_plan(slices, NO_REJECTS, turned, OPTIONS),
+        make_plan(slices[1:], NO_REJECTS, labels, OPTIONS),
+        make_plan(slices.assign(bytes=999), NO_REJECTS, labels, OPTIONS),
+        make_plan(slices, ONE_REJECT, labels, OPTIONS),
+        make_plan(slices.assign(header_hash=999), NO_REJECTS, labels, OPTIONS),
+        make_plan(other_patient, NO_REJECTS, labels, OPTIONS),
+        make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"secret"),
+        make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"other secret"),
+    ]
+    assert len({plan.fingerprint for plan in plans}) == len(plans)
+
+
+def test_slices_of_doubtful_identity_are_set_aside_with_their_reason():
+    slices, labels = tables()
+    slices.loc[3, "path"] = "stage_2_train/ID_0badbad.dcm"
+    slices.loc[5, ["slice_id", "path"]] = slices.loc[4, "slice_id"], "copies/a.dcm"
+    slices.loc[6, ["slice_id", "path"]] = "1.2.3.4", "clinic/b.dcm"
+    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
+    reasons = dict(zip(plan.left_out.rejects["path"], plan.left_out.rejects["reason"], strict=True))
+    assert reasons == {
+        "stage_2_train/ID_0badbad.dcm": "id_mismatch",
+        "copies/a.dcm": "duplicate_id",
+        slices.loc[4, "path"]: "duplicate_id",
+        "clinic/b.dcm": "no_label",
+    }
+    assert plan.left_out.rejects["detail"].str.len().min() > 20
+    assert (
+        plan.left_out.labels_without_files == 3
+    )  # of slices 3 to 6, one has a file that is left out
+    assert len(planned(plan)) == len(slices) - 4
+
+
+def test_a_swapped_file_does_not_take_its_victim_along():
+    """The file named A that holds B is refused; the rightful B stays."""
+    slices, labels = tables()
+    slices.loc[0, "slice_id"] = slices.loc[1, "slice_id"]
+    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
+    assert list(plan.left_out.rejects["path"]) == [slices.loc[0, "path"]]
+    assert slices.loc[1, "slice_id"] in set(planned(plan)["slice_id"])
+
+
+def test_unlabelled_slices_form_a_split_of_their_own():
+    slices, labels = tables()
+    slices.loc[60:, "labelled"] = False
+    table = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS))
+    of_test = table[table["split"] == "unlabelled"]
+    assert sorted(of_test["slice_id"]) == sorted(slices["slice_id"][60:])
+    assert of_test[list(LABELS)].isna().all(axis=None)
+    assert table[table["split"] != "unlabelled"][list(LABELS)].notna().all(axis=None)
+
+
+def test_patients_are_hashed_with_the_seed_and_other_ids_kept():
+    slices, labels = tables(count=1)
+    truth = {truth.slice_id: truth for truth in _read()[0]}
+    for row in planned(make_plan(slices, NO_REJECTS, labels, OPTIONS)).itertuples():
+        patient = truth[row.slice_id].patient_id.encode()
+        assert row.patient_key == hmac.digest(b"1", patient, "sha256").hex()[:16]
+        assert row.study_id == truth[row.slice_id].study_id
+
+
+def test_with_a_key_no_identifier_is_left_and_who_is_where_stays():
+    slices, labels = tables()
+    bare = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS))
+    table = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"secret"))
+    published = table[["slice_id", "study_id", "patient_key"]]
+    assert published.map(lambda text: len(text) == 16 and int(text, 16) >= 0).all(axis=None)
+    assert list(table["shard"]) == list(bare["shard"])
+    assert list(table["path"]) == list(bare["path"])
+    reference = hmac.digest(b"secret", bare["slice_id"].iloc[0].encode(), "sha256").hex()
+    assert table["slice_id"].iloc[0] == reference[:16]
+
+
+def test_slices_that_name_no_patient_go_by_study():
+    slices, labels = tables()
+    table = planned(make_plan(slices.assign(patient_id=""), NO_REJECTS, labels, OPTIONS))
+    assert table.groupby("study_id")["patient_key"].nunique().eq(1).all()
+    assert table["patient_key"].nunique() == 40
+    bare = slices.assign(patient_id="", study_id="")
+    assert planned(make_plan(bare, NO_REJECTS, labels, OPTIONS))["patient_key"].nunique() == 1
+
+
+def test_nothing_usable_is_an_error_that_counts_why():
+    slices, labels = tables(count=2)
+    with pytest.raises(PlanError, match=r"no usable slice: no_label \(6\); check the folder"):
+        make_plan(slices, NO_REJECTS, labels.rename(index=lambda name: name + "9"), OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("size", "encoding", "slices", "records"),
+    [
+        (512, "zlib", 752_803, 762),  # 0.75 MiB of pixels each, to a quarter
+        (512, "raw", 752_803, 190),
+        (256, "zlib", 752_803, 3051),
+        (128, "zlib", 5120, 320),  # 16 shards, though each is small
+        (128, "zlib", 30, 64),
+        (20_000, "raw", 1000, 1),
+    ],
+)
+def test_shards_are_of_some_150_megabytes_or_sixteen(size, encoding, slices, records):
+    assert default_shard_size(size, 3, encoding, slices) == records

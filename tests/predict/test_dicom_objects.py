@@ -1,0 +1,146 @@
+"""Answers as DICOM objects: valid by dicom3tools, and what they show is what was said."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from ich_keras.data.studies import FoundSlice, Source, find_studies
+from ich_keras.predict.dicom_objects import NOTICE, AnsweredSlice, overlay, write_dicom
+from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.dicom.reader import CTSlice
+from tfrecords_tools.phantom import synth
+
+CELLS = 8
+
+
+def answered(pairs: list[tuple[FoundSlice, CTSlice]]) -> list[AnsweredSlice]:
+    """Made-up answers to true slices."""
+    rng = np.random.default_rng(0)
+    return [AnsweredSlice(*pair, rng.random((CELLS, CELLS, 6)), rng.random(6)) for pair in pairs]
+
+
+@pytest.fixture
+def head(realdata):
+    (study,), _ = find_studies([realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"])
+    read, _ = study.read()
+    return answered(read[:6])
+
+
+def written(folder: Path) -> dict[str, pydicom.Dataset]:
+    return {path.name: pydicom.dcmread(path) for path in sorted(folder.iterdir())}
+
+
+def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_path):
+    assert write_dicom(tmp_path / "out", head) == 7
+    objects = written(tmp_path / "out")
+    captures = [x for name, x in objects.items() if "capture" in name]
+    assert len(captures) == 6
+    for capture, one in zip(captures, head, strict=True):
+        np.testing.assert_array_equal(capture.pixel_array, overlay(one))
+        assert capture.StudyInstanceUID == one.ct.header.study_id
+        assert capture.PatientID == one.ct.header.patient_id
+        assert NOTICE.lower() in capture.SeriesDescription
+        assert capture.BurnedInAnnotation == "YES"
+    assert len({x.SeriesInstanceUID for x in captures}) == 1
+    assert captures[0].SeriesInstanceUID != head[0].ct.header.series_id
+
+
+def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
+    write_dicom(tmp_path / "out", head)
+    maps = written(tmp_path / "out")["series_1_class_maps.dcm"]
+    assert [x.SegmentLabel for x in maps.SegmentSequence] == list(BLEEDINGS)
+    spacing = head[0].ct.header.pixel_spacing
+    rows, columns = head[0].ct.hu.shape
+    found = np.zeros((len(head), len(BLEEDINGS)), bool)
+    for frame, groups in zip(maps.pixel_array, maps.PerFrameFunctionalGroupsSequence, strict=True):
+        segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1
+        place = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        # The cell's centre is 3.5 of its eighths of the slice, less half a pixel, from the first.
+        cell = np.array([rows, columns]) / CELLS
+        shift = [(cell[1] - 1) / 2 * spacing[1], (cell[0] - 1) / 2 * spacing[0]]
+        axes = np.reshape(head[0].ct.header.orientation, (2, 3))
+        expected = [np.array(x.ct.header.position) + shift @ axes for x in head]
+        slice_number = int(np.argmin([np.abs(x - place).max() for x in expected]))
+        np.testing.assert_allclose(place, expected[slice_number], atol=1e-3)
+        said = head[slice_number].maps[..., segment]
+        np.testing.assert_allclose(frame / 255, said, atol=1 / 254)
+        found[slice_number, segment] = True
+    assert found.all()
+    measures = maps.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    np.testing.assert_allclose(
+        [float(x) for x in measures.PixelSpacing], np.array(spacing) * [rows, columns] / CELLS
+    )
+    assert maps.FrameOfReferenceUID
+
+
+def test_a_patient_who_lies_on_the_face_is_not_shown_as_one_on_the_back(head, tmp_path):
+    prone = [
+        replace(
+            x, ct=replace(x.ct, header=replace(x.ct.header, orientation=(-1.0, 0, 0, 0, -1.0, 0)))
+        )
+        for x in head
+    ]
+    for members, name, expected in ((head, "supine", ["L", "P"]), (prone, "prone", ["R", "A"])):
+        write_dicom(tmp_path / name, members)
+        capture = written(tmp_path / name)["series_1_capture_0001.dcm"]
+        assert list(capture.PatientOrientation) == expected
+
+
+@pytest.mark.parametrize("change", ["spacing", "shape"])
+def test_class_maps_whose_place_is_not_known_are_captures_only(head, tmp_path, change):
+    first, *others = head
+    if change == "spacing":
+        header = replace(first.ct.header, pixel_spacing=None)
+        changed = replace(first, ct=replace(first.ct, header=header))
+    else:
+        changed = replace(first, ct=replace(first.ct, hu=first.ct.hu[:-2]))
+    assert write_dicom(tmp_path, [changed, *others]) == len(head)
+    assert not list(tmp_path.glob("*maps*"))
+
+
+def test_identifiers_that_are_no_uids_are_replaced_by_ones_that_follow_from_them(tmp_path):
+    synth(tmp_path / "data", patients=2, slices=3, size=64, seed=1)
+    studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
+    read, _ = studies[0].read()
+    for name in ("first", "second"):
+        write_dicom(tmp_path / name, answered(read))
+    first, second = (list(written(tmp_path / name).values()) for name in ("first", "second"))
+    assert len(first) == len(read)  # captures alone, as these files have no frame of reference
+    for one, again in zip(first, second, strict=True):
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            assert pydicom.uid.UID(one[keyword].value).is_valid
+            assert one[keyword].value == again[keyword].value
+
+
+def test_slices_that_are_not_square_are_shown_as_they_are():
+    rng = np.random.default_rng(0)
+    header = type("Header", (), {})()
+    one = AnsweredSlice(
+        FoundSlice(Source("x", Path("x")), header),
+        CTSlice(header, rng.normal(30, 5, (64, 96)).astype(np.float32)),
+        np.pad(np.ones((CELLS, CELLS // 2, 6)), ((0, 0), (0, CELLS // 2), (0, 0))),
+        np.ones(6),
+    )
+    image = overlay(one).astype(int)
+    assert image.shape == (64, 96, 3)
+    coloured = np.ptp(image, axis=-1) > 20
+    assert coloured[20:, :40].all()  # below the words
+    assert not coloured[20:, 56:].any()
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dicom3tools is not installed")
+def test_dicom3tools_finds_no_error(head, tmp_path):
+    synth(tmp_path / "data", patients=1, slices=2, size=64, seed=2)
+    studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
+    read, _ = studies[0].read()
+    write_dicom(tmp_path / "out", head)
+    write_dicom(tmp_path / "rsna", answered(read))
+    for path in [*(tmp_path / "out").iterdir(), *(tmp_path / "rsna").iterdir()]:
+        done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
+        faults = [x for x in done.stderr.splitlines() if x.startswith("Error")]
+        assert not faults, f"{path.name}: {faults}"

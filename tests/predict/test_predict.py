@@ -1,0 +1,39 @@
+"""What is written of somebody's own study."""
+
+import numpy as np
+import pandas as pd
+
+from ich_keras.predict.predict import found_labels, submission, worth_a_look
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.tables.label_csv import read_labels
+
+
+def answers(count: int) -> pd.DataFrame:
+    table = pd.DataFrame(np.random.default_rng(0).random((count, 6)), columns=list(LABELS))
+    return table.assign(slice_id=[f"ID_{i:09x}" for i in range(count)])
+
+
+def test_the_submission_is_in_the_format_of_the_labels(tmp_path):
+    said = answers(5)
+    said[list(LABELS)] = said[list(LABELS)].round()
+    said["any"] = said[list(LABELS[:5])].max(axis=1)
+    table = submission(said)
+    assert table["ID"][:6].tolist() == [f"ID_000000000_{label}" for label in LABELS]
+    table.assign(Label=table["Label"].astype(int)).to_csv(tmp_path / "x.csv", index=False)
+    back = read_labels(tmp_path / "x.csv")
+    found = back.loc[said["slice_id"], list(LABELS)]
+    np.testing.assert_array_equal(found.to_numpy(), said[list(LABELS)].to_numpy())
+
+
+def test_the_three_most_probable_slices_are_worth_a_look():
+    probabilities = np.zeros((5, 6))
+    probabilities[:, -1] = [0.2, 0.9, 0.1, 0.5, 0.3]
+    probabilities[2, 0] = 1.0  # `any` decides
+    assert worth_a_look(probabilities).tolist() == [1, 3, 4]
+    assert worth_a_look(probabilities[:2]).tolist() == [1, 0]
+
+
+def test_labels_are_found_from_their_thresholds_on():
+    studies = pd.DataFrame([[0.5] * 6, [0.1] * 6], columns=list(LABELS))
+    thresholds = {"epidural": 0.5, "subdural": 0.6, "any": 0.05, "subarachnoid": None}
+    assert found_labels(studies, thresholds) == ["epidural any", "any"]

@@ -1,0 +1,67 @@
+"""Held against scikit-learn, and against networks whose error is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+
+from ich_keras.scores.calibration import at_temperature, fit_temperature, reliability
+
+
+def truthful(slices: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N, 6) that are there exactly as often as the probabilities (N, 6) say."""
+    rng = np.random.default_rng(seed)
+    probabilities = expit(rng.normal(-1, 2, (slices, 6)))
+    return (rng.random((slices, 6)) < probabilities).astype(int), probabilities
+
+
+def test_the_curve_is_that_of_scikit_learn():
+    labels, probabilities = truthful(3000)
+    found = reliability(labels[:, 0], probabilities[:, 0])
+    observed, said = calibration_curve(labels[:, 0], probabilities[:, 0], n_bins=10)
+    np.testing.assert_allclose(found.observed, observed, atol=1e-12)
+    np.testing.assert_allclose(found.said, said, atol=1e-12)
+    assert found.slices.sum() == 3000
+
+
+def test_the_expected_error_of_a_hand_made_case():
+    # Said 0.15 four times and 0.95 six times; there are 1 and 3: |.25 - .15| 4/10 + |.5 - .95| 6/10
+    labels = np.array([1, 0, 0, 0, 1, 1, 1, 0, 0, 0])
+    probabilities = np.array([0.15] * 4 + [0.95] * 6)
+    assert reliability(labels, probabilities).error == pytest.approx(0.04 + 0.27)
+
+
+def test_0_and_1_have_their_bins():
+    found = reliability(np.array([0, 1]), np.array([0.0, 1.0]))
+    assert found.slices.tolist() == [1] + [0] * 8 + [1]
+    assert found.error == 0
+
+
+def test_a_truthful_network_is_left_alone():
+    assert fit_temperature(*truthful(20_000)) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_the_temperature_of_a_network_that_is_too_sure_or_too_timid_is_found(temperature):
+    labels, honest = truthful(20_000)
+    found = fit_temperature(labels, at_temperature(honest, 1 / temperature))
+    assert found == pytest.approx(temperature, rel=0.03)
+
+
+def test_the_temperature_is_that_of_a_logistic_regression_without_intercept():
+    labels, honest = truthful(5000)
+    said = expit(1.7 * logit(honest))
+    regression = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8)
+    regression.fit(logit(said).reshape(-1, 1), labels.ravel())
+    assert 1 / fit_temperature(labels, said) == pytest.approx(regression.coef_[0, 0], rel=1e-3)
+
+
+@given(st.floats(0, 1), st.floats(0.1, 10))
+def test_a_temperature_keeps_the_side_and_the_order(probability, temperature):
+    cooled = at_temperature(np.array([probability, 0.5]), temperature)
+    assert 0 <= cooled[0] <= 1
+    assert np.sign(np.round(cooled[0] - 0.5, 12)) in (0, np.sign(probability - 0.5))
+    assert cooled[1] == pytest.approx(0.5)

@@ -1,0 +1,307 @@
+"""What is added to KerasTuner's oracles: a memory, no waiting for the dead, an end to failures."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import threading
+from unittest.mock import Mock
+
+import pytest
+from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.oracles import HyperbandOracle
+
+from ich_keras.experiment.experiment import load_search
+from ich_keras.run.folder import RunError
+from ich_keras.search.journal import Journal
+from ich_keras.search.oracle import Hyperband, Lasting, make_oracle
+from ich_keras.search.space import experiment_of, number_of_points, point_of
+from ich_keras.search.tune import _Lead
+from ich_keras.search.tuner import SearchPlace
+from tests.support.small_search import GRID, write_grid, write_search, write_space
+
+TUNERS = {
+    "grid": "",
+    "random": "trials: 12",
+    "bayesian": "trials: 7",
+    "hyperband": "train_steps: 18",
+}
+CONDITIONAL = """
+experiment: base.yaml
+tuner: grid
+search:
+  training.optimizer: {choice: [adamw, sgd]}
+  model.dropout: {choice: [0.1, 0.2], when: {training.optimizer: [sgd]}}
+"""
+
+
+def opened(search, folder) -> Lasting:
+    oracle = make_oracle(search)
+    oracle._set_project_dir(str(folder / "oracle"), "test")
+    oracle.begin(Journal(folder / "journal.jsonl", search.model_dump(mode="json")))
+    return oracle
+
+
+def loss_of(trial) -> float:
+    """A score that follows from the point, so that the same search comes to the same end."""
+    return random.Random(repr(sorted(trial.hyperparameters.values.items()))).random()
+
+
+def end(oracle, trial, loss=None) -> None:
+    loss = loss_of(trial) if loss is None else loss
+    oracle.update_trial(trial.trial_id, {"val_loss": loss})
+    trial.status = TrialStatus.COMPLETED
+    oracle.end_trial(trial)
+
+
+def finish(oracle, workers) -> dict[str, dict]:
+    """Lets workers take turns until no trial is left; the values of every trial."""
+    asking = list(workers)
+    under_way: dict = {}
+    while asking or under_way:
+        for worker in list(asking):
+            trial = oracle.create_trial(worker)
+            if trial.status == TrialStatus.STOPPED:
+                asking.remove(worker)
+            elif trial.status == TrialStatus.RUNNING:
+                under_way[worker] = trial
+        for worker in list(under_way):
+            end(oracle, under_way.pop(worker))
+    return {x: trial.hyperparameters.values for x, trial in oracle.trials.items()}
+
+
+def space(folder, tuner):
+    if tuner == "grid":
+        dropout = "\n  model.dropout: {choice: [0.0, 0.2]}\n"
+        text = GRID.format(rates="1e-4, 1e-3, 1e-2, 1e-1, 1", limits="")
+        return load_search(write_search(folder, text.rstrip() + dropout))
+    return load_search(write_space(folder, tuner, TUNERS[tuner]))
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_interrupted_after_any_event_it_comes_to_the_same_trials(tmp_path, tuner, workers):
+    names = [f"worker_{i}" for i in range(workers)]
+    search = space(tmp_path, tuner)
+    (tmp_path / "whole").mkdir()
+    expected = finish(opened(search, tmp_path / "whole"), names)
+    lines = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
+    assert len(expected) > 5
+    every = 5 if tuner == "bayesian" else 3  # each event refits its Gaussian process
+    for events in range(1, len(lines), every):
+        folder = tmp_path / str(events)
+        folder.mkdir()
+        (folder / "journal.jsonl").write_text("".join(lines[:events]) + lines[events][:10])
+        found = finish(opened(search, folder), names)
+        if workers == 1 or tuner in ("grid", "random"):  # the others follow from who was first
+            assert sorted(map(str, found.values())) == sorted(map(str, expected.values()))
+        ended = (folder / "journal.jsonl").read_text().count('"event": "end"')
+        assert ended == len(found)
+        before = [x for x in lines[1:events] if '"begin"' in x]
+        assert (folder / "journal.jsonl").read_text().splitlines(keepends=True)[1:events] == lines[
+            1:events
+        ]
+        assert len(found) >= len(before)
+
+
+FEW = """
+experiment: base.yaml
+tuner: {tuner}
+{limits}
+search:
+  training.learning_rate: {{choice: [1e-4, 1e-3, 1e-2, 1e-1]}}
+  model.dropout: {{choice: [0.0, 0.1, 0.2]}}
+"""
+
+
+def few_points(folder, tuner, limits="", seed=0):
+    """Twelve points, of which random draws soon find none that is new."""
+    text = FEW.format(tuner=tuner, limits=limits)
+    return load_search(write_search(folder, text), [f"seed={seed}"])
+
+
+def until_idle(oracle, workers) -> str:
+    """Lets workers begin trials, and end all but one, until one of them is idle; its name."""
+    busy = oracle.create_trial("busy")
+    while True:
+        for worker in workers:
+            trial = oracle.create_trial(worker)
+            if trial.status == TrialStatus.IDLE:
+                assert busy.status == TrialStatus.RUNNING
+                return worker
+            end(oracle, trial)
+
+
+@pytest.mark.parametrize("tuner", ["grid", "hyperband"])
+def test_an_idle_worker_that_asks_again_leaves_everything_as_it_was(tmp_path, shards, tuner):
+    search = few_points(tmp_path, tuner, "train_steps: 18" if tuner == "hyperband" else "")
+    lead = _Lead(SearchPlace(search, shards, tmp_path / "out"))
+    worker = until_idle(lead.oracle, ["one", "two"])
+    files = [tmp_path / "out" / name for name in ("journal.jsonl", "trials.csv")]
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+    for _ in range(50):
+        assert lead.oracle.create_trial(worker).status == TrialStatus.IDLE
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
+    (tmp_path / "again").mkdir()
+    shutil.copy(files[0], tmp_path / "again" / "journal.jsonl")
+    identity = json.loads(files[0].read_text().splitlines()[0])
+    again = make_oracle(search)
+    again._set_project_dir(str(tmp_path / "again" / "oracle"), "test")
+    again.begin(Journal(tmp_path / "again" / "journal.jsonl", identity))
+    end(lead.oracle, lead.oracle.ongoing_trials["busy"])
+    assert finish(again, ["one"]) == finish(lead.oracle, ["one"])
+
+
+def test_points_after_a_worker_was_stopped_are_those_of_the_journal(tmp_path):
+    """Random draws find no new point for one worker, and would by luck for the next."""
+    stopped_early = 0
+    for seed in range(15):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        search = few_points(folder, "random", "trials: 12", seed)
+        oracle = opened(search, folder)
+        oracle.create_trial("busy")
+        for number in range(30):  # workers that come one after the other
+            trial = oracle.create_trial(f"worker_{number}")
+            if trial.status == TrialStatus.RUNNING:
+                end(oracle, trial)
+        stopped_early += len(oracle.trials) < 12
+        assert list(opened(search, folder).trials) == list(oracle.trials)
+    assert stopped_early
+
+
+def test_a_journal_with_a_line_for_each_idle_answer_is_still_read(tmp_path, monkeypatch):
+    search = few_points(tmp_path, "hyperband", "train_steps: 18")
+    with monkeypatch.context() as patch:  # as journals were written before
+        patch.setattr(Hyperband, "populate_space", HyperbandOracle.populate_space, raising=False)
+        oracle = opened(search, tmp_path)
+        oracle.create_trial("busy")
+        idle = 0
+        while idle < 20:
+            trial = oracle.create_trial("one")
+            if trial.status == TrialStatus.RUNNING:
+                end(oracle, trial)
+                continue
+            event = {"event": "idle", "status": "IDLE", "trial": trial.trial_id, "values": {}}
+            oracle.journal.add(event)
+            idle += 1
+        before = {x: trial.hyperparameters.values for x, trial in oracle.trials.items()}
+    found = finish(opened(search, tmp_path), ["one"])
+    assert list(before.items()) == list(found.items())[: len(before)]
+
+
+def test_what_was_under_way_is_given_out_first(tmp_path):
+    search = load_search(write_grid(tmp_path))
+    first = opened(search, tmp_path)
+    begun = [first.create_trial(f"worker_{i}").trial_id for i in range(2)]
+    again = opened(search, tmp_path)
+    assert [again.create_trial(f"another_{i}").trial_id for i in range(2)] == begun
+    assert again.create_trial("third").trial_id not in begun
+
+
+def test_the_trial_of_a_worker_that_is_gone_goes_to_another(tmp_path):
+    oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
+    left = oracle.create_trial("gone")
+    oracle.give_up_worker("gone")
+    taken = oracle.create_trial("other")
+    assert taken.trial_id == left.trial_id
+    end(oracle, taken, 0.1)
+    end(oracle, left, 0.2)  # it comes back, too late
+    assert oracle.get_trial(left.trial_id).score == 0.1
+    assert len(finish(oracle, ["other"])) == 3
+    assert not oracle.tuner_ids
+    assert not oracle.ongoing_trials
+
+
+def test_a_trial_that_ends_before_another_takes_it_is_not_given_out_again(tmp_path):
+    oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
+    left = oracle.create_trial("late")
+    oracle.give_up_worker("late")
+    end(oracle, left)
+    assert oracle.create_trial("other").trial_id != left.trial_id
+
+
+def test_a_full_disk_is_told_and_leaves_nobody_waiting(tmp_path, monkeypatch):
+    oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
+    trial = oracle.create_trial("worker")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "journal.jsonl")
+    monkeypatch.setattr(oracle.journal, "add", Mock(side_effect=full))
+    with pytest.raises(OSError, match="No space left"):
+        end(oracle, trial)
+    assert oracle.failure is full
+    other = threading.Thread(target=oracle.silent_workers, args=(60,), daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive()
+
+
+def test_who_gives_no_sign_of_life_is_silent(tmp_path):
+    oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
+    trials = [oracle.create_trial(name) for name in ("busy", "silent")]
+    oracle.heard = dict.fromkeys(oracle.heard, -1000.0)
+    oracle.get_trial(trials[0].trial_id)  # as a worker does while it trains
+    assert oracle.silent_workers(60) == ["silent"]
+
+
+def test_three_failures_in_a_row_end_the_search_for_every_worker(tmp_path):
+    search = load_search(write_grid(tmp_path, "1, 2, 3, 4, 5, 6"))
+    oracle = opened(search, tmp_path)
+    for loss in (0.5, float("nan"), float("nan"), 0.5, *[float("nan")] * 3):
+        trial = oracle.create_trial("worker")
+        if trial.status == TrialStatus.STOPPED:
+            break
+        end(oracle, trial, loss)
+    assert not oracle.given_up  # six points, of which no three in a row
+    (tmp_path / "more").mkdir()
+    oracle = opened(search, tmp_path / "more")
+    other = oracle.create_trial("other")
+    for _ in range(3):
+        end(oracle, oracle.create_trial("worker"), float("nan"))
+    assert oracle.given_up == "3 trials in a row failed"
+    assert oracle.create_trial("worker").status == TrialStatus.STOPPED
+    end(oracle, other, 0.1)
+    assert oracle.create_trial("other").status == TrialStatus.STOPPED
+    assert not oracle.tuner_ids
+
+
+def test_a_key_plays_a_part_only_with_its_condition(tmp_path):
+    search = load_search(write_search(tmp_path, CONDITIONAL))
+    oracle = opened(search, tmp_path)
+    finish(oracle, ["worker"])
+    points = [dict(point_of(search, x.hyperparameters)) for x in oracle.trials.values()]
+    assert sorted(points, key=str) == [
+        {"training.optimizer": "adamw"},
+        {"training.optimizer": "sgd", "model.dropout": 0.1},
+        {"training.optimizer": "sgd", "model.dropout": 0.2},
+    ]
+
+
+@pytest.mark.parametrize(("tuner", "points"), [("grid", 10), ("random", 12), ("hyperband", None)])
+def test_the_number_of_trials_is_known_before_where_it_can_be(tmp_path, tuner, points):
+    assert number_of_points(space(tmp_path, tuner)) == points
+
+
+def test_a_seed_of_0_is_a_seed_too(tmp_path):
+    search = load_search(write_space(tmp_path, "random", "trials: 12"), ["seed=0"])
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        found.append(finish(opened(search, tmp_path / name), ["worker"]))
+    assert found[0] == found[1]
+
+
+def test_a_damaged_journal_is_one_line(tmp_path):
+    search = load_search(write_grid(tmp_path))
+    (tmp_path / "journal.jsonl").write_text("{not json}\n")
+    with pytest.raises(RunError, match=r"journal\.jsonl: damaged .* another --run"):
+        opened(search, tmp_path)
+
+
+def test_a_boolean_choice_reaches_the_experiment_as_a_boolean(tmp_path):
+    text = "experiment: base.yaml\nsearch: {data.augmentation.flip: {choice: [true, false]}}\n"
+    search = load_search(write_search(tmp_path, text))
+    oracle = opened(search, tmp_path)
+    points = [point_of(search, oracle.create_trial(f"w{i}").hyperparameters) for i in range(2)]
+    flips = [experiment_of(search, point).data.augmentation.flip for point in points]
+    assert flips == [True, False]

@@ -1,0 +1,235 @@
+"""A search goes on where it was killed, makes no trial twice, and says how sure its best is."""
+
+import json
+import shutil
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from filelock import FileLock
+
+from ich_keras.experiment.experiment import load_experiment, load_search
+from ich_keras.run.folder import RunError, RunFolder
+from ich_keras.search import tune as tuning
+from ich_keras.search.tune import JOURNAL_NAME, LOCK_NAME, tune
+from ich_keras.search.tuner import role
+from ich_keras.training import gpus
+from ich_keras.training.fit import TrainingError, fit
+from tests.support.shard_files import write_shards
+from tests.support.small_search import start, trained_here, trials, write_grid
+from tfrecords_tools.dataset.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from tfrecords_tools.errors import UsageError
+
+SEEDS = "samples_per_point: 2"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grid")
+    search = load_search(write_grid(folder, limits=SEEDS))
+    with trained_here():
+        return folder / "out", tune(search, shards, folder / "out")
+
+
+def test_a_grid_is_every_point_and_the_best_has_the_lowest_mean_of_its_seeds(undisturbed):
+    folder, result = undisturbed
+    table = trials(folder)
+    assert sorted(table["training.learning_rate"]) == [1e-3, 3e-3, 1e-2]
+    samples = table[["sample_1", "sample_2"]].to_numpy()
+    np.testing.assert_allclose(table["val_loss"], samples.mean(axis=1))
+    np.testing.assert_allclose(table["spread"], samples.std(axis=1, ddof=1))
+    assert result.value == table["val_loss"].min()
+
+
+def test_each_sample_is_a_run_whose_last_validation_is_in_the_table(undisturbed):
+    folder, _ = undisturbed
+    seeds = set()
+    for row in trials(folder).itertuples():
+        for number in (1, 2):
+            run = RunFolder(folder / "trials" / row.trial / f"sample_{number}")
+            last = pd.read_csv(run.history).iloc[-1]
+            assert getattr(row, f"sample_{number}") == pytest.approx(last["val_loss"], rel=1e-12)
+            seeds.add(load_experiment(str(run.experiment)).seed)
+    assert len(seeds) == 2
+
+
+def test_best_yaml_gives_the_result_of_the_trial_again(undisturbed, shards, tmp_path):
+    folder, result = undisturbed
+    best = load_experiment(str(folder / "best.yaml"))
+    assert best.training.learning_rate == result.point["training.learning_rate"]
+    again = fit(best, shards, RunFolder(tmp_path / "run"))
+    table = trials(folder)
+    assert again.validations[-1]["val_loss"] == pytest.approx(
+        table.loc[table["val_loss"].idxmin(), "sample_1"], rel=1e-12
+    )
+
+
+def test_the_page_tells_the_statement_and_every_trial(undisturbed):
+    folder, result = undisturbed
+    page = (folder / "report.html").read_text()
+    assert result.statement in page
+    assert page.count("<td>000") == 3
+    assert page.count("data:image/png;base64,") == 2
+
+
+def test_a_search_begun_again_trains_nothing(undisturbed, shards):
+    folder, result = undisturbed
+    written = {x: x.stat().st_mtime_ns for x in folder.rglob("sample_*/history.csv")}
+    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    assert tune(search, shards, folder) == result
+    assert {x: x.stat().st_mtime_ns for x in folder.rglob("sample_*/history.csv")} == written
+
+
+def test_a_second_search_at_the_same_time_is_refused(undisturbed, shards):
+    folder, _ = undisturbed
+    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    with (
+        FileLock(folder / LOCK_NAME),
+        pytest.raises(UsageError, match="another search is under way"),
+    ):
+        tune(search, shards, folder)
+
+
+def test_a_folder_of_something_else_is_left_alone(shards, tmp_path):
+    search = load_search(write_grid(tmp_path))
+    with pytest.raises(UsageError, match="is not empty and holds no search"):
+        tune(search, shards, tmp_path)
+    assert {x.name for x in tmp_path.iterdir()} == {"base.yaml", "search.yaml"}
+
+
+def test_workers_that_all_end_say_why(tmp_path):
+    shards = write_shards(tmp_path / "shards", train=28).folder  # none to validate on
+    process = start(write_grid(tmp_path), shards, tmp_path / "out", "--workers", "2")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "every worker ended before its time" in errors
+    assert "a training needs labelled slices of train and of val" in errors
+
+
+def test_half_of_kerastuners_variables_are_a_mistake(undisturbed, shards, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker1")
+    with pytest.raises(UsageError, match="KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT: not set"):
+        role()
+
+
+def test_a_port_in_use_is_one_line(shards, tmp_path, monkeypatch):
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", 0))
+        used.listen()
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(used.getsockname()[1]))
+        with pytest.raises(RunError, match=r"the chief cannot listen: .* choose another port"):
+            tune(load_search(write_grid(tmp_path)), shards, tmp_path / "out")
+
+
+def test_another_search_in_the_same_folder_is_refused(undisturbed, shards):
+    folder, _ = undisturbed
+    search = load_search(write_grid(folder.parent, limits="samples_per_point: 3"))
+    with pytest.raises(
+        RunError, match=r"differs in samples_per_point 2, now 3; give another --run"
+    ):
+        tune(search, shards, folder)
+
+
+def test_a_search_that_an_older_version_began_goes_on(undisturbed, shards, tmp_path):
+    """Keys that came later stand in no old journal."""
+    folder, result = undisturbed
+    shutil.copytree(folder, tmp_path / "old")
+    journal = tmp_path / "old" / JOURNAL_NAME
+    first, *events = journal.read_text().splitlines(keepends=True)
+    identity = json.loads(first)
+    del identity["validation_slices"], identity["base"]["training"]["patience"]
+    identity["base"]["data"].pop("balance")
+    journal.write_text(json.dumps(identity) + "\n" + "".join(events))
+    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    assert tune(search, shards, tmp_path / "old").value == result.value
+    identity["hindsight"] = True
+    journal.write_text(json.dumps(identity) + "\n" + "".join(events))
+    with pytest.raises(RunError, match=r"unknown key hindsight.*this version cannot resume it"):
+        tune(search, shards, tmp_path / "old")
+
+
+def test_a_search_on_other_shards_is_refused(undisturbed, shards, tmp_path):
+    folder, _ = undisturbed
+    other = write_shards(tmp_path / "shards", train=28, val=14).folder
+    write_manifest(other / MANIFEST_NAME, replace(read_manifest(other), fingerprint="1" * 64))
+    with pytest.raises(RunError, match="differs in data_fingerprint"):
+        tune(load_search(write_grid(folder.parent, limits=SEEDS)), other, folder)
+
+
+def test_a_trial_validates_where_its_objective_is_read(undisturbed):
+    folder, _ = undisturbed
+    for path in folder.glob("trials/*/sample_*/history.csv"):
+        history = pd.read_csv(path)
+        assert history["step"].tolist() == [2, 4]
+        assert history["val_loss"].notna().tolist() == [False, True]
+
+
+def test_an_objective_that_does_not_exist_fails_its_trial(tmp_path):
+    none = dict.fromkeys((f"val{i:04d}" for i in range(8)), (0,) * 6)
+    shards = write_shards(tmp_path / "shards", labels=none, train=28, val=14).folder
+    limits = "objective: val_mean_auc\nvalidation_slices: 8"
+    search = load_search(write_grid(tmp_path, rates="1e-3", limits=limits))
+    with trained_here(), pytest.raises(TrainingError, match="val_mean_auc does not exist"):
+        tune(search, shards, tmp_path / "out")
+
+
+def seen_by_tensorflow(monkeypatch, count):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [object()] * count)
+
+
+@pytest.mark.parametrize(
+    ("listed", "seen", "usable"),
+    [
+        (None, 0, []),
+        (None, 2, ["0", "1"]),
+        ("", 0, []),
+        ("-1", 0, []),
+        ("-1,-1", 0, []),
+        ("3, 5", 2, ["3", "5"]),
+        ("0,7", 1, ["0"]),  # there is no eighth
+        ("0,-1,1", 1, ["0"]),
+        ("0", 0, []),  # no driver
+        ("0,0", 0, ["0", "0"]),  # CUDA sees none where one is listed twice
+        ("MIG-a,MIG-b", 1, ["MIG-a", "MIG-b"]),  # and one instance a process
+    ],
+)
+def test_usable_gpus_are_those_that_are_listed_and_seen(monkeypatch, listed, seen, usable):
+    seen_by_tensorflow(monkeypatch, seen)
+    variables = {} if listed is None else {"CUDA_VISIBLE_DEVICES": listed}
+    assert gpus.usable_gpus(variables) == usable
+
+
+def test_each_worker_has_a_gpu_of_its_own():
+    assert gpus.devices_of(2, ["3", "5", "6"]) == [
+        {"CUDA_VISIBLE_DEVICES": "3"},
+        {"CUDA_VISIBLE_DEVICES": "5"},
+    ]
+    assert gpus.devices_of(3, []) == [{}, {}, {}]  # they share the cores
+
+
+def test_a_gpu_that_is_listed_twice_is_shared_with_its_memory():
+    shared = {"CUDA_VISIBLE_DEVICES": "0", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    assert gpus.devices_of(3, ["0", "0", "1"]) == [shared, shared, {"CUDA_VISIBLE_DEVICES": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("listed", "seen", "shared"), [(None, 1, "0,0,0"), ("4", 1, "4,4,4"), ("2,3", 2, "2,3,2")]
+)
+def test_more_workers_than_gpus_are_refused_before_anything_is_written(
+    shards, tmp_path, monkeypatch, listed, seen, shared
+):
+    seen_by_tensorflow(monkeypatch, seen)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    monkeypatch.setattr(tuning, "_start_workers", None)  # none starts
+    search = load_search(write_grid(tmp_path))
+    advice = rf"--workers 3: .* give --workers {seen}, or .* CUDA_VISIBLE_DEVICES={shared}$"
+    with pytest.raises(UsageError, match=advice):
+        tune(search, shards, tmp_path / "out", workers=3)
+    assert not (tmp_path / "out").exists()

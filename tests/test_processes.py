@@ -1,0 +1,81 @@
+"""Processes that do not outlive their parent, and whose death is said in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tfrecords_tools.processes import WorkerError, uninterrupted, worker_pool
+
+
+def runs(process_id: int) -> bool:
+    """Whether it does; a zombie that nobody has collected does not."""
+    status = Path(f"/proc/{process_id}/status")
+    try:
+        return "State:\tZ" not in status.read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_worker_that_dies_is_an_error_of_one_line():
+    one_line = pytest.raises(WorkerError, match=r"^a worker process died, .*--workers.*$")
+    with one_line, worker_pool(1) as pool:
+        pool.schedule(os._exit, args=(1,)).result()
+
+
+def test_workers_that_cannot_start_are_an_error_of_one_line():
+    """As of a program without a file, which they would load, or where there is no memory."""
+    program = (
+        "import os\n"
+        "from tfrecords_tools.errors import InputError\n"
+        "from tfrecords_tools.processes import worker_pool\n"
+        "try:\n"
+        "    with worker_pool(2) as pool:\n"
+        "        pool.schedule(os.getpid).result()\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("a worker process died")
+    assert done.stdout.count("\n") == 1
+
+
+def test_ctrl_c_waits_for_the_end_of_a_step():
+    """Raised while a task is put in the pool's queue, it would make its end wait for ever."""
+    usual = signal.getsignal(signal.SIGINT)
+    steps = []
+    with pytest.raises(KeyboardInterrupt):
+        with uninterrupted():
+            steps.append("begun")
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("finished")
+        steps.append("the next step")
+    assert steps == ["begun", "finished"]
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_workers_end_when_their_parent_is_killed():
+    """Else one would still write while the restarted command does."""
+    program = (
+        "import os, time\n"
+        "from tfrecords_tools.processes import worker_pool\n"
+        "with worker_pool(1) as pool:\n"
+        "    print(pool.schedule(os.getpid).result(), flush=True)\n"
+        "    pool.schedule(time.sleep, args=(60,)).result()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    assert runs(worker)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not runs(worker)

@@ -1,0 +1,28 @@
+"""The notes of an unfinished conversion, which it needs to resume."""
+
+import json
+from typing import Any
+
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.storage.shard_path import ShardPath
+
+WORK = ".work"  # the folder of the notes, beside the shards
+
+
+class DamagedWorkError(InputError):
+    """A note of an unfinished conversion that cannot be read."""
+
+
+def read_work(path: ShardPath) -> Any:
+    """What stands in a JSON file of WORK.
+
+    Raises:
+        DamagedWorkError: if it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        folder = path.parent.parent
+        raise DamagedWorkError(
+            f"{path}: damaged; remove {folder}, and give the command again"
+        ) from error

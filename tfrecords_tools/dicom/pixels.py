@@ -1,0 +1,300 @@
+"""Pixel Data to the values that a scanner stored, whatever the transfer syntax."""
+
+import functools
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from pydicom import Dataset, uid
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import Decoder
+
+from tfrecords_tools.dicom.codestream import Codestream, read_codestream, rle_lengths
+from tfrecords_tools.dicom.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer
+from tfrecords_tools.dicom.parsing import Encoding
+
+_T = TypeVar("_T")
+
+
+class Plugin(NamedTuple):
+    """A decoding plugin of pydicom.
+
+    Attributes:
+        name: as pydicom calls it.
+        package: what brings it, to be installed; empty where pydicom does.
+        extra: of this project, which installs the package.
+    """
+
+    name: str
+    package: str = ""
+    extra: str = "codecs"
+
+
+_RLE = Plugin("pydicom")
+_GDCM = Plugin("gdcm", "python-gdcm")
+_CHARLS = Plugin("pyjpegls", "pyjpegls")
+_OPENJPEG = Plugin("pylibjpeg", "pylibjpeg-openjpeg")
+_LIBJPEG = Plugin("pylibjpeg", "pylibjpeg-libjpeg", "jpeg12")
+
+# One plugin a transfer syntax, and never another in its place: pydicom would go through all that
+# happen to be installed until one does not fail, and what a slice holds would depend on them.
+PLUGINS = {
+    uid.RLELossless: _RLE,
+    # Equal to Pillow, as both are libjpeg; pylibjpeg-libjpeg is off by one in 2 % of the pixels.
+    uid.JPEGBaseline8Bit: _GDCM,
+    # The plugins of GDCM and Pillow read 8 bits only.
+    uid.JPEGExtended12Bit: _LIBJPEG,
+    # Of an image that is cut off pylibjpeg-libjpeg makes up the rest; GDCM fails.
+    uid.JPEGLossless: _GDCM,
+    uid.JPEGLosslessSV1: _GDCM,
+    # GDCM refuses 6 and 7 bits; pylibjpeg-libjpeg makes up the rest of what is cut off.
+    uid.JPEGLSLossless: _CHARLS,
+    uid.JPEGLSNearLossless: _CHARLS,
+    # Equal to GDCM; Pillow adds 32768 where header and codestream do not agree on the sign.
+    uid.JPEG2000Lossless: _OPENJPEG,
+    uid.JPEG2000: _OPENJPEG,
+    uid.HTJ2KLossless: _OPENJPEG,
+    uid.HTJ2KLosslessRPCL: _OPENJPEG,
+    uid.HTJ2K: _OPENJPEG,
+}
+LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless}
+LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # or without loss, which the syntax does not say
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How the pixels of a slice are stored; equal for most files of a scanner.
+
+    Attributes:
+        encoding: of the file; one that can be decoded here.
+        shape: (rows, columns).
+        bits_allocated: of a pixel.
+        bits_stored: of a pixel.
+        signed: whether Pixel Representation is 1.
+    """
+
+    encoding: Encoding
+    shape: tuple[int, int]
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+
+    @property
+    def decoder(self) -> Decoder:
+        """Of the transfer syntax."""
+        return _decoder_of(self.encoding.syntax)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a pixel is a 16-bit number of this machine's kind, as in nearly all files."""
+        little_endian = self.encoding.form.little_endian and sys.byteorder == "little"
+        return self.bits_allocated == 16 and little_endian and self.decoder.is_native
+
+    @property
+    def packed(self) -> bool:
+        """Whether two pixels share three bytes."""
+        return self.bits_allocated == 12 and self.decoder.is_native
+
+
+def pixel_format(dataset: Dataset, encoding: Encoding, header: SliceHeader) -> PixelFormat:
+    """Reads how pixels are stored.
+
+    Raises:
+        RefusedSlice: if they cannot be decoded.
+    """
+    _check_decoder(encoding.syntax)
+    return PixelFormat(
+        encoding,
+        (header.rows, header.columns),
+        integer(dataset, "BitsAllocated"),
+        integer(dataset, "BitsStored"),
+        bool(integer(dataset, "PixelRepresentation")),
+    )
+
+
+def check_length(pixels: PixelFormat, length: int) -> None:
+    """Checks the length of Pixel Data in bytes.
+
+    Raises:
+        RefusedSlice: if they are none, or where they are not compressed too few or too many.
+    """
+    if length == 0:
+        raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
+    if pixels.decoder.is_native:
+        rows, columns = pixels.shape
+        expected = -(-rows * columns * pixels.bits_allocated // 8)
+        if length not in (expected, expected + expected % 2):  # an element has an even length
+            reason = "truncated_pixels" if length < expected else "overlong_pixels"
+            raise RefusedSlice(reason, f"{length} bytes of Pixel Data, expected {expected}")
+
+
+def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
+    """Decodes an image.
+
+    Args:
+        content: the value of Pixel Data.
+        vr: its value representation; None where it is not written.
+        pixels: from the header of the same file.
+
+    Returns:
+        Native integers of 8, 16 or 32 bits, shape (rows, columns), without what may stand above
+        Bits Stored: that is no part of a pixel (PS3.5 8.1.1).
+
+    Raises:
+        RefusedSlice: if it cannot be decoded, or if it is none, cut off, too long or another one.
+    """
+    check_length(pixels, len(content))
+    precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)
+    if pixels.packed:
+        stored = _unpacked(content, pixels)
+    elif pixels.plain:
+        stored = _viewed(content, pixels)
+    else:
+        stored = _decoded(content, vr, pixels)
+    cut = _cut(stored, pixels.bits_stored)
+    if precision > pixels.bits_stored and not _fits(stored, cut, pixels):
+        # Compression with loss, or damage, has moved them there; cut, metal would turn into air.
+        raise RefusedSlice(
+            "undecodable", f"values of more than {pixels.bits_stored} bits were compressed"
+        )
+    return cut
+
+
+def _fits(stored: np.ndarray, cut: np.ndarray, pixels: PixelFormat) -> bool:
+    """Whether nothing but zeros, or of a lossless image the sign, stands above Bits Stored."""
+    if np.array_equal(stored, cut):
+        return True
+    return pixels.encoding.syntax not in LOSSY and not (stored >> pixels.bits_stored).any()
+
+
+# Asked for several times a slice, and each time pydicom would validate the UID.
+_decoder_of = functools.cache(get_decoder)
+
+
+def _check_decoder(syntax: str) -> None:
+    """Refuses a transfer syntax that has no decoder, or one that is not installed."""
+    try:
+        decoder = _decoder_of(syntax)
+        plugin = None if decoder.is_native else PLUGINS[decoder.UID]
+    except (NotImplementedError, KeyError) as error:
+        raise RefusedSlice(
+            "unsupported_syntax", f"Transfer Syntax {syntax!r}; convert the file to another"
+        ) from error
+    if plugin and plugin.name not in decoder.available_plugins:
+        raise RefusedSlice(
+            "missing_plugin",
+            f"{decoder.UID.name} needs {plugin.package}: pip install 'ich-keras[{plugin.extra}]'",
+        )
+
+
+def _precision(content: bytes, pixels: PixelFormat) -> int:
+    """Bits of a pixel in a compressed image, which is checked before it is decoded."""
+    if PLUGINS[pixels.decoder.UID] is _RLE:
+        _check_rle(content, pixels)
+        return pixels.bits_stored
+    return _checked_codestream(content, pixels).precision
+
+
+def _check_rle(content: bytes, pixels: PixelFormat) -> None:
+    rows, columns = pixels.shape
+    expected = rows * columns
+    for actual in _parsed(functools.partial(rle_lengths, pixels=expected), content):
+        if actual != expected:
+            reason = "truncated_pixels" if actual < expected else "overlong_pixels"
+            raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
+
+
+def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
+    image = _parsed(read_codestream, content)
+    if image.excess is None:
+        raise RefusedSlice("truncated_pixels", "the compressed image has no end")
+    if image.excess:
+        raise RefusedSlice("overlong_pixels", f"{image.excess} bytes behind the compressed image")
+    actual, expected = (image.rows, image.columns, image.samples), (*pixels.shape, 1)
+    if actual != expected:
+        raise RefusedSlice(
+            "undecodable",
+            f"the compressed image has {actual} rows, columns and samples, expected {expected}",
+        )
+    if image.precision <= 16 < pixels.bits_allocated:
+        # GDCM ends the process where it is to fill 32 bits from so few.
+        raise RefusedSlice(
+            "undecodable",
+            f"the compressed image has {image.precision} bits,"
+            f" Bits Allocated is {pixels.bits_allocated}",
+        )
+    if image.signed and not pixels.signed:
+        raise RefusedSlice("undecodable", "the compressed image is signed, the header is not")
+    return image
+
+
+def _parsed(parser: Callable[[bytes], _T], content: bytes) -> _T:
+    """What a parser finds in the one compressed frame, its fragments joined."""
+    try:
+        frames = list(generate_frames(content, number_of_frames=1))
+        found = parser(frames[0])
+    except PARSER_ERRORS as error:
+        raise RefusedSlice("undecodable", f"no compressed image: {error}") from error
+    if len(frames) > 1:
+        raise RefusedSlice("overlong_pixels", f"{len(frames)} compressed images, expected 1")
+    return found
+
+
+def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
+    decoder = pixels.decoder
+    try:
+        stored, _ = decoder.as_array(
+            content,
+            pixel_keyword="PixelData",
+            pixel_vr=vr or "OW",
+            number_of_frames=1,
+            rows=pixels.shape[0],
+            columns=pixels.shape[1],
+            samples_per_pixel=1,
+            photometric_interpretation="MONOCHROME2",
+            bits_allocated=pixels.bits_allocated,
+            bits_stored=pixels.bits_stored,
+            pixel_representation=int(pixels.signed),
+            decoding_plugin="" if decoder.is_native else PLUGINS[decoder.UID].name,
+            view_only=True,  # it is read once, and not changed
+            # By these pydicom repeats the sign from the precision of the codestream, which may be
+            # 16 where 12 bits are stored: -1 would stay at 4095. Bits Stored tell where it stands.
+            correct_unused_bits=False,
+            apply_j2k_sign_correction=False,
+            apply_jls_sign_correction=False,
+        )
+    except PARSER_ERRORS as error:
+        raise RefusedSlice("undecodable", f"not decoded: {error}") from error
+    if stored.shape != pixels.shape:
+        raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+
+def _viewed(content: bytes, pixels: PixelFormat) -> np.ndarray:
+    """The numbers that the bytes are; what pydicom checks beside takes a tenth of a conversion."""
+    kind = np.int16 if pixels.signed else np.uint16
+    return np.frombuffer(content, kind, count=math.prod(pixels.shape)).reshape(pixels.shape)
+
+
+def _unpacked(content: bytes, pixels: PixelFormat) -> np.ndarray:
+    """12 bits a pixel: a pair in three bytes, the low bits first. Not read by pydicom."""
+    rows, columns = pixels.shape
+    pairs = (rows * columns + 1) // 2
+    packed = np.frombuffer(content.ljust(3 * pairs, b"\0"), np.uint8, count=3 * pairs)
+    first, middle, last = packed.reshape(pairs, 3).T.astype(np.uint16)
+    values = np.stack([first | (middle & 15) << 8, middle >> 4 | last << 4], axis=-1)
+    stored = values.reshape(-1)[: rows * columns].reshape(rows, columns)
+    return stored.view(np.int16) if pixels.signed else stored
+
+
+def _cut(stored: np.ndarray, bits: int) -> np.ndarray:
+    unused = stored.itemsize * 8 - bits
+    if not unused:
+        return stored
+    cut = stored << unused
+    cut >>= unused  # which repeats the sign, where there is one
+    return cut

@@ -1,0 +1,111 @@
+"""One DICOM file to a CT slice in HU, or a refusal with its reason.
+
+A file is taken only where its pixels can be proven to be HU of one axial slice. Where the file
+is in doubt it is refused: a slice left out is counted, a wrong one is believed.
+
+What stands before the pixels is read once and tells all of how they become HU. The pixels can
+then be read without it, at another time and in another process.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from tfrecords_tools.dicom.header import SliceHeader, slice_header
+from tfrecords_tools.dicom.parsing import (
+    HeaderMark,
+    check_structure,
+    read_elements,
+    read_pixel_data,
+)
+from tfrecords_tools.dicom.pixels import PixelFormat, check_length, pixel_format, stored_values
+from tfrecords_tools.dicom.rescale import Rescale, hounsfield, read_rescale
+
+
+@dataclass(frozen=True)
+class SliceFormat:
+    """How the pixels of a slice become HU; equal for most files of a scanner.
+
+    Attributes:
+        pixels: to stored values.
+        rescale: to HU.
+    """
+
+    pixels: PixelFormat
+    rescale: Rescale
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """All that stands before the pixels of a file.
+
+    Attributes:
+        slice: what identifies and places it.
+        format: how to read its pixels.
+        mark: of the bytes that both follow from.
+    """
+
+    slice: SliceHeader
+    format: SliceFormat
+    mark: HeaderMark
+
+
+@dataclass(frozen=True, eq=False)
+class CTSlice:
+    """A slice in HU: float32, shape (rows, columns), all finite, within MIN_HU and MAX_HU."""
+
+    header: SliceHeader
+    hu: np.ndarray
+
+
+def read_slice(source: Path | BinaryIO) -> CTSlice:
+    """Reads a CT slice in HU.
+
+    HU are the stored values through Rescale Slope and Intercept, or the Modality LUT (PS3.3
+    C.11.1). MONOCHROME1 changes how a slice is displayed, not what it holds.
+
+    Raises:
+        RefusedSlice: if the file is no CT slice, or its values are not certainly HU.
+        OSError: if the file cannot be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_slice(file)
+    header = read_header(source)
+    return CTSlice(header.slice, read_hu(source, header.format, header.mark))
+
+
+def read_header(source: Path | BinaryIO) -> FileHeader:
+    """Reads what comes before the pixels.
+
+    Raises:
+        RefusedSlice: if the header alone shows that the file is no CT slice.
+        OSError: if the file cannot be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_header(file)
+    elements = read_elements(source)
+    identity = slice_header(elements.dataset)
+    pixels = pixel_format(elements.dataset, elements.encoding, identity)
+    check_length(pixels, elements.pixel_bytes)
+    rescale = read_rescale(elements.dataset)
+    check_structure(elements)  # last, as what it is matters more than what is wrong with it
+    return FileHeader(identity, SliceFormat(pixels, rescale), elements.mark)
+
+
+def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.ndarray:
+    """Reads the pixels of a file whose header is known.
+
+    Returns:
+        As in `CTSlice`.
+
+    Raises:
+        ChangedHeaderError: if the header is not the one that is known.
+        RefusedSlice: if the pixels cannot be decoded, or are not certainly HU.
+        OSError: if the file cannot be read.
+    """
+    content, vr = read_pixel_data(file, slice_format.pixels.encoding, mark)
+    return hounsfield(stored_values(content, vr, slice_format.pixels), slice_format.rescale)

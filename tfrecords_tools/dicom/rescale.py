@@ -1,0 +1,239 @@
+"""Stored values to HU, and whether they can be HU at all."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from pydicom import Dataset
+
+from tfrecords_tools.dicom.header import (
+    PARSER_ERRORS,
+    RefusedSlice,
+    integer,
+    integers,
+    numbers,
+    texts,
+)
+
+AIR = -1000.0  # HU, by definition
+MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
+AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
+TISSUE = (AIR_BAND[1], 3000.0)  # HU; aerated lung to dental enamel, both included
+MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
+TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
+ABOVE_BLOOD = 100.0  # HU; clotted blood reaches 90
+MAX_STEP = 8.0  # HU a stored unit of 8 bits; it leaves the brain window, 80 HU wide, ten levels
+
+
+@dataclass(frozen=True)
+class Line:
+    """HU as a straight line over stored values.
+
+    Attributes:
+        slope: HU a stored unit.
+        intercept: HU of the stored value 0.
+        wrapped: whether HU were wrapped into unsigned 12 bits.
+        certain: whether the header alone proves that the result is HU.
+    """
+
+    slope: float
+    intercept: float
+    wrapped: bool
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """HU from a Modality LUT (PS3.3 C.11.1.1).
+
+    Attributes:
+        first: the stored value of the first entry.
+        entries: HU of that stored value and of those above it.
+    """
+
+    first: int
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """What a header says of the way from stored values to HU.
+
+    Attributes:
+        mapping: of the values.
+        padding: first and last stored value of padding, or None.
+    """
+
+    mapping: Line | Table
+    padding: tuple[int, int] | None
+
+
+def read_rescale(dataset: Dataset) -> Rescale:
+    """Reads the way to HU.
+
+    Raises:
+        RefusedSlice: if it does not lead to HU.
+    """
+    rescale_type = texts(dataset, "RescaleType")
+    if rescale_type not in ([], ["HU"]):
+        raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
+    lut = dataset.get_item("ModalityLUTSequence")
+    has_table = lut is not None and bool(lut.value)  # empty, it says nothing
+    signed = bool(integer(dataset, "PixelRepresentation"))  # now: with a table pydicom changes it
+    mapping = _table(dataset) if has_table else _line(dataset)
+    padding = _padding(dataset, signed)
+    return Rescale(mapping, None if padding and _has_tissue(padding, mapping) else padding)
+
+
+def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
+    """Maps stored values to HU.
+
+    Padding stays as low as it is stored, and is never above air.
+
+    Args:
+        stored: integers of 8, 16 or 32 bits, shape (rows, columns).
+        rescale: from the header of the same file.
+
+    Returns:
+        float32, same shape, all finite, within MIN_HU and MAX_HU.
+
+    Raises:
+        RefusedSlice: if the result is not certainly HU.
+    """
+    mapping = rescale.mapping
+    hu = _mapped(stored, mapping)
+    padded = _padded(stored, rescale.padding)
+    hu[padded] = np.clip(hu[padded], MIN_HU, AIR)
+    _check_range(hu)
+    if not (isinstance(mapping, Line) and mapping.certain):
+        _check_air(hu, padded)
+    return hu
+
+
+def _line(dataset: Dataset) -> Line:
+    bits, signed = integer(dataset, "BitsStored"), integer(dataset, "PixelRepresentation")
+    slopes, intercepts = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
+    if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
+        raise RefusedSlice("no_rescale", f"Rescale Slope {slopes}, Intercept {intercepts}")
+    (slope,), (intercept,) = slopes, intercepts
+    if max(slope, abs(intercept)) > MAX_HU:
+        raise RefusedSlice("implausible_hu", f"Rescale Slope {slope}, Intercept {intercept}")
+    if bits <= 8:
+        _check_eight_bits(slope, intercept, bits, signed)
+    certain = intercept <= TRUSTED_INTERCEPT and bits > 8
+    wrapped = (bits, signed, slope) == (12, 0, 1) and not certain
+    return Line(slope, AIR if wrapped else intercept, wrapped, certain)
+
+
+def _check_eight_bits(slope: float, intercept: float, bits: int, signed: int) -> None:
+    """Tells HU in 8 bits from a picture: they reach from air to above blood, in small steps."""
+    levels = 1 << bits
+    lowest = intercept - slope * (levels // 2) * signed
+    highest = lowest + slope * (levels - 1)
+    if lowest > AIR or highest <= ABOVE_BLOOD or slope > MAX_STEP:
+        raise RefusedSlice(
+            "eight_bit", f"{bits} bits reach from {lowest:.0f} to {highest:.0f} HU by {slope:g}"
+        )
+
+
+def _table(dataset: Dataset) -> Table:
+    bits = integer(dataset, "BitsStored")
+    if bits <= 8:
+        raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
+    if texts(dataset, "RescaleSlope") or texts(dataset, "RescaleIntercept"):
+        raise RefusedSlice("no_rescale", "a rescale and a Modality LUT, which exclude each other")
+    order = "<" if dataset.original_encoding[1] else ">"
+    try:
+        (item,) = dataset.ModalityLUTSequence
+        count, first, entry_bits = map(int, item.LUTDescriptor)
+        count = count or 1 << 16
+        entries = item.LUTData
+        if isinstance(entries, bytes):
+            entries = np.frombuffer(entries, f"{order}u2").tolist()
+        if len(entries) < count or entry_bits != 16:
+            raise ValueError(f"{len(entries)} entries of {entry_bits} bits, not {count} of 16")
+        # Entries have no sign of their own, and air, which must be found, needs one.
+        hu = np.array(entries[:count], np.uint16).view(np.int16)
+    except PARSER_ERRORS as error:
+        raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
+    return Table(first, tuple(hu.tolist()))
+
+
+def _padding(dataset: Dataset, signed: bool) -> tuple[int, int] | None:
+    """First and last stored value of padding, from Pixel Padding Value and its Range Limit."""
+    first = integers(dataset, "PixelPaddingValue")
+    last = integers(dataset, "PixelPaddingRangeLimit") or first
+    if not first:
+        return None
+    if len(first) != 1 or len(last) != 1:
+        raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
+    # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
+    bits = np.array(first + last, np.uint16)
+    low, high = sorted((bits.view(np.int16) if signed else bits).tolist())
+    return low, high
+
+
+def _has_tissue(padding: tuple[int, int], mapping: Line | Table) -> bool:
+    """Whether tissue can have one of these values, so that they are no padding.
+
+    Padding has values that the image itself does not have (PS3.3 C.7.5.1.1.2). A header that says 0
+    and has an intercept of 0 contradicts that: applied, it would turn cerebrospinal fluid into air.
+    """
+    low, high = padding
+    hu = _mapped(np.arange(low, high + 1), mapping)
+    return bool(((hu >= TISSUE[0]) & (hu <= TISSUE[1])).any())
+
+
+def _mapped(stored: np.ndarray, mapping: Line | Table) -> np.ndarray:
+    return _on_line(stored, mapping) if isinstance(mapping, Line) else _looked_up(stored, mapping)
+
+
+def _on_line(stored: np.ndarray, line: Line) -> np.ndarray:
+    if line.wrapped:
+        stored = _unwrapped(stored)
+    if line.slope == 1 and line.intercept.is_integer():  # single precision is exact then
+        hu = stored.astype(np.float32)
+        hu += np.float32(line.intercept)
+        return hu
+    return (stored * np.float64(line.slope) + line.intercept).astype(np.float32)
+
+
+def _unwrapped(stored: np.ndarray) -> np.ndarray:
+    """Undoes the wrap of HU into unsigned 12 bits that 123 slices of the challenge have.
+
+    Found by Jeremy Howard, 2019: add 1000, subtract 4096 from what then exceeds 12 bits; the
+    intercept is then -1000.
+    """
+    shifted = stored.astype(np.int32) + 1000
+    return np.where(shifted >= 4096, shifted - 4096, shifted)
+
+
+def _looked_up(stored: np.ndarray, table: Table) -> np.ndarray:
+    # pydicom's function subtracts in the type of the pixels, where bright ones can become air.
+    place = stored.astype(np.int64) - table.first
+    return np.array(table.entries, np.float32)[np.clip(place, 0, len(table.entries) - 1)]
+
+
+def _padded(stored: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray | slice:
+    """Index of the pixels that are padding."""
+    if padding is None:
+        return slice(0)  # none
+    return (stored >= padding[0]) & (stored <= padding[1])
+
+
+def _check_range(hu: np.ndarray) -> None:
+    low, high, *_ = cv2.minMaxLoc(hu)
+    if not MIN_HU <= low <= high <= MAX_HU:
+        raise RefusedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
+
+
+def _check_air(hu: np.ndarray, padded: np.ndarray | slice) -> None:
+    low, high = AIR_BAND
+    near_air = (hu > low) & (hu < high)
+    near_air[padded] = False  # its HU follow from the header, which they cannot confirm
+    share = np.count_nonzero(near_air) / hu.size
+    if share < MIN_AIR_SHARE:
+        raise RefusedSlice(
+            "no_air",
+            f"{share:.2%} of the pixels lie near {AIR:.0f} HU, expected {MIN_AIR_SHARE:.1%}",
+        )

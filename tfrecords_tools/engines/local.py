@@ -1,0 +1,90 @@
+"""A conversion on this machine: each process writes whole shards by itself."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pebble import ProcessExpired, ProcessPool
+
+from tfrecords_tools.dataset.work import WORK
+from tfrecords_tools.engines.crashes import Deaths
+from tfrecords_tools.engines.engine import Engine
+from tfrecords_tools.errors import ConvertError
+from tfrecords_tools.planning.file_scan import ScannedFile, scan_files
+from tfrecords_tools.planning.plan import PlannedShard
+from tfrecords_tools.processes import uninterrupted, worker_pool
+from tfrecords_tools.storage.shard_path import ObjectPath, ShardPath, StoreError, local_folder
+from tfrecords_tools.writing.shard import Job, write_shard
+
+
+@contextmanager
+def local_engine(out: ShardPath, workers: int | None) -> Iterator[Engine]:
+    """The engine of this machine.
+
+    Args:
+        out: where the shards go.
+        workers: processes; None means one a core.
+    """
+    workers = workers or os.cpu_count() or 1
+    with local_folder(out) as folder, worker_pool(workers) as pool:
+        yield _LocalEngine(pool, folder, out, queue=2 * workers)
+
+
+@dataclass(frozen=True)
+class _LocalEngine:
+    pool: ProcessPool
+    folder: Path  # where shards are written, before they go to an object store
+    out: ShardPath
+    queue: int  # shards handed out at a time
+
+    def scan(
+        self, root: str, chunks: Iterator[Sequence[str]], hash_pixels: bool
+    ) -> Iterator[list[ScannedFile]]:
+        tasks: deque[Future] = deque()
+        for chunk in chunks:  # of a list, as it comes
+            with uninterrupted():
+                tasks.append(self.pool.schedule(scan_files, args=(root, chunk, hash_pixels)))
+            while tasks and tasks[0].done():
+                yield tasks.popleft().result()
+        while tasks:
+            yield tasks.popleft().result()
+
+    def write(self, job: Job, shards: Sequence[PlannedShard]) -> Iterator[PlannedShard]:
+        try:
+            yield from self._written(job, deque(shards))
+        except (OSError, StoreError) as error:
+            raise ConvertError(f"{error}; once that is mended, the same command goes on") from error
+
+    def _written(self, job: Job, waiting: deque[PlannedShard]) -> Iterator[PlannedShard]:
+        """Each shard as soon as it stands; one whose process died is begun again."""
+        deaths = Deaths(self.folder, self.out)
+        running: dict[Future, PlannedShard] = {}
+        while waiting or running:
+            while waiting and len(running) < self.queue:
+                shard = waiting.popleft()
+                given_up = dict(deaths.given_up)
+                arguments = (job, self.folder, shard.name, shard.records(), given_up)
+                with uninterrupted():
+                    running[self.pool.schedule(write_shard, args=arguments)] = shard
+            for task in wait(running, return_when=FIRST_COMPLETED).done:
+                shard = running.pop(task)
+                try:
+                    task.result()
+                except ProcessExpired as death:
+                    deaths.note(shard.name, death)
+                    waiting.append(shard)
+                else:
+                    deaths.finished(shard.name)
+                    self._deliver(shard.name)
+                    yield shard
+
+    def _deliver(self, name: str) -> None:
+        """Sends what became of a shard's slices to the object store and, last, the shard."""
+        if isinstance(self.out, ObjectPath):
+            for path in (self.folder / WORK / f"{name}.json", self.folder / name):
+                (self.out / path.relative_to(self.folder)).upload(path)
+                path.unlink()

@@ -1,0 +1,49 @@
+"""A healthy head in a slice: skull and brain joined."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfrecords_tools.phantom.head import brain, skull
+from tfrecords_tools.phantom.head.brain import Brain
+from tfrecords_tools.phantom.head.geometry import Array, Points, inside, mix
+from tfrecords_tools.phantom.head.patient import Head
+
+
+@dataclass(frozen=True, eq=False)
+class Tissue:
+    """A slice of a head without bleeding.
+
+    Attributes:
+        hu: Hounsfield units.
+        depth: mm inside the inner table and above the skull base; negative outside.
+        table: mm inside the inner table alone.
+        inside: 0..1, inside the dura.
+        edge: mm over which the inner table blurs; see `Points.edge`.
+        brain: what lies there.
+    """
+
+    hu: Array
+    depth: Array
+    table: Array
+    inside: Array
+    edge: Array
+    brain: Brain
+
+
+def render(head: Head, points: Points, shifted: Points, squeeze: Array | float) -> Tissue:
+    """The head at the pixels of one slice.
+
+    Args:
+        head: the patient's.
+        points: of the slice.
+        shifted: the same as the brain has them, which a mass may have moved.
+        squeeze: 0..1, how far swelling closes the sulci.
+    """
+    distance = skull.distances(head, points)
+    hu = skull.render(head, points, distance)
+    depth = np.minimum(distance.brain, distance.floor)
+    within = inside(depth, distance.edge)
+    content = brain.render(head, shifted, depth, squeeze)
+    mix(hu, content.hu, within)
+    return Tissue(hu, depth, distance.brain, within, distance.edge, content)

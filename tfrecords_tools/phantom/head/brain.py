@@ -1,0 +1,246 @@
+"""What lies inside the dura: cortex, nuclei, ventricles, cisterns, cerebellum, falx, tentorium."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfrecords_tools.phantom.head import findings as lookalikes
+from tfrecords_tools.phantom.head.geometry import (
+    Array,
+    Capsule,
+    Ellipsoid,
+    Points,
+    both_sides,
+    inside,
+    join,
+    mix,
+)
+from tfrecords_tools.phantom.head.patient import Head
+
+FAR = np.float32(99)  # mm; from what is not there
+CSF, WHITE = 8.0, 33.0  # HU before beam hardening, which takes some 4; grey lies 10 above
+NUCLEI = 0.75  # share of the cortex's contrast; fibres run through them
+
+# Shapes with x > 0 stand on both sides.
+LATERAL_VENTRICLE = (
+    Capsule((5.5, -36.0, 5.0), (6.0, -14.0, 16.0), (3.8, 4.5)),  # frontal horn
+    Ellipsoid((8.5, -26.0, 11.0), (5.5, 9.0, 5.0)),  # its wing about the caudate head
+    Capsule((6.0, -14.0, 16.0), (9.0, 10.0, 22.0), (4.0, 4.5)),  # body
+    Capsule((9.0, 10.0, 22.0), (20.0, 32.0, 12.0), (4.5, 6.5)),
+    Capsule((20.0, 32.0, 12.0), (19.0, 52.0, 4.0), (6.5, 2.0)),  # occipital horn
+    Capsule((20.0, 32.0, 10.0), (31.0, 14.0, -16.0), (5.5, 2.5)),
+    Capsule((31.0, 14.0, -16.0), (27.0, -12.0, -22.0), (2.5, 2.0)),  # temporal horn
+)
+THIRD_VENTRICLE = Ellipsoid((0.0, 6.0, -2.0), (2.2, 14.0, 9.0))
+AQUEDUCT = Capsule((0.0, 20.0, -8.0), (0.0, 30.0, -30.0), (1.0, 1.4))
+FOURTH_VENTRICLE = Ellipsoid((0.0, 37.0, -40.0), (7.5, 5.0, 10.0))
+CAUDATE = Ellipsoid((11.0, -21.0, 9.0), (5.0, 9.0, 9.0))
+LENTIFORM = Ellipsoid((24.0, -6.0, 4.0), (7.5, 16.0, 9.0))
+THALAMUS = Ellipsoid((10.5, 12.0, 5.0), (8.5, 13.0, 9.0))
+INSULA = Ellipsoid((29.0, 1.0, 4.0), (13.0, 25.0, 19.0))
+PEDUNCLE = Capsule((11.0, 3.0, -13.0), (7.0, 13.0, -16.0), (6.0, 7.5))
+MIDBRAIN = (Ellipsoid((0.0, 17.0, -14.0), (12.0, 9.0, 11.0)), PEDUNCLE, PEDUNCLE.mirrored)
+PONS = (
+    Ellipsoid((0.0, 17.0, -36.0), (16.0, 13.0, 14.0)),
+    Capsule((0.0, 23.0, -46.0), (0.0, 27.0, -70.0), (9.0, 7.0)),  # medulla
+)
+CEREBELLOPONTINE = Capsule((17.0, 8.0, -40.0), (27.0, 14.0, -38.0), (3.5, 1.5))
+SUPRASELLAR = (
+    Ellipsoid((0.0, -9.0, -22.0), (11.0, 8.0, 5.5)),
+    Capsule((0.0, -12.0, -22.0), (0.0, -38.0, -18.0), (2.5, 1.0)),
+    Capsule((8.0, -10.0, -22.0), (28.0, -16.0, -16.0), (3.0, 2.0)),
+    Capsule((8.0, -6.0, -22.0), (17.0, 8.0, -18.0), (2.5, 1.5)),
+)
+QUADRIGEMINAL = (
+    Capsule((0.0, 27.0, -10.0), (14.0, 23.0, -10.0), (2.8, 1.5)),
+    Ellipsoid((0.0, 31.0, -4.0), (6.0, 4.0, 6.0)),
+)
+STRAIGHT_SINUS = Capsule((0.0, 36.0, 6.0), (0.0, 74.0, -10.0), (1.8, 2.8))
+CISTERNA_MAGNA = Ellipsoid((0.0, 56.0, -62.0), (10.0, 8.0, 8.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Dura:
+    """The folds of the dura that part the brain.
+
+    Attributes:
+        falx: mm to the left of the falx; where there is none, of where it would be.
+        falx_reach: 0..1, where the falx really is.
+        tentorium: mm above the tentorium.
+        below: 0..1, below it: cerebellum and brainstem.
+    """
+
+    falx: Array
+    falx_reach: Array
+    tentorium: Array
+    below: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Brain:
+    """The inside of the dura in a slice.
+
+    Attributes:
+        hu: Hounsfield units; meaningless outside.
+        ventricles: 0..1.
+        sulci: 0..1, sulci, fissures and cisterns: where CSF surrounds the brain.
+        near_sulci: 0..1, the same with the width that blood in it takes.
+        grey: 0..1, cortex and nuclei.
+        dense: 0..1, the folds of the dura and the blood in their sinuses.
+        dura: what parts it.
+    """
+
+    hu: Array
+    ventricles: Array
+    sulci: Array
+    near_sulci: Array
+    grey: Array
+    dense: Array
+    dura: Dura
+
+
+def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> Brain:
+    """Brain, CSF and dura.
+
+    Args:
+        head: the patient's.
+        points: of the slice.
+        depth: mm inside inner table and skull floor.
+        squeeze: 0..1, how far swelling closes the sulci.
+    """
+    dura = _dura(head, points, depth)
+    cortex = np.clip((18 + 5 * points.texture - depth) / 5, 0, 1) * (1 - dura.below)
+    sulci, near_sulci = _sulci(head, points, depth, cortex, dura, 1 - 0.8 * squeeze)
+    ventricles = _ventricles(head, points)
+    grey = _grey(points, depth, cortex, dura)
+    hu = _matter(head, points, dura, grey)
+    lookalikes.darken(head.findings, hu, points)
+    mix(hu, CSF, sulci)
+    mix(hu, CSF, ventricles)
+    dense = _set_dura(head, points, hu, depth, dura)
+    lookalikes.set_in(head.findings, hu, points, inside(depth, points.pixel))
+    return Brain(hu, ventricles, sulci, near_sulci, grey, dense, dura)
+
+
+def _dura(head: Head, points: Points, depth: Array) -> Dura:
+    x, y, z = points.xyz
+    behind_petrous = np.clip((y - 1 - 0.42 * np.abs(x)) / 6, 0, 1)  # the tentorium is fixed there
+    tentorium = points.smooth(_above_tentorium)
+    below = inside(-tentorium, points.pixel) * behind_petrous
+    falx = x - head.falx_bend * np.clip(depth / 15, 0, 1) - 0.5 * points.texture
+    reach = np.clip(np.maximum((z - 28) / 4, np.maximum((-y - 36) / 4, (y - 46) / 4)), 0, 1)
+    return Dura(falx, reach * (1 - below), tentorium + FAR * (1 - behind_petrous), below)
+
+
+def _sulci(
+    head: Head, points: Points, depth: Array, cortex: Array, dura: Dura, open_share: Array | float
+) -> tuple[Array, Array]:
+    """CSF about the brain, and what blood in it fills."""
+    ridge = np.abs(points.folds)
+    width = (0.13 + 0.24 * head.atrophy) * open_share
+    sulci = np.clip(0.5 + (width - ridge) * 6 / points.pixel, 0, 1) * cortex
+    outer = inside((0.4 + 2.6 * head.atrophy**1.5) * open_share - depth, points.pixel)
+    split = inside(0.5 + 1.4 * head.atrophy - np.abs(dura.falx), points.pixel) * dura.falx_reach
+    deep = np.maximum(split, _cisterns(head, points))
+    near_sulci = np.maximum(np.clip(1.5 - ridge / 0.34, 0, 1) * cortex, deep)
+    return np.maximum.reduce([sulci, outer, deep]), near_sulci
+
+
+def _grey(points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
+    """Cortex and nuclei, 0..1."""
+    # The folded cortex takes most of the outer two centimetres; white matter reaches into it.
+    ribbon = cortex * np.clip(1.7 - np.abs(points.folds) / 0.5, 0.2, 1)
+    ribbon = np.maximum(np.clip((6 - depth) / 2.5, 0, 1), ribbon)
+    nuclei = np.zeros(points.shape, np.float32)
+    for nucleus in both_sides(CAUDATE, LENTIFORM, THALAMUS):
+        join(nuclei, nucleus, points, rough=1.0)
+    return np.maximum(ribbon, NUCLEI * nuclei) * (1 - dura.below)
+
+
+def _matter(head: Head, points: Points, dura: Dura, grey: Array) -> Array:
+    """Grey and white matter, and the folia of the cerebellum; HU."""
+    mixed = np.maximum(grey, 0.55 * dura.below)
+    hu = WHITE + head.brain_offset + head.contrast * mixed + 1.8 * points.texture
+    hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - mixed)
+    folia = np.abs(np.sin(0.75 * dura.tentorium + points.texture))
+    return hu - (3 + 9 * head.atrophy) * dura.below * np.clip(1 - 3 * folia, 0, 1)
+
+
+def _above_tentorium(x: Array, y: Array, z: Array) -> Array:
+    """A tent: highest at its notch in the middle, down to the transverse sinuses."""
+    return z - (2 - 0.28 * np.abs(x) - 0.24 * np.clip(y - 30, -20, 70))
+
+
+def _cisterns(head: Head, points: Points) -> Array:
+    """About the brainstem and the insula."""
+    wide = 0.75 + 0.6 * head.atrophy
+    mask, stem, pons = np.zeros((3, *points.shape), np.float32)
+    for shape in MIDBRAIN:
+        join(mask, shape, points, grow=0.8 + 2.4 * head.atrophy)
+        join(stem, shape, points, rough=0.5)
+    for shape in PONS:
+        join(pons, shape, points, grow=1.2 + 3.0 * head.atrophy)
+        join(stem, shape, points, rough=0.5)
+    _, y, z = points.xyz
+    # Behind, pons and medulla lie on the cerebellum, and beside the midbrain the temporal lobe
+    # touches it here and there.
+    mask *= np.clip(0.7 + 0.6 * points.texture, 0, 1)
+    np.maximum(mask, pons * np.clip((16 - y - 0.3 * (z + 36)) / 6, 0, 1), out=mask)
+    for shape in (*both_sides(*SUPRASELLAR, *QUADRIGEMINAL, CEREBELLOPONTINE), CISTERNA_MAGNA):
+        join(mask, shape.scaled(wide), points, rough=0.4)
+    mask *= 1 - stem
+    for side in (-1.0, 1.0):
+        _sylvian(side, 0.6 + 2.2 * head.atrophy, points, mask)
+    return mask
+
+
+def _sylvian(side: float, width: float, points: Points, mask: Array) -> None:
+    """A cleft over the insula, and another from it out to the surface."""
+    window = points.window((44 * side, *INSULA.center[1:]), 42)
+    if window is None:
+        return
+    x, y, z = (a[window] for a in points.xyz)
+    over = np.abs(INSULA.depth(side * x, y, z)) + FAR * (side * x < 35)
+    out = 0.75 * np.abs(z - 2 + 1.1 * (y + 4) + 2.5 * points.texture[window])
+    out = out + FAR * (side * x < 40)
+    cleft = inside(width - np.minimum(over, out), points.pixel) * (np.abs(y + 2) < 30)
+    np.maximum(mask[window], cleft, out=mask[window])
+
+
+def _around_ventricles(points: Points) -> Array:
+    x, y, z = points.xyz
+    near = (np.abs(x) - 18) ** 2 / 250 + (y - 2) ** 2 / 2200 + (z - 22) ** 2 / 350
+    return np.clip(1.6 - near + 0.3 * points.texture, 0, 1)
+
+
+def _ventricles(head: Head, points: Points) -> Array:
+    mask = np.zeros(points.shape, np.float32)
+    left, right = head.ventricles
+    for part in LATERAL_VENTRICLE:
+        join(mask, part.scaled(left), points, rough=0.3)
+        join(mask, part.mirrored.scaled(right), points, rough=0.3)
+    third = 0.4 + (left + right) / 3
+    for part in (THIRD_VENTRICLE, FOURTH_VENTRICLE, AQUEDUCT):
+        join(mask, part.scaled(min(third, 1.25)), points)
+    return mask
+
+
+def _set_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura) -> Array:
+    """Falx, tentorium and the great sinuses: denser than brain, and always there.
+
+    Returns:
+        Where they are, 0..1.
+    """
+    x, y, z = points.xyz
+    tentorium = np.abs(dura.tentorium)
+    falx = 0.75 * inside(0.6 - np.abs(dura.falx), points.pixel) * dura.falx_reach
+    mix(hu, head.falx_hu, falx)
+    lateral = np.clip((np.abs(x) - 8) / 4, 0, 1)
+    tent = 0.7 * inside(0.9 - tentorium, points.pixel) * lateral
+    mix(hu, head.falx_hu - 8, tent)
+    sagittal = inside(5 - np.abs(x) - 0.8 * depth, points.pixel) * ((y > 20) | (z > 40))
+    transverse = inside(5 - tentorium - 0.9 * depth, points.pixel) * (y > 30)
+    sinuses = np.maximum(sagittal, transverse)
+    join(sinuses, STRAIGHT_SINUS, points)
+    mix(hu, head.sinus_hu, sinuses)
+    return np.maximum.reduce([falx, tent, sinuses])

@@ -1,0 +1,160 @@
+"""What lies about the head in the scanner: its holder, foam, pads, sheets, tubes and wires.
+
+Lengths are in mm from the middle of the head, x to the patient's left and y to the back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfrecords_tools.phantom.head.geometry import Array, inside, mix
+
+AIR, TISSUE = -900.0, -600.0  # HU; things stand in the air up to where the head begins
+PAD = (99.0, 42.0, 11.0, 34.0)  # x and y of the middle of the right and left pad, half axes
+TUBES = 0.7  # a study, in the mean
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A hollow tube, or a wire; it runs upwards, at a slant.
+
+    Attributes:
+        place: x and y at the height of the foramina of Monro.
+        slant: mm in x and y a mm upwards.
+        radius: mm.
+        bore: radius of the air within, mm; 0 is a wire.
+        hu: of the wall.
+    """
+
+    place: tuple[float, float]
+    slant: tuple[float, float]
+    radius: float
+    bore: float
+    hu: float
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a study shows about the head.
+
+    Attributes:
+        holder: "trough", "bars" (a trough of two upright walls), "flat", or "none".
+        width: half of the holder's.
+        back: of its wall behind the middle of the head.
+        wall: its thickness.
+        hu: of the wall.
+        foam: thickness of the cushion within.
+        pads: whether foam pads hold the head from the sides.
+        sheet: mm of air between the head's mean outline and a sheet; None without one.
+        folds: phase of the sheet's waves, radians.
+        tubes: breathing tubes, wires of electrodes.
+    """
+
+    holder: str
+    width: float
+    back: float
+    wall: float
+    hu: float
+    foam: float
+    pads: bool
+    sheet: float | None
+    folds: float
+    tubes: tuple[Tube, ...]
+
+    def draw(self, shape: tuple[int, int], pixel: float, middle: tuple[float, float]) -> Array:
+        """A slice without a head and without tubes.
+
+        Args:
+            shape: rows, columns.
+            pixel: edge of one, mm.
+            middle: of the head, from the middle of the slice.
+
+        Returns:
+            HU; float32, shape (rows, columns).
+        """
+        rows, columns = shape
+        x = (np.arange(columns, dtype=np.float32) - (columns - 1) / 2) * pixel - middle[0]
+        y = (np.arange(rows, dtype=np.float32)[:, None] - (rows - 1) / 2) * pixel - middle[1]
+        hu = np.full(shape, -1000, np.float32)
+        if self.holder != "none":
+            self._draw_holder(hu, x, y, pixel)
+        if self.pads:
+            px, py, a, b = PAD
+            level = np.sqrt(((np.abs(x) - px) / a) ** 2 + ((y - py) / b) ** 2)
+            mix(hu, -945.0, inside((1 - level) * a, pixel))
+            mix(hu, -780.0, inside(0.5 - np.abs(1 - level) * a, pixel))
+        if self.sheet is not None:
+            level = np.sqrt((x / 82) ** 2 + (y / 100) ** 2)
+            angle = np.arctan2(y, x)
+            waves = 3 * np.sin(3 * angle + self.folds) + 2 * np.sin(7 * angle - 2 * self.folds)
+            mix(hu, -500.0, inside(0.5 - np.abs((level - 1) * 90 - self.sheet - waves), pixel))
+        return hu
+
+    def _draw_holder(self, hu: Array, x: Array, y: Array, pixel: float) -> None:
+        if self.holder == "flat":
+            outside = y - self.back + x * x / 2000  # tables sag towards the middle
+            reach = np.abs(x) < self.width * 1.4
+        else:
+            level = ((x / self.width) ** 4 + (np.maximum(y, 0) / self.back) ** 4) ** 0.25
+            outside = (level - 1) * self.back
+            reach = y > -25
+        walls = reach & (y < 0.75 * self.back) if self.holder == "bars" else reach
+        cushion = inside(-outside - 2, pixel) * inside(outside + 2 + self.foam, pixel)
+        mix(hu, -940.0, cushion * reach * (y > 20))
+        mix(hu, self.hu, inside(self.wall / 2 - np.abs(outside), pixel) * walls)
+
+
+def sample_surroundings(rng: np.random.Generator) -> Surroundings:
+    """Draws what a study shows about the head."""
+    holder = str(rng.choice(["trough", "bars", "flat", "none"], p=[0.4, 0.25, 0.2, 0.15]))
+    dense = (150, 450) if holder == "bars" else (-350, 350)
+    return Surroundings(
+        holder=holder,
+        width=float(rng.uniform(90, 122)),
+        back=float(rng.uniform(102, 120)),
+        wall=float(rng.uniform(1.5, 4.0)),
+        hu=float(rng.uniform(*dense)),
+        foam=float(rng.choice([0.0, rng.uniform(3, 12)])),
+        pads=bool(rng.random() < 0.3),
+        sheet=float(rng.uniform(8, 22)) if rng.random() < 0.15 else None,
+        folds=float(rng.uniform(0, 2 * np.pi)),
+        tubes=tuple(_sample_tube(rng) for _ in range(rng.poisson(TUBES))),
+    )
+
+
+def put_about(hu: Array, still: Array) -> None:
+    """Sets the holder into the air about the head, in place."""
+    hu += (still + 1000) * np.clip((TISSUE - hu) / (TISSUE - AIR), 0, 1)
+
+
+def put_tubes(
+    tubes: tuple[Tube, ...], hu: Array, pixel: float, middle: tuple[float, float], height: float
+) -> None:
+    """Sets tubes and wires into the air at a height above the foramina of Monro, in place."""
+    rows, columns = hu.shape
+    for tube in tubes:
+        x, y = (m + p + s * height for m, p, s in zip(middle, tube.place, tube.slant, strict=True))
+        column, row = x / pixel + (columns - 1) / 2, y / pixel + (rows - 1) / 2
+        reach = tube.radius / pixel + 2
+        down = np.arange(max(int(row - reach), 0), min(int(row + reach) + 1, rows))
+        along = np.arange(max(int(column - reach), 0), min(int(column + reach) + 1, columns))
+        if down.size and along.size:
+            window = slice(down[0], down[-1] + 1), slice(along[0], along[-1] + 1)
+            distance = pixel * np.hypot(down[:, None] - row, along - column).astype(np.float32)
+            wall = inside(tube.radius - distance, pixel) * inside(distance - tube.bore, pixel)
+            alone = np.full(wall.shape, -1000, np.float32)
+            mix(alone, tube.hu, wall if tube.bore else inside(tube.radius - distance, pixel))
+            put_about(hu[window], alone)
+
+
+def _sample_tube(rng: np.random.Generator) -> Tube:
+    angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(1.02, 1.2)
+    wire = bool(rng.random() < 0.6)
+    radius = float(rng.uniform(0.5, 1.2) if wire else rng.uniform(2.5, 6))
+    return Tube(
+        place=(float(82 * away * np.cos(angle)), float(100 * away * np.sin(angle))),
+        slant=(float(rng.normal(0, 0.15)), float(rng.normal(0, 0.15))),
+        radius=radius,
+        bore=0.0 if wire else radius - float(rng.uniform(0.8, 1.5)),
+        hu=float(rng.uniform(1000, 6000) if wire else rng.uniform(-50, 300)),
+    )

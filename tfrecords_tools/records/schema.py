@@ -1,0 +1,214 @@
+"""The example: what a record of a shard holds, written here and parsed here."""
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from google.protobuf.message import DecodeError
+from isal import isal_zlib
+
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.records.example_proto import ExampleMessage
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+ENCODINGS = ("zlib", "raw", "png")
+ZLIB_LEVEL = 2  # of ISA-L: the highest at which its bytes are the same on every x86-64
+PNG_CHANNELS = (1, 3, 4)
+SHAPE = ("height", "width", "channels")
+UNREADABLE: tuple = (
+    DecodeError,
+    OverflowError,
+    ValueError,
+    isal_zlib.error,
+    cv2.error,
+    struct.error,
+)
+TEXTS = ("slice_id", "study_id", "patient_key")
+
+
+class SchemaError(InputError):
+    """A record that is not an example of this schema."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One slice as it stands in a shard.
+
+    Attributes:
+        image: uint8, shape (height, width, channels), windowed HU.
+        label: 0 or 1 for each of LABELS, or None where unlabelled.
+        slice_id: identifies the slice.
+        study_id: identifies its study.
+        patient_key: hash of the patient's id.
+        position_mm: place along the slice normal.
+    """
+
+    image: np.ndarray
+    label: tuple[int, ...] | None
+    slice_id: str
+    study_id: str
+    patient_key: str
+    position_mm: float
+
+
+def check_encoding(encoding: str, channels: int) -> None:
+    """Refuses an encoding that cannot hold so many channels.
+
+    Raises:
+        UsageError: also if the encoding is not one of ENCODINGS.
+    """
+    if encoding not in ENCODINGS:
+        raise UsageError(f"unknown encoding {encoding!r}; choose of {', '.join(ENCODINGS)}")
+    if encoding == "png" and channels not in PNG_CHANNELS:
+        raise UsageError(f"PNG holds 1, 3 or 4 channels, not {channels}; choose --encoding zlib")
+
+
+def encode_example(example: Example, encoding: str) -> bytes:
+    """The record of an example, a serialised `tf.train.Example`: equal content, equal bytes."""
+    height, width, channels = example.image.shape
+    message: Any = ExampleMessage()
+    feature = message.features.feature
+    feature["image"].bytes_list.value.append(_encode_image(example.image, encoding))
+    for key, number in (("height", height), ("width", width), ("channels", channels)):
+        feature[key].int64_list.value.append(number)
+    if example.label is not None:
+        feature["label"].int64_list.value.extend(example.label)
+    for key in TEXTS:
+        feature[key].bytes_list.value.append(getattr(example, key).encode())
+    feature["position_mm"].float_list.value.append(example.position_mm)
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_example(record: bytes, encoding: str) -> Example:
+    """The example of a record, without TensorFlow.
+
+    Raises:
+        SchemaError: if it is no example of this schema and encoding.
+    """
+    message: Any = ExampleMessage()
+    try:
+        message.ParseFromString(record)
+        feature = message.features.feature
+        shape = tuple(_one(feature, key, "int64_list") for key in SHAPE)
+        image = _decode_image(_one(feature, "image", "bytes_list"), encoding, shape)
+        texts = {key: _one(feature, key, "bytes_list").decode() for key in TEXTS}
+        position = _one(feature, "position_mm", "float_list")
+        label = tuple(feature["label"].int64_list.value) if "label" in feature else None
+    except UNREADABLE as error:
+        raise SchemaError(f"not a slice encoded as {encoding}: {error}") from error
+    if label is not None and (len(label) != len(LABELS) or not set(label) <= {0, 1}):
+        raise SchemaError(f"the label is {label}, expected {len(LABELS)} of 0 or 1")
+    return Example(image=image, label=label, position_mm=position, **texts)
+
+
+def parse_examples(
+    records: "tf.Tensor", encoding: str, shape: tuple[int, int, int], labelled: bool
+) -> "dict[str, tf.Tensor]":
+    """The features of some records, in a TensorFlow graph.
+
+    Args:
+        records: string, shape (N,).
+        encoding: one of ENCODINGS, as in the manifest.
+        shape: height, width and channels of every image.
+        labelled: whether there is a label to read.
+
+    Returns:
+        `image` uint8 (N, height, width, channels), `label` int64 (N, 6) where labelled, `slice_id`,
+        `study_id`, `patient_key` string (N,), `position_mm` float32 (N,).
+    """
+    import tensorflow as tf
+
+    spec = {
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "position_mm": tf.io.FixedLenFeature((), tf.float32),
+        **{key: tf.io.FixedLenFeature((), tf.string) for key in TEXTS},
+    }
+    if labelled:
+        spec["label"] = tf.io.FixedLenFeature((len(LABELS),), tf.int64)
+    parsed = tf.io.parse_example(records, spec)
+
+    def decode(contents: np.ndarray) -> np.ndarray:
+        images = np.empty((len(contents), *shape), np.uint8)
+        for image, content in zip(images, contents, strict=True):
+            image[:] = _decode_image(content, encoding, shape)
+        return images
+
+    # Not by TensorFlow's ops, which need twice the time. One call for all, since each has its cost;
+    # stateless, so that calls run side by side even where op determinism is asked for.
+    images = tf.numpy_function(decode, [parsed["image"]], tf.uint8, stateful=False)
+    parsed["image"] = tf.ensure_shape(images, (*records.shape, *shape))
+    return parsed
+
+
+def parse_labels(records: "tf.Tensor") -> "tf.Tensor":
+    """The labels of some records alone, in a TensorFlow graph, without unpacking the images.
+
+    Args:
+        records: string, shape (N,).
+
+    Returns:
+        int64, shape (N, 6).
+    """
+    import tensorflow as tf
+
+    spec = {"label": tf.io.FixedLenFeature((len(LABELS),), tf.int64)}
+    return tf.io.parse_example(records, spec)["label"]
+
+
+def _one(feature: Any, key: str, kind: str) -> Any:
+    """The only value of a feature."""
+    values = getattr(feature[key], kind).value if key in feature else []
+    if len(values) != 1:
+        raise ValueError(f"{key} has {len(values)} values, expected 1")
+    return values[0]
+
+
+def _encode_image(image: np.ndarray, encoding: str) -> bytes:
+    if encoding == "png":
+        done, png = cv2.imencode(".png", _swap_colours(image), (cv2.IMWRITE_PNG_COMPRESSION, 1))
+        if not done:
+            raise SchemaError(f"an image of shape {image.shape} cannot be written as PNG")
+        return png.tobytes()
+    content = image.tobytes()
+    return isal_zlib.compress(content, ZLIB_LEVEL) if encoding == "zlib" else content
+
+
+def _decode_image(content: bytes, encoding: str, shape: tuple[int, ...]) -> np.ndarray:
+    if min(shape) < 1:
+        raise ValueError(f"the shape {shape}")
+    if encoding == "png":
+        return _decode_png(content, shape)
+    if encoding == "zlib":
+        content = _inflated(content, math.prod(shape))
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _decode_png(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    height, width, _ = shape
+    if content[16:24] != struct.pack(">II", width, height):  # else it is unpacked first
+        raise ValueError(f"the image has another size than {width} x {height}")
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint8:
+        raise ValueError("the image is no PNG of 8 bits")
+    return _swap_colours(image.reshape(shape))
+
+
+def _inflated(content: bytes, size: int) -> bytes:
+    """Exactly so many bytes: no more are unpacked, whatever the content says."""
+    inflater = isal_zlib.decompressobj()
+    image = inflater.decompress(content, size + 1)
+    if len(image) != size or not inflater.eof or inflater.unused_data:
+        raise ValueError(f"the image has another size than {size} bytes, or more stands behind it")
+    return image
+
+
+def _swap_colours(image: np.ndarray) -> np.ndarray:
+    """Between OpenCV's order of channels and that of the file."""
+    channels = image.shape[-1]
+    return image if channels == 1 else image[..., [2, 1, 0, *range(3, channels)]]

@@ -1,0 +1,138 @@
+"""DICOM files where they lie: on this machine, or on an object store, read by fsspec."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.storage.object_store import is_remote, object_store
+
+BLOCK = 1 << 16  # bytes asked for at a time; of most files all that stands before the pixels
+
+
+class SourceError(InputError):
+    """A file that an object store does not give."""
+
+
+class OpenedFile(NamedTuple):
+    """A file as it is when it is opened.
+
+    Attributes:
+        stream: its bytes.
+        bytes: its size.
+        version: tells whether it was written anew: when it was last written, in nanoseconds; on
+            an object store a hash of its ETag.
+    """
+
+    stream: BinaryIO
+    bytes: int
+    version: int
+
+
+def is_regular(path: str) -> bool:
+    """Whether it is a file or a link to one; not a folder, a pipe, or a link to such.
+
+    Raises:
+        OSError: if there is nothing.
+    """
+    if is_remote(path) or Path(path).is_file():
+        return True
+    Path(path).lstat()
+    return False
+
+
+@contextmanager
+def open_source(path: str, block: int = BLOCK) -> Iterator[OpenedFile]:
+    """Opens a file to be read.
+
+    Args:
+        path: on this machine, or on an object store.
+        block: bytes that an object store is asked for at a time, at least.
+
+    Raises:
+        OSError: if a file of this machine cannot be read.
+        SourceError: if an object store does not give it; later too, as it is read.
+    """
+    if is_remote(path):
+        remote = _RemoteFile(path)
+        stream = io.BufferedReader(remote, max(block, 1))
+        yield OpenedFile(cast(BinaryIO, stream), remote.size, remote.version)
+        return
+    with Path(path).open("rb") as file:
+        status = os.fstat(file.fileno())
+        yield OpenedFile(file, status.st_size, status.st_mtime_ns)
+
+
+class _RemoteFile(io.RawIOBase):
+    """An object, each read a request.
+
+    What the store has against it is a SourceError, never what a parser would take for its own
+    error and the file for a damaged one.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self._place = path, 0
+        with self._errors():
+            found = object_store(path.partition("://")[0]).info(path)
+            if found["type"] != "file":
+                raise SourceError(f"{path}: is no object, but a folder; name the objects in it")
+            self.size = int(found["size"])
+            tag = str(found.get("ETag") or found["etag"])
+        self.version = int.from_bytes(hashlib.sha256(tag.encode()).digest()[:7], "big")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def readall(self) -> bytes:
+        return self._read(self.size)
+
+    def _read(self, length: int) -> bytes:
+        stop = min(self._place + length, self.size)
+        if stop <= self._place:
+            return b""
+        with self._errors():
+            store = object_store(self._path.partition("://")[0])
+            content = store.cat_file(self._path, start=self._place, end=stop)
+        if len(content) != stop - self._place:
+            raise SourceError(f"{self._path}: changed while it was read; give the command again")
+        self._place = stop
+        return content
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except SourceError:
+            raise
+        except FileNotFoundError as error:
+            raise SourceError(
+                f"{self._path}: there is no such object; correct the list, or restore it"
+            ) from error
+        except Exception as error:  # of the store's library, which has errors of many kinds
+            raise SourceError(
+                f"{self._path}: {_one_line(error)}; check credentials, endpoint and network"
+            ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
