@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.real_head.implant import implants, survey
 from benchmarks.real_head.series import Series, read_series
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.rsna_files import (
     StoredSlice,
@@ -68,7 +68,7 @@ def _write(
 ) -> tuple[str, np.ndarray]:
     """Writes one slice; returns its id and labels."""
     ids = (phantom_id("slice", *name), phantom_id("study", *name), phantom_id("patient", *name))
-    bit = BLEEDINGS.index(kind) if kind else 0
+    bit = SUBTYPES.index(kind) if kind else 0
     stored = np.rint(np.clip(hu, FLOOR, CEILING)) - STORAGE.intercept
     image = StoredSlice(
         stored=stored.astype(np.int16),

@@ -9,13 +9,13 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.phantom import Study, make_study
 from tfrecords_tools.windows import apply_windows, parse_windows
 
 PATIENTS = (7, 22, 31, 36, 38, 146)
 COLUMNS, SLICES = 7, 16
-LETTERS = dict(zip(BLEEDINGS, "EPVAS", strict=True))
+LETTERS = dict(zip(SUBTYPES, "EPVAS", strict=True))
 
 
 def draw(patients: tuple[int, ...]) -> Figure:
@@ -34,7 +34,7 @@ def draw(patients: tuple[int, ...]) -> Figure:
 
 
 def _letters(study: Study, number: int) -> str:
-    return " ".join(LETTERS[kind] for k, kind in enumerate(BLEEDINGS) if study.labels[number, k])
+    return " ".join(LETTERS[kind] for k, kind in enumerate(SUBTYPES) if study.labels[number, k])
 
 
 @click.command(help=__doc__.splitlines()[0])

@@ -1,5 +1,5 @@
-"""The kinds of bleeding, in the order in which they stand everywhere."""
+"""The labels of a slice, in the order that shards, networks and tables share."""
 
-BLEEDINGS = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
-LABELS = (*BLEEDINGS, "any")
+SUBTYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
+LABELS = (*SUBTYPES, "any")
 ANY = LABELS.index("any")

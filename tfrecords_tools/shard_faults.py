@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import SPLITS, Manifest, Shard, file_sha256
 from tfrecords_tools.records.schema import Example, SchemaError, decode_example
 from tfrecords_tools.records.tfrecord import RecordError, read_records
@@ -95,5 +95,5 @@ def _row_faults(example: Example, row: Row) -> Iterator[str]:
         return
     if example.label != tuple(row[name] for name in LABELS):
         yield "the label is not the index's"
-    if example.label[-1] != max(example.label[: len(BLEEDINGS)]):
+    if example.label[-1] != max(example.label[: len(SUBTYPES)]):
         yield "`any` is not the OR of the five labels"

@@ -19,7 +19,7 @@ from benchmarks.real_head import grid
 from benchmarks.real_head.fit import Fit, fit_head
 from benchmarks.real_head.measured import tissues
 from benchmarks.real_head.series import Series, intracranial
-from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.brain import Brain, Dura
@@ -108,7 +108,7 @@ def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
         ImplantError: if bleedings of a kind find no place in the head.
     """
     for place in range(places):
-        kind = BLEEDINGS[place % len(BLEEDINGS)]
+        kind = SUBTYPES[place % len(SUBTYPES)]
         yield _implant(ground, kind, np.random.default_rng([seed, place]))
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.records.schema import parse_labels
 
-KINDS = 2 ** len(BLEEDINGS)  # ways in which a slice can bear the five kinds
+KINDS = 2 ** len(SUBTYPES)  # ways in which a slice can bear the five kinds
 UNIT = 2**32  # of the rarest group's weight; fine enough for any ratio of groups
 BLOCK = 64  # records that are weighed together; their weights add up to less than 2**63
 
@@ -22,7 +22,7 @@ def kinds_borne(labels: np.ndarray) -> np.ndarray:
     Returns:
         int64, shape (N,), 0 to KINDS - 1.
     """
-    return labels[:, : len(BLEEDINGS)].astype(np.int64) @ (1 << np.arange(len(BLEEDINGS)))
+    return labels[:, : len(SUBTYPES)].astype(np.int64) @ (1 << np.arange(len(SUBTYPES)))
 
 
 def group_of_kinds(labels: np.ndarray) -> np.ndarray:
@@ -34,8 +34,8 @@ def group_of_kinds(labels: np.ndarray) -> np.ndarray:
     Returns:
         int64, shape (KINDS,): 0 for control, else 1 + the kind's place in LABELS.
     """
-    borne = np.arange(KINDS)[:, np.newaxis] >> np.arange(len(BLEEDINGS)) & 1  # (KINDS, 5)
-    slices = labels[:, : len(BLEEDINGS)].sum(axis=0)
+    borne = np.arange(KINDS)[:, np.newaxis] >> np.arange(len(SUBTYPES)) & 1  # (KINDS, 5)
+    slices = labels[:, : len(SUBTYPES)].sum(axis=0)
     rarest = np.where(borne, slices, len(labels) + 1).argmin(axis=1)
     return np.where(borne.any(axis=1), 1 + rarest, 0)
 
@@ -86,8 +86,8 @@ def balanced(
     """
 
     def weigh(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        borne = tf.cast(parse_labels(records)[:, : len(BLEEDINGS)] > 0, tf.int64)
-        kinds = tf.reduce_sum(tf.bitwise.left_shift(borne, np.arange(len(BLEEDINGS))), axis=1)
+        borne = tf.cast(parse_labels(records)[:, : len(SUBTYPES)] > 0, tf.int64)
+        kinds = tf.reduce_sum(tf.bitwise.left_shift(borne, np.arange(len(SUBTYPES))), axis=1)
         return records, tf.gather(weights, kinds)
 
     def count(past: tf.Tensor, weighed: tuple[tf.Tensor, tf.Tensor]) -> tuple:

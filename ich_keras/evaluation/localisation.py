@@ -17,7 +17,7 @@ from ich_keras.model.network import CLASS_MAPS
 from ich_keras.model.predictions import Predictions, read_images
 from ich_keras.scores.bootstrap import estimate, resample
 from ich_keras.scores.ranking import ratio
-from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.windows import pad_square
 
 CHUNK = 256  # slices in memory at once
@@ -53,11 +53,11 @@ def localise(
     Raises:
         DatasetError: if a mask is missing or cannot be read.
     """
-    said = predictions.probabilities[:, : len(BLEEDINGS)] >= config.threshold
-    found = said & (predictions.labels[:, : len(BLEEDINGS)] == 1)
+    said = predictions.probabilities[:, : len(SUBTYPES)] >= config.threshold
+    found = said & (predictions.labels[:, : len(SUBTYPES)] == 1)
     hits, chance = _look(model, shards, split, predictions.slice_id, found, masks)
     drawn = resample(predictions.patient_key, config.bootstrap_draws, seed)
-    columns = {name: [k] for k, name in enumerate(BLEEDINGS)} | {"all": list(range(len(BLEEDINGS)))}
+    columns = {name: [k] for k, name in enumerate(SUBTYPES)} | {"all": list(range(len(SUBTYPES)))}
     return {
         name: {
             "true_positives": int(found[:, chosen].sum()),

@@ -17,7 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.storage.atomic import whole_file
 
 TRAINING, VALIDATION, BASELINE = "#0072B2", "#D55E00", "#555555"
@@ -172,7 +172,7 @@ def class_map_overlay(
     for axes in panels.flat:
         axes.set_axis_off()
     for i, axes in enumerate(panels.flat[: len(images)]):
-        strongest = int(probabilities[i, : len(BLEEDINGS)].argmax())
+        strongest = int(probabilities[i, : len(SUBTYPES)].argmax())
         height, width = images.shape[1:3]
         axes.imshow(images[i, :, :, 0], cmap="gray", vmin=0, vmax=255)
         axes.imshow(

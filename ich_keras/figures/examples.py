@@ -12,7 +12,7 @@ from ich_keras.figures.class_grid import choose_grid_slices, class_grid_figure
 from ich_keras.figures.curves import class_map_overlay
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
 from ich_keras.model.predictions import Forward, Predictions, read_images
-from tfrecords_tools.classes import ANY, BLEEDINGS, LABELS
+from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
 
 EXAMPLES_A_KIND = 2  # on the sheet of class maps, beside as many slices without bleeding
 WORST = 6  # errors of each type on the sheet of errors
@@ -111,7 +111,7 @@ def worst_errors(
     surest, least = probabilities[:, ANY], -probabilities[:, ANY]
     found = [(i, "missed") for i in _worst(missed[:, ANY], least, patients, WORST)]
     found += [(i, "false alarm") for i in _worst(alarms[:, ANY], surest, patients, WORST)]
-    for k, label in enumerate(BLEEDINGS):
+    for k, label in enumerate(SUBTYPES):
         for i in _worst(missed[:, k], -probabilities[:, k], patients, 1):
             found.append((i, f"missed {label} {probabilities[i, k]:.2f}"))
     return [place for place, _ in found], [title for _, title in found]
@@ -129,7 +129,7 @@ def _examples(labels: np.ndarray) -> np.ndarray:
     """Places of the first slices with fewest companions of each kind, and of healthy ones."""
     companions = labels.sum(axis=1)
     chosen: list[int] = []
-    for k in range(len(BLEEDINGS)):
+    for k in range(len(SUBTYPES)):
         bearing = np.flatnonzero(labels[:, k])
         alone_first = bearing[np.argsort(companions[bearing], kind="stable")]
         chosen += [int(i) for i in alone_first if i not in chosen][:EXAMPLES_A_KIND]

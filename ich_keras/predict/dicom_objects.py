@@ -21,7 +21,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless
 
 from ich_keras import __version__
 from ich_keras.data.studies import FoundSlice
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.storage.atomic import whole_file
 from tfrecords_tools.windows import WINDOWS, apply_windows
@@ -106,7 +106,7 @@ def overlay(one: AnsweredSlice) -> np.ndarray:
         uint8, RGB, shape (rows, columns, 3), with what is said written into it.
     """
     grey = apply_windows(one.ct.hu, (WINDOWS["brain"],))[..., 0]
-    strongest = int(one.probabilities[: len(BLEEDINGS)].argmax())
+    strongest = int(one.probabilities[: len(SUBTYPES)].argmax())
     rows, columns = grey.shape
     edge = max(rows, columns)
     square = cv2.resize(one.maps[..., strongest].astype(np.float32), (edge, edge))
@@ -211,9 +211,9 @@ def _segmentation(
     pixels = edge / cells  # of a cell, along rows and columns
     segmentation = Segmentation(
         source_images=references,
-        pixel_array=np.stack([x.maps[..., : len(BLEEDINGS)] for x in members]).clip(0, 1),
+        pixel_array=np.stack([x.maps[..., : len(SUBTYPES)] for x in members]).clip(0, 1),
         segmentation_type="FRACTIONAL",
-        segment_descriptions=[_segment(k, kind) for k, kind in enumerate(BLEEDINGS, start=1)],
+        segment_descriptions=[_segment(k, kind) for k, kind in enumerate(SUBTYPES, start=1)],
         series_instance_uid=generate_uid(
             entropy_srcs=[MANUFACTURER, "maps", first.SeriesInstanceUID]
         ),

@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
 from tests.support import program
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 
 SHORT = [
     *("--set", "training.max_steps=6"),
@@ -234,7 +234,7 @@ def test_predict_answers_on_real_slices(demo, tmp_path, realdata):
         )
         for table in ("slices.csv", "studies.csv"):
             answers = pd.read_csv(out / table)
-            assert (answers[list(BLEEDINGS)].max(axis=1) <= answers["any"] + 1e-6).all()
+            assert (answers[list(SUBTYPES)].max(axis=1) <= answers["any"] + 1e-6).all()
 
 
 def test_an_exported_network_gives_the_same_answer(demo, tmp_path):

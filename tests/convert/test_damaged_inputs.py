@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.records.test_schema import make_example
 from tests.support.shard_files import write_shards
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, ManifestError, read_manifest
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.split import GIVEN_SPLITS, SplitError, read_split
@@ -94,7 +94,7 @@ def check_labels(table: pd.DataFrame) -> None:
     assert table.index.is_unique
     assert table.index.str.fullmatch(r"[A-Za-z0-9_.-]{1,64}").all()
     assert set(np.unique(table)) <= {0, 1}
-    assert (table[list(BLEEDINGS)].max(axis=1) == table["any"]).all()
+    assert (table[list(SUBTYPES)].max(axis=1) == table["any"]).all()
 
 
 @pytest.mark.parametrize("whole", [long_labels(), wide_labels()], ids=["long", "wide"])

@@ -11,7 +11,7 @@ from ich_keras.experiment.experiment import DataConfig, EvaluationConfig
 from ich_keras.model.network import CLASS_MAPS
 from ich_keras.model.predictions import Predictions
 from tests.support.shard_files import SIZE, write_shards
-from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.classes import SUBTYPES
 
 CELLS = 8
 CONFIG = EvaluationConfig(bootstrap_draws=50)
@@ -66,8 +66,8 @@ def found(world, model):
 
 def test_maps_that_point_at_the_bleeding_hit_it(world):
     result = found(world, PointsAtBrightness())
-    assert set(result) == {*BLEEDINGS, "all"}
-    for name in BLEEDINGS:
+    assert set(result) == {*SUBTYPES, "all"}
+    for name in SUBTYPES:
         assert result[name]["true_positives"] == 5
         assert result[name]["hits"]["value"] == 1
         assert 0.1 < result[name]["chance"] < 0.6

@@ -15,7 +15,7 @@ from scipy import ndimage
 from benchmarks.real_head.implant import implants, survey
 from benchmarks.real_head.measured import tissues
 from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.phantom import make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
@@ -109,7 +109,7 @@ def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
 
 def test_kinds_come_in_turn_and_large_enough_and_the_same_again(ground):
     first, again = (list(implants(ground, places=6)) for _ in range(2))
-    assert [one.kind for one in first] == [*BLEEDINGS, BLEEDINGS[0]]
+    assert [one.kind for one in first] == [*SUBTYPES, SUBTYPES[0]]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.hu, other.hu)
         assert one.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA
@@ -145,8 +145,8 @@ def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
     before = {read_slice(path).hu.tobytes() for path in head.iterdir()}
     for slice_id, row in labels[list(LABELS)].iterrows():
         mask = cv2.imread(str(out / "masks" / f"{slice_id}.png"), cv2.IMREAD_UNCHANGED)
-        bits = np.bitwise_or.reduce(mask, axis=None) >> np.arange(len(BLEEDINGS)) & 1
-        assert bits.tolist() == row[list(BLEEDINGS)].tolist()
+        bits = np.bitwise_or.reduce(mask, axis=None) >> np.arange(len(SUBTYPES)) & 1
+        assert bits.tolist() == row[list(SUBTYPES)].tolist()
         written = read_slice(out / "stage_2_train" / f"{slice_id}.dcm").hu
         assert (written.tobytes() in before) == (not row["any"])
 
@@ -166,4 +166,4 @@ def test_a_real_head_is_surveyed(realdata):
     """Its skull fits a phantom's to a few mm, and there is room for a bleeding of each kind."""
     real = survey(read_series(realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"))
     assert real.fit.error < 6
-    assert [one.kind for one in implants(real, places=5)] == list(BLEEDINGS)
+    assert [one.kind for one in implants(real, places=5)] == list(SUBTYPES)

@@ -11,7 +11,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.phantom import make_study, synth
@@ -171,7 +171,7 @@ def test_labels_are_the_masks_from_a_minimum_area_on(data):
     for path in dicom_files(folder):
         mask = cv2.imread(str(folder / "masks" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
         spacing = pydicom.dcmread(path, stop_before_pixels=True, force=True).PixelSpacing
-        for bit, label in enumerate(BLEEDINGS):
+        for bit, label in enumerate(SUBTYPES):
             area = ((mask >> bit) & 1).sum() * float(spacing[0]) * float(spacing[1])
             assert bool(labels.loc[path.stem, label]) == (area > 0)
             assert area == 0 or area >= MINIMUM_AREA * 0.999
@@ -180,12 +180,12 @@ def test_labels_are_the_masks_from_a_minimum_area_on(data):
 
 def test_bleeding_is_as_dense_as_blood_of_its_age():
     """Mostly fresh, 50 to 90 HU; some is old and on its way to CSF."""
-    for kind in BLEEDINGS:
+    for kind in SUBTYPES:
         patients = [i for i in range(1000) if company_of(i, 0) == (kind,)][:7]
         medians = []
         for patient in patients:
             study = make_study(patient, slices=8, size=96)
-            found = (study.masks >> BLEEDINGS.index(kind)) & 1
+            found = (study.masks >> SUBTYPES.index(kind)) & 1
             if found.any():
                 medians.append(float(np.median(study.hu[found == 1])))
         assert len(medians) >= 4, kind
@@ -240,7 +240,7 @@ def test_prevalences_come_near_those_of_the_data_set():
 def test_every_kind_is_in_every_set(patients, fewest):
     for seed in range(50):
         kinds = [kind for patient in range(patients) for kind in company_of(patient, seed)]
-        assert all(kinds.count(kind) >= fewest for kind in BLEEDINGS), seed
+        assert all(kinds.count(kind) >= fewest for kind in SUBTYPES), seed
 
 
 def test_look_alikes_are_no_bleeding():

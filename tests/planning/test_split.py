@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.rsna_folder import scanned, write_labels, write_rsna, write_slice
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import split_of
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.planning.left_out import NO_SPLIT
@@ -71,7 +71,7 @@ def test_every_label_reaches_every_split(counts, seed):
     rows = [tuple(int(j == k) for j in range(5)) for k, n in enumerate(counts) for _ in range(n)]
     table = patients(rows).set_index("patient_key")
     splits = assign_splits(table.reset_index(), FRACTIONS, seed)
-    for label in BLEEDINGS:
+    for label in SUBTYPES:
         assert {splits[key] for key in table.index[table[label] == 1]} == {"train", "val", "test"}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ich_keras.data.studies import FoundSlice, Source, find_studies
 from ich_keras.predict.dicom_objects import NOTICE, AnsweredSlice, overlay, write_dicom
-from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.phantom import synth
 
@@ -53,10 +53,10 @@ def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_pat
 def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
     write_dicom(tmp_path / "out", head)
     maps = written(tmp_path / "out")["series_1_class_maps.dcm"]
-    assert [x.SegmentLabel for x in maps.SegmentSequence] == list(BLEEDINGS)
+    assert [x.SegmentLabel for x in maps.SegmentSequence] == list(SUBTYPES)
     spacing = head[0].ct.header.pixel_spacing
     rows, columns = head[0].ct.hu.shape
-    found = np.zeros((len(head), len(BLEEDINGS)), bool)
+    found = np.zeros((len(head), len(SUBTYPES)), bool)
     for frame, groups in zip(maps.pixel_array, maps.PerFrameFunctionalGroupsSequence, strict=True):
         segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1
         place = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -112,7 +112,7 @@ def labelled_record(slice_id: str, label: tuple[int, ...]) -> bytes:
 
 def _example(rng: np.random.Generator, split: str, number: int) -> Example:
     image = rng.integers(40, 90, (SIZE, SIZE, CHANNELS), np.uint8)
-    bleedings = [int(number % 7 == k) for k in range(len(BLEEDINGS))]
+    bleedings = [int(number % 7 == k) for k in range(len(SUBTYPES))]
     for k, present in enumerate(bleedings):
         if present:
             image[4 * k + 4 : 4 * k + 10, 8:20] = 110 + 30 * k

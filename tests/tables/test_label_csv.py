@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.tables import label_csv as labels
 from tfrecords_tools.tables.label_csv import LabelError, read_labels, read_study_labels
 
@@ -116,7 +116,7 @@ def test_wide_form_by_any_name_of_the_identifier(tmp_path: Path, column: str) ->
 
 
 def test_wide_form_with_columns_of_another_order_and_more_of_them(tmp_path: Path) -> None:
-    columns = ["", "Any", "reader", "slice_id", *reversed(BLEEDINGS)]
+    columns = ["", "Any", "reader", "slice_id", *reversed(SUBTYPES)]
     path = write(
         tmp_path / "wide.csv", [",".join(columns), "0,1,anna,ID_aa.dcm,0,0,0,0,1", ",,,,,,,,"]
     )

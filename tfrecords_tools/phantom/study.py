@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.phantom.groups import GROUPS
 from tfrecords_tools.phantom.head import anatomy, lesions, tissues
 from tfrecords_tools.phantom.head.anatomy import Tissue
@@ -96,7 +96,7 @@ def _render_study(
     layers = np.stack([drawn.heights - thickness / 4, drawn.heights + thickness / 4], axis=1)
     fields = [_field(of_head, layers, scan.fov, scale) for scale in FIELDS.values()]
     true = np.empty((len(layers), *shape), np.float32)
-    masks = np.zeros((len(layers), len(BLEEDINGS), *shape), bool)
+    masks = np.zeros((len(layers), len(SUBTYPES), *shape), bool)
     codes = np.empty((len(layers), *shape), np.uint8) if with_tissues else None
     for number, layer in enumerate(layers):
         halves = [
@@ -110,7 +110,7 @@ def _render_study(
         ]
         true[number], soft = _slice(drawn, halves)
         for kind, mask in soft.items():
-            masks[number, BLEEDINGS.index(kind)] = mask > 0.5
+            masks[number, SUBTYPES.index(kind)] = mask > 0.5
         if codes is not None:
             codes[number] = _tissues(drawn, halves)
     scanner.surround(scan, true, drawn.heights)
@@ -226,6 +226,6 @@ def _drop_small(found: np.ndarray, pixel: float) -> np.ndarray:
 
 def _labels(found: np.ndarray) -> np.ndarray:
     labels = np.zeros((len(found), len(LABELS)), np.uint8)
-    labels[:, : len(BLEEDINGS)] = found.any(axis=(2, 3))
+    labels[:, : len(SUBTYPES)] = found.any(axis=(2, 3))
     labels[:, -1] = labels.max(axis=1)
     return labels

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfrecords_tools.classes import BLEEDINGS
+from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dataset.keys import keyed_hash
 from tfrecords_tools.dataset.manifest import SPLITS
 from tfrecords_tools.errors import InputError, UsageError
@@ -95,7 +95,7 @@ def assign_splits(
 
 def _bleedings(slices: pd.DataFrame) -> pd.DataFrame:
     """Which patient has which bleeding in any slice; bool, by patient."""
-    return slices.groupby("patient_key")[list(BLEEDINGS)].max().astype(bool)
+    return slices.groupby("patient_key")[list(SUBTYPES)].max().astype(bool)
 
 
 def shard_ids(ids: pd.Series, key: bytes | None) -> pd.Series:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfrecords_tools.classes import BLEEDINGS, LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.errors import InputError
 
 CHUNK_ROWS = 500_000  # some 100 MB of text at a time
@@ -223,7 +223,7 @@ def _check_doubled(
 
 def _check_any(path: Path, labels: pd.DataFrame, lines: np.ndarray) -> None:
     """Refuses an `any` that is not the OR of the five; `lines` tells where each `any` stands."""
-    wrong = (labels[list(BLEEDINGS)].max(axis=1) != labels["any"]).to_numpy()
+    wrong = (labels[list(SUBTYPES)].max(axis=1) != labels["any"]).to_numpy()
     slices = ", ".join(labels.index[wrong][:EXAMPLES])
     _refuse(path, lines[wrong], f"`any` is not the OR of the five labels ({slices}); correct it")
 
