@@ -151,7 +151,7 @@ def _median(costs: list[Cost]) -> Cost:
 def _read(shards: Path) -> None:
     """Passes of the validation pipeline."""
     from ich_keras.data.batches import evaluation_batches, open_shards
-    from ich_keras.experiment.experiment import DataConfig
+    from ich_keras.experiment.schema import DataConfig
 
     opened = open_shards(shards, DataConfig())
     batches = evaluation_batches(opened, "val", batch_size=BATCH_SIZE)

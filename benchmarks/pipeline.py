@@ -21,7 +21,7 @@ import pandas as pd
 import tensorflow as tf
 
 from ich_keras.data.batches import ShardSet, evaluation_batches, open_shards, training_batches
-from ich_keras.experiment.experiment import AugmentationConfig, DataConfig
+from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tfrecords_tools.classes import LABELS
 
 BATCH_SIZE = 32

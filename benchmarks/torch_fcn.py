@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ich_keras.experiment.experiment import ModelConfig
+from ich_keras.experiment.schema import ModelConfig
 from tfrecords_tools.classes import LABELS
 
 PASSES = 20

@@ -30,3 +30,13 @@ def shards(tmp_path_factory) -> Path:
     from tests.support.shard_files import write_shards
 
     return write_shards(tmp_path_factory.mktemp("shards"), train=28, val=14).folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The working directory, with an experiment in it, so that messages hold short paths."""
+    from tests.support.experiment_files import MINIMAL
+
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text(MINIMAL, encoding="utf-8")
+    return tmp_path

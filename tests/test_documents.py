@@ -8,7 +8,8 @@ import click
 import pytest
 
 from ich_keras.cli.main import commands
-from ich_keras.experiment.experiment import load_experiment, load_search
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.search.config import load_search
 from tests.support.documents import DOCUMENTS, blocks, ich_keras_commands
 from tests.support.paths import ROOT
 

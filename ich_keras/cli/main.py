@@ -316,7 +316,7 @@ def tune(
     resume: bool,
 ) -> None:
     """Searches hyperparameters with KerasTuner as HPARAMS says."""
-    from ich_keras.experiment.experiment import load_search
+    from ich_keras.search.config import load_search
 
     search = load_search(hparams, overrides)
     folder = shards_folder(shards, search.base.data.shards, gpus=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from ich_keras.experiment.experiment import AugmentationConfig
+from ich_keras.experiment.schema import AugmentationConfig
 
 PART = 3  # channels that are mapped together; OpenCV has border values for four at most
 

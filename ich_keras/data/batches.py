@@ -13,7 +13,7 @@ import tensorflow as tf
 from ich_keras.data.augmentation import augment
 from ich_keras.data.balance import balanced, kinds_borne, sampling_weights
 from ich_keras.data.network_input import NetworkInput, shrink_slices
-from ich_keras.experiment.experiment import AugmentationConfig, DataConfig
+from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ich_keras.data.batches import DatasetError, ShardSet
-from ich_keras.experiment.experiment import EvaluationConfig
+from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.model.network import CLASS_MAPS
 from ich_keras.model.predictions import Predictions, read_images
 from ich_keras.scores.bootstrap import estimate, resample

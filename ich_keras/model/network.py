@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from ich_keras.experiment.experiment import ModelConfig
+from ich_keras.experiment.schema import ModelConfig
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ich_keras.experiment.experiment import EvaluationConfig
+from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.model.predictions import Predictions
 from ich_keras.scores.bootstrap import Resampling, estimate, resample
 from ich_keras.scores.calibration import at_temperature, reliability

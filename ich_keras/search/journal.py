@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ich_keras.experiment.experiment import Search
 from ich_keras.run.folder import RunError
 from ich_keras.run.identity import differences, in_short, parse_recorded, without_shards
+from ich_keras.search.config import Search
 from tfrecords_tools.storage.atomic import write_text
 
 Event = dict[str, Any]

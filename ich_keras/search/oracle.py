@@ -22,8 +22,8 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from ich_keras.experiment.experiment import Search
 from ich_keras.run.folder import RunError
+from ich_keras.search.config import Search
 from ich_keras.search.journal import Event, Journal
 from ich_keras.search.space import direction, longest_rung, make_space
 from tfrecords_tools.errors import UsageError

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.stats import ttest_rel
 
 from ich_keras.evaluation.pages import base64_of, render
-from ich_keras.experiment.experiment import Search
 from ich_keras.figures.curves import save_png
+from ich_keras.search.config import Search
 from ich_keras.search.figures import effects, parallel_coordinates
 from ich_keras.search.space import direction
 from ich_keras.search.trials import TrialRow, ranked

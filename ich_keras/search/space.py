@@ -7,7 +7,8 @@ from typing import Any
 
 import keras_tuner
 
-from ich_keras.experiment.experiment import Dimension, Experiment, Search, with_values
+from ich_keras.experiment.experiment import Experiment, with_values
+from ich_keras.search.config import Dimension, Search
 
 SEED_STRIDE = 1_000  # between the samples of a point
 

@@ -20,9 +20,10 @@ from filelock import FileLock, Timeout
 from keras_tuner.engine.trial import Trial
 from pebble import concurrent
 
-from ich_keras.experiment.experiment import Search, experiment_to_yaml
+from ich_keras.experiment.experiment import experiment_to_yaml
 from ich_keras.run.folder import RunError
 from ich_keras.search import child_process
+from ich_keras.search.config import Search
 from ich_keras.search.journal import Journal
 from ich_keras.search.oracle import make_oracle
 from ich_keras.search.progress import SearchTable

@@ -17,8 +17,8 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
-from ich_keras.experiment.experiment import Search
 from ich_keras.run.folder import RunError
+from ich_keras.search.config import Search
 from ich_keras.search.oracle import Lasting, make_oracle
 from ich_keras.search.space import experiment_of, point_of, steps_of
 from ich_keras.search.training_process import Sample, run_sample

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from ich_keras.experiment.experiment import Search
 from ich_keras.search import child_process
+from ich_keras.search.config import Search
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.shard_path import shard_path
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from ich_keras.experiment.experiment import CallbackConfig
+from ich_keras.experiment.schema import CallbackConfig
 from tfrecords_tools.errors import InputError
 
 # What steers a run under Keras' own `fit`, and the key or file that does so here.

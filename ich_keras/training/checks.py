@@ -5,11 +5,8 @@ from pathlib import Path
 import keras
 
 from ich_keras.data.batches import DatasetError, ShardSet
-from ich_keras.experiment.experiment import (
-    Experiment,
-    ModelConfig,
-    experiment_to_yaml,
-)
+from ich_keras.experiment.experiment import Experiment, experiment_to_yaml
+from ich_keras.experiment.schema import ModelConfig
 from ich_keras.experiment.yaml_files import ConfigError, read_file
 from ich_keras.model.network import load_model, stride
 from ich_keras.run.folder import (

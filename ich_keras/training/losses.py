@@ -11,7 +11,7 @@ from keras import ops
 from scipy.optimize import minimize_scalar
 from scipy.special import logit
 
-from ich_keras.experiment.experiment import TrainingConfig
+from ich_keras.experiment.schema import TrainingConfig
 from tfrecords_tools.classes import ANY, LABELS
 
 FOCUS = 2.0  # gamma, the best of those that Lin et al. tried

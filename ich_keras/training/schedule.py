@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ich_keras.experiment.experiment import TrainingConfig
+from ich_keras.experiment.schema import TrainingConfig
 
 HIGHER_IS_BETTER = {"mean_auc": True, "loss": False, "weighted_log_loss": False}
 FORWARD_PASSES_PER_STEP = 3  # one forward, and a backward pass of about twice its cost

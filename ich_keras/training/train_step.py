@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ich_keras.experiment.experiment import TrainingConfig
+from ich_keras.experiment.schema import TrainingConfig
 from ich_keras.model.network import with_logits
 from ich_keras.run.environment import Computation
 from ich_keras.training.losses import Loss

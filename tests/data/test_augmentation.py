@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from ich_keras.data.augmentation import augment, draw, output_to_input
-from ich_keras.experiment.experiment import AugmentationConfig
+from ich_keras.experiment.schema import AugmentationConfig
 
 SIZE = 48
 FLIP, ANGLE, SCALE, RIGHT, DOWN, CONTRAST, BRIGHTNESS = range(7)

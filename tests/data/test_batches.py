@@ -15,7 +15,7 @@ from ich_keras.data.batches import (
     reading,
     training_batches,
 )
-from ich_keras.experiment.experiment import AugmentationConfig, DataConfig
+from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tests.support.shard_files import CHANNELS, SIZE, overwrite_labels, write_shards
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.manifest import INDEX_NAME
@@ -256,7 +256,7 @@ def test_records_that_are_not_as_many_as_the_manifest_says_stop_the_training(tmp
 def test_a_process_ends_though_batches_are_still_being_made(shards):
     code = (
         "import sys; from pathlib import Path\n"
-        "from ich_keras.experiment.experiment import AugmentationConfig, DataConfig\n"
+        "from ich_keras.experiment.schema import AugmentationConfig, DataConfig\n"
         "from ich_keras.data.batches import open_shards, training_batches\n"
         "def fail():\n"
         "    data = DataConfig(augmentation=AugmentationConfig(rotate_degrees=9.0))\n"

@@ -8,7 +8,8 @@ import pytest
 
 from ich_keras.data.batches import DatasetError, evaluation_batches, open_shards
 from ich_keras.evaluation.evaluate import evaluate
-from ich_keras.experiment.experiment import DataConfig, load_experiment
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.experiment.schema import DataConfig
 from ich_keras.predict.predict import predict
 from ich_keras.run.folder import RunFolder
 from ich_keras.training.fit import fit

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ich_keras.data.batches import DatasetError, open_shards
 from ich_keras.evaluation.localisation import localise
-from ich_keras.experiment.experiment import DataConfig, EvaluationConfig
+from ich_keras.experiment.schema import DataConfig, EvaluationConfig
 from ich_keras.model.network import CLASS_MAPS
 from ich_keras.model.predictions import Predictions
 from tests.support.shard_files import SIZE, write_shards

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from ich_keras.experiment.experiment import ModelConfig
+from ich_keras.experiment.schema import ModelConfig
 from ich_keras.model.network import (
     CLASS_MAPS,
     PROBABILITIES,

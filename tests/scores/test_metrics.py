@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
-from ich_keras.experiment.experiment import EvaluationConfig
+from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.scores.metrics import (
     ScoreError,
     brier,

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from ich_keras.data.network_input import NetworkInput
-from ich_keras.experiment.experiment import EvaluationConfig
+from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.run.folder import RunError, RunFolder, RunInput, write_input, write_json
 from ich_keras.scores.postprocessing import Source, fit_on_validation, read_fitted, write_fitted
 from ich_keras.scores.scorecard import scorecard

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ich_keras.experiment.experiment import load_search
 from ich_keras.run.folder import RunError
+from ich_keras.search.config import load_search
 from ich_keras.search.journal import Journal
 from tests.support.small_search import write_search
 

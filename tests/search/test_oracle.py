@@ -12,8 +12,8 @@ import pytest
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.oracles import HyperbandOracle
 
-from ich_keras.experiment.experiment import load_search
 from ich_keras.run.folder import RunError
+from ich_keras.search.config import load_search
 from ich_keras.search.journal import Journal
 from ich_keras.search.oracle import Hyperband, Lasting, make_oracle
 from ich_keras.search.space import experiment_of, number_of_points, point_of

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 from filelock import FileLock
 
-from ich_keras.experiment.experiment import load_experiment, load_search
+from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunError, RunFolder
 from ich_keras.search import tune as tuning
+from ich_keras.search.config import load_search
 from ich_keras.search.tune import JOURNAL_NAME, LOCK_NAME, tune
 from ich_keras.search.tuner import role
 from ich_keras.training import gpus

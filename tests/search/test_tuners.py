@@ -2,8 +2,9 @@
 
 import pytest
 
-from ich_keras.experiment.experiment import load_experiment, load_search
+from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunFolder
+from ich_keras.search.config import load_search
 from ich_keras.search.tune import tune
 from ich_keras.training.fit import fit
 from tests.support.shard_files import write_shards

@@ -3,7 +3,8 @@
 import keras
 import pytest
 
-from ich_keras.experiment.experiment import CallbackConfig, load_experiment
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.experiment.schema import CallbackConfig
 from ich_keras.model.network import load_model
 from ich_keras.run.folder import RunFolder, read_position
 from ich_keras.training.callbacks import CallbackError, load_callback

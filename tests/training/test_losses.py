@@ -6,7 +6,7 @@ import tensorflow as tf
 from scipy.special import expit, logit
 from sklearn.metrics import brier_score_loss, log_loss
 
-from ich_keras.experiment.experiment import LabelWeights, ModelConfig, TrainingConfig
+from ich_keras.experiment.schema import LabelWeights, ModelConfig, TrainingConfig
 from ich_keras.model.network import build_model, with_logits
 from ich_keras.scores.metrics import weighted_log_loss
 from ich_keras.training.losses import constant_guess_loss, label_shares, make_loss

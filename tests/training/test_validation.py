@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ich_keras.experiment.experiment import TrainingConfig
+from ich_keras.experiment.schema import TrainingConfig
 from ich_keras.training.losses import make_loss
 from ich_keras.training.schedule import Schedule, is_better
 from ich_keras.training.validation import collapse, validation_scores

@@ -1,0 +1,239 @@
+"""Search YAML to checked, frozen values: what `ich-keras tune` tries around an experiment."""
+
+import re
+from collections.abc import Sequence
+from itertools import combinations, product
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ich_keras.experiment.experiment import (
+    Experiment,
+    validation_in_slices,
+    with_validation_slices,
+    with_values,
+)
+from ich_keras.experiment.schema import Name, Positive
+from ich_keras.experiment.sections import Section, check, with_overrides
+from ich_keras.experiment.yaml_files import (
+    ConfigError,
+    Values,
+    files_beside,
+    find_experiment,
+    merge,
+    read_file,
+)
+
+KINDS = {bool, int, float, str}  # of values that KerasTuner takes
+
+
+class Range(Section):
+    """Numbers from `min` to `max`, both included."""
+
+    min: float
+    max: float
+    step: Annotated[float, Field(gt=0)] | None = None
+    """Distance of two numbers. None: any number; a grid takes ten."""
+    log: bool = False
+    """Whether equal ratios are equally likely, and the step is a factor."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Range":
+        if self.min >= self.max:
+            raise ValueError(f"expected min below max, got min {self.min:g} and max {self.max:g}")
+        if self.log and self.min <= 0:
+            raise ValueError(f"expected min above 0 where log is true, got {self.min:g}")
+        if self.log and self.step is not None and self.step <= 1:
+            raise ValueError(f"expected step above 1 where log is true, got {self.step:g}")
+        return self
+
+
+class IntRange(Range):
+    """Whole numbers from `min` to `max`, both included."""
+
+    min: int
+    max: int
+    step: Positive | None = None
+    """Distance of two numbers. None: 1, or any where log is true."""
+
+
+DIMENSION_KINDS = ("choice", "int", "float", "fixed")
+
+
+class Dimension(Section):
+    """What one key path of the experiment may be; exactly one of the first four."""
+
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    """A list of values."""
+    int: IntRange | None = None
+    """Whole numbers, with min, max, and maybe step and log."""
+    float: Range | None = None
+    """Numbers, with min, max, and maybe step and log."""
+    fixed: Any = None
+    """One value, instead of the experiment's."""
+    when: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Other keys of the search, and those of their values with which this key plays a part."""
+
+    @field_validator("choice")
+    @classmethod
+    def _one_kind(cls, values: tuple | None) -> tuple | None:
+        """KerasTuner refuses the rest, but only when the search is under way."""
+        kinds = {type(value) for value in values or ()}
+        if values and kinds == {int, float}:
+            values = tuple(map(float, values))
+        elif len(kinds) > 1 or not kinds <= KINDS:
+            raise ValueError("expected numbers, texts or booleans, all of one kind")
+        if values and len(set(values)) < len(values):
+            raise ValueError("expected no value twice")
+        return values
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Dimension":
+        if sum(getattr(self, name) is not None for name in DIMENSION_KINDS) != 1:
+            raise ValueError("expected exactly one of choice, int, float, fixed")
+        if self.fixed is not None and type(self.fixed) not in KINDS:
+            raise ValueError("expected fixed to be a number, a text or a boolean")
+        return self
+
+
+class Search(Section):
+    """A hyperparameter search around an experiment."""
+
+    name: Name
+    """Names the folder of its searches. Left out: as the file."""
+    base: Experiment = Field(alias="experiment")
+    """The experiment file to search around, or a list of them, merged in order."""
+    search: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """What is tried, by key path of the experiment."""
+    tuner: Literal["grid", "random", "bayesian", "hyperband"] = "grid"
+    """Which of KerasTuner's proposes the points."""
+    objective: Literal["val_loss", "val_mean_auc", "val_weighted_log_loss"] = "val_loss"
+    """The column of the last validation that decides."""
+    trials: Positive | None = None
+    """Points to try. None: the whole grid, or all that hyperband needs."""
+    samples_per_point: Positive = 1
+    """Trainings of a point, with other seeds; their mean counts."""
+    train_steps: Positive | None = None
+    """Steps of a training. None: the experiment's max_steps."""
+    validation_slices: Positive | None = None
+    """Slices of a validation. None: the experiment's, or the whole split."""
+    randomize_seed: bool = True
+    """Whether the samples of a point differ in their seed."""
+
+    @model_validator(mode="after")
+    def _conditions_can_be_met(self) -> "Search":
+        known: list[str] = []
+        for key, dimension in self.search.items():
+            for parent, values in dimension.when.items():
+                choice = self.search[parent].choice if parent in known else None
+                if choice is None:
+                    raise ValueError(f"search.{key}.when: expected choices above it, got {parent}")
+                if not set(values) <= set(choice):
+                    raise ValueError(
+                        f"search.{key}.when.{parent}: expected some of {list(choice)}, got"
+                        f" {list(values)}"
+                    )
+            known.append(key)
+        return self
+
+    @model_validator(mode="after")
+    def _trials_fit_the_tuner(self) -> "Search":
+        if self.trials is None and self.tuner in ("random", "bayesian"):
+            raise ValueError(f"trials: expected a number, tuner {self.tuner} has no end of its own")
+        if self.trials is not None and self.tuner == "hyperband":
+            raise ValueError("trials: expected none, tuner hyperband has a number of its own")
+        return self
+
+
+# What --set changes in a search itself; every other key is the experiment's.
+SEARCH_KEYS = tuple(name for name in Search.model_fields if name != "base")
+
+
+def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
+    """Reads a search; the files that it names stand relative to it.
+
+    Args:
+        name: a path, or the name of a file under `experiments/`.
+        overrides: `key.path=value` of the search (`trials=3`) or of the experiment that it is
+            around (`training.batch_size=8`).
+
+    Raises:
+        ConfigError: as `load_experiment`; also on key paths and values that no experiment has.
+    """
+    path = find_experiment(name)
+    values = read_file(path)
+    if "search" not in values.content:
+        raise ConfigError(f"{path}: has no search; train it with `ich-keras fit {name}`")
+    base = Values({}, {})
+    for file in files_beside(path, "experiment", values.content.pop("experiment", [])):
+        base = merge(base, read_file(file))
+    if not base.content:
+        raise ConfigError(f"{path}: experiment: expected a file to search around")
+    base = with_validation_slices(base)
+    values = validation_in_slices(values, "", base.content)
+    of_search = [text for text in overrides if re.split(r"[.=]", text)[0] in SEARCH_KEYS]
+    of_base = [text for text in overrides if text not in of_search]
+    base = with_overrides(Experiment, base, of_base, known=SEARCH_KEYS)
+    values = with_overrides(Search, values, of_search)
+    values.content.setdefault("name", path.stem)
+    values.content["experiment"] = check(Experiment, base, f"{path}: experiment")
+    search = check(Search, values, str(path))
+    _refuse_unfit_points(search, values, str(path))
+    return search
+
+
+def _refuse_unfit_points(search: Search, values: Values, where: str) -> None:
+    """Every point must fit the experiment: a search that fails should fail before it starts.
+
+    Each pair of values is tried, beside the first value of every other key.
+    """
+    faults: dict[str, None] = {}
+    for point in _points_of_pairs(search):
+        try:
+            with_values(search.base, point)
+        except ConfigError as error:
+            keys = [key for key in point if key in str(error)] or list(point)
+            origin = values.origin(f"search.{keys[0]}") or where
+            faults[f"{origin}: search: {error}"] = None
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _points_of_pairs(search: Search) -> list[dict[str, Any]]:
+    """Points of the search in which every two values that may meet do so at least once."""
+    tried = {key: _extremes(dimension) for key, dimension in search.search.items()}
+    first = {key: values[0] for key, values in tried.items()}
+    pairs = list(combinations(tried, 2)) or [(key, key) for key in tried]
+    points = {}
+    for one, other in pairs:
+        for x, y in product(tried[one], tried[other]):
+            needed = _conditions(search, one) | _conditions(search, other)
+            point = _active(search, {**first, **needed, one: x, other: y})
+            points[repr(point)] = point
+    return list(points.values())
+
+
+def _conditions(search: Search, key: str) -> dict[str, Any]:
+    """Values of other keys with which a key plays a part, their own conditions included."""
+    needed: dict[str, Any] = {}
+    for parent, allowed in search.search[key].when.items():
+        needed |= _conditions(search, parent) | {parent: allowed[0]}
+    return needed
+
+
+def _active(search: Search, point: dict[str, Any]) -> dict[str, Any]:
+    """The point without the keys whose conditions it does not meet."""
+    kept: dict[str, Any] = {}
+    for key, value in point.items():  # conditions name keys above
+        conditions = search.search[key].when.items()
+        if all(kept.get(parent) in allowed for parent, allowed in conditions):
+            kept[key] = value
+    return kept
+
+
+def _extremes(dimension: Dimension) -> list[Any]:
+    """Values that stand for all of a dimension's."""
+    if dimension.choice is not None:
+        return list(dimension.choice)
+    numbers = dimension.int or dimension.float
+    return [dimension.fixed] if numbers is None else [numbers.min, numbers.max]
