@@ -1,7 +1,6 @@
 """Processes that do not outlive their parent, and whose death is said in one line."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tfrecords_tools.processes import WorkerError, uninterrupted, worker_pool
+from tfrecords_tools.processes import WorkerError, worker_pool
 
 
 def runs(process_id: int) -> bool:
@@ -44,20 +43,6 @@ def test_workers_that_cannot_start_are_an_error_of_one_line():
     )
     assert done.stdout.startswith("a worker process died")
     assert done.stdout.count("\n") == 1
-
-
-def test_ctrl_c_waits_for_the_end_of_a_step():
-    """Raised while a task is put in the pool's queue, it would make its end wait for ever."""
-    usual = signal.getsignal(signal.SIGINT)
-    steps = []
-    with pytest.raises(KeyboardInterrupt):
-        with uninterrupted():
-            steps.append("begun")
-            os.kill(os.getpid(), signal.SIGINT)
-            steps.append("finished")
-        steps.append("the next step")
-    assert steps == ["begun", "finished"]
-    assert signal.getsignal(signal.SIGINT) is usual
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")

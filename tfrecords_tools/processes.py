@@ -52,28 +52,6 @@ def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
         pool.join()
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Puts Ctrl-C off to the end of a short step, such as handing a task to the pool.
-
-    Raised in the middle of `queue.Queue.put`, a KeyboardInterrupt can leave behind a waiter that
-    takes the next wake-up for nobody: the pool's scheduler would sleep on, and its end be awaited
-    for ever.
-    """
-    usual = signal.getsignal(signal.SIGINT)
-    if not callable(usual) or threading.current_thread() is not threading.main_thread():
-        yield  # nothing is raised here
-        return
-    raised: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: raised.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-    if raised:
-        usual(signal.SIGINT, None)
-
-
 def _start() -> None:
     # Ctrl-C reaches every process of a terminal; the parent's answer to it is an orderly end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -16,7 +16,8 @@ from tfrecords_tools.dataset.manifest import (
     split_of,
 )
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.processes import uninterrupted, worker_pool
+from tfrecords_tools.interrupts import uninterrupted
+from tfrecords_tools.processes import worker_pool
 from tfrecords_tools.progress import progress
 from tfrecords_tools.shard_faults import UNLABELLED, shard_faults
 from tfrecords_tools.storage.shard_path import ObjectPath, ShardPath, StoreError, local_copy

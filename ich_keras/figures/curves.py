@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from tfrecords_tools.classes import LABELS, SUBTYPES
+from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.storage.atomic import whole_file
 
 TRAINING, VALIDATION, BASELINE = "#0072B2", "#D55E00", "#555555"
@@ -31,7 +32,7 @@ MAP_OPACITY = 0.7  # of a class map at 1
 
 def save_png(figure: Figure, path: Path) -> None:
     """Writes a figure whole or not at all; the same figure gives the same bytes."""
-    with whole_file(path) as temporary:
+    with uninterrupted(), whole_file(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
 
 

@@ -11,6 +11,8 @@ from keras import layers, ops
 from ich_keras.experiment.schema import ModelConfig
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.interrupts import uninterrupted
+from tfrecords_tools.storage.atomic import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +144,12 @@ def with_class_maps(model: keras.Model) -> keras.Model:
     return keras.Model(
         model.input, {PROBABILITIES: model.output, CLASS_MAPS: maps}, name="ich_fcn_with_maps"
     )
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Writes a checkpoint, complete or not at all."""
+    with uninterrupted(), whole_file(path) as temporary:
+        model.save(temporary)
 
 
 def load_model(path: Path) -> keras.Model:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from ich_keras.data.batches import ShardSet, open_shards, reading, training_batches
 from ich_keras.experiment.experiment import Experiment
-from ich_keras.model.network import build_model, summarize
+from ich_keras.model.network import build_model, save_model, summarize
 from ich_keras.model.predictions import Predictions, compile_forward, predict_split
 from ich_keras.run.environment import Computation, environment
 from ich_keras.run.folder import History, RunFolder
@@ -49,7 +49,6 @@ from ich_keras.training.schedule import Schedule, is_better
 from ich_keras.training.train_step import compile_train_step, make_optimizer, resolve_computation
 from ich_keras.training.validation import collapse, validation_scores
 from tfrecords_tools.progress import progress
-from tfrecords_tools.storage.atomic import whole_file
 from tfrecords_tools.storage.shard_path import ShardPath
 
 log = logging.getLogger(__name__)
@@ -342,8 +341,7 @@ class _Trainer:
         best = self.position.best_value
         better = value is not None and is_better(self.config.monitor, value, best)
         if (better or best is None) and self.workers.chief:
-            with whole_file(self.run.best) as temporary:
-                self.model.save(temporary)
+            save_model(self.model, self.run.best)
         if better or best is None:
             self.position = replace(self.position, best_value=value, best_step=step)
         stale = 0 if better else self.position.stale + 1

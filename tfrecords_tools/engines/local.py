@@ -14,9 +14,10 @@ from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.engines.crashes import Deaths
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.errors import ConvertError
+from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.planning.file_scan import ScannedFile, scan_files
 from tfrecords_tools.planning.plan import PlannedShard
-from tfrecords_tools.processes import uninterrupted, worker_pool
+from tfrecords_tools.processes import worker_pool
 from tfrecords_tools.storage.shard_path import ObjectPath, ShardPath, StoreError, local_folder
 from tfrecords_tools.writing.shard import Job, write_shard
 

@@ -15,11 +15,12 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRL
 
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.phantom.cohort import studies_of
 from tfrecords_tools.phantom.head.tissues import CLASSES
 from tfrecords_tools.phantom.scanner.acquisition import Storage
 from tfrecords_tools.phantom.study import make_study
-from tfrecords_tools.processes import uninterrupted, worker_pool
+from tfrecords_tools.processes import worker_pool
 from tfrecords_tools.progress import progress
 
 TRAIN_FOLDER, TRAIN_LABELS, MASK_FOLDER = "stage_2_train", "stage_2_train.csv", "masks"
