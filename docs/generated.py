@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ich_keras.cli.main import commands
+from ich_keras.cli.main import cli
 from ich_keras.experiment.experiment import Experiment
 from ich_keras.search.config import Range, Search
 
@@ -121,11 +121,11 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 def command_reference() -> str:
     """What `--help` says of each command."""
-    wide = {"max_content_width": 100, "terminal_width": 100, **commands.context_settings}
-    with click.Context(commands, info_name="ich-keras", **wide) as top:
-        parts = [_help(commands, top, "ich-keras")]
-        for name in commands.list_commands(top):
-            command = commands.get_command(top, name)
+    wide = {"max_content_width": 100, "terminal_width": 100, **cli.context_settings}
+    with click.Context(cli, info_name="ich-keras", **wide) as top:
+        parts = [_help(cli, top, "ich-keras")]
+        for name in cli.list_commands(top):
+            command = cli.get_command(top, name)
             assert command is not None
             with click.Context(command, info_name=name, parent=top) as context:
                 parts.append(_help(command, context, name))

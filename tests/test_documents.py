@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from ich_keras.cli.main import commands
+from ich_keras.cli.main import cli
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.search.config import load_search
 from tests.support.documents import DOCUMENTS, blocks, ich_keras_commands
@@ -53,8 +53,8 @@ def test_commands_and_their_options_exist(document):
         named = (
             words[:1] if words and words[0].isalpha() and words[0].islower() else []
         )  # COMMAND stands for any
-        with click.Context(commands) as context:
-            command = commands.get_command(context, *named) if named else commands
+        with click.Context(cli) as context:
+            command = cli.get_command(context, *named) if named else cli
         assert command is not None, words
         known = {x for option in command.params for x in (*option.opts, *option.secondary_opts)}
         known |= {"--help", "--version"}

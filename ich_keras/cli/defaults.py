@@ -1,13 +1,17 @@
-"""Where data, shards and runs are, where a command is not told."""
+"""Where data, shards and runs lie by default, and the libraries that a folder of shards needs."""
 
+import contextlib
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from ich_keras.cli.loading import load_store
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.storage.shard_path import ShardPath, shard_path
+from tfrecords_tools.storage.shard_path import S3Path, ShardPath, shard_path
 
 DEFAULT_DATA = Path("/data/rsna-ich")
+
+log = logging.getLogger(__name__)
 
 
 def data_folder() -> Path:
@@ -23,10 +27,10 @@ def runs_folder() -> Path:
 
 
 def shards_folder(
-    given: ShardPath | None, of_experiment: str | None, *, gpus: bool = True
+    option: ShardPath | None, experiment_shards: str | None, *, gpus: bool = True
 ) -> ShardPath:
-    """The shards to use: the option, the experiment's, $ICH_SHARDS, ./shards."""
-    folder = given or (shard_path(of_experiment) if of_experiment else default_shards())
+    """Returns the shards to use: --shards, else the experiment's, $ICH_SHARDS, or ./shards."""
+    folder = option or (shard_path(experiment_shards) if experiment_shards else default_shards())
     load_store(folder, gpus=gpus)
     if not folder.is_dir():
         raise UsageError(
@@ -34,3 +38,41 @@ def shards_folder(
             " or give the folder with --shards or $ICH_SHARDS"
         )
     return folder.resolve()
+
+
+def load_tensorflow(*, gpus: bool = True) -> None:
+    """Imports TensorFlow without the messages that its libraries print while they load.
+
+    No log level affects these messages, and they would hide an error message of this program.
+    --verbose keeps them.
+
+    Args:
+        gpus: whether this process computes. If only its children do, it must not reserve the
+            memory of the GPUs, all of which TensorFlow takes.
+    """
+    with contextlib.nullcontext() if log.isEnabledFor(logging.DEBUG) else _silent():
+        import tensorflow as tf
+
+        if not gpus:
+            tf.config.set_visible_devices([], "GPU")
+        if "TF_CONFIG" not in os.environ:  # workers must connect before any device is initialized
+            tf.config.list_logical_devices()
+
+
+def load_store(folder: ShardPath, *, gpus: bool = True) -> None:
+    """Loads what reads and writes an object store, if the folder is on one."""
+    if isinstance(folder, S3Path):
+        load_tensorflow(gpus=gpus)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Discards standard error, including what C code writes to it."""
+    standard_error = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)

@@ -1,8 +1,7 @@
-"""What the commands share: options, kinds of paths, and what a shell completes."""
+"""What the commands share: options, types of paths, and shell completion."""
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,6 @@ class ShardFolder(click.Path):
         return Path(os.fsdecode(super().convert(value, *context)))
 
 
-class PipelineCommand(click.Command):
-    """A command that hands on what stands behind `--`, as options of the engine that it drives."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        place = args.index("--") if "--" in args else len(args)
-        ctx.obj = args[place + 1 :]
-        return super().parse_args(ctx, args[:place])
-
-
 def _set_verbosity(_context: click.Context, parameter: click.Parameter, given: bool) -> None:
     if given:
         level = logging.DEBUG if parameter.name == "verbose" else logging.WARNING
@@ -47,29 +37,26 @@ def _set_verbosity(_context: click.Context, parameter: click.Parameter, given: b
             logging.getLogger(name).setLevel(level)
 
 
-def verbosity(command: Callable) -> Callable:
-    """The two options of every command."""
-    for name, short, text in (
-        ("--quiet", "-q", "Only warnings, errors and the last line."),
-        ("--verbose", "-v", "Every detail, and the traceback of an error."),
-    ):
-        option = click.option(
-            short, name, is_flag=True, expose_value=False, callback=_set_verbosity, help=text
-        )
-        command = option(command)
-    return command
+def _verbosity_option(short: str, name: str, text: str) -> click.Option:
+    return click.Option(
+        [short, name], is_flag=True, expose_value=False, callback=_set_verbosity, help=text
+    )
 
 
-def shards_option(function: Callable) -> Callable:
-    return click.option(
-        "--shards",
-        type=ShardFolder(),
-        help="Folder of shards.  [default: the experiment's, else $ICH_SHARDS, else ./shards]",
-    )(function)
+class Command(click.Command):
+    """A command with the two options that all commands have."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params = [
+            _verbosity_option("-v", "--verbose", "Every detail, and the traceback of an error."),
+            _verbosity_option("-q", "--quiet", "Only warnings, errors and the last line."),
+            *self.params,
+        ]
 
 
 def complete_experiments(_context: click.Context, parameter: click.Parameter, begun: str) -> list:
-    """Completes the name of an experiment for fit, of a search for tune; else files."""
+    """Completes the names of experiments for fit and of searches for tune; otherwise files."""
     from ich_keras.experiment.yaml_files import shipped_experiments
 
     searches = parameter.name == "hparams"
@@ -87,20 +74,19 @@ def complete_key_paths(
     return [f"{key}=" for key in key_paths(Experiment) if key.startswith(begun)]
 
 
-def set_option(function: Callable) -> Callable:
-    return click.option(
-        "--set",
-        "overrides",
-        metavar="KEY.PATH=VALUE",
-        multiple=True,
-        shell_complete=complete_key_paths,
-        help="Changes one value of the experiment; may be repeated.",
-    )(function)
-
-
-def workers_option(function: Callable) -> Callable:
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        help="Processes.  [default: one a core]",
-    )(function)
+shards_option = click.option(
+    "--shards",
+    type=ShardFolder(),
+    help="Folder of shards.  [default: the experiment's, else $ICH_SHARDS, else ./shards]",
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY.PATH=VALUE",
+    multiple=True,
+    shell_complete=complete_key_paths,
+    help="Changes one value of the experiment; may be repeated.",
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes.  [default: one per core]"
+)

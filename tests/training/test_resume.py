@@ -99,7 +99,7 @@ def test_ctrl_c_ends_a_run_in_one_line(shards, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("ich-keras: interrupted; what was finished stays")
+    assert errors.splitlines()[-1].startswith("ich-keras: interrupted; finished work is kept")
     assert "Traceback" not in errors
 
 

@@ -1,0 +1,24 @@
+"""`ich-keras synth`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ich_keras.cli.options import Command, LocalPath, workers_option
+
+
+@click.command(cls=Command)
+@click.argument("directory", type=LocalPath())
+@click.option("--patients", type=click.IntRange(min=1), default=320)
+@click.option("--slices", type=click.IntRange(min=1), default=16, help="Slices per study.")
+@click.option("--size", type=click.IntRange(min=32), default=256, help="Edge of a slice, pixels.")
+@click.option("--seed", type=int, default=0)
+@workers_option
+@click.option("--tissues", is_flag=True, help="Write the true tissue of each pixel too.")
+def synth(directory: Path, **options: Any) -> None:
+    """Writes a phantom data set: DICOM files, labels and true masks."""
+    from tfrecords_tools.phantom import synth as write_phantoms
+
+    written = write_phantoms(directory, **options)
+    click.echo(f"{written.slices:,} slices of {written.patients:,} phantom patients in {directory}")
