@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.real_head.likeness import FREQUENCIES, Likeness, measure
 from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
-from tfrecords_tools.phantom import make_study
 from tfrecords_tools.phantom.cohort import company_of
-from tfrecords_tools.phantom.study import Study
+from tfrecords_tools.phantom.study import Study, make_study
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import apply_windows, parse_windows
 

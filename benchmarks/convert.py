@@ -25,7 +25,7 @@ import pandas as pd
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_header, read_slice
-from tfrecords_tools.phantom import synth
+from tfrecords_tools.phantom.rsna_files import synth
 
 SIZE = 256  # pixels
 WINDOWS = ((40, 80), (80, 200), (600, 2800))  # centre and width, HU

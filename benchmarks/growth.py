@@ -26,7 +26,7 @@ import click
 import pandas as pd
 
 from tfrecords_tools.dataset.manifest import read_manifest
-from tfrecords_tools.phantom import synth
+from tfrecords_tools.phantom.rsna_files import synth
 
 TIMES = (1, 4, 16)
 WORKERS = (1, 2)

@@ -17,9 +17,9 @@ import click
 import pandas as pd
 
 from benchmarks.alarms import count_alarms
+from benchmarks.phantom_groups import GROUPS
 from ich_keras.cli.demo import SIZE, SLICES, SPLIT
-from tfrecords_tools.phantom import synth
-from tfrecords_tools.phantom.groups import GROUPS
+from tfrecords_tools.phantom.rsna_files import synth
 
 ALL = "nothing"
 
@@ -39,8 +39,7 @@ def _train(folder: Path, group: str, patients: int, steps: int, seed: int) -> Pa
     data, shards, run = folder / "rsna-ich", folder / "shards", folder / "run"
     if not (shards / "dataset.json").is_file():
         shutil.rmtree(data, ignore_errors=True)
-        without = group if group != ALL else None
-        synth(data, patients=patients, slices=SLICES, seed=seed, without=without)
+        synth(data, patients=patients, slices=SLICES, seed=seed, ablation=GROUPS.get(group))
         _ich_keras("convert", data, "--out", shards, "--size", SIZE, "--split", SPLIT)
         shutil.rmtree(data)
     steps_set = f"training.max_steps={steps}"

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfrecords_tools.classes import SUBTYPES
-from tfrecords_tools.phantom import Study, make_study
+from tfrecords_tools.phantom.study import Study, make_study
 from tfrecords_tools.windows import apply_windows, parse_windows
 
 PATIENTS = (7, 22, 31, 36, 38, 146)

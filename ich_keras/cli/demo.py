@@ -9,7 +9,7 @@ from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunFolder
 from ich_keras.training.fit import fit
 from tfrecords_tools.convert import convert
-from tfrecords_tools.phantom import synth
+from tfrecords_tools.phantom.rsna_files import synth
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.engines.local import local_engine
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.phantom import synth
+from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.records.schema import decode_example
 from tfrecords_tools.records.tfrecord import read_records
 from tfrecords_tools.tables.label_csv import read_labels

@@ -12,7 +12,7 @@ from ich_keras.experiment.schema import DataConfig
 from ich_keras.run.folder import RunFolder, RunInput, read_input, write_input
 from tests.support.shard_files import SIZE, write_shards
 from tfrecords_tools.convert import convert
-from tfrecords_tools.phantom import synth
+from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.windows import WINDOWS, Window, apply_windows, shrink_windowed
 
 SHARD_SIZE = 128

@@ -23,7 +23,7 @@ from tests.support.small_run import overrides
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.convert import convert
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.phantom import synth
+from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.tables.label_csv import LabelError, read_labels
 
 

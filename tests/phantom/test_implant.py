@@ -17,11 +17,10 @@ from benchmarks.real_head.measured import tissues
 from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.phantom import make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
 from tfrecords_tools.phantom.head.tissues import CLASSES
-from tfrecords_tools.phantom.rsna_files import phantom_id
-from tfrecords_tools.phantom.study import MINIMUM_AREA
+from tfrecords_tools.phantom.rsna_files import phantom_id, synth
+from tfrecords_tools.phantom.study import MINIMUM_AREA, make_study
 from tfrecords_tools.tables.label_csv import read_labels
 
 PATIENT, SLICES = 4, 10

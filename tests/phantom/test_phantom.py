@@ -11,20 +11,19 @@ import pandas as pd
 import pydicom
 import pytest
 
+from benchmarks.phantom_groups import GROUPS
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.phantom import make_study, synth
 from tfrecords_tools.phantom.cohort import company_of, studies_of
-from tfrecords_tools.phantom.groups import GROUPS
 from tfrecords_tools.phantom.head import anatomy
 from tfrecords_tools.phantom.head.geometry import Points, Push
 from tfrecords_tools.phantom.head.patient import sample_head
 from tfrecords_tools.phantom.head.tissues import CLASSES
-from tfrecords_tools.phantom.rsna_files import SynthError, phantom_id
-from tfrecords_tools.phantom.sampling import draw
+from tfrecords_tools.phantom.rsna_files import SynthError, phantom_id, synth
+from tfrecords_tools.phantom.sampling import Ablation, draw
 from tfrecords_tools.phantom.scanner.acquisition import RARE
-from tfrecords_tools.phantom.study import MINIMUM_AREA
+from tfrecords_tools.phantom.study import MINIMUM_AREA, make_study
 from tfrecords_tools.tables.label_csv import read_labels
 
 PATIENTS, SLICES, SIZE = 24, 6, 64
@@ -267,7 +266,7 @@ def whole_studies():
 def test_a_group_left_out_changes_the_picture_and_not_the_cohort(group, whole_studies):
     changed = 0
     for patient, whole in whole_studies.items():
-        part = make_study(patient, slices=4, size=48, without=group)
+        part = make_study(patient, slices=4, size=48, ablation=GROUPS[group])
         assert part.scan.storage == whole.scan.storage
         assert part.hu.shape == whole.hu.shape
         changed += not np.array_equal(part.hu, whole.hu)
@@ -278,7 +277,7 @@ def test_without_look_alikes_a_healthy_brain_holds_nothing_dense():
     patient = next(
         i for i in range(80) if not company_of(i, 0) and is_calm(i) and has_dense_spot(i)
     )
-    assert not has_dense_spot(patient, without="look-alikes")
+    assert not has_dense_spot(patient, GROUPS["look-alikes"])
 
 
 def is_calm(patient: int) -> bool:
@@ -286,11 +285,11 @@ def is_calm(patient: int) -> bool:
     return draw(patient, study=0, slices=12, seed=0).scan.noise < 3
 
 
-def has_dense_spot(patient: int, without: str | None = None) -> bool:
+def has_dense_spot(patient: int, ablation: Ablation | None = None) -> bool:
     """Whether something denser than blood lies deep in the brain."""
     heights = draw(patient, study=0, slices=12, seed=0).heights
     above_base = (heights > 5) & (heights < 45)
-    study = make_study(patient, slices=12, size=96, without=without)
+    study = make_study(patient, slices=12, size=96, ablation=ablation)
     return bool((study.hu[above_base, 40:64, 36:60] > 110).any())
 
 
@@ -316,7 +315,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 
 def test_no_warning_reaches_the_user(tmp_path):
     code = (
-        "from pathlib import Path; from tfrecords_tools.phantom import synth\n"
+        "from pathlib import Path; from tfrecords_tools.phantom.rsna_files import synth\n"
         f"if __name__ == '__main__': synth(Path({str(tmp_path / 'set')!r}), patients=1,"
         " slices=2, size=32, workers=1)"
     )

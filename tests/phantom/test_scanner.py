@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from tfrecords_tools.phantom import make_study
 from tfrecords_tools.phantom.head import devices
 from tfrecords_tools.phantom.head import skull as skull_shell
 from tfrecords_tools.phantom.head.geometry import Points
@@ -16,6 +15,7 @@ from tfrecords_tools.phantom.scanner import projection
 from tfrecords_tools.phantom.scanner.kernel import Kernel
 from tfrecords_tools.phantom.scanner.projection import CELLS, CHANNELS, VIEWS, Motion
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings
+from tfrecords_tools.phantom.study import make_study
 
 CELL = 3.0  # mm
 FOV, SIZE = 240.0, 256

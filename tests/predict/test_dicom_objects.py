@@ -13,7 +13,7 @@ from ich_keras.data.studies import FoundSlice, Source, find_studies
 from ich_keras.predict.dicom_objects import NOTICE, AnsweredSlice, overlay, write_dicom
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
-from tfrecords_tools.phantom import synth
+from tfrecords_tools.phantom.rsna_files import synth
 
 CELLS = 8
 

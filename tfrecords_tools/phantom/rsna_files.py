@@ -18,6 +18,7 @@ from tfrecords_tools.errors import UsageError
 from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.phantom.cohort import studies_of
 from tfrecords_tools.phantom.head.tissues import CLASSES
+from tfrecords_tools.phantom.sampling import Ablation
 from tfrecords_tools.phantom.scanner.acquisition import Storage
 from tfrecords_tools.phantom.study import make_study
 from tfrecords_tools.processes import worker_pool
@@ -59,7 +60,7 @@ class _Job:
     slices: int
     size: int
     seed: int
-    without: str | None
+    ablation: Ablation | None
     tissues: bool
 
 
@@ -92,7 +93,7 @@ def synth(
     size: int = 256,
     seed: int = 0,
     workers: int | None = None,
-    without: str | None = None,
+    ablation: Ablation | None = None,
     tissues: bool = False,
 ) -> SynthSummary:
     """Writes a phantom data set: `stage_2_train/`, `stage_2_train.csv` and `masks/`.
@@ -107,7 +108,7 @@ def synth(
         size: edge of a slice in pixels.
         seed: of everything.
         workers: processes; None means one a core.
-        without: a group of the phantom to leave out; see `groups.GROUPS`.
+        ablation: a function of a module, applied to each study before it is rendered.
         tissues: whether to write `tissues/` too: 8-bit PNGs whose values `classes.csv` there names.
 
     Raises:
@@ -117,7 +118,7 @@ def synth(
     if tissues:
         _write_classes(directory / TISSUE_FOLDER)
     jobs = [
-        _Job(directory, patient, slices, size, seed, without, tissues)
+        _Job(directory, patient, slices, size, seed, ablation, tissues)
         for patient in range(patients)
     ]
     rows: list[tuple[str, np.ndarray]] = []
@@ -198,7 +199,7 @@ def _write_patient(job: _Job) -> list[tuple[str, np.ndarray]]:
             slices=job.slices,
             size=job.size,
             seed=seed,
-            without=job.without,
+            ablation=job.ablation,
             with_tissues=job.tissues,
         )
         study_id = phantom_id("study", seed, patient, which)

@@ -1,5 +1,6 @@
 """All that is drawn for a study before it is rendered: patient, bleedings, scanner, slices."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,9 @@ class Draw:
     scan: Scan
     heights: np.ndarray
     thickness: np.ndarray
+
+
+Ablation = Callable[[Draw], Draw]  # leaves a part of a study out, to measure what it is worth
 
 
 def draw(patient: int, *, study: int, slices: int, seed: int) -> Draw:

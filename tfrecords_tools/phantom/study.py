@@ -7,12 +7,11 @@ import numpy as np
 from scipy import ndimage
 
 from tfrecords_tools.classes import LABELS, SUBTYPES
-from tfrecords_tools.phantom.groups import GROUPS
 from tfrecords_tools.phantom.head import anatomy, lesions, tissues
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.devices import set_devices
 from tfrecords_tools.phantom.head.geometry import Points
-from tfrecords_tools.phantom.sampling import Draw, draw
+from tfrecords_tools.phantom.sampling import Ablation, Draw, draw
 from tfrecords_tools.phantom.scanner import acquisition as scanner
 from tfrecords_tools.phantom.scanner.acquisition import Scan
 
@@ -59,7 +58,7 @@ def make_study(
     slices: int = 16,
     size: int = 256,
     seed: int = 0,
-    without: str | None = None,
+    ablation: Ablation | None = None,
     with_tissues: bool = False,
 ) -> Study:
     """Makes a study of a patient; the same numbers give the same study.
@@ -70,12 +69,12 @@ def make_study(
         slices: from the skull base to above the vertex.
         size: columns of a slice, and rows but for a few patients.
         seed: of everything.
-        without: a group of GROUPS to leave out, to measure what it is worth.
+        ablation: changes what was drawn, before it is rendered.
         with_tissues: whether to tell the tissue of each pixel too.
     """
     drawn = draw(patient, study=study, slices=slices, seed=seed)
-    if without is not None:
-        drawn = GROUPS[without](drawn)
+    if ablation is not None:
+        drawn = ablation(drawn)
     rows = size * 9 // 8 if patient % 20 == NOT_SQUARE else size
     fields = np.random.default_rng([seed, 4, patient])
     noise = np.random.default_rng([seed, 5, patient, study])

@@ -18,7 +18,7 @@ from ich_keras.cli.options import Command, LocalPath, workers_option
 @click.option("--tissues", is_flag=True, help="Write the true tissue of each pixel too.")
 def synth(directory: Path, **options: Any) -> None:
     """Writes a phantom data set: DICOM files, labels and true masks."""
-    from tfrecords_tools.phantom import synth as write_phantoms
+    from tfrecords_tools.phantom.rsna_files import synth as write_phantoms
 
     written = write_phantoms(directory, **options)
     click.echo(f"{written.slices:,} slices of {written.patients:,} phantom patients in {directory}")

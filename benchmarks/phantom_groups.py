@@ -1,16 +1,15 @@
-"""Groups of the phantom that can be left out, to measure what each is worth.
+"""Ablations of the phantom: each leaves out one group of its features.
 
-`benchmarks/ladder.py` trains without each of them in turn.
+`benchmarks/ladder.py` trains without each of them in turn, to measure what it is worth.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from tfrecords_tools.phantom.head.devices import Devices
 from tfrecords_tools.phantom.head.lesions import Blood
-from tfrecords_tools.phantom.sampling import Draw
+from tfrecords_tools.phantom.sampling import Ablation, Draw
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 
 PLAIN_DURA = 30.0  # HU; of brain
@@ -64,7 +63,7 @@ def _no_projection(drawn: Draw) -> Draw:
     return replace(drawn, scan=replace(drawn.scan, hardening=0.0, motion=None, rings=()))
 
 
-GROUPS: dict[str, Callable[[Draw], Draw]] = {
+GROUPS: dict[str, Ablation] = {
     "skull base and face": _no_base,
     "look-alikes": _no_look_alikes,
     "beam hardening, motion, rings": _no_projection,
