@@ -52,9 +52,9 @@ def _decoded(shards: ShardSet) -> tf.data.Dataset:
     def decode(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = tf.io.parse_single_example(record, spec)
         image = parsed["image"]
-        if shards.manifest.encoding == "png":
+        if shards.manifest.format.encoding == "png":
             return tf.io.decode_png(image), parsed["label"]
-        if shards.manifest.encoding == "zlib":
+        if shards.manifest.format.encoding == "zlib":
             image = tf.io.decode_compressed(image, "ZLIB")
         size = shards.input.size
         image = tf.reshape(tf.io.decode_raw(image, tf.uint8), (size, size, -1))

@@ -18,6 +18,7 @@ import pandas as pd
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.dicom.parsing import Encoding
 from tfrecords_tools.dicom.pixels import PixelFormat
 from tfrecords_tools.dicom.reader import SliceFormat
@@ -86,7 +87,8 @@ def main(slices: int, neighbours: int) -> None:
     labels = _labels(slices)
     windows = parse_windows("brain,subdural,bone")
     fractions = parse_split("0.8,0.1,0.1")
-    options = Options(256, windows, neighbours, fractions, 0, "zlib", shard_size=3051)
+    shard_format = ShardFormat(windows, neighbours, size=256, encoding="zlib")
+    options = Options(shard_format, fractions, seed=0, shard_size=3051)
     start = time.perf_counter()
     found = scan(Source("simulated", paths, (), Path("simulated.csv")), _headers)
     scanned = time.perf_counter()

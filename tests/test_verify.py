@@ -12,7 +12,7 @@ from pydicom import dcmread
 
 from tests.convert.test_damaged_inputs import IN_TMP_PATH, STEPS, damaged
 from tests.support.rsna_folder import EDGE, write_rsna
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -32,7 +32,7 @@ def sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify")
     write_rsna(folder / "rsna", patients=12, test_patients=2)
     options = {"size": EDGE, "split": "0.5,0.25,0.25", "shard_size": 6, "workers": 1}
-    convert(folder / "rsna", folder / "shards", **options)
+    convert(folder / "rsna", folder / "shards", ConvertOptions(**options))
     return folder / "shards"
 
 
@@ -232,7 +232,7 @@ def tiny(tmp_path_factory):
         if dcmread(path).ImagePositionPatient[2] != 12.5:
             path.unlink()
     options = {"size": 4, "windows": "brain", "shard_size": 1, "workers": 1}
-    convert(folder / "rsna", folder / "shards", **options)
+    convert(folder / "rsna", folder / "shards", ConvertOptions(**options))
     assert verify(folder / "shards") == Verified(shards=3, records=3)
     return folder / "shards"
 

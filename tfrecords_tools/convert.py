@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from tfrecords_tools.dataset.existing import read_standing
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, Manifest
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.engines.local import local_engine
@@ -22,7 +24,7 @@ from tfrecords_tools.progress import progress
 from tfrecords_tools.records.schema import check_encoding
 from tfrecords_tools.storage.shard_path import ShardPath, remove_folder
 from tfrecords_tools.tables.label_csv import read_labels
-from tfrecords_tools.windows import Window, parse_windows
+from tfrecords_tools.windows import parse_windows
 from tfrecords_tools.writing.index import finish
 from tfrecords_tools.writing.ownership import (
     begin,
@@ -40,147 +42,164 @@ LOCAL = "local"
 log = logging.getLogger(__name__)
 
 
-# Else, where pyarrow is installed, pandas holds strings by it, and names of files may be no UTF-8.
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Options of a conversion. Defaults are those of `ich-keras convert`.
+
+    Attributes:
+        size: edge of a slice in pixels.
+        windows: names of known windows, or name=center/width in HU, separated by commas.
+        neighbours: slices below and above each slice, which become further channels.
+        split: fractions of the patients for train, val and test, or a CSV file that assigns them.
+        group_duplicates: keep patients that share a slice, pixel for pixel, in one split.
+        seed: of the split, the order and the patient keys.
+        workers: processes on this machine; None means one per core.
+        encoding: of the images, one of ENCODINGS.
+        shard_size: maximum number of records per shard; None chooses one.
+        labels: label file of all files of the source; None if the RSNA layout has one.
+        unlabelled: ignore labels and write a single split, `unlabelled`.
+        patient_key_file: holds the secret that identifiers are hashed with.
+        fresh: replace what another conversion left in the output folder.
+        add: add to existing shards the slices that they do not hold yet.
+        runner: LOCAL or `beam`.
+        pipeline_options: options of the Beam pipeline.
+
+    Raises:
+        UsageError: if an option is invalid, or two options exclude each other.
+    """
+
+    size: int = 512
+    windows: str = "brain,subdural,bone"
+    neighbours: int = 0
+    split: str = "0.8,0.1,0.1"
+    group_duplicates: bool = False
+    seed: int = 0
+    workers: int | None = None
+    encoding: str = "zlib"
+    shard_size: int | None = None
+    labels: Path | None = None
+    unlabelled: bool = False
+    patient_key_file: Path | None = None
+    fresh: bool = False
+    add: bool = False
+    runner: str = LOCAL
+    pipeline_options: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_encoding(self.encoding, self.format.channels)
+        for conflict, message in (
+            (self.add and self.fresh, "--add and --fresh exclude each other; give one"),
+            (
+                self.add and self.group_duplicates,
+                "--add cannot go with --group-duplicates: existing shards do not keep the hashes"
+                " of their pixels",
+            ),
+            (
+                self.labels is not None and self.unlabelled,
+                "--labels and --unlabelled exclude each other; give one",
+            ),
+            (
+                self.runner == LOCAL and self.pipeline_options,
+                "options after -- are for --runner beam; give both, or neither",
+            ),
+            (
+                self.runner != LOCAL and self.workers is not None,
+                "--workers is for this machine; Beam has its own options, such as"
+                " -- --direct_num_workers=2",
+            ),
+        ):
+            if conflict:
+                raise UsageError(message)
+
+    @property
+    def format(self) -> ShardFormat:
+        """Format of the images."""
+        windows = parse_windows(self.windows)
+        return ShardFormat(windows, self.neighbours, self.size, self.encoding)
+
+
+DEFAULTS = ConvertOptions()
+
+
+# If pyarrow is installed, pandas stores strings with it, but file names may not be valid UTF-8.
 @pd.option_context("mode.string_storage", "python")
 def convert(
-    source: Path | Iterable[str],
-    out: ShardPath,
-    *,
-    size: int = 512,
-    windows: str = "brain,subdural,bone",
-    neighbours: int = 0,
-    split: str = "0.8,0.1,0.1",
-    group_duplicates: bool = False,
-    seed: int = 0,
-    workers: int | None = None,
-    encoding: str = "zlib",
-    shard_size: int | None = None,
-    labels: Path | None = None,
-    unlabelled: bool = False,
-    patient_key_file: Path | None = None,
-    fresh: bool = False,
-    add: bool = False,
-    runner: str = LOCAL,
-    pipeline_options: Sequence[str] = (),
+    source: Path | Iterable[str], out: ShardPath, options: ConvertOptions = DEFAULTS
 ) -> Manifest:
-    """Writes the shards of DICOM files; goes on where it was interrupted.
+    """Converts DICOM files to shards, or resumes an interrupted conversion.
 
     The same files and options give the same bytes, whatever the runner and the number of workers.
 
     Args:
-        source: a folder, as `find_source` takes it, or paths, as `listed_source` takes them.
-        out: a new folder, or one that this very conversion has begun; on an object store too.
-        size: edge of a slice in pixels.
-        windows: as `parse_windows` takes them.
-        neighbours: slices below and above that stand beside each one, as further channels.
-        split: as `parse_split` takes it, or the name of a CSV file as `read_split` takes it.
-        group_duplicates: keep patients that share a slice, pixel for pixel, in one split.
-        seed: of split, order and patient keys.
-        workers: processes of this machine; None means one a core.
-        encoding: of the images, one of ENCODINGS.
-        shard_size: records a shard, at most; None chooses.
-        labels: label file of all files of the source; None where the RSNA layout has one.
-        unlabelled: leave labels aside and write one split, `unlabelled`.
-        patient_key_file: its bytes are the key of `make_plan`.
-        fresh: remove what another conversion has left in `out`.
-        add: add to the shards that stand in `out` what they do not hold yet.
-        runner: LOCAL, or `beam`.
-        pipeline_options: of Beam.
+        source: a folder (see `find_source`) or a list of paths (see `listed_source`).
+        out: folder of the shards, also on an object store: a new one, or one that the same
+            conversion began. With `options.add` it may hold shards of other files.
+        options: how to convert.
 
     Raises:
-        InputError: one line, if options, source or `out` are not as they must be.
+        InputError: one line, if the options, the source or `out` cannot be used.
         OSError: if a file cannot be read or written.
     """
-    if add and fresh:
-        raise UsageError("--add and --fresh exclude each other; give one")
-    if add and group_duplicates:
-        raise UsageError(
-            "--add cannot go with --group-duplicates: what stands does not tell its pixels' hashes"
-        )
-    parsed = parse_windows(windows)
-    channels = len(parsed) * (1 + 2 * neighbours)
-    check_encoding(encoding, channels)
+    shard_format = options.format
+    split = options.split
     given = read_split(Path(split)) if split.endswith((".csv", ".csv.gz")) else None
     fractions = parse_split(split) if given is None else None
-    key = _key(patient_key_file)
+    key = _read_key(options.patient_key_file)
     check_free(out)
-    found = _source(source, labels, unlabelled)
+    found = _find_source(source, options)
     check_apart(out, found)
     table = read_labels(found.label_file) if found.label_file else None
-    with only_writer(out), _engine(out, runner, workers, pipeline_options) as engine:
-        standing = read_standing(out) if add and (out / MANIFEST_NAME).is_file() else None
+    with only_writer(out), _engine(out, options) as engine:
+        add = options.add and (out / MANIFEST_NAME).is_file()
+        standing = read_standing(out) if add else None
         if standing:
-            _check_alike(out, standing.manifest, size, parsed, neighbours, encoding)
-        scanned = scan(found, engine.scan, hash_pixels=group_duplicates)
-        many = len(scanned.slices)
-        shard_size = shard_size or default_shard_size(size, channels, encoding, many)
-        options = Options(size, parsed, neighbours, fractions, seed, encoding, shard_size)
+            _check_same_format(out, standing.manifest.format, shard_format)
+        scanned = scan(found, engine.scan, hash_pixels=options.group_duplicates)
+        shard_size = options.shard_size or default_shard_size(shard_format, len(scanned.slices))
+        plan_options = Options(shard_format, fractions, options.seed, shard_size)
         content_of = partial(file_content, scanned.root)
         plan = make_plan(
-            *(scanned.slices, scanned.rejects, table, options, key, given, standing, content_of)
+            *(scanned.slices, scanned.rejects, table, plan_options, key),
+            *(given, standing, content_of),
         )
-        job = Job(scanned.root, size, parsed, encoding)
-        del scanned, table  # of a million slices, they are much
-        manifest = _carry_out(out, plan, options, job, engine, fresh=fresh)
+        job = Job(scanned.root, shard_format)
+        del scanned, table  # large for a million slices
+        manifest = _carry_out(out, plan, job, engine, fresh=options.fresh)
         remove_folder(out / WORK)
     return manifest
 
 
-def _source(source: Path | Iterable[str], labels: Path | None, unlabelled: bool) -> Source:
-    if labels is not None and unlabelled:
-        raise UsageError("--labels and --unlabelled exclude each other; give one")
+def _find_source(source: Path | Iterable[str], options: ConvertOptions) -> Source:
     if isinstance(source, Path):
-        return find_source(source, label_file=labels, unlabelled=unlabelled)
-    if labels is None and not unlabelled:
+        return find_source(source, label_file=options.labels, unlabelled=options.unlabelled)
+    if options.labels is None and not options.unlabelled:
         raise UsageError("a list of files says nothing of labels; give --labels or --unlabelled")
-    return listed_source(source, label_file=labels)
+    return listed_source(source, label_file=options.labels)
 
 
-def _engine(
-    out: ShardPath, runner: str, workers: int | None, pipeline_options: Sequence[str]
-) -> AbstractContextManager[Engine]:
-    if runner == LOCAL:
-        if pipeline_options:
-            raise UsageError("what stands behind -- is for --runner beam; give both, or neither")
-        return local_engine(out, workers)
-    if workers is not None:
-        raise UsageError(
-            "--workers is of this machine; Beam has options for that, such as"
-            " -- --direct_num_workers=2"
-        )
+def _engine(out: ShardPath, options: ConvertOptions) -> AbstractContextManager[Engine]:
+    if options.runner == LOCAL:
+        return local_engine(out, options.workers)
     if find_spec("apache_beam") is None:
         raise UsageError(
             "--runner beam needs a package that is missing: pip install 'ich-keras[beam]'"
         )
-    logging.disable(logging.WARNING)  # Beam says of which clouds it finds no library
+    logging.disable(logging.WARNING)  # Beam lists the clouds it has no library for
     try:
         from tfrecords_tools.engines.beam import beam_engine
     finally:
         logging.disable(logging.NOTSET)
-    return beam_engine(out, pipeline_options)
+    return beam_engine(out, options.pipeline_options)
 
 
-def _check_alike(
-    out: ShardPath,
-    manifest: Manifest,
-    size: int,
-    windows: Sequence[Window],
-    neighbours: int,
-    encoding: str,
-) -> None:
-    """Shards of one folder are all alike."""
-    stands = (manifest.size, manifest.windows, manifest.neighbours, manifest.encoding)
-    if stands != (size, tuple(windows), neighbours, encoding):
-        names = ",".join(f"{x.name}={x.center:g}/{x.width:g}" for x in manifest.windows)
+def _check_same_format(out: ShardPath, existing: ShardFormat, new: ShardFormat) -> None:
+    if existing != new:
         raise UsageError(
-            f"{out}: stands with --size {manifest.size} --windows {names} --neighbours"
-            f" {manifest.neighbours} --encoding {manifest.encoding}; add with the same"
+            f"{out}: the existing shards have {existing.command_options()}; add with the same"
         )
 
 
-def _carry_out(
-    out: ShardPath, plan: Plan, options: Options, job: Job, engine: Engine, *, fresh: bool
-) -> Manifest:
+def _carry_out(out: ShardPath, plan: Plan, job: Job, engine: Engine, *, fresh: bool) -> Manifest:
     if plan.standing is None:
         if fresh:
             clear(out, plan)
@@ -194,7 +213,7 @@ def _carry_out(
     else:
         begin_addition(out, plan, plan.standing)
     _write_shards(engine, job, out, plan)
-    return finish(out, plan, options)
+    return finish(out, plan, job.format)
 
 
 def _write_shards(engine: Engine, job: Job, out: ShardPath, plan: Plan) -> None:
@@ -209,7 +228,7 @@ def _write_shards(engine: Engine, job: Job, out: ShardPath, plan: Plan) -> None:
             bar.update(len(shard.slices))
 
 
-def _key(path: Path | None) -> bytes | None:
+def _read_key(path: Path | None) -> bytes | None:
     if path is None:
         log.info(
             "patient ids are hashed without a secret, so a list of the patients tells who is who;"

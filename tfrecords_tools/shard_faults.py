@@ -66,11 +66,12 @@ def _record_faults(
 ) -> Iterator[str]:
     """What is wrong with one record; adds its slice to those seen."""
     try:
-        example = decode_example(record, manifest.encoding)
+        example = decode_example(record, manifest.format.encoding)
     except SchemaError as error:
         yield str(error)
         return
-    shape = (manifest.size, manifest.size, manifest.channels)
+    size = manifest.format.size
+    shape = (size, size, manifest.format.channels)
     if example.image.shape != shape:
         yield f"the image has the shape {example.image.shape}, expected {shape}"
     if example.slice_id in seen:

@@ -8,7 +8,7 @@ from ich_keras.evaluation.evaluate import evaluate
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunFolder
 from ich_keras.training.fit import fit
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.phantom.rsna_files import synth
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,11 @@ def run_demo(
         log.info("1/4 phantom studies of %d patients", patients)
         synth(data, patients=patients, slices=SLICES, seed=seed, workers=workers)
     log.info("2/4 shards")
-    convert(data, shards, size=SIZE, windows=WINDOWS, split=SPLIT, seed=seed, workers=workers)
+    convert(
+        data,
+        shards,
+        ConvertOptions(size=SIZE, windows=WINDOWS, split=SPLIT, seed=seed, workers=workers),
+    )
     log.info("3/4 training")
     fit(load_experiment("demo.yaml", overrides), shards, run)
     log.info("4/4 evaluation on patients never seen")

@@ -245,7 +245,7 @@ def _shards(shards: ShardPath) -> Finding:
     except InputError as error:
         return Finding("shards", "failed", str(error), f"ich-keras verify {shards}")
     slices = ", ".join(f"{name} {split.slices:,}" for name, split in manifest.splits.items())
-    return Finding("shards", "ok", f"{shards}: {manifest.size} px; {slices}")
+    return Finding("shards", "ok", f"{shards}: {manifest.format.size} px; {slices}")
 
 
 def _room(shards: Path, files: int) -> Finding:

@@ -72,7 +72,7 @@ class ShardSet:
     def pixel_mm(self) -> float | None:
         """Edge of a pixel, the median of all slices; None where no file told it."""
         stored = self.manifest.pixel_mm
-        return None if stored is None else stored * self.manifest.size / self.input.size
+        return None if stored is None else stored * self.manifest.format.size / self.input.size
 
     def prevalences(self, split: str) -> np.ndarray:
         """The share of the slices of a split that bear each label; float64 (6,)."""
@@ -157,27 +157,28 @@ def open_shards(folder: ShardPath, config: DataConfig, size: int | None = None) 
         DatasetError: if size, windows or neighbours are not to be had from these shards.
     """
     manifest = read_manifest(folder)
-    wanted = size or config.size or manifest.size
-    if wanted > manifest.size:
+    stored = manifest.format
+    wanted = size or config.size or stored.size
+    if wanted > stored.size:
         raise DatasetError(
-            f"{folder}: the shards are {manifest.size} pixels wide and size {wanted} was asked for;"
-            f" set data.size to at most {manifest.size}, or convert with --size {wanted}"
+            f"{folder}: the shards are {stored.size} pixels wide and size {wanted} was asked for;"
+            f" set data.size to at most {stored.size}, or convert with --size {wanted}"
         )
-    by_name = {window.name: window for window in manifest.windows}
+    by_name = {window.name: window for window in stored.windows}
     missing = [name for name in config.windows or () if name not in by_name]
     if missing:
         raise DatasetError(
             f"{folder}: the shards have the windows {', '.join(by_name)}, not {', '.join(missing)};"
             " change data.windows, or convert with these --windows"
         )
-    reach = manifest.neighbours if config.neighbours is None else config.neighbours
-    if reach > manifest.neighbours:
+    reach = stored.neighbours if config.neighbours is None else config.neighbours
+    if reach > stored.neighbours:
         raise DatasetError(
-            f"{folder}: the shards have {manifest.neighbours} neighbours of each slice and {reach}"
+            f"{folder}: the shards have {stored.neighbours} neighbours of each slice and {reach}"
             f" were asked for; change data.neighbours, or convert with --neighbours {reach}"
         )
     windows = tuple(by_name[name] for name in config.windows or by_name)
-    return ShardSet(folder, manifest, NetworkInput(manifest.size, wanted, windows, reach))
+    return ShardSet(folder, manifest, NetworkInput(stored.size, wanted, windows, reach))
 
 
 def training_batches(
@@ -407,9 +408,10 @@ def _checked(label: tf.Tensor) -> tf.Tensor:
 def _parse(records: tf.Tensor, shards: ShardSet, *, labelled: bool) -> dict[str, tf.Tensor]:
     """A batch of serialised examples, shape (N,), as the experiment wants to see them."""
     manifest, wanted = shards.manifest, shards.input
-    stored = NetworkInput(manifest.size, manifest.size, manifest.windows, manifest.neighbours)
+    images = manifest.format
+    stored = NetworkInput(images.size, images.size, images.windows, images.neighbours)
     shape = (stored.size, stored.size, stored.channels)
-    parsed = parse_examples(records, manifest.encoding, shape, labelled)
+    parsed = parse_examples(records, images.encoding, shape, labelled)
     image = parsed["image"]
     channels = wanted.channels_in(stored)
     if channels != tuple(range(stored.channels)):

@@ -186,7 +186,7 @@ def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
     try:
         manifest = read_manifest(shard_path(content["shards"]))
         if manifest.fingerprint == content["fingerprint"]:
-            return manifest.size
+            return manifest.format.size
     except (InputError, OSError) as error:
         log.debug("%s: %s", content["shards"], error)
     log.warning(

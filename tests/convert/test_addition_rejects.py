@@ -11,7 +11,7 @@ import pytest
 from tests.support.rsna_folder import EDGE, Truth, contents, write_labels, write_rsna, write_slice
 from tests.support.serial_engine import serial_engine
 from tfrecords_tools import convert as module
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -77,12 +77,17 @@ class Folder:
 
     def convert(self, **changes) -> Manifest:
         """The first time converts, then adds; nothing may be left to do then."""
-        manifest = convert(self.root, self.out, add=True, **{**self.options, **changes})
+        manifest = convert(
+            self.root, self.out, ConvertOptions(add=True, **{**self.options, **changes})
+        )
         assert manifest == read_manifest(self.out)
         verify(self.out)
         assert manifest.left_out == len(self.rejects())
         before = contents(self.out)
-        assert convert(self.root, self.out, add=True, **{**self.options, **changes}) == manifest
+        assert (
+            convert(self.root, self.out, ConvertOptions(add=True, **{**self.options, **changes}))
+            == manifest
+        )
         assert contents(self.out) == before
         return manifest
 
@@ -93,7 +98,7 @@ class Folder:
 
     def check_as_converted_at_once(self) -> None:
         """A conversion of the folder as it is, by the same options, is the reference."""
-        once = convert(self.root, self._other, **self.options, fresh=True)
+        once = convert(self.root, self._other, ConvertOptions(**self.options, fresh=True))
         now = read_manifest(self.out)
         assert (self.out / "rejects.csv").read_text() == (self._other / "rejects.csv").read_text()
         assert now.rejected == once.rejected
@@ -266,13 +271,15 @@ def test_a_list_of_what_is_new_takes_nothing_back(folder, monkeypatch):
     assert (told.left_out, told.labels_without_files) == (4, 1)
     folder.good(0)
     labels = folder.root / "stage_2_train.csv"
-    added = convert([str(new)], folder.out, add=True, labels=labels, **folder.options)
+    added = convert(
+        [str(new)], folder.out, ConvertOptions(add=True, labels=labels, **folder.options)
+    )
     assert (added.rejected, added.labels_without_files) == (told.rejected, 0)
     assert added.refused == told.refused
     assert added.slices == told.slices + 1
     folder.good(3)
     mended = [str(folder.path(3))]
-    added = convert(mended, folder.out, add=True, labels=labels, **folder.options)
+    added = convert(mended, folder.out, ConvertOptions(add=True, labels=labels, **folder.options))
     assert added.rejected == {"duplicate_id": 2, "implausible_hu": 1}
     folder.check_as_converted_at_once()
 

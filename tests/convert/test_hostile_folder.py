@@ -12,7 +12,7 @@ from pydicom.datadict import tag_for_keyword
 from tests.fuzzing.hostile_corpus import made_samples, phantom_samples
 from tests.fuzzing.mutations import Sample, damaged, with_value
 from tests.support.rsna_folder import EDGE, Truth, contents, write_rsna
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, Manifest
 from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_header
@@ -93,7 +93,7 @@ def test_a_hostile_folder_costs_its_hostile_files_alone(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     before, out = contents(folder.root), tmp_path / "out"
-    manifest = convert(folder.root, out, unlabelled=unlabelled, **OPTIONS)
+    manifest = convert(folder.root, out, ConvertOptions(unlabelled=unlabelled, **OPTIONS))
     assert contents(folder.root) == before
     assert set(tmp_path.iterdir()) == {elsewhere, out}
     assert not list(elsewhere.iterdir())

@@ -16,7 +16,7 @@ from filelock import FileLock
 from tests.support import crashing_codec, slow_source
 from tests.support.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import convert as module
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.engines import crashes as deaths
 from tfrecords_tools.engines import local as local_engine
 from tfrecords_tools.errors import ConvertError, InputError, UsageError
@@ -36,7 +36,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "shards"
-    convert(source, out, workers=2, **SLOW)
+    convert(source, out, ConvertOptions(workers=2, **SLOW))
     return contents(out)
 
 
@@ -71,8 +71,8 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
     assert not (out / "dataset.json").exists()
 
     with pytest.raises(UsageError, match="was begun with other data or options"):
-        convert(source, out, workers=1, **OPTIONS)
-    convert(source, out, workers=2, **SLOW)
+        convert(source, out, ConvertOptions(workers=1, **OPTIONS))
+    convert(source, out, ConvertOptions(workers=2, **SLOW))
     assert contents(out) == undisturbed
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
 
@@ -114,7 +114,7 @@ def rejects(out: Path) -> dict[str, tuple[str, str]]:
 def test_a_decoder_that_crashes_or_hangs_costs_that_file_alone(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents({names[4]: crashing_codec.CRASHES, names[7]: crashing_codec.HANGS})
-    manifest = convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    manifest = convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
     assert rejects(tmp_path / "out") == {
         f"stage_2_train/{names[4]}": (
             "decoder_crash",
@@ -132,9 +132,9 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_file_alone(source, accidents
 def test_a_worker_that_dies_by_chance_costs_nothing(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents({names[4]: crashing_codec.CRASHES_ONCE, names[9]: crashing_codec.CRASHES_ONCE})
-    convert(source, tmp_path / "disturbed", workers=2, **OPTIONS)
+    convert(source, tmp_path / "disturbed", ConvertOptions(workers=2, **OPTIONS))
     accidents({})
-    convert(source, tmp_path / "quiet", workers=2, **OPTIONS)
+    convert(source, tmp_path / "quiet", ConvertOptions(workers=2, **OPTIONS))
     assert rejects(tmp_path / "disturbed") == {}
     assert contents(tmp_path / "disturbed") == contents(tmp_path / "quiet")
 
@@ -143,7 +143,7 @@ def test_workers_that_die_at_whatever_file_are_said_in_one_line(source, accident
     accidents({"*": crashing_codec.CRASHES_ONCE})
     message = r"^.*8 workers died and no shard was finished in between.*fewer --workers"
     with pytest.raises(ConvertError, match=message):
-        convert(source, tmp_path / "out", workers=2, **OPTIONS)
+        convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
@@ -151,7 +151,7 @@ def test_rare_deaths_do_not_end_a_long_conversion(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents(dict.fromkeys(names[::4], crashing_codec.CRASHES_ONCE))
     assert len(names[::4]) > deaths.UNEXPLAINED_DEATHS
-    convert(source, tmp_path / "out", workers=2, **{**OPTIONS, "shard_size": 1})
+    convert(source, tmp_path / "out", ConvertOptions(workers=2, **{**OPTIONS, "shard_size": 1}))
     assert rejects(tmp_path / "out") == {}
     assert verify(tmp_path / "out").records == len(names)
 
@@ -169,9 +169,9 @@ def stalls(source, monkeypatch):
 def test_a_source_that_stalls_is_waited_for_and_no_decoder_blamed(source, stalls, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.STALLS})
-    convert(source, tmp_path / "slow", workers=2, **OPTIONS, neighbours=1)
+    convert(source, tmp_path / "slow", ConvertOptions(workers=2, **OPTIONS, neighbours=1))
     stalls({})
-    convert(source, tmp_path / "quick", workers=2, **OPTIONS, neighbours=1)
+    convert(source, tmp_path / "quick", ConvertOptions(workers=2, **OPTIONS, neighbours=1))
     assert rejects(tmp_path / "slow") == {}
     assert contents(tmp_path / "slow") == contents(tmp_path / "quick")
 
@@ -179,7 +179,7 @@ def test_a_source_that_stalls_is_waited_for_and_no_decoder_blamed(source, stalls
 def test_a_process_killed_while_it_reads_blames_no_decoder(source, stalls, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.KILLS_TWICE})
-    convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
     assert rejects(tmp_path / "out") == {}
     assert verify(tmp_path / "out").records == len(names)
 
@@ -189,9 +189,9 @@ def test_a_source_that_times_out_ends_it_in_one_line_and_is_tried_again(source, 
     stalls({names[4]: slow_source.TIMES_OUT})
     message = rf"the store does not answer: '.*{names[4]}'; .*the same command goes on$"
     with pytest.raises(ConvertError, match=message):
-        convert(source, tmp_path / "out", workers=2, **OPTIONS)
+        convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
     stalls({})
-    convert(source, tmp_path / "out", workers=2, **OPTIONS)
+    convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
     assert rejects(tmp_path / "out") == {}
     assert verify(tmp_path / "out").records == len(names)
 
@@ -223,28 +223,28 @@ def test_files_written_anew_on_the_way_are_noticed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_write_shards", stop)
     with pytest.raises(KeyboardInterrupt):
-        convert(root, out, **OPTIONS)
+        convert(root, out, ConvertOptions(**OPTIONS))
     monkeypatch.undo()
     path = min((root / "stage_2_train").iterdir())
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
     with pytest.raises(UsageError, match="was begun with files that were written anew since"):
-        convert(root, out, **OPTIONS)
-    convert(root, out, fresh=True, **OPTIONS)
-    convert(root, tmp_path / "other", **OPTIONS)
+        convert(root, out, ConvertOptions(**OPTIONS))
+    convert(root, out, ConvertOptions(fresh=True, **OPTIONS))
+    convert(root, tmp_path / "other", ConvertOptions(**OPTIONS))
     assert contents(out) == contents(tmp_path / "other")
 
 
 def test_fresh_replaces_other_shards_and_leaves_its_own(source, tmp_path):
     out = tmp_path / "out"
-    convert(source, out, **OPTIONS)
+    convert(source, out, ConvertOptions(**OPTIONS))
     whole = contents(out)
-    convert(source, out, **{**OPTIONS, "shard_size": 3}, fresh=True)
-    convert(source, out, **OPTIONS, fresh=True)
+    convert(source, out, ConvertOptions(**{**OPTIONS, "shard_size": 3}, fresh=True))
+    convert(source, out, ConvertOptions(**OPTIONS, fresh=True))
     assert contents(out) == whole
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    convert(source, out, **OPTIONS, fresh=True)
+    convert(source, out, ConvertOptions(**OPTIONS, fresh=True))
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
@@ -264,7 +264,7 @@ def test_a_source_that_shrinks_ends_it_in_one_line(tmp_path, monkeypatch):
     write_rsna(tmp_path / "rsna", patients=3)
     after_the_scan(monkeypatch, lambda paths: (tmp_path / "rsna" / paths[1]).unlink())
     with pytest.raises(InputError, match=r"^.*No such file.*\.dcm.*the same command goes on$"):
-        convert(tmp_path / "rsna", tmp_path / "out", workers=1, **OPTIONS)
+        convert(tmp_path / "rsna", tmp_path / "out", ConvertOptions(workers=1, **OPTIONS))
 
 
 def test_a_file_that_changes_on_the_way_is_not_taken_for_its_predecessor(tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ def test_a_file_that_changes_on_the_way_is_not_taken_for_its_predecessor(tmp_pat
 
     after_the_scan(monkeypatch, overwrite)
     with pytest.raises(InputError, match="changed while it was being converted"):
-        convert(root, tmp_path / "out", workers=1, **OPTIONS)
+        convert(root, tmp_path / "out", ConvertOptions(workers=1, **OPTIONS))
     assert not list((tmp_path / "out").glob("train-00000-*"))
 
 
@@ -295,7 +295,7 @@ def test_a_header_that_changes_unseen_is_not_taken_for_its_predecessor(tmp_path,
 
     after_the_scan(monkeypatch, correct)
     with pytest.raises(InputError, match="changed while it was being converted"):
-        convert(root, tmp_path / "out", workers=1, **OPTIONS)
+        convert(root, tmp_path / "out", ConvertOptions(workers=1, **OPTIONS))
 
 
 def test_a_damaged_note_of_what_was_begun_is_one_line(source, tmp_path):
@@ -304,7 +304,7 @@ def test_a_damaged_note_of_what_was_begun_is_one_line(source, tmp_path):
     for content in ("", '{"fingerprint": ', "\udcff"):
         (work / "plan.json").write_bytes(content.encode(errors="surrogateescape"))
         with pytest.raises(InputError, match=r"^.*plan\.json: damaged; remove .*$"):
-            convert(source, tmp_path / "out", **OPTIONS)
+            convert(source, tmp_path / "out", ConvertOptions(**OPTIONS))
 
 
 def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
@@ -315,8 +315,8 @@ def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
         FileLock(out / ".work" / "lock"),  # as the first one holds it
         pytest.raises(UsageError, match="another conversion is writing here"),
     ):
-        convert(source, out, **OPTIONS)
-    convert(source, out, **OPTIONS)
+        convert(source, out, ConvertOptions(**OPTIONS))
+    convert(source, out, ConvertOptions(**OPTIONS))
     assert not (out / ".work").exists()
 
 
@@ -329,4 +329,4 @@ def test_an_output_that_cannot_be_is_refused_before_the_scan(tmp_path):
 def test_an_empty_key_is_refused(tmp_path):
     (tmp_path / "key").touch()
     with pytest.raises(UsageError, match="is empty, so no secret"):
-        convert(tmp_path, tmp_path / "out", patient_key_file=tmp_path / "key")
+        convert(tmp_path, tmp_path / "out", ConvertOptions(patient_key_file=tmp_path / "key"))

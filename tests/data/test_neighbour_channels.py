@@ -15,7 +15,7 @@ from ich_keras.run.folder import RunFolder
 from ich_keras.training.fit import fit
 from tests.support.rsna_folder import EDGE, SLICES, write_rsna
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.windows import parse_windows, window_slice
 
 WINDOWS = "brain,bone"
@@ -31,7 +31,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shards(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "shards"
-    convert(source[0], out, neighbours=1, **OPTIONS)
+    convert(source[0], out, ConvertOptions(neighbours=1, **OPTIONS))
     return out
 
 
@@ -60,7 +60,7 @@ def test_each_window_has_the_slice_below_itself_and_the_slice_above(source, shar
 
 
 def test_an_experiment_may_leave_the_neighbours_or_a_window_aside(source, shards, tmp_path):
-    convert(source[0], tmp_path / "bare", **OPTIONS)
+    convert(source[0], tmp_path / "bare", ConvertOptions(**OPTIONS))
     alone, bare = images_of(shards, neighbours=0), images_of(tmp_path / "bare")
     whole, bone = images_of(shards), images_of(shards, windows=("bone",))
     for slice_id, image in bare.items():

@@ -11,7 +11,7 @@ from ich_keras.data.studies import find_studies, read_studies
 from ich_keras.experiment.schema import DataConfig
 from ich_keras.run.folder import RunFolder, RunInput, read_input, write_input
 from tests.support.shard_files import SIZE, write_shards
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.windows import WINDOWS, Window, apply_windows, shrink_windowed
 
@@ -55,7 +55,11 @@ def images_of_files(folder, network_input):
 def test_a_slice_is_the_same_on_both_ways(place, neighbours, request, tmp_path):
     source = request.getfixturevalue(place)
     options = {"size": SHARD_SIZE, "windows": ",".join(NAMES), "neighbours": neighbours}
-    convert(source, tmp_path / "shards", unlabelled=True, split="0.8,0.1,0.1", workers=1, **options)
+    convert(
+        source,
+        tmp_path / "shards",
+        ConvertOptions(unlabelled=True, split="0.8,0.1,0.1", workers=1, **options),
+    )
     # 96 is no whole fraction of 128; two windows and neighbours make an odd number of channels.
     for size, windows in ((128, NAMES), (64, NAMES), (96, NAMES), (64, NAMES[:2])):
         config = DataConfig(size=size, windows=windows)

@@ -12,7 +12,7 @@ import pytest
 from tests.support import crashing_codec, slow_source
 from tests.support.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import convert as module
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.engines import beam as beam_engine
 from tfrecords_tools.errors import ConvertError, UsageError
 from tfrecords_tools.planning import scan as scan_module
@@ -42,7 +42,7 @@ def source(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def local(source, tmp_path_factory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("local") / "shards"
-    manifest = convert(source, out, workers=2, **OPTIONS)
+    manifest = convert(source, out, ConvertOptions(workers=2, **OPTIONS))
     assert sum(manifest.rejected.values()) == 2
     return contents(out)
 
@@ -62,7 +62,7 @@ def asked_hosts(monkeypatch) -> set[str]:
 
 
 def test_in_this_process_it_writes_the_same_and_asks_nobody(source, local, tmp_path, asked_hosts):
-    manifest = convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    manifest = convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
     assert contents(tmp_path / "out") == local
     assert sum(manifest.rejected.values()) == 2
     assert asked_hosts <= {"localhost", "127.0.0.1", "::1"}
@@ -82,7 +82,11 @@ def test_over_the_portable_interface_it_writes_the_same(source, local, tmp_path)
             wait_for(port)
             options = ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}"]
             options.append("--environment_type=LOOPBACK")
-            convert(source, tmp_path / "out", runner="beam", pipeline_options=options, **OPTIONS)
+            convert(
+                source,
+                tmp_path / "out",
+                ConvertOptions(runner="beam", pipeline_options=options, **OPTIONS),
+            )
         finally:
             process.kill()
     assert contents(tmp_path / "out") == local
@@ -105,7 +109,7 @@ def test_a_task_that_is_done_twice_at_once_is_done_once(source, local, tmp_path,
                 list(both.map(lambda _: process(self, name), range(2)))
 
         monkeypatch.setattr(kind, "process", twice)
-    convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
     assert contents(tmp_path / "out") == local
 
 
@@ -117,12 +121,12 @@ def test_what_the_one_runner_began_the_other_ends(source, local, tmp_path, monke
 
     monkeypatch.setattr(module, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
-        convert(source, out, runner="beam", **OPTIONS)
+        convert(source, out, ConvertOptions(runner="beam", **OPTIONS))
     monkeypatch.undo()
     lost, *kept = sorted(out.glob("*.tfrecord"))
     lost.unlink()
     written = {path: path.stat().st_mtime_ns for path in kept}
-    convert(source, out, workers=1, **OPTIONS)
+    convert(source, out, ConvertOptions(workers=1, **OPTIONS))
     assert contents(out) == local
     assert {path: path.stat().st_mtime_ns for path in kept} == written
 
@@ -131,7 +135,7 @@ def test_a_codec_that_crashes_costs_that_file_alone(source, tmp_path, monkeypatc
     name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
     crashing_codec.plan_accidents(source, {name: crashing_codec.CRASHES})
     monkeypatch.setattr(beam_engine, "write_shard", crashing_codec.write_shard)
-    manifest = convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    manifest = convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
     assert manifest.rejected["decoder_crash"] == 1
     assert verify(tmp_path / "out").records == 8 * 3 + 2 * 3 - 3
 
@@ -140,7 +144,7 @@ def test_a_source_that_stalls_is_waited_for(source, local, tmp_path, monkeypatch
     name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
     slow_source.plan_stalls(source, {name: slow_source.STALLS})
     monkeypatch.setattr(beam_engine, "write_shard", slow_source.write_shard)
-    convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+    convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
     assert contents(tmp_path / "out") == local
 
 
@@ -156,7 +160,7 @@ def test_what_fails_on_a_worker_is_one_line_here(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "make_plan", hooked)
     with pytest.raises(ConvertError, match=r"^\[Errno 2\] No such file.*the same command goes on$"):
-        convert(root, tmp_path / "out", runner="beam", **OPTIONS)
+        convert(root, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
@@ -172,22 +176,22 @@ def test_what_headers_say_of_patients_does_not_stay(source, tmp_path, monkeypatc
     monkeypatch.setattr(scan_module, "FILES_A_TASK", 4)
     monkeypatch.setattr(beam_engine, "CHUNKS_A_TASK", 1)
     with pytest.raises(ConvertError, match=r"^\[Errno 5\] Input/output error: .* goes on$"):
-        convert(source, tmp_path / "out", runner="beam", **OPTIONS)
+        convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
     assert not (tmp_path / "out").exists()
 
 
 def test_options_that_are_none_are_refused(source, tmp_path, monkeypatch):
     def refused(message, **options):
         with pytest.raises(UsageError, match=message):
-            convert(source, tmp_path / "out", **OPTIONS, **options)
+            convert(source, tmp_path / "out", ConvertOptions(**OPTIONS, **options))
 
     refused(
         "pipeline options: argument --direct_num_workers: invalid int value: 'two'",
         runner="beam",
         pipeline_options=["--direct_num_workers=two"],
     )
-    refused("what stands behind -- is for --runner beam", pipeline_options=["--runner=Flink"])
-    refused("--workers is of this machine", runner="beam", workers=2)
+    refused("options after -- are for --runner beam", pipeline_options=["--runner=Flink"])
+    refused("--workers is for this machine", runner="beam", workers=2)
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     refused(r"pip install 'ich-keras\[beam\]'", runner="beam")
     assert not (tmp_path / "out").exists()

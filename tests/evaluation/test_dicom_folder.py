@@ -21,7 +21,7 @@ from ich_keras.training.fit import fit
 from tests.evaluation.test_cq500 import write_reads
 from tests.support.small_run import overrides
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.tables.label_csv import LabelError, read_labels
@@ -32,7 +32,7 @@ def world(tmp_path_factory):
     """Phantom studies, their shards, and a run on them."""
     folder = tmp_path_factory.mktemp("external")
     synth(folder / "data", patients=12, slices=6, size=64, seed=3)
-    convert(folder / "data", folder / "shards", size=64, split="0.5,0.5,0", seed=0)
+    convert(folder / "data", folder / "shards", ConvertOptions(size=64, split="0.5,0.5,0", seed=0))
     run = RunFolder(folder / "run")
     fit(
         load_experiment("demo", overrides(evaluation__bootstrap_draws="50")), folder / "shards", run

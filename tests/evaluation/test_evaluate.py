@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -158,9 +159,9 @@ def test_shards_with_other_windows_are_refused(scored, tmp_path):
     run, _, _ = scored
     shards = write_shards(tmp_path, train=7, val=7).folder
     manifest = read_manifest(shards)
-    windows = (Window("brain", 35.0, 80.0), *manifest.windows[1:])
-    changed = type(manifest)(**{**vars(manifest), "windows": windows})
-    write_manifest(shards / MANIFEST_NAME, changed)
+    windows = (Window("brain", 35.0, 80.0), *manifest.format.windows[1:])
+    changed = replace(manifest.format, windows=windows)
+    write_manifest(shards / MANIFEST_NAME, replace(manifest, format=changed))
     with pytest.raises(UsageError, match=r"the run was trained on.*convert with those"):
         evaluate(run, shards)
 

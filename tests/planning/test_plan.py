@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.rsna_folder import SLICES, Truth, scanned, write_rsna
 from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.planning.plan import (
     Options,
     PlanError,
@@ -19,17 +20,10 @@ from tfrecords_tools.planning.plan import (
     make_plan,
 )
 from tfrecords_tools.tables.label_csv import read_labels
-from tfrecords_tools.windows import WINDOWS
+from tfrecords_tools.windows import WINDOWS, parse_windows
 
-OPTIONS = Options(
-    size=64,
-    windows=(WINDOWS["brain"],),
-    neighbours=0,
-    split=(0.6, 0.2, 0.2),
-    seed=1,
-    encoding="zlib",
-    shard_size=7,
-)
+FORMAT = ShardFormat(windows=(WINDOWS["brain"],), neighbours=0, size=64, encoding="zlib")
+OPTIONS = Options(FORMAT, split=(0.6, 0.2, 0.2), seed=1, shard_size=7)
 ONE_REJECT = pd.DataFrame({"path": ["a.dcm"], "reason": ["not_ct"], "detail": ["no image"]})
 NO_REJECTS = pd.DataFrame(columns=["path", "reason", "detail"])
 
@@ -107,12 +101,12 @@ def test_the_plan_knows_no_order_and_no_folder():
 @pytest.mark.parametrize(
     "change",
     [
-        {"size": 65},
-        {"neighbours": 1},
-        {"windows": (WINDOWS["bone"],)},
+        {"format": replace(FORMAT, size=65)},
+        {"format": replace(FORMAT, neighbours=1)},
+        {"format": replace(FORMAT, windows=(WINDOWS["bone"],))},
+        {"format": replace(FORMAT, encoding="raw")},
         {"split": (0.7, 0.2, 0.1)},
         {"seed": 2},
-        {"encoding": "raw"},
         {"shard_size": 8},
     ],
     ids=str,
@@ -232,4 +226,5 @@ def test_nothing_usable_is_an_error_that_counts_why():
     ],
 )
 def test_shards_are_of_some_150_megabytes_or_sixteen(size, encoding, slices, records):
-    assert default_shard_size(size, 3, encoding, slices) == records
+    windows = parse_windows("brain,subdural,bone")
+    assert default_shard_size(ShardFormat(windows, 0, size, encoding), slices) == records

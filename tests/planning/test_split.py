@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.rsna_folder import scanned, write_labels, write_rsna, write_slice
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import split_of
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.planning.left_out import NO_SPLIT
 from tfrecords_tools.planning.plan import Options, make_plan
@@ -161,7 +162,8 @@ def rsna(tmp_path_factory) -> Path:
 def followed(root: Path, given_split: pd.Series) -> dict[str, str]:
     """Each slice's split in the plan of these files, "" where it is left out as NO_SPLIT."""
     headers = scanned(root)
-    options = Options(32, (WINDOWS["brain"],), 0, None, 0, "zlib", shard_size=2)
+    shard_format = ShardFormat((WINDOWS["brain"],), 0, 32, "zlib")
+    options = Options(shard_format, split=None, seed=0, shard_size=2)
     labels = read_labels(root / "stage_2_train.csv")
     plan = make_plan(headers.slices, headers.rejects, labels, options, given_split=given_split)
     assert set(plan.left_out.rejects["reason"]) <= {NO_SPLIT}

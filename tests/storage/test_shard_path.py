@@ -71,11 +71,12 @@ def test_a_conversion_and_its_check_on_this_machine_load_no_tensorflow(tmp_path)
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from tfrecords_tools.convert import convert\n"
+        "from tfrecords_tools.convert import ConvertOptions, convert\n"
         "from tfrecords_tools.verify import verify\n"
         "if __name__ == '__main__':\n"
         "    root = Path(sys.argv[1])\n"
-        "    convert(root / 'rsna', root / 'shards', size=32, split='0.5,0.25,0.25', workers=1)\n"
+        "    options = ConvertOptions(size=32, split='0.5,0.25,0.25', workers=1)\n"
+        "    convert(root / 'rsna', root / 'shards', options)\n"
         "    verify(root / 'shards')\n"
         "    assert not {'tensorflow', 'tensorflow_io'} & set(sys.modules)\n"
     )

@@ -14,7 +14,7 @@ import pytest
 from tests.support.rsna_folder import EDGE, contents, write_rsna
 from tests.support.serial_engine import serial_engine
 from tfrecords_tools import convert as module
-from tfrecords_tools.convert import convert
+from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.planning.file_scan import scan_files
@@ -49,7 +49,7 @@ def files(source) -> list[Path]:
 @pytest.fixture
 def whole(source, tmp_path, without_processes) -> dict[str, bytes]:
     """What the conversion of the folder writes."""
-    convert(source, tmp_path / "whole", **OPTIONS)
+    convert(source, tmp_path / "whole", ConvertOptions(**OPTIONS))
     return contents(tmp_path / "whole")
 
 
@@ -60,7 +60,7 @@ def test_a_list_in_any_order_gives_the_bytes_of_the_folder(
     relative = [str(path.relative_to(source)) for path in files]
     twice = [*reversed(relative), *map(str, files[:5])]
     labels = source / "stage_2_train.csv"
-    convert(iter(twice), tmp_path / "out", labels=labels, **OPTIONS)
+    convert(iter(twice), tmp_path / "out", ConvertOptions(labels=labels, **OPTIONS))
     assert contents(tmp_path / "out") == whole
 
 
@@ -72,15 +72,15 @@ def test_labels_serve_a_folder_in_any_order(source, files, tmp_path):
         deeper.write_bytes(path.read_bytes())
     out = tmp_path / "out"
     labels = source / "stage_2_train.csv"
-    manifest = convert(tmp_path / "archive", out, labels=labels, **OPTIONS)
+    manifest = convert(tmp_path / "archive", out, ConvertOptions(labels=labels, **OPTIONS))
     assert manifest.slices == len(files) - 1
     with pytest.raises(UsageError, match=r"expected stage_2_train\.csv beside .* --labels CSV"):
-        convert(tmp_path / "archive", tmp_path / "other", **OPTIONS)
+        convert(tmp_path / "archive", tmp_path / "other", ConvertOptions(**OPTIONS))
 
 
 @pytest.mark.usefixtures("without_processes")
 def test_no_path_of_the_machine_is_told(files, tmp_path):
-    convert(map(str, files), tmp_path / "out", unlabelled=True, **OPTIONS)
+    convert(map(str, files), tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
     assert (tmp_path / "out" / "rejects.csv").read_text().splitlines()[1].startswith("notes.txt,")
     assert not any(str(files[0].parent).encode() in x for x in contents(tmp_path / "out").values())
 
@@ -201,13 +201,17 @@ def store(request, files) -> Store:
 
 def test_objects_give_the_bytes_of_the_files(store, source, files, whole, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
-    convert(listed, tmp_path / "out", labels=source / "stage_2_train.csv", **OPTIONS)
+    convert(
+        listed, tmp_path / "out", ConvertOptions(labels=source / "stage_2_train.csv", **OPTIONS)
+    )
     assert contents(tmp_path / "out") == whole
 
 
 def test_in_processes_of_their_own_too(store, files, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
-    manifest = convert(listed, tmp_path / "out", unlabelled=True, workers=1, **OPTIONS)
+    manifest = convert(
+        listed, tmp_path / "out", ConvertOptions(unlabelled=True, workers=1, **OPTIONS)
+    )
     assert manifest.slices == len(files) - 1
 
 
@@ -218,9 +222,11 @@ def test_shards_lie_in_a_bucket_as_on_disk(gs, source, files, whole, tmp_path, m
     out = shard_path(f"{gs.url}/{runner}/shards")
     listed = [str(path.relative_to(source)) for path in files]
     labels = source / "stage_2_train.csv"
-    convert(listed[:13], out, labels=labels, runner=runner, **OPTIONS)
+    convert(listed[:13], out, ConvertOptions(labels=labels, runner=runner, **OPTIONS))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    manifest = convert(listed, out, labels=labels, add=True, runner=runner, **OPTIONS)
+    manifest = convert(
+        listed, out, ConvertOptions(labels=labels, add=True, runner=runner, **OPTIONS)
+    )
     assert verify(out) == Verified(len(manifest.shards), manifest.slices)
     assert manifest.slices == read_manifest(tmp_path / "whole").slices
     after = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -228,13 +234,13 @@ def test_shards_lie_in_a_bucket_as_on_disk(gs, source, files, whole, tmp_path, m
     assert all(after[name] == before[name] for name in before if name not in tables)
     assert set(after) == {*tables, *(shard.name for shard in manifest.shards)}
     with pytest.raises(UsageError, match="holds shards of other data or options"):
-        convert(listed, out, labels=labels, runner=runner, **OPTIONS)
+        convert(listed, out, ConvertOptions(labels=labels, runner=runner, **OPTIONS))
 
 
 @pytest.mark.usefixtures("gs")
 def test_what_is_no_bucket_is_one_line(source, tmp_path):
     with pytest.raises(StoreError, match=r"^gs://none/.*: .* make the bucket gs://none, or"):
-        convert(source, shard_path("gs://none/shards"), workers=1, **OPTIONS)
+        convert(source, shard_path("gs://none/shards"), ConvertOptions(workers=1, **OPTIONS))
     with pytest.raises(UsageError, match=r"gs://: names no bucket; give gs://BUCKET/FOLDER"):
         shard_path("gs://")
 
@@ -252,7 +258,7 @@ def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_
 
     monkeypatch.setattr(shard, "_example", overwritten)
     with pytest.raises(InputError, match="changed while it was being converted"):
-        convert(listed, tmp_path / "out", unlabelled=True, **OPTIONS)
+        convert(listed, tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
 
 
 @pytest.mark.usefixtures("without_processes")
@@ -262,7 +268,7 @@ def test_what_a_store_does_not_give_is_no_damaged_file(store, files, tmp_path):
 
     def refused(kind, message, *listed):
         with pytest.raises(kind, match=message):
-            convert(listed, tmp_path / "out", unlabelled=True, **OPTIONS)
+            convert(listed, tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
         assert not (tmp_path / "out").exists()
 
     refused(SourceError, "none.dcm: there is no such object", there, f"{store.url}/none.dcm")
@@ -278,7 +284,7 @@ def test_a_store_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     object_store.cache_clear()
     with pytest.raises(SourceError, match=r"^s3://a/b: .*connect.*; check credentials, endpoint"):
-        convert(["s3://a/b"], tmp_path / "out", unlabelled=True, **OPTIONS)
+        convert(["s3://a/b"], tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
     object_store.cache_clear()
 
 
@@ -286,7 +292,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("tfrecords_tools.storage.object_store.find_spec", lambda _: None)
     monkeypatch.setattr(module, "local_engine", serial_engine)
     with pytest.raises(UsageError, match=r"gs://a/b: needs .* pip install 'ich-keras\[cloud\]'"):
-        convert(["gs://a/b"], tmp_path / "out", unlabelled=True, **OPTIONS)
+        convert(["gs://a/b"], tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
 
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request

@@ -19,6 +19,7 @@ from tfrecords_tools.dataset.manifest import (
     shard_name,
     write_manifest,
 )
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.records.schema import Example, encode_example
 from tfrecords_tools.records.tfrecord import write_records
 from tfrecords_tools.windows import WINDOWS
@@ -70,10 +71,7 @@ def write_shards(
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         fingerprint="0" * 64,
-        windows=tuple(WINDOWS[name] for name in WINDOW_NAMES),
-        neighbours=0,
-        size=SIZE,
-        encoding="zlib",
+        format=ShardFormat(tuple(WINDOWS[name] for name in WINDOW_NAMES), 0, SIZE, "zlib"),
         splits={
             name: Split(
                 len(members),

@@ -185,7 +185,7 @@ def say_what_changed(standing: Standing, slices: pd.DataFrame, names: pd.DataFra
             "%d slices were refused for their pixels before, and their files have the same bytes",
             unchanged,
         )
-    if grown.any() and standing.manifest.neighbours:
+    if grown.any() and standing.manifest.format.neighbours:
         log.warning("slices that stand do not get the new ones beside them as neighbours")
     labels = list(LABELS)
     now = slices.loc[stands & slices["labelled"], labels].to_numpy("float64")

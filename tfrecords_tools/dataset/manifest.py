@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.atomic import write_text
 from tfrecords_tools.storage.shard_path import ShardPath, local_copy
@@ -76,11 +77,7 @@ class Manifest:
     Attributes:
         format_version: of the shards.
         fingerprint: of the sources, the labels and every option that changes bytes.
-        windows: in order.
-        neighbours: slices below and above beside each one: of each window in turn, 2 * neighbours
-            + 1 channels stand from the lowest to the highest slice.
-        size: edge of a slice in pixels.
-        encoding: of the images.
+        format: of the images.
         splits: by name.
         shards: of all splits, by name.
         rejected: reason to files left out.
@@ -95,10 +92,7 @@ class Manifest:
 
     format_version: int
     fingerprint: str
-    windows: tuple[Window, ...]
-    neighbours: int
-    size: int
-    encoding: str
+    format: ShardFormat
     splits: Mapping[str, Split]
     shards: tuple[Shard, ...]
     rejected: Mapping[str, int]
@@ -107,11 +101,6 @@ class Manifest:
     tables: Mapping[str, str] = field(default_factory=dict)
     key_check: str | None = None
     refused: tuple[Refused, ...] = ()
-
-    @property
-    def channels(self) -> int:
-        """Of an image."""
-        return len(self.windows) * (2 * self.neighbours + 1)
 
     @property
     def slices(self) -> int:
@@ -170,8 +159,10 @@ def file_sha256(path: ShardPath) -> str:
 
 def write_manifest(path: ShardPath, manifest: Manifest) -> None:
     """Writes the manifest to a file, whole or not at all."""
-    content = asdict(manifest)
-    content["windows"] = [window._asdict() for window in manifest.windows]
+    content: dict[str, Any] = {}
+    for name, value in asdict(manifest).items():
+        content |= value if name == "format" else {name: value}
+    content["windows"] = [window._asdict() for window in manifest.format.windows]
     write_text(path, _sealed(content))
 
 
@@ -210,10 +201,12 @@ def _unsealed(content: dict[str, Any], text: str) -> Manifest:
     del content["checksum"]
     if text != _sealed(content):
         raise ValueError("the checksum is wrong")
+    windows = tuple(Window(**window) for window in content.pop("windows"))
+    others = {name: content.pop(name) for name in ("neighbours", "size", "encoding")}
     return Manifest(
         **{
             **content,
-            "windows": tuple(Window(**window) for window in content["windows"]),
+            "format": ShardFormat(windows, **others),
             "splits": {name: Split(**split) for name, split in content["splits"].items()},
             "shards": tuple(Shard(**shard) for shard in content["shards"]),
             "refused": tuple(map(_refused, content.get("refused", ()))),

@@ -13,6 +13,7 @@ from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.existing import Standing, say_what_changed, say_what_is_in_doubt
 from tfrecords_tools.dataset.keys import key_check, keyed_hash
 from tfrecords_tools.dataset.manifest import FORMAT_VERSION, SPLITS, shard_name
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.left_out import (
     DETAILS,
@@ -34,7 +35,6 @@ from tfrecords_tools.planning.split import (
     join_duplicates,
     shard_ids,
 )
-from tfrecords_tools.windows import Window
 
 SHARD_BYTES = 150_000_000  # on disk; files of 100 to 200 MB read well from any storage
 COMPRESSION = {"zlib": 4, "png": 4, "raw": 1}  # bytes of pixels to a byte on disk, about
@@ -57,22 +57,16 @@ class Options:
     """What the bytes of the shards depend on, beside the data.
 
     Attributes:
-        size: edge of a slice in pixels.
-        windows: of each slice.
-        neighbours: slices below and above that stand beside each one, as further channels.
+        format: of the images.
         split: fractions of the patients for train, val and test, which sum to 1; None where a
             file says who is where.
         seed: of split, order and patient keys.
-        encoding: of the images.
         shard_size: records a shard, at most.
     """
 
-    size: int
-    windows: tuple[Window, ...]
-    neighbours: int
+    format: ShardFormat
     split: tuple[float, ...] | None
     seed: int
-    encoding: str
     shard_size: int
 
 
@@ -132,9 +126,10 @@ class Plan:
         )
 
 
-def default_shard_size(size: int, channels: int, encoding: str, slices: int) -> int:
+def default_shard_size(shard_format: ShardFormat, slices: int) -> int:
     """Records a shard, for files of some 150 MB; fewer where there would be too few shards."""
-    by_bytes = SHARD_BYTES * COMPRESSION[encoding] // (size * size * channels)
+    pixels = shard_format.size**2 * shard_format.channels
+    by_bytes = SHARD_BYTES * COMPRESSION[shard_format.encoding] // pixels
     by_count = max(slices // MINIMUM_SHARDS, MINIMUM_SHARD_SIZE)
     return max(min(by_bytes, by_count), 1)
 
@@ -197,7 +192,7 @@ def make_plan(
             " file if there is one"
         )
     stay["order"] = keyed_hash(stay["slice_id"], f"order {options.seed}".encode())
-    stay = stay.assign(neighbours=_neighbour_files(stay, options.neighbours))
+    stay = stay.assign(neighbours=_neighbour_files(stay, options.format.neighbours))
     doubled = doubtful[doubtful["reason"] == DUPLICATE_ID]
     labelled = None if labels is None else known
     out = left_out(stay, rejects, doubled, labelled, key, salt)
@@ -299,7 +294,10 @@ def _fingerprint(
 ) -> str:
     """SHA-256 over all that the shards follow from; where the files lie is no part of it."""
     settings = {
-        **asdict(options),
+        **asdict(options.format),
+        "split": options.split,
+        "seed": options.seed,
+        "shard_size": options.shard_size,
         "format_version": FORMAT_VERSION,
         "rejected": rejects["reason"].value_counts().to_dict(),
         "key": hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest() if key else None,

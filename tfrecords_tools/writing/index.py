@@ -22,8 +22,9 @@ from tfrecords_tools.dataset.manifest import (
     split_of,
     write_manifest,
 )
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import ConvertError
-from tfrecords_tools.planning.plan import Options, Plan
+from tfrecords_tools.planning.plan import Plan
 from tfrecords_tools.planning.scan import REJECT_COLUMNS
 from tfrecords_tools.storage.atomic import write_text
 from tfrecords_tools.storage.shard_path import ShardPath
@@ -37,14 +38,14 @@ INDEX_COLUMNS = [
 ]
 
 
-def finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
+def finish(out: ShardPath, plan: Plan, shard_format: ShardFormat) -> Manifest:
     """Writes index and rejects and, last, the manifest.
 
     Raises:
         ConvertError: if no slice was written.
     """
     written = [read_result(out, planned.name) for planned in plan.shards]
-    index = _index(plan, written, options.size)
+    index = _index(plan, written, shard_format.size)
     rejects = _rejects(plan, written)
     reasons = dict(sorted(Counter(rejects["reason"]).items()))
     if index.empty:
@@ -61,10 +62,7 @@ def finish(out: ShardPath, plan: Plan, options: Options) -> Manifest:
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         fingerprint=plan.fingerprint,
-        windows=options.windows,
-        neighbours=options.neighbours,
-        size=options.size,
-        encoding=options.encoding,
+        format=shard_format,
         splits={x: _count(index[index["split"] == x]) for x in SPLITS if x in set(index["split"])},
         shards=(*before, *(x.shard for x in written)),
         rejected=reasons,

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords_tools.dataset.manifest import Shard
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.dataset.work import WORK, read_work
 from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.parsing import MAX_BYTES, ChangedHeaderError, HeaderMark
@@ -27,7 +28,7 @@ from tfrecords_tools.records.tfrecord import write_records
 from tfrecords_tools.storage.atomic import whole_file, write_text
 from tfrecords_tools.storage.shard_path import ShardPath
 from tfrecords_tools.storage.source_files import open_source
-from tfrecords_tools.windows import Window, stack_slices, window_slice
+from tfrecords_tools.windows import stack_slices, window_slice
 from tfrecords_tools.writing.watchdog import Decoding, decoding_watch
 
 
@@ -41,15 +42,11 @@ class Job:
 
     Attributes:
         root: that the paths of files are relative to.
-        size: edge of a slice in pixels.
-        windows: the channels.
-        encoding: of the images.
+        format: of the images.
     """
 
     root: str
-    size: int
-    windows: tuple[Window, ...]
-    encoding: str
+    format: ShardFormat
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def write_shard(
                 contents[planned.file.path] = file_content(job.root, planned.file.path)
                 continue
             with decoding(planned.file.path):
-                record = encode_example(example, job.encoding)
+                record = encode_example(example, job.format.encoding)
             kept.append(planned.slice_id)
             yield record
 
@@ -147,7 +144,9 @@ def _example(
             raise RefusedSlice(*given_up[file.path])
         content = _read_bytes(job.root, file)
         with decoding(file.path):
-            return window_slice(_decode(job.root, file, content), job.size, job.windows)
+            return window_slice(
+                _decode(job.root, file, content), job.format.size, job.format.windows
+            )
 
     return Example(
         image=_image(planned, windowed),

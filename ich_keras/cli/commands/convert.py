@@ -76,6 +76,7 @@ def convert(
 
     SRC may be -, for a list on standard input: one path, s3:// or gs:// URI per line.
     """
+    from tfrecords_tools.convert import ConvertOptions
     from tfrecords_tools.convert import convert as write_shards
     from tfrecords_tools.dataset.manifest import MANIFEST_NAME, read_manifest
     from tfrecords_tools.planning.scan import read_list
@@ -87,13 +88,9 @@ def convert(
             f"no data set at {source}; give its folder: `ich-keras convert SRC`, or set $ICH_DATA"
             " (no data yet? `ich-keras synth SRC` writes phantom studies)"
         )
+    given = ConvertOptions(pipeline_options=pipeline_options, **options)
     load_store(out)
-    adds = options["add"] and (out / MANIFEST_NAME).is_file()
-    before = read_manifest(out) if adds else None
-    manifest = write_shards(
-        read_list(sys.stdin.buffer) if listed else source,
-        out,
-        pipeline_options=pipeline_options,
-        **options,
-    )
+    before = read_manifest(out) if given.add and (out / MANIFEST_NAME).is_file() else None
+    files = read_list(sys.stdin.buffer) if listed else source
+    manifest = write_shards(files, out, given)
     click.echo(f"{manifest.addition(before) if before else manifest.sentence()}: {out}")

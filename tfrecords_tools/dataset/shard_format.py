@@ -1,0 +1,36 @@
+"""What all images of a folder of shards have in common."""
+
+from dataclasses import dataclass
+
+from tfrecords_tools.windows import Window
+
+
+@dataclass(frozen=True)
+class ShardFormat:
+    """Size, channels and encoding of the images in shards.
+
+    Attributes:
+        windows: in the order of the channels.
+        neighbours: slices below and above each slice. Each window has 2 * neighbours + 1 channels,
+            from the lowest to the highest slice.
+        size: edge of a slice in pixels.
+        encoding: one of ENCODINGS.
+    """
+
+    windows: tuple[Window, ...]
+    neighbours: int
+    size: int
+    encoding: str
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return len(self.windows) * (2 * self.neighbours + 1)
+
+    def command_options(self) -> str:
+        """The options of `ich-keras convert` that give this format."""
+        windows = ",".join(f"{x.name}={x.center:g}/{x.width:g}" for x in self.windows)
+        return (
+            f"--size {self.size} --windows {windows} --neighbours {self.neighbours}"
+            f" --encoding {self.encoding}"
+        )
