@@ -16,7 +16,7 @@ RUN python3 -m venv /opt/ich-keras
 ENV PATH=/opt/ich-keras/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 # Before the program: this layer is gigabytes, and changes with the versions only.
-COPY requirements-${VARIANT}.lock requirements.lock
+COPY locks/${VARIANT}.lock requirements.lock
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps --only-binary :all: --require-hashes -r requirements.lock
 COPY setup.cfg pyproject.toml README.md LICENSE ./

@@ -13,11 +13,14 @@ from tests.support import crashing_codec, slow_source
 from tests.support.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import convert as module
 from tfrecords_tools.convert import ConvertOptions, convert
-from tfrecords_tools.engines import beam as beam_engine
 from tfrecords_tools.errors import ConvertError, UsageError
 from tfrecords_tools.planning import scan as scan_module
 from tfrecords_tools.verify import verify
 
+pytestmark = pytest.mark.integration
+beam_engine = pytest.importorskip(
+    "tfrecords_tools.engines.beam", reason="needs Apache Beam: make test-slow"
+)
 OPTIONS = {
     "size": EDGE,
     "windows": "brain,bone",

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from playwright.sync_api import Browser, Page, sync_playwright
 
 from ich_keras.evaluation.evaluate import EvaluateResult, evaluate
 from ich_keras.run.folder import RunFolder
 from tests.support.scored_run import scored_run
 from tfrecords_tools.classes import LABELS
 
+pytestmark = pytest.mark.integration
+playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: make test-slow")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 SCREEN, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -23,17 +24,17 @@ SCREEN, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844
 class Opened:
     """A page, with what the browser had to say of it and what it asked the network for."""
 
-    page: Page
+    page: playwright.Page
     said: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[playwright.Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
 
@@ -44,7 +45,7 @@ def scored(tmp_path_factory) -> tuple[RunFolder, EvaluateResult]:
     return run, evaluate(run, shards, split="test")
 
 
-def opened(browser: Browser, path: Path, viewport: dict[str, int]) -> Opened:
+def opened(browser: playwright.Browser, path: Path, viewport: dict[str, int]) -> Opened:
     found = Opened(browser.new_page(viewport=viewport))
     found.page.on("console", lambda message: found.said.append(message.text))
     found.page.on("pageerror", lambda error: found.said.append(str(error)))

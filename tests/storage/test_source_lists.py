@@ -148,8 +148,8 @@ class Store:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Store]:
-    boto3 = pytest.importorskip("boto3", reason="needs moto, of the extra test")
-    server = pytest.importorskip("moto.server", reason="needs moto, of the extra test")
+    boto3 = pytest.importorskip("boto3", reason="needs moto: make test-slow")
+    server = pytest.importorskip("moto.server", reason="needs moto: make test-slow")
     running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     running.start()
     endpoint = "http://{}:{}".format(*running.get_host_and_port())
@@ -170,7 +170,9 @@ def s3() -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def gs() -> Iterator[Store]:
-    server = pytest.importorskip("gcp_storage_emulator.server", reason="needs the extra test")
+    server = pytest.importorskip(
+        "gcp_storage_emulator.server", reason="needs gcp-storage-emulator: make test-slow"
+    )
     running = server.create_server("127.0.0.1", 0, in_memory=True, default_bucket="archive")
     running.start()
     endpoint = f"http://127.0.0.1:{running._api._httpd.socket.getsockname()[1]}"
@@ -199,6 +201,7 @@ def store(request, files) -> Store:
     return found
 
 
+@pytest.mark.integration
 def test_objects_give_the_bytes_of_the_files(store, source, files, whole, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
     convert(
@@ -207,6 +210,7 @@ def test_objects_give_the_bytes_of_the_files(store, source, files, whole, tmp_pa
     assert contents(tmp_path / "out") == whole
 
 
+@pytest.mark.integration
 def test_in_processes_of_their_own_too(store, files, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
     manifest = convert(
@@ -215,6 +219,7 @@ def test_in_processes_of_their_own_too(store, files, tmp_path):
     assert manifest.slices == len(files) - 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("runner", ["local", "beam"])
 def test_shards_lie_in_a_bucket_as_on_disk(gs, source, files, whole, tmp_path, monkeypatch, runner):
     monkeypatch.undo()  # `whole` is written without processes
@@ -237,6 +242,7 @@ def test_shards_lie_in_a_bucket_as_on_disk(gs, source, files, whole, tmp_path, m
         convert(listed, out, ConvertOptions(labels=labels, runner=runner, **OPTIONS))
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("gs")
 def test_what_is_no_bucket_is_one_line(source, tmp_path):
     with pytest.raises(StoreError, match=r"^gs://none/.*: .* make the bucket gs://none, or"):
@@ -245,6 +251,7 @@ def test_what_is_no_bucket_is_one_line(source, tmp_path):
         shard_path("gs://")
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("without_processes")
 def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_path, monkeypatch):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
@@ -261,6 +268,7 @@ def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_
         convert(listed, tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("without_processes")
 def test_what_a_store_does_not_give_is_no_damaged_file(store, files, tmp_path):
     """It would be left out, and counted among the refused."""
