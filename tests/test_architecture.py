@@ -12,7 +12,7 @@ import pytest
 from tests.support.paths import ROOT
 
 PACKAGES = ("tfrecords_tools", "ich_keras")
-HEAVY = ("tensorflow", "keras", "keras_tuner", "pandas", "matplotlib", "cv2", "pydicom")
+HEAVY = ("tensorflow", "keras", "keras_tuner", "pandas", "matplotlib", "cv2", "pydicom", "rich")
 
 
 def module_name(path: Path) -> str:

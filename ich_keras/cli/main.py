@@ -123,12 +123,12 @@ for command in COMMANDS:
 
 
 class _ProgressAware:
-    """A stream for log lines that does not cut through a progress bar."""
+    """A stream for log lines that do not cut through a progress bar."""
 
     def write(self, text: str) -> None:
-        from tqdm import tqdm
+        from tfrecords_tools.progress import write_above
 
-        tqdm.write(text, file=sys.stderr, end="")
+        write_above(text)
 
     def flush(self) -> None:
         sys.stderr.flush()

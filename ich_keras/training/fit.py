@@ -234,7 +234,7 @@ class _Trainer:
                     continue
                 row = self._row(step, losses, time.monotonic() - began)
                 losses = []
-                bar.set_postfix(loss=row["loss"])
+                bar.note(f"loss {row['loss']:.4f}")
                 predictions = self._timed_validation(row) if schedule.validates(step) else None
                 last = step == end or (predictions is not None and self._out_of_patience())
                 self.history.rows.append(row)
