@@ -58,10 +58,12 @@ class Progress:
         self._every = BAR_EVERY_SECONDS if self._terminal else LINE_EVERY_SECONDS
         self._tasks = _bars() if self._terminal else rich.progress.Progress(disable=True)
         self._tasks.speed_estimate_period = RATE_PERIOD_SECONDS
-        self._start = {"description": desc, "total": total, "completed": done, "unit": unit}
+        self._desc, self._unit, self._total, self._done = desc, unit, total, done
 
     def __enter__(self) -> "Progress":
-        self._id = self._tasks.add_task(**self._start, notes=())
+        self._id = self._tasks.add_task(
+            self._desc, total=self._total, completed=self._done, unit=self._unit, notes=()
+        )
         self._opened = self._shown = time.monotonic()
         self._tasks.start()
         return self
@@ -98,8 +100,7 @@ class Progress:
         if self._terminal:
             self._tasks.refresh()
         else:
-            line = f"{self._start['description']}: {self.status()}"
-            print(line, file=sys.stderr, flush=True)
+            print(f"{self._desc}: {self.status()}", file=sys.stderr, flush=True)
 
 
 def progress(
