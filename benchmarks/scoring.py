@@ -20,7 +20,7 @@ from ich_keras.experiment.experiment import load_experiment
 from ich_keras.model.network import load_model
 from ich_keras.model.predictions import Forward, Predictions, compile_forward, predict_split
 from ich_keras.run.folder import read_input, trained_run
-from ich_keras.scores.postprocessing import Source, fit_on_validation
+from ich_keras.scores.postprocessing import Source, fit_postprocessing
 from ich_keras.scores.scorecard import scorecard
 
 TENTH = 75_000  # slices
@@ -60,12 +60,14 @@ def main(run: Path, folder: Path, split: str, repeats: int) -> None:
     shards = open_shards(folder, experiment.data, size)
     forward = compile_forward(load_model(of_run.best))
     config = experiment.evaluation
-    fitted = fit_on_validation(_predict(forward, shards, "val", rule=False), Source(0, size, ""))
+    postprocessing = fit_postprocessing(
+        _predict(forward, shards, "val", rule=False), Source(0, size, "")
+    )
     ratios = []
     for _ in range(repeats):
         bare, _ = _timed(lambda: _predict(forward, shards, split, rule=False))
         looked, predictions = _timed(lambda: _predict(forward, shards, split, rule=True))
-        judged, _ = _timed(partial(scorecard, predictions, config, 0, fitted))
+        judged, _ = _timed(partial(scorecard, predictions, config, 0, postprocessing))
         ratios.append((looked + judged) / bare)
         click.echo(
             f"{len(predictions.labels):,} slices: predicted in {bare:.2f} s, with the plain rule"
@@ -73,8 +75,8 @@ def main(run: Path, folder: Path, split: str, repeats: int) -> None:
         )
     click.echo(f"median {np.median(ratios):.2f}")
     many = _made_up(TENTH)
-    fit_seconds, fitted = _timed(lambda: fit_on_validation(many, Source(0, size, "")))
-    seconds, _ = _timed(lambda: scorecard(many, config, 0, fitted))
+    fit_seconds, postprocessing = _timed(lambda: fit_postprocessing(many, Source(0, size, "")))
+    seconds, _ = _timed(lambda: scorecard(many, config, 0, postprocessing))
     click.echo(
         f"{TENTH:,} made-up slices: {config.bootstrap_draws:,} draws scored in {seconds:.1f} s;"
         f" thresholds, temperature and smoothing fitted in {fit_seconds:.1f} s"

@@ -32,8 +32,8 @@ from ich_keras.evaluation.report import write_report
 from ich_keras.model.baseline import dense_areas, window_for_rule
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunFolder
+from ich_keras.scores.cases import group_maximum, rows_by_group
 from ich_keras.scores.scorecard import scorecard, study_scorecard
-from ich_keras.scores.study_level import of_slices, of_studies
 from tfrecords_tools.classes import ANY, LABELS
 from tfrecords_tools.dataset.keys import keyed_hash
 from tfrecords_tools.errors import InputError
@@ -111,10 +111,10 @@ def evaluate_dicom(
             f" {folder} ({len(rejects):,} other files); check that both belong together"
         )
     predictions = _predict(scorer, known, truth, network_input, rejects)
-    fitted = scorer.fitted(network_input.size)
+    postprocessing = scorer.postprocessing(network_input.size)
     config, seed = scorer.experiment.evaluation, scorer.experiment.seed
     by_study = truth.unit == "study"
-    card = (study_scorecard if by_study else scorecard)(predictions, config, seed, fitted)
+    card = (study_scorecard if by_study else scorecard)(predictions, config, seed, postprocessing)
     names = {truth.name_of(found) for study in known for found in study.slices}
     scores: dict[str, Any] = {
         "unit": truth.unit,
@@ -127,9 +127,11 @@ def evaluate_dicom(
     }
     write_scores(scorer, name, scores, predictions)
     write_rejects(run.evaluation / f"{name}_rejects.csv", rejects)
-    rows = of_studies(predictions) if by_study else of_slices(predictions)
-    thresholds = fitted.thresholds[truth.unit] if fitted else None
-    draw_scores(scorer, name, rows, thresholds, None if by_study else fitted)
+    cases = scorer.cases(predictions)
+    if by_study:
+        cases = cases.maximum("study", predictions.study_id)
+    thresholds = postprocessing.thresholds[truth.unit] if postprocessing else None
+    draw_scores(scorer, name, cases, thresholds, None if by_study else postprocessing)
     save_errors(
         scorer,
         name,
@@ -143,11 +145,11 @@ def evaluate_dicom(
 
 def _most_suspicious(predictions: Predictions) -> Predictions:
     """A row per study: its slice with the highest `any`, with the probabilities of the study."""
-    order = np.lexsort((predictions.probabilities[:, ANY], predictions.study_id))
-    studies = predictions.study_id[order]
-    last = order[np.append(studies[1:] != studies[:-1], True)]
-    whole = of_studies(predictions)  # by study in the same order
-    return predictions.take(last).with_probabilities(whole.probabilities)
+    probability = predictions.probabilities[:, ANY]
+    by_study = rows_by_group(predictions.study_id)
+    chosen = [rows[np.argsort(probability[rows], kind="stable")[-1]] for rows in by_study]
+    of_studies = group_maximum(predictions.probabilities, predictions.study_id)
+    return predictions.take(np.array(chosen)).with_probabilities(of_studies)
 
 
 def _read_images(

@@ -28,18 +28,17 @@ from ich_keras.model.predictions import (
     read_images,
 )
 from ich_keras.run.folder import RunFolder, RunInput, read_input, read_position, write_json
-from ich_keras.scores.bootstrap import resample
-from ich_keras.scores.comparison import compare
+from ich_keras.scores.cases import Cases, slice_cases
 from ich_keras.scores.metrics import UNITS
 from ich_keras.scores.postprocessing import (
-    Fitted,
-    fit_on_validation,
-    read_fitted,
-    source_of,
-    write_fitted,
+    Postprocessing,
+    Thresholds,
+    current_source,
+    fit_postprocessing,
+    read_postprocessing,
+    write_postprocessing,
 )
-from ich_keras.scores.scorecard import scorecard
-from ich_keras.scores.study_level import Scorable, of_slices
+from ich_keras.scores.scorecard import compare, scorecard
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.storage.atomic import whole_file
@@ -115,29 +114,31 @@ def evaluate(
         raise UsageError("the split unlabelled has no labels to score; use `ich-keras predict`")
     predictions = scorer.predict(shards, split)
     own_validation = split == VALIDATION and scorer.trained_on(shards)
-    fitted = None
+    postprocessing = None
     if own_validation:
-        write_fitted(run, fit_on_validation(predictions, source_of(run, shards.input.size)))
+        source = current_source(run, shards.input.size)
+        write_postprocessing(run, fit_postprocessing(predictions, source))
     else:
-        fitted = scorer.fitted(shards.input.size)
+        postprocessing = scorer.postprocessing(shards.input.size)
     config, seed = scorer.experiment.evaluation, scorer.experiment.seed
+    cases = scorer.cases(predictions)
     scores = {
         "split": split,
         "size": shards.input.size,
         "checkpoint_step": scorer.step,
         "data_fingerprint": shards.manifest.fingerprint,
-        **scorecard(predictions, config, seed, fitted),
+        **scorecard(predictions, config, seed, postprocessing),
     }
     if masks is not None:
         scores["localisation"] = localise(
-            scorer.with_maps, shards, split, predictions, masks, config, seed
+            scorer.with_maps, shards, split, predictions.slice_id, cases, masks, config.threshold
         )
     write_scores(scorer, name, scores, predictions)
     if against is not None:
-        compared = _compare(scorer, RunScorer(against), shards_folder, split, predictions)
+        compared = _compare(scorer, RunScorer(against), shards_folder, split, cases)
         write_json(run.comparisons / f"{name}.json", compared)
-    thresholds = fitted.thresholds["slice"] if fitted else None
-    draw_scores(scorer, name, of_slices(predictions), thresholds, fitted)
+    thresholds = postprocessing.thresholds["slice"] if postprocessing else None
+    draw_scores(scorer, name, cases, thresholds, postprocessing)
     _draw_slices(scorer, shards, split, predictions, name)
     write_report(run.path)
     return EvaluateResult(run, name, scores)
@@ -177,25 +178,31 @@ class RunScorer:
         parts = [images[start : start + size] for start in range(0, len(images), size)]
         return np.concatenate([self.forward(part).numpy() for part in parts])
 
+    def cases(self, predictions: Predictions) -> Cases:
+        """The slices as cases, with the bootstrap draws of the experiment."""
+        draws = self.experiment.evaluation.bootstrap_draws
+        return slice_cases(predictions, draws, self.experiment.seed)
+
     def trained_on(self, shards: ShardSet) -> bool:
         return shards.manifest.fingerprint == self.trained.fingerprint
 
-    def fitted(self, size: int) -> Fitted | None:
+    def postprocessing(self, size: int) -> Postprocessing | None:
         """What the run's own validation slices decide at a size; None where they are not there."""
-        known = read_fitted(self.run, size)
-        if known is not None:
-            return known
+        existing = read_postprocessing(self.run, size)
+        if existing is not None:
+            return existing
         try:
             shards = self.open(shard_path(self.trained.shards), size)
             if not self.trained_on(shards):
                 raise DatasetError(f"{shards.folder}: are no longer the shards of the training")
             log.info("thresholds, temperature and smoothing: from the run's validation slices")
-            found = fit_on_validation(self.predict(shards, VALIDATION), source_of(self.run, size))
+            predictions = self.predict(shards, VALIDATION)
+            postprocessing = fit_postprocessing(predictions, current_source(self.run, size))
         except InputError as error:
             log.warning("no thresholds of validation: %s", error)
             return None
-        write_fitted(self.run, found)
-        return found
+        write_postprocessing(self.run, postprocessing)
+        return postprocessing
 
 
 def write_scores(
@@ -246,42 +253,40 @@ def _note_size(run: RunFolder, name: str, scores: dict[str, Any]) -> None:
 
 
 def _compare(
-    scorer: RunScorer, other: RunScorer, folder: ShardPath, split: str, predictions: Predictions
+    scorer: RunScorer, other: RunScorer, folder: ShardPath, split: str, cases: Cases
 ) -> dict[str, Any]:
     """This run, another, and the difference, on the same slices."""
     theirs = other.predict(other.open(folder, None), split)
-    config, seed = scorer.experiment.evaluation, scorer.experiment.seed
-    drawn = resample(predictions.patient_key, config.bootstrap_draws, seed)
-    found = compare(predictions.labels, predictions.probabilities, theirs.probabilities, drawn)
-    log.info("beside %s\n%s", other.run.path, comparison_table(found))
+    scores = compare(cases, theirs.probabilities)
+    log.info("beside %s\n%s", other.run.path, comparison_table(scores))
     return {
         "split": split,
         "against": other.run.path.name,
         "checkpoint_step": scorer.step,
         "against_checkpoint_step": other.step,
-        "scores": found,
+        "scores": scores,
     }
 
 
 def draw_scores(
     scorer: RunScorer,
     name: str,
-    rows: Scorable,
-    thresholds: dict[str, dict[str, float | None]] | None,
-    fitted: Fitted | None,
+    cases: Cases,
+    thresholds: Thresholds | None,
+    postprocessing: Postprocessing | None,
 ) -> None:
     """The pictures that follow from scores alone.
 
     Args:
         scorer: the run.
         name: of the scores.
-        rows: slices or studies.
+        cases: slices or studies.
         thresholds: of validation for these, by rule and label; None where there are none.
-        fitted: whose temperature is judged too; None for none.
+        postprocessing: whose temperature is judged too; None for none.
     """
     threshold = scorer.experiment.evaluation.threshold
-    labels, probabilities = rows.labels, rows.probabilities
-    temperature = fitted.temperature if fitted else None
+    labels, probabilities = cases.labels, cases.probabilities
+    temperature = postprocessing.temperature if postprocessing else None
     for kind, figure in (
         ("roc", roc_curves(labels, probabilities, threshold=threshold)),
         ("reliability", reliability_curves(labels, probabilities, temperature=temperature)),

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from ich_keras.data.batches import DatasetError, ShardSet
-from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.model.network import CLASS_MAPS
-from ich_keras.model.predictions import Predictions, read_images
-from ich_keras.scores.bootstrap import estimate, resample
+from ich_keras.model.predictions import read_images
+from ich_keras.scores.bootstrap import estimate
+from ich_keras.scores.cases import Cases
 from ich_keras.scores.ranking import ratio
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.windows import pad_square
@@ -27,10 +27,10 @@ def localise(
     model: keras.Model,
     shards: ShardSet,
     split: str,
-    predictions: Predictions,
+    slice_ids: np.ndarray,
+    cases: Cases,
     masks: Path,
-    config: EvaluationConfig,
-    seed: int,
+    threshold: float,
 ) -> dict[str, Any]:
     """How often the highest cell of a class map lies on the bleeding, over all true positives.
 
@@ -41,10 +41,10 @@ def localise(
         model: from `with_class_maps`.
         shards: the slices.
         split: of the shards.
-        predictions: of that split.
+        slice_ids: (N,), of that split.
+        cases: the same slices.
         masks: folder of `<slice_id>.png`, bit k set where label k bleeds; as `synth` writes them.
-        config: threshold, and draws of the bootstrap.
-        seed: of the bootstrap.
+        threshold: a label is predicted where its probability is at least this.
 
     Returns:
         By kind of bleeding and for `all`: `true_positives`, `hits` as an estimate of the share of
@@ -53,18 +53,17 @@ def localise(
     Raises:
         DatasetError: if a mask is missing or cannot be read.
     """
-    said = predictions.probabilities[:, : len(SUBTYPES)] >= config.threshold
-    found = said & (predictions.labels[:, : len(SUBTYPES)] == 1)
-    hits, chance = _look(model, shards, split, predictions.slice_id, found, masks)
-    drawn = resample(predictions.patient_key, config.bootstrap_draws, seed)
+    said = cases.probabilities[:, : len(SUBTYPES)] >= threshold
+    found = said & (cases.labels[:, : len(SUBTYPES)] == 1)
+    hits, chance = _look(model, shards, split, slice_ids, found, masks)
     columns = {name: [k] for k, name in enumerate(SUBTYPES)} | {"all": list(range(len(SUBTYPES)))}
     return {
         name: {
             "true_positives": int(found[:, chosen].sum()),
             "hits": estimate(
                 ratio(
-                    drawn.counts(hits[:, chosen]).sum(axis=1),
-                    drawn.counts(found[:, chosen]).sum(axis=1),
+                    cases.resampling.counts(hits[:, chosen]).sum(axis=1),
+                    cases.resampling.counts(found[:, chosen]).sum(axis=1),
                 )
             ),
             "chance": _mean(chance[:, chosen][found[:, chosen]]),

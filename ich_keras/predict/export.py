@@ -8,7 +8,7 @@ import keras
 
 from ich_keras.model.network import load_model, with_class_maps
 from ich_keras.run.folder import RunFolder, read_input, write_json
-from ich_keras.scores.postprocessing import read_fitted
+from ich_keras.scores.postprocessing import read_postprocessing
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.storage.atomic import whole_file
@@ -52,17 +52,17 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         "channels": "of each window in turn, the slices from the lowest neighbour to the highest",
         **network_input.as_json(),
         "labels": list(LABELS),
-        "fitted_on_validation": _fitted(run, network_input.size),
+        "fitted_on_validation": _postprocessing(run, network_input.size),
         "notice": "for research, not for diagnosis",
     }
     write_json(out / "metadata.json", metadata)
     return target
 
 
-def _fitted(run: RunFolder, size: int) -> dict[str, Any] | None:
+def _postprocessing(run: RunFolder, size: int) -> dict[str, Any] | None:
     """Thresholds, temperature and smoothing; None where the run was not evaluated."""
-    fitted = read_fitted(run, size)
-    return None if fitted is None else asdict(fitted)
+    postprocessing = read_postprocessing(run, size)
+    return None if postprocessing is None else asdict(postprocessing)
 
 
 def _write(model: keras.Model, kind: str, path: Path) -> None:

@@ -12,7 +12,7 @@ from ich_keras.data.studies import ReadStudy, Reject, find_studies, read_studies
 from ich_keras.figures import curves as figures
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.run.folder import RunError, RunFolder, read_input, write_json
-from ich_keras.scores.postprocessing import Fitted, read_fitted
+from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
 from ich_keras.scores.smoothing import smooth_series
 from tfrecords_tools.classes import ANY, LABELS
 from tfrecords_tools.dicom.reader import CTSlice
@@ -90,15 +90,15 @@ def predict(
     """
     trained = read_input(run).network
     network_input = trained.at(size or trained.size)
-    fitted = _fitted(run, network_input.size, smooth)
+    postprocessing = _postprocessing(run, network_input.size, smooth)
     forward = with_class_maps(load_model(run.best))
     studies, rejects = find_studies(paths)
     answered: list[_Answered] = []
     reading = read_studies(studies, network_input, rejects, desc="predict")
     for number, study in enumerate(reading, start=1):
         answer = forward.predict(study.images, batch_size=BATCH_SIZE, verbose=0)
-        if fitted is not None and smooth:
-            answer[PROBABILITIES] = _smoothed(answer[PROBABILITIES], study.slices, fitted)
+        if postprocessing is not None and smooth:
+            answer[PROBABILITIES] = _smoothed(answer[PROBABILITIES], study.slices, postprocessing)
         look = worth_a_look(answer[PROBABILITIES])
         shown = study.images[..., [network_input.shown_channel]]
         _draw_sheet(out / f"study_{number:03d}.png", shown, answer)
@@ -113,26 +113,28 @@ def predict(
     slices = pd.DataFrame([row for x in answered for row in x.rows])
     looks = [" ".join(x.look) for x in answered]
     level = "study_smoothed" if smooth else "study"
-    thresholds = fitted.thresholds[level]["sensitivity_95"] if fitted else None
+    thresholds = postprocessing.thresholds[level]["sensitivity_95"] if postprocessing else None
     _write_tables(out, slices, looks, thresholds, rejects)
     return PredictResult(out, len(slices), len(answered), len(rejects))
 
 
-def _fitted(run: RunFolder, edge: int, smooth: bool) -> Fitted | None:
+def _postprocessing(run: RunFolder, edge: int, smooth: bool) -> Postprocessing | None:
     """What validation decided at this size, if the run was evaluated."""
-    fitted = read_fitted(run, edge)
+    postprocessing = read_postprocessing(run, edge)
     advice = f"`ich-keras evaluate {run.path} --size {edge}`"
-    if fitted is None and smooth:
+    if postprocessing is None and smooth:
         raise RunError(f"{run.path}: no smoothing is fitted for {edge} pixels; {advice} fits it")
-    if fitted is None:
+    if postprocessing is None:
         log.info("no thresholds for %d pixels: %s finds them on validation", edge, advice)
-    return fitted
+    return postprocessing
 
 
-def _smoothed(probabilities: np.ndarray, members: Sequence[CTSlice], fitted: Fitted) -> np.ndarray:
+def _smoothed(
+    probabilities: np.ndarray, members: Sequence[CTSlice], postprocessing: Postprocessing
+) -> np.ndarray:
     position_mm = np.array([ct.header.position_mm for ct in members])
     series = np.array([ct.header.series_id for ct in members])
-    return smooth_series(probabilities, series, position_mm, fitted.smoothing)
+    return smooth_series(probabilities, series, position_mm, postprocessing.smoothing)
 
 
 def _write_dicom(folder: Path, study: ReadStudy, answer: dict[str, np.ndarray]) -> None:

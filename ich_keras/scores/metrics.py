@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ich_keras.scores.bootstrap import estimate, resample
+from ich_keras.scores.bootstrap import estimate
+from ich_keras.scores.cases import Cases
 from ich_keras.scores.ranking import ratio, roc_auc
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.errors import InputError
 
 LOG_LOSS_WEIGHTS = np.array([1, 1, 1, 1, 1, 2]) / 7  # the challenge's: `any` counts twice
 LOG_LOSS_CLIP = 1e-6
 UNITS = {"slice": "slices", "study": "studies", "patient": "patients"}
 FEW_PATIENTS = 10  # with the label; below, its interval is itself not to be trusted
-
-
-class ScoreError(InputError):
-    """Labels or probabilities that cannot be scored."""
 
 
 def mean_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -58,44 +54,25 @@ def prior_brier(labels: np.ndarray) -> float:
     return float(np.mean(prevalence * (1 - prevalence)))
 
 
-def evaluate_scores(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    patients: np.ndarray,
-    *,
-    draws: int = 1000,
-    seed: int = 0,
-    threshold: float = 0.5,
-    unit: str = "slice",
-) -> dict[str, Any]:
-    """Everything that labels and probabilities say about a network, ready for JSON.
+def evaluate_scores(cases: Cases, threshold: float) -> dict[str, Any]:
+    """All scores of labels and probabilities, ready for JSON.
 
-    Intervals are 95 % percentile intervals from a bootstrap over patients, since the slices of a
-    patient are anything but independent. An interval is None for a single patient.
+    Intervals are 95 % percentile intervals of a bootstrap over patients, because the slices of a
+    patient are not independent. An interval is None if there is one patient only.
 
     Args:
-        labels: int (N, 6), 0 or 1.
-        probabilities: float (N, 6), 0..1.
-        patients: (N,), whose slice each is.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
-        threshold: a label is said to be there from this probability on.
-        unit: what a row is: `slice`, `study` or `patient`; their number goes by its plural.
-
-    Raises:
-        ScoreError: if the arrays do not fit together, are empty, or hold other values.
+        cases: slices, studies or patients.
+        threshold: a label is predicted where its probability is at least this.
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    check_scorable(labels, probabilities, np.asarray(patients))
-    drawn = resample(patients, draws, seed)
+    labels, probabilities, resampling = cases.labels, cases.probabilities, cases.resampling
     decided, truth = probabilities >= threshold, labels == 1
-    rates = drawn.rates(labels, decided)
+    rates = resampling.rates(labels, decided)
     gain = rates["accuracy"].mean(axis=1) - rates.pop("always_negative").mean(axis=1)
-    rates["auc"], rates["average_precision"] = drawn.rankings(labels, probabilities)
-    loss = estimate(drawn.mean(slice_log_losses(labels, probabilities)))
+    rates["auc"], rates["average_precision"] = resampling.rankings(labels, probabilities)
+    loss = estimate(resampling.mean(slice_log_losses(labels, probabilities)))
     return {
-        UNITS[unit]: len(labels),
-        "patients": drawn.patients,
+        UNITS[cases.unit]: len(labels),
+        "patients": resampling.patients,
         "threshold": threshold,
         "positives": by_label(truth.sum(axis=0)),
         "mean_auc": estimate(mean_of_defined(rates["auc"])),
@@ -114,7 +91,7 @@ def evaluate_scores(
         "brier": brier(labels, probabilities),
         "prior_brier": prior_brier(labels),
         **error_counts(truth, decided),
-        "warnings": score_warnings(labels, probabilities, drawn.patient, threshold, unit),
+        "warnings": score_warnings(cases, threshold),
     }
 
 
@@ -158,40 +135,13 @@ def by_label(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def check_scorable(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> None:
-    """Refuses what cannot be scored.
-
-    Raises:
-        ScoreError: if the arrays do not fit together, are empty, or hold other values.
-    """
-    expected = (len(patients), len(LABELS))
-    if labels.shape != expected or probabilities.shape != expected:
-        raise ScoreError(
-            f"labels {labels.shape} and probabilities {probabilities.shape} do not belong to"
-            f" {expected[0]} slices with {expected[1]} labels each; both must be {expected}"
-        )
-    if not len(patients):
-        raise ScoreError("there is no slice to score; give a split that holds some")
-    if not np.isin(labels, (0, 1)).all():
-        raise ScoreError(f"labels hold {labels.min()} to {labels.max()}; only 0 and 1 are labels")
-    outside = ~((probabilities >= 0) & (probabilities <= 1))  # true for NaN as well
-    if outside.any():
-        row, k = np.argwhere(outside)[0]
-        raise ScoreError(
-            f"{outside.sum()} probabilities are not in 0..1, the first is"
-            f" {probabilities[row, k]} for {LABELS[k]} in row {row}; the network has diverged or"
-            " its answers were read wrongly"
-        )
-
-
-def score_warnings(
-    labels: np.ndarray, probabilities: np.ndarray, patient: np.ndarray, threshold: float, unit: str
-) -> list[str]:
-    """What keeps the scores from being taken at face value, a sentence each."""
+def score_warnings(cases: Cases, threshold: float) -> list[str]:
+    """Reasons not to take the scores at face value, one sentence each."""
+    unit, patient = cases.unit, cases.resampling.patient
     warnings = [] if len(set(patient)) > 1 else ["one patient only: there are no intervals"]
     undefined = 0
     for k, label in enumerate(LABELS):
-        truth, scores = labels[:, k] == 1, probabilities[:, k]
+        truth, scores = cases.labels[:, k] == 1, cases.probabilities[:, k]
         bleeding = len(set(patient[truth]))
         if truth.all() or not truth.any():
             undefined += 1

@@ -1,23 +1,28 @@
-"""What validation decides and other splits are judged by: temperature, smoothing, thresholds."""
+"""What is fitted on validation slices and applied elsewhere: temperature, smoothing, thresholds."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunError, RunFolder, read_input, read_position, write_json
 from ich_keras.scores.calibration import fit_temperature
+from ich_keras.scores.cases import Cases
 from ich_keras.scores.metrics import by_label
-from ich_keras.scores.operating_points import choose_thresholds
-from ich_keras.scores.smoothing import Smoothing, fit_smoothing, smoothed
-from ich_keras.scores.study_level import Scorable, of_slices, of_studies
+from ich_keras.scores.ranking import operating_curve
+from ich_keras.scores.smoothing import Smoothing, cases_by_level, fit_smoothing
 
-Thresholds = dict[str, dict[str, dict[str, float | None]]]  # level, rule, label
+TARGET_SENSITIVITY = 0.95
+
+Thresholds = dict[str, dict[str, float | None]]  # by rule and label
 
 
 @dataclass(frozen=True)
 class Source:
-    """What it was fitted on; what is fitted on anything else does not hold.
+    """What a postprocessing was fitted on; it is valid for nothing else.
 
     Attributes:
         checkpoint_step: of the network.
@@ -31,78 +36,95 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What the validation slices of a run decide.
+class Postprocessing:
+    """Everything that is chosen by looking at the labels of validation slices.
 
     Attributes:
         source: what it was fitted on.
-        temperature: of the probabilities of slices.
-        smoothing: over the slices of a study.
+        temperature: for the probabilities of single slices.
+        smoothing: over the slices of a series.
         thresholds: by level (`slice`, `study`, `study_smoothed`), rule and label; None where
-            validation holds no positive or no negative.
+            validation has no positive or no negative.
     """
 
     source: Source
     temperature: float
     smoothing: Smoothing
-    thresholds: Thresholds
+    thresholds: dict[str, Thresholds]
 
 
-def fit_on_validation(predictions: Predictions, source: Source) -> Fitted:
-    """Everything that is chosen by looking at labels, on the validation slices."""
-    slices, smoothing = of_slices(predictions), fit_smoothing(predictions)
-    after = predictions.with_probabilities(smoothed(predictions, smoothing))
-    levels = {
-        "slice": slices,
-        "study": of_studies(predictions),
-        "study_smoothed": of_studies(after),
-    }
-    return Fitted(
+def fit_postprocessing(predictions: Predictions, source: Source) -> Postprocessing:
+    """Fits temperature, smoothing and thresholds on the predictions of validation slices."""
+    smoothing = fit_smoothing(predictions)
+    levels = cases_by_level(predictions, smoothing)
+    return Postprocessing(
         source,
-        fit_temperature(slices.labels, slices.probabilities),
+        fit_temperature(predictions.labels, predictions.probabilities),
         smoothing,
-        {level: _thresholds(rows) for level, rows in levels.items()},
+        {level: choose_thresholds(cases) for level, cases in levels.items()},
     )
 
 
-def _thresholds(rows: Scorable) -> dict[str, dict[str, float | None]]:
-    chosen = choose_thresholds(rows.labels, rows.probabilities)
-    return {rule: by_label(values) for rule, values in chosen.items()}
+def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold at which sensitivity + specificity is highest; NaN without both classes.
+
+    Youden, "Index for rating diagnostic tests", 1950. Of equal ones the highest.
+
+    Args:
+        labels: (N,), 0 or 1.
+        scores: (N,), 0..1.
+    """
+    thresholds, sensitivity, specificity = operating_curve(labels, scores)
+    index = np.round(sensitivity + specificity, 12)  # equal ones differ in their last digits
+    return float(thresholds[np.argmax(index)]) if not np.isnan(index).any() else np.nan
 
 
-def write_fitted(run: RunFolder, fitted: Fitted) -> None:
+def sensitivity_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The highest threshold with a sensitivity of at least 95 %; NaN without both classes."""
+    thresholds, sensitivity, specificity = operating_curve(labels, scores)
+    if np.isnan(sensitivity + specificity).any():
+        return np.nan
+    return float(thresholds[np.argmax(sensitivity >= TARGET_SENSITIVITY)])
+
+
+RULES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "youden": youden_threshold,
+    "sensitivity_95": sensitivity_threshold,
+}
+
+
+def choose_thresholds(cases: Cases) -> Thresholds:
+    """The threshold of each label by each rule; None without both classes."""
+    columns = list(zip(cases.labels.T, cases.probabilities.T, strict=True))
+    return {name: by_label(np.array([rule(*x) for x in columns])) for name, rule in RULES.items()}
+
+
+def write_postprocessing(run: RunFolder, postprocessing: Postprocessing) -> None:
     """Writes `fitted/<size>.json`."""
-    write_json(run.fitted(fitted.source.size), asdict(fitted))
+    write_json(run.fitted(postprocessing.source.size), asdict(postprocessing))
 
 
-def source_of(run: RunFolder, size: int) -> Source:
-    """What is fitted on now: the run's best checkpoint, and its own validation slices."""
+def current_source(run: RunFolder, size: int) -> Source:
+    """The run's best checkpoint and its own validation slices."""
     return Source(read_position(run)["best_step"], size, read_input(run).fingerprint)
 
 
-def read_fitted(run: RunFolder, size: int) -> Fitted | None:
-    """What was fitted at a size; None if nothing was yet, or to what no longer is the run's best.
+def read_postprocessing(run: RunFolder, size: int) -> Postprocessing | None:
+    """What was fitted at a size; None if nothing was, or if another checkpoint is the best now.
 
     Raises:
         RunError: if the file is damaged.
     """
-    found = _read(run, size)
-    return found if found is not None and found.source == source_of(run, size) else None
-
-
-def _read(run: RunFolder, size: int) -> Fitted | None:
     path = run.fitted(size)
     if not path.is_file():
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         content["thresholds"]["study_smoothed"]  # the level that was added last
-        return Fitted(
-            Source(**content.pop("source")),
-            smoothing=Smoothing(**content.pop("smoothing")),
-            **content,
-        )
+        source, smoothing = Source(**content.pop("source")), Smoothing(**content.pop("smoothing"))
+        postprocessing = Postprocessing(source, smoothing=smoothing, **content)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{path}: damaged ({error}); remove it, `ich-keras evaluate` writes it anew"
+            f"{path}: damaged ({error}); remove it, `ich-keras evaluate` writes it again"
         ) from error
+    return postprocessing if source == current_source(run, size) else None

@@ -6,53 +6,57 @@ import numpy as np
 
 from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.model.predictions import Predictions
-from ich_keras.scores.bootstrap import Resampling, estimate, resample
+from ich_keras.scores.bootstrap import estimate
 from ich_keras.scores.calibration import at_temperature, reliability
-from ich_keras.scores.comparison import compare
-from ich_keras.scores.metrics import by_label, evaluate_scores, slice_log_losses
-from ich_keras.scores.postprocessing import Fitted
-from ich_keras.scores.smoothing import smoothed
-from ich_keras.scores.study_level import Scorable, of_patients, of_slices, of_studies
+from ich_keras.scores.cases import Cases, group_maximum
+from ich_keras.scores.metrics import by_label, evaluate_scores, mean_of_defined, slice_log_losses
+from ich_keras.scores.postprocessing import Postprocessing, Thresholds
+from ich_keras.scores.smoothing import Smoothing, cases_by_level, smooth_predictions
 from tfrecords_tools.classes import ANY, LABELS
 
 
 def scorecard(
-    predictions: Predictions, config: EvaluationConfig, seed: int, fitted: Fitted | None
+    predictions: Predictions,
+    config: EvaluationConfig,
+    seed: int,
+    postprocessing: Postprocessing | None,
 ) -> dict[str, Any]:
-    """Scores a split.
+    """Scores a split whose slices have labels.
 
     Args:
         predictions: of the split.
         config: threshold, and draws of the bootstrap.
         seed: of the bootstrap.
-        fitted: what validation decided; None on the validation slices themselves, where it would
-            be judged by what it was chosen for, and where there was none.
+        postprocessing: fitted on validation; None for the validation slices themselves, which it
+            was chosen for, and where there is none.
 
     Returns:
-        The scores of `evaluate_scores` on slices; `levels` with those of `study` and `patient`;
-        `calibration`; `plain_rule` where a window showed what it needs; where something was fitted,
+        The scores of `evaluate_scores` for slices; `levels` with those of `study` and `patient`;
+        `calibration`; `plain_rule` if a window suits it; with a postprocessing also
         `operating_points`, `smoothing` and the level `study_smoothed`.
     """
-    slices = of_slices(predictions)
-    drawn = resample(slices.patients, config.bootstrap_draws, seed)
-    card = _score(slices, config, seed, "slice")
-    levels = {"study": of_studies(predictions), "patient": of_patients(predictions)}
-    if fitted is not None:
-        answers = smoothed(predictions, fitted.smoothing)
-        levels["study_smoothed"] = of_studies(predictions.with_probabilities(answers))
-        card["smoothing"] = _smoothing(slices, answers, fitted, drawn)
-        judged = {"slice": slices, **{x: levels[x] for x in ("study", "study_smoothed")}}
-        card["operating_points"] = _operating_points(judged, fitted, config, seed)
-    card["levels"] = {name: _score(rows, config, seed, name) for name, rows in levels.items()}
-    card["calibration"] = _calibration(slices, fitted, drawn)
+    smoothing = postprocessing.smoothing if postprocessing else None
+    levels = cases_by_level(predictions, smoothing, draws=config.bootstrap_draws, seed=seed)
+    slices = levels["slice"]
+    patients = slices.maximum("patient", predictions.patient_key)
+    scored = {"study": levels["study"], "patient": patients}
+    card = evaluate_scores(slices, config.threshold)
+    if postprocessing is not None:
+        card["smoothing"] = _smoothing_gain(slices, predictions, postprocessing.smoothing)
+        card["operating_points"] = _operating_points(levels, postprocessing)
+        scored["study_smoothed"] = levels["study_smoothed"]
+    card["levels"] = {name: evaluate_scores(x, config.threshold) for name, x in scored.items()}
+    card["calibration"] = _calibration(slices, postprocessing)
     if predictions.dense_mm2 is not None:
-        card["plain_rule"] = _plain_rule(slices, predictions.dense_mm2, drawn)
-        card["warnings"] += _beaten_by_the_rule(card["plain_rule"])
+        _add_plain_rule(card, slices, predictions.dense_mm2)
     return card
 
 
 def study_scorecard(
-    predictions: Predictions, config: EvaluationConfig, seed: int, fitted: Fitted | None
+    predictions: Predictions,
+    config: EvaluationConfig,
+    seed: int,
+    postprocessing: Postprocessing | None,
 ) -> dict[str, Any]:
     """Scores studies whose slices have no labels of their own.
 
@@ -60,66 +64,80 @@ def study_scorecard(
         predictions: every slice with the labels of its study.
         config: threshold, and draws of the bootstrap.
         seed: of the bootstrap.
-        fitted: what validation decided; None where there was none.
+        postprocessing: fitted on validation; None if there is none.
 
     Returns:
-        As `scorecard`, of studies: the temperature and the gain of smoothing are of slices, and
-        have no place here.
+        As `scorecard`, for studies, without the temperature and the gain of smoothing, which are
+        about slices.
     """
-    studies = of_studies(predictions)
-    drawn = resample(studies.patients, config.bootstrap_draws, seed)
-    card = _score(studies, config, seed, "study") | {"slices": len(predictions.labels)}
-    card["calibration"] = _calibration(studies, None, drawn)
+    smoothing = postprocessing.smoothing if postprocessing else None
+    levels = cases_by_level(predictions, smoothing, draws=config.bootstrap_draws, seed=seed)
+    del levels["slice"]
+    studies = levels["study"]
+    card = evaluate_scores(studies, config.threshold) | {"slices": len(predictions.labels)}
+    card["calibration"] = _calibration(studies, None)
     card["levels"] = {}
-    if fitted is not None:
-        answers = smoothed(predictions, fitted.smoothing)
-        after = of_studies(predictions.with_probabilities(answers))
-        card["levels"]["study_smoothed"] = _score(after, config, seed, "study")
-        judged = {"study": studies, "study_smoothed": after}
-        card["operating_points"] = _operating_points(judged, fitted, config, seed)
+    if postprocessing is not None:
+        smoothed = levels["study_smoothed"]
+        card["levels"]["study_smoothed"] = evaluate_scores(smoothed, config.threshold)
+        card["operating_points"] = _operating_points(levels, postprocessing)
     if predictions.dense_mm2 is not None:
-        areas = np.repeat(predictions.dense_mm2[:, np.newaxis], len(LABELS), axis=1)
-        largest = of_studies(predictions.with_probabilities(areas)).probabilities[:, ANY]
-        card["plain_rule"] = _plain_rule(studies, largest, drawn)
-        card["warnings"] += _beaten_by_the_rule(card["plain_rule"])
+        largest = group_maximum(predictions.dense_mm2, predictions.study_id)
+        _add_plain_rule(card, studies, largest)
     return card
 
 
-def _score(rows: Scorable, config: EvaluationConfig, seed: int, unit: str) -> dict[str, Any]:
-    return evaluate_scores(
-        rows.labels,
-        rows.probabilities,
-        rows.patients,
-        draws=config.bootstrap_draws,
-        seed=seed,
-        threshold=config.threshold,
-        unit=unit.partition("_")[0],
-    )
+def compare(cases: Cases, other: np.ndarray) -> dict[str, Any]:
+    """Scores of two sets of probabilities for the same cases, and the first minus the second.
 
+    Both are scored on the same draws of patients, so that the difficulty of a patient, which both
+    share, does not widen the interval of the difference.
 
-def _operating_points(
-    judged: dict[str, Scorable], fitted: Fitted, config: EvaluationConfig, seed: int
-) -> dict[str, Any]:
-    """By level, rule and label, what the thresholds of validation come to."""
+    Args:
+        cases: with the first probabilities.
+        other: the second probabilities, float (N, 6), 0..1.
+
+    Returns:
+        By score, `first` and `second`, each a number or None, and `difference` with `value` and
+        `interval`: `mean_auc`, `auc <label>`, and `weighted_log_loss`, of which less is better.
+    """
+    first, second = _comparable_scores(cases), _comparable_scores(cases.with_probabilities(other))
     return {
-        level: _judged(rows, fitted.thresholds[level], config, seed)
-        for level, rows in judged.items()
+        name: {
+            "first": estimate(first[name])["value"],
+            "second": estimate(second[name])["value"],
+            "difference": estimate(first[name] - second[name]),
+        }
+        for name in first
     }
 
 
-def _judged(
-    rows: Scorable,
-    thresholds: dict[str, dict[str, float | None]],
-    config: EvaluationConfig,
-    seed: int,
-) -> dict[str, Any]:
-    """By rule and label: the threshold, and what it comes to on these slices or studies."""
-    drawn = resample(rows.patients, config.bootstrap_draws, seed)
-    truth, points = rows.labels == 1, {}
+def _comparable_scores(cases: Cases) -> dict[str, np.ndarray]:
+    """Each float (1 + draws,)."""
+    areas, _ = cases.resampling.rankings(cases.labels, cases.probabilities)
+    losses = slice_log_losses(cases.labels, cases.probabilities)
+    return {
+        "mean_auc": mean_of_defined(areas),
+        **{f"auc {label}": areas[:, k] for k, label in enumerate(LABELS)},
+        "weighted_log_loss": cases.resampling.mean(losses),
+    }
+
+
+def _operating_points(levels: dict[str, Cases], postprocessing: Postprocessing) -> dict[str, Any]:
+    """By level, rule and label, the results of the thresholds of validation."""
+    return {
+        level: _at_thresholds(cases, postprocessing.thresholds[level])
+        for level, cases in levels.items()
+    }
+
+
+def _at_thresholds(cases: Cases, thresholds: Thresholds) -> dict[str, dict[str, dict[str, Any]]]:
+    """By rule and label: the threshold, and its sensitivity, specificity and errors."""
+    truth, points = cases.labels == 1, {}
     for rule, by_name in thresholds.items():
-        chosen = np.array([np.nan if by_name[x] is None else by_name[x] for x in LABELS])
-        decided = rows.probabilities >= chosen
-        rates = drawn.rates(rows.labels, decided)
+        values = np.array([np.nan if by_name[x] is None else by_name[x] for x in LABELS])
+        decided = cases.probabilities >= values
+        rates = cases.resampling.rates(cases.labels, decided)
         points[rule] = {
             label: {
                 "threshold": by_name[label],
@@ -134,56 +152,59 @@ def _judged(
     return points
 
 
-def _smoothing(
-    slices: Scorable, answers: np.ndarray, fitted: Fitted, drawn: Resampling
+def _smoothing_gain(
+    slices: Cases, predictions: Predictions, smoothing: Smoothing
 ) -> dict[str, Any]:
-    """What smoothing gains: `first` is with it, `second` without."""
+    """Scores with smoothing (`first`) and without (`second`)."""
+    smoothed = smooth_predictions(predictions, smoothing).probabilities
     return {
-        "sigma_mm": fitted.smoothing.sigma_mm,
-        "temperature": fitted.smoothing.temperature,
-        **compare(slices.labels, answers, slices.probabilities, drawn),
+        "sigma_mm": smoothing.sigma_mm,
+        "temperature": smoothing.temperature,
+        **compare(slices.with_probabilities(smoothed), slices.probabilities),
     }
 
 
-def _calibration(slices: Scorable, fitted: Fitted | None, drawn: Resampling) -> dict[str, Any]:
-    """The expected calibration error by label, as it is and at the temperature of validation."""
-    found: dict[str, Any] = {"expected_calibration_error": _errors(slices, slices.probabilities)}
-    if fitted is None:
-        return found
-    cooled = at_temperature(slices.probabilities, fitted.temperature)
-    loss = estimate(drawn.mean(slice_log_losses(slices.labels, cooled)))
-    return found | {
-        "temperature": fitted.temperature,
-        "expected_calibration_error_at_temperature": _errors(slices, cooled),
-        "weighted_log_loss_at_temperature": loss,
+def _calibration(cases: Cases, postprocessing: Postprocessing | None) -> dict[str, Any]:
+    """The expected calibration error by label, before and after the temperature of validation."""
+    before = {"expected_calibration_error": _calibration_errors(cases)}
+    if postprocessing is None:
+        return before
+    after = cases.with_probabilities(
+        at_temperature(cases.probabilities, postprocessing.temperature)
+    )
+    losses = slice_log_losses(after.labels, after.probabilities)
+    return before | {
+        "temperature": postprocessing.temperature,
+        "expected_calibration_error_at_temperature": _calibration_errors(after),
+        "weighted_log_loss_at_temperature": estimate(cases.resampling.mean(losses)),
     }
 
 
-def _errors(slices: Scorable, probabilities: np.ndarray) -> dict[str, float]:
-    columns = range(len(LABELS))
-    tables = [reliability(slices.labels[:, k], probabilities[:, k]) for k in columns]
-    return by_label(np.array([x.error for x in tables]))
+def _calibration_errors(cases: Cases) -> dict[str, float]:
+    columns = zip(cases.labels.T, cases.probabilities.T, strict=True)
+    return by_label(np.array([reliability(*column).error for column in columns]))
 
 
-def _plain_rule(slices: Scorable, dense_mm2: np.ndarray, drawn: Resampling) -> dict[str, Any]:
-    """The AUC of `any` by the rule, by the network, and the network's minus the rule's."""
-    truth = slices.labels[:, [ANY]]
-    rule, _ = drawn.rankings(truth, dense_mm2[:, np.newaxis])
-    network, _ = drawn.rankings(truth, slices.probabilities[:, [ANY]])
-    return {
+def _add_plain_rule(card: dict[str, Any], cases: Cases, dense_mm2: np.ndarray) -> None:
+    """Adds the AUC of `any` by rule and network, their difference, and a warning if it is small.
+
+    Args:
+        card: the scores so far.
+        cases: the network's.
+        dense_mm2: (N,), the rule's score of each case.
+    """
+    truth = cases.labels[:, [ANY]]
+    rule, _ = cases.resampling.rankings(truth, dense_mm2[:, np.newaxis])
+    network, _ = cases.resampling.rankings(truth, cases.probabilities[:, [ANY]])
+    difference = estimate((network - rule)[:, 0])
+    card["plain_rule"] = {
         "auc_any": estimate(rule[:, 0]),
         "network_auc_any": estimate(network[:, 0]),
-        "difference": estimate((network - rule)[:, 0]),
+        "difference": difference,
     }
-
-
-def _beaten_by_the_rule(rule: dict[str, Any]) -> list[str]:
-    if rule["difference"]["value"] is None:
-        return []
-    low = (rule["difference"]["interval"] or [rule["difference"]["value"]])[0]
-    if low > 0:
-        return []
-    return [
-        f"any: not shown to beat a plain rule (AUC {rule['auc_any']['value']:.3f}, the network"
-        f" {rule['network_auc_any']['value']:.3f}): the largest region as dense as blood"
-    ]
+    if difference["value"] is None or (difference["interval"] or [difference["value"]])[0] > 0:
+        return
+    card["warnings"].append(
+        f"any: not shown to beat a plain rule (AUC {float(rule[0, 0]):.3f}, the network"
+        f" {float(network[0, 0]):.3f}): the largest region as dense as blood"
+    )

@@ -1,9 +1,9 @@
-"""Answers for a slice that take its neighbours in the series into account.
+"""Probabilities of a slice that take its neighbours in the series into account.
 
 A hemorrhage rarely ends with a slice. So the log odds of a slice are averaged with those of the
 slices around it, weighted by a Gaussian of the distance along the slice normal. Its width is fitted
-on validation; slices far apart, or alone, are left nearly as they are. Series of one study are not
-averaged with each other: another kernel or contrast at the same place has answers of its own.
+on validation; slices far apart hardly change. The series of one study are smoothed separately,
+because another kernel or contrast at the same place has probabilities of its own.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from ich_keras.model.predictions import Predictions
 from ich_keras.scores.calibration import fit_temperature, logits
+from ich_keras.scores.cases import Cases, rows_by_group, slice_cases
 from ich_keras.scores.metrics import weighted_log_loss
 
 WIDTHS_MM = (0.1, 40.0)
@@ -22,28 +23,29 @@ TOLERANCE_MM = 0.1
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How answers are smoothed.
+    """How probabilities are smoothed.
 
     Attributes:
         sigma_mm: standard deviation of the Gaussian, along the slice normal.
-        temperature: by which the averaged log odds are divided, as averaging makes them timid.
+        temperature: divides the averaged log odds, because averaging shrinks them.
     """
 
     sigma_mm: float
     temperature: float
 
 
-def smoothed(predictions: Predictions, smoothing: Smoothing) -> np.ndarray:
-    """The smoothed probabilities, float64 (N, 6)."""
-    return smooth_series(
-        predictions.probabilities, predictions.series, predictions.position_mm, smoothing
+def smooth_predictions(predictions: Predictions, smoothing: Smoothing) -> Predictions:
+    """The predictions with smoothed probabilities, float64."""
+    series, position_mm = predictions.series, predictions.position_mm
+    return predictions.with_probabilities(
+        smooth_series(predictions.probabilities, series, position_mm, smoothing)
     )
 
 
 def smooth_series(
     probabilities: np.ndarray, series: np.ndarray, position_mm: np.ndarray, smoothing: Smoothing
 ) -> np.ndarray:
-    """Smooths the answers of each series.
+    """Smooths the probabilities of each series.
 
     Args:
         probabilities: float (N, 6), 0..1.
@@ -59,35 +61,53 @@ def smooth_series(
 
 
 def fit_smoothing(predictions: Predictions) -> Smoothing:
-    """The smoothing with the least weighted log loss.
+    """The smoothing with the least weighted log loss on validation slices."""
+    log_odds, labels = logits(predictions.probabilities), predictions.labels
 
-    Args:
-        predictions: of validation slices.
-    """
-    own = logits(predictions.probabilities)
+    def at_width(sigma_mm: float) -> tuple[float, Smoothing]:
+        averaged = _averaged(log_odds, predictions.series, predictions.position_mm, sigma_mm)
+        temperature = fit_temperature(labels, expit(averaged))
+        loss = weighted_log_loss(labels, expit(averaged / temperature))
+        return loss, Smoothing(float(sigma_mm), temperature)
 
-    def loss(sigma_mm: float) -> float:
-        return weighted_log_loss(predictions.labels, smoothed(predictions, _at(sigma_mm)))
-
-    def _at(sigma_mm: float) -> Smoothing:
-        averaged = _averaged(own, predictions.series, predictions.position_mm, sigma_mm)
-        return Smoothing(float(sigma_mm), fit_temperature(predictions.labels, expit(averaged)))
-
-    found = minimize_scalar(
-        loss, bounds=WIDTHS_MM, method="bounded", options={"xatol": TOLERANCE_MM}
+    best = minimize_scalar(
+        lambda sigma_mm: at_width(sigma_mm)[0],
+        bounds=WIDTHS_MM,
+        method="bounded",
+        options={"xatol": TOLERANCE_MM},
     )
-    return _at(found.x)
+    return at_width(best.x)[1]
 
 
 def _averaged(
-    own: np.ndarray, series: np.ndarray, position_mm: np.ndarray, sigma_mm: float
+    log_odds: np.ndarray, series: np.ndarray, position_mm: np.ndarray, sigma_mm: float
 ) -> np.ndarray:
     """The log odds averaged within each series, float64 (N, 6)."""
-    averaged = np.empty_like(own)
-    order = np.argsort(series, kind="stable")
-    starts = np.flatnonzero(series[order][1:] != series[order][:-1]) + 1
-    for rows in np.split(order, starts):
+    averaged = np.empty_like(log_odds)
+    for rows in rows_by_group(series):
         z = position_mm[rows].astype(np.float64)
         weights = np.exp(-0.5 * ((z[:, np.newaxis] - z) / sigma_mm) ** 2)
-        averaged[rows] = weights @ own[rows] / weights.sum(axis=1, keepdims=True)
+        averaged[rows] = weights @ log_odds[rows] / weights.sum(axis=1, keepdims=True)
     return averaged
+
+
+def cases_by_level(
+    predictions: Predictions, smoothing: Smoothing | None, *, draws: int = 0, seed: int = 0
+) -> dict[str, Cases]:
+    """Slices (`slice`), studies (`study`), and studies after smoothing (`study_smoothed`).
+
+    A study has a label if any of its slices has it; its probability is the maximum of its slices.
+
+    Args:
+        predictions: the slices of a split.
+        smoothing: None leaves `study_smoothed` out.
+        draws: of the bootstrap over patients.
+        seed: of the bootstrap.
+    """
+    slices = slice_cases(predictions, draws, seed)
+    levels = {"slice": slices, "study": slices.maximum("study", predictions.study_id)}
+    if smoothing is not None:
+        smoothed = smooth_predictions(predictions, smoothing).probabilities
+        smoothed_slices = slices.with_probabilities(smoothed)
+        levels["study_smoothed"] = smoothed_slices.maximum("study", predictions.study_id)
+    return levels

@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from ich_keras.data.batches import DatasetError, open_shards
 from ich_keras.evaluation.localisation import localise
-from ich_keras.experiment.schema import DataConfig, EvaluationConfig
+from ich_keras.experiment.schema import DataConfig
 from ich_keras.model.network import CLASS_MAPS
 from ich_keras.model.predictions import Predictions
+from ich_keras.scores.cases import slice_cases
 from tests.support.shard_files import SIZE, write_shards
 from tfrecords_tools.classes import SUBTYPES
 
 CELLS = 8
-CONFIG = EvaluationConfig(bootstrap_draws=50)
 
 
 class PointsAtBrightness:
@@ -59,9 +59,14 @@ def world(tmp_path):
     return open_shards(written.folder, DataConfig()), predictions, tmp_path / "masks"
 
 
+def localise_maps(model, shards, predictions, masks):
+    cases = slice_cases(predictions, draws=50)
+    return localise(model, shards, "val", predictions.slice_id, cases, masks, threshold=0.5)
+
+
 def found(world, model):
     shards, predictions, masks = world
-    return localise(model, shards, "val", predictions, masks, CONFIG, seed=0)
+    return localise_maps(model, shards, predictions, masks)
 
 
 def test_maps_that_point_at_the_bleeding_hit_it(world):
@@ -89,7 +94,7 @@ def test_a_cell_beside_the_mask_counts_and_one_further_away_does_not(world):
 def test_only_what_was_found_counts(world):
     shards, predictions, masks = world
     missed = predictions.with_probabilities(predictions.probabilities * [1, 0, 1, 1, 1, 1])
-    result = localise(PointsAtBrightness(), shards, "val", missed, masks, CONFIG, seed=0)
+    result = localise_maps(PointsAtBrightness(), shards, missed, masks)
     assert result["intraparenchymal"] == {
         "true_positives": 0,
         "hits": {"value": None, "interval": None},
@@ -102,4 +107,4 @@ def test_a_missing_mask_is_named(world):
     shards, predictions, masks = world
     (masks / "val0001.png").unlink()
     with pytest.raises(DatasetError, match=r"val0001\.png: no mask of 8 bits"):
-        localise(PointsAtBrightness(), shards, "val", predictions, masks, CONFIG, seed=0)
+        localise_maps(PointsAtBrightness(), shards, predictions, masks)

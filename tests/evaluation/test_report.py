@@ -9,6 +9,7 @@ import pytest
 from ich_keras.evaluation.report import write_report
 from ich_keras.evaluation.summary import plain_answer
 from ich_keras.run.folder import RunError
+from ich_keras.scores.cases import make_cases
 from ich_keras.scores.metrics import evaluate_scores
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError
@@ -24,7 +25,7 @@ def scores():
     labels[:, 5] = labels.any(axis=1)
     probabilities = 1 / (1 + np.exp(-(6 * labels - 3 + rng.normal(size=labels.shape))))
     patients = np.arange(2000) // 20
-    scores = evaluate_scores(labels, probabilities, patients, draws=100)
+    scores = evaluate_scores(make_cases(labels, probabilities, patients, draws=100), 0.5)
     return scores | {"size": 128, "checkpoint_step": 700}
 
 

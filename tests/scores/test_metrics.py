@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
-from ich_keras.experiment.schema import EvaluationConfig
+from ich_keras.scores.cases import ScoreError, make_cases
 from ich_keras.scores.metrics import (
-    ScoreError,
     brier,
     by_label,
     evaluate_scores,
@@ -37,6 +36,11 @@ def made_up(slices=600, patients=40, seed=0, noise=1.5):
     probabilities = np.round(1 / (1 + np.exp(-logits)), 2)  # rounded, so that there are ties
     owners = np.array([f"p{i}" for i in rng.integers(0, patients, slices)])
     return labels, probabilities, owners
+
+
+def scores_of(labels, probabilities, patients, *, threshold=0.5, draws=1000, **options):
+    cases = make_cases(labels, probabilities, patients, draws=draws, **options)
+    return evaluate_scores(cases, threshold)
 
 
 def both_classes(values):
@@ -142,7 +146,7 @@ def test_losses_are_in_double_precision_whatever_the_arrays_are():
 
 def test_scores_equal_scikit_learn():
     labels, probabilities, patients = made_up()
-    scores = evaluate_scores(labels, probabilities, patients, draws=20)
+    scores = scores_of(labels, probabilities, patients, draws=20)
     areas = []
     for k, label in enumerate(LABELS):
         truth, decided = labels[:, k], probabilities[:, k] >= 0.5
@@ -187,18 +191,11 @@ def test_scores_equal_scikit_learn():
     assert scores["warnings"] == []
 
 
-def test_without_options_scores_are_those_of_an_experiment_that_sets_none():
-    data, config = made_up(), EvaluationConfig()
-    assert evaluate_scores(*data) == evaluate_scores(
-        *data, draws=config.bootstrap_draws, seed=0, threshold=config.threshold
-    )
-
-
 def test_a_rate_of_nothing_is_null():
     labels, probabilities, patients = made_up()
     labels[:, 0], labels[:, 5] = 0, 1
     probabilities[:, 0] = 0
-    scores = evaluate_scores(labels, probabilities, patients, draws=30)
+    scores = scores_of(labels, probabilities, patients, draws=30)
     assert scores["false_negative_rate"]["epidural"] is None  # no slice has it
     assert scores["false_positive_rate"]["any"] is None  # every slice has it
     assert scores["type_1_share"]["epidural"] is None  # no error
@@ -213,7 +210,7 @@ def test_values_by_label_are_one_a_label():
 def test_intervals_are_those_of_a_bootstrap_that_copies_patients():
     """Against the slow way: whole patients copied, scored by scikit-learn."""
     labels, probabilities, patients = made_up(slices=300, patients=12)
-    scores = evaluate_scores(labels, probabilities, patients, draws=40, seed=7)
+    scores = scores_of(labels, probabilities, patients, draws=40, seed=7)
     names = np.unique(patients)
     counts = np.random.default_rng(7).multinomial(len(names), [1 / len(names)] * len(names), 40)
     auc, sensitivity, losses = [], [], []
@@ -242,8 +239,8 @@ def test_slices_of_one_patient_are_not_taken_for_independent():
     labels, probabilities, _ = made_up()
     once = np.arange(200).astype(str)
     copies = [np.tile(x[:200], (10, 1)) for x in (labels, probabilities)]
-    alone = evaluate_scores(labels[:200], probabilities[:200], once)
-    copied = evaluate_scores(*copies, np.tile(once, 10))
+    alone = scores_of(labels[:200], probabilities[:200], once)
+    copied = scores_of(*copies, np.tile(once, 10))
     for name in ("auc", "average_precision", "sensitivity"):
         ours, expected = copied[name]["any"], alone[name]["any"]
         assert ours["value"] == pytest.approx(expected["value"])
@@ -253,9 +250,9 @@ def test_slices_of_one_patient_are_not_taken_for_independent():
 def test_the_same_seed_gives_the_same_scores_whatever_the_order():
     labels, probabilities, patients = made_up()
     shuffled = np.random.default_rng(1).permutation(len(labels))
-    first = evaluate_scores(labels, probabilities, patients, draws=50)
-    again = evaluate_scores(labels, probabilities, patients, draws=50)
-    other = evaluate_scores(labels[shuffled], probabilities[shuffled], patients[shuffled], draws=50)
+    first = scores_of(labels, probabilities, patients, draws=50)
+    again = scores_of(labels, probabilities, patients, draws=50)
+    other = scores_of(labels[shuffled], probabilities[shuffled], patients[shuffled], draws=50)
     assert first == again
     for label in LABELS:
         assert other["auc"][label]["value"] == pytest.approx(first["auc"][label]["value"])
@@ -267,7 +264,7 @@ def test_a_label_without_positives_is_null_and_said():
     labels[:, 0] = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = evaluate_scores(labels, probabilities, patients, draws=30)
+        scores = scores_of(labels, probabilities, patients, draws=30)
     assert scores["auc"]["epidural"] == {"value": None, "interval": None}
     assert scores["sensitivity"]["epidural"]["value"] is None
     assert scores["specificity"]["epidural"]["value"] > 0.5
@@ -284,7 +281,7 @@ def test_a_label_without_positives_is_null_and_said():
 def test_rows_are_counted_and_called_by_what_they_are(unit, plural):
     labels, probabilities, _ = made_up()
     labels[:, 0] = 0
-    scores = evaluate_scores(labels, probabilities, np.arange(600), draws=30, unit=unit)
+    scores = scores_of(labels, probabilities, np.arange(600), draws=30, unit=unit)
     assert scores[plural] == 600
     assert f"epidural: no positive {unit}, so it has no AUC" in scores["warnings"]
 
@@ -292,7 +289,7 @@ def test_rows_are_counted_and_called_by_what_they_are(unit, plural):
 def test_a_label_without_negatives_is_said():
     labels, probabilities, patients = made_up()
     labels[:, 0], labels[:, 5] = 0, 1
-    found = evaluate_scores(labels, probabilities, patients, draws=30)["warnings"]
+    found = scores_of(labels, probabilities, patients, draws=30)["warnings"]
     assert found == [
         "epidural: no positive slice, so it has no AUC",
         "any: no negative slice, so it has no AUC",
@@ -303,7 +300,7 @@ def test_a_label_without_negatives_is_said():
 @pytest.mark.filterwarnings("error")
 def test_no_bleeding_at_all_leaves_no_mean_auc():
     _, probabilities, patients = made_up()
-    scores = evaluate_scores(np.zeros((600, 6), int), probabilities, patients, draws=30)
+    scores = scores_of(np.zeros((600, 6), int), probabilities, patients, draws=30)
     assert scores["mean_auc"] == {"value": None, "interval": None}
     assert scores["always_negative_accuracy_mean"] == 1
     assert np.isnan(mean_auc(np.zeros((600, 6), int), probabilities))
@@ -312,34 +309,34 @@ def test_no_bleeding_at_all_leaves_no_mean_auc():
 def test_few_patients_are_said():
     labels, probabilities, patients = made_up()
     labels[:, 0] = patients == "p3"
-    scores = evaluate_scores(labels, probabilities, patients, draws=30)
+    scores = scores_of(labels, probabilities, patients, draws=30)
     assert "epidural: too few patients have it (1) to say much" in scores["warnings"]
     for bleeding in (9, 10):
         labels[:, 0] = np.isin(patients, np.unique(patients)[:bleeding])
-        scores = evaluate_scores(labels, probabilities, patients, draws=30)
+        scores = scores_of(labels, probabilities, patients, draws=30)
         few = ["epidural: too few patients have it (9) to say much"]
         assert scores["warnings"] == (few if bleeding == 9 else [])
 
 
 def test_one_patient_gets_no_interval():
     labels, probabilities, _ = made_up()
-    scores = evaluate_scores(labels, probabilities, np.full(600, "p"))
+    scores = scores_of(labels, probabilities, np.full(600, "p"))
     assert scores["auc"]["any"]["interval"] is None
     assert scores["weighted_log_loss_interval"] is None
     assert "one patient only: there are no intervals" in scores["warnings"]
-    scores = evaluate_scores(labels, probabilities, np.repeat(["p", "q"], 300))
+    scores = scores_of(labels, probabilities, np.repeat(["p", "q"], 300))
     assert scores["auc"]["any"]["interval"] is not None
     assert "one patient only: there are no intervals" not in scores["warnings"]
 
 
 def test_a_collapsed_network_is_found_out():
     labels, probabilities, patients = made_up(slices=2000, patients=200)
-    always_no = evaluate_scores(labels, np.full(labels.shape, 0.01), patients, draws=30)
+    always_no = scores_of(labels, np.full(labels.shape, 0.01), patients, draws=30)
     assert always_no["accuracy_mean"] == pytest.approx(always_no["always_negative_accuracy_mean"])
     assert always_no["accuracy_gain"]["interval"] == pytest.approx([0, 0])
     collapsed = [x for x in always_no["warnings"] if x.endswith("the network collapsed")]
     assert len(collapsed) == 6
-    timid = evaluate_scores(labels, probabilities * 0.4, patients, draws=30)
+    timid = scores_of(labels, probabilities * 0.4, patients, draws=30)
     assert "any: never found, no probability reaches 0.5" in timid["warnings"]
 
 
@@ -351,7 +348,7 @@ def test_equal_answers_are_a_collapse_from_two_slices_on(answers, collapsed):
     """Closer than the log loss can tell apart is equal."""
     probabilities = np.repeat(np.array(answers)[:, np.newaxis], 6, axis=1)
     labels, patients = np.zeros(probabilities.shape, int), np.arange(len(answers))
-    found = evaluate_scores(labels, probabilities, patients, draws=30)["warnings"]
+    found = scores_of(labels, probabilities, patients, draws=30)["warnings"]
     assert ("any: every slice gets the same probability; the network collapsed" in found) is (
         collapsed
     )
@@ -360,7 +357,7 @@ def test_equal_answers_are_a_collapse_from_two_slices_on(answers, collapsed):
 
 def test_a_probability_at_the_threshold_is_found():
     labels, probabilities, patients = made_up()
-    scores = evaluate_scores(labels, np.minimum(probabilities, 0.5), patients, draws=30)
+    scores = scores_of(labels, np.minimum(probabilities, 0.5), patients, draws=30)
     assert scores["sensitivity"]["any"]["value"] > 0.5
     assert scores["warnings"] == []
 
@@ -384,7 +381,7 @@ def with_one(value, row, k):
         (
             with_one(-0.25, 17, 4),
             r"1 probabilities are not in 0\.\.1, the first is -0\.25 for subdural in row 17; the"
-            r" network has diverged or its answers were read wrongly",
+            r" network has diverged or its output was read wrongly",
         ),
         (lambda y, p, q: (y * 2, p, q), "labels hold 0 to 2; only 0 and 1 are labels"),
         (
@@ -402,5 +399,5 @@ def with_one(value, row, k):
 )
 def test_what_cannot_be_scored_is_refused_in_one_line(change, message):
     with pytest.raises(ScoreError) as error:
-        evaluate_scores(*change(*made_up()))
+        scores_of(*change(*made_up()))
     assert re.fullmatch(message, str(error.value))

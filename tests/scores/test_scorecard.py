@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from ich_keras.data.network_input import NetworkInput
 from ich_keras.experiment.schema import EvaluationConfig
-from ich_keras.run.folder import RunError, RunFolder, RunInput, write_input, write_json
-from ich_keras.scores.postprocessing import Source, fit_on_validation, read_fitted, write_fitted
-from ich_keras.scores.scorecard import scorecard
-from ich_keras.scores.study_level import of_studies
+from ich_keras.scores.cases import slice_cases
+from ich_keras.scores.metrics import evaluate_scores, weighted_log_loss
+from ich_keras.scores.postprocessing import Source, fit_postprocessing
+from ich_keras.scores.scorecard import compare, scorecard
 from tests.support.made_predictions import made_up
 from tfrecords_tools.classes import LABELS
 
@@ -19,23 +18,29 @@ CONFIG = EvaluationConfig(bootstrap_draws=60)
 SOURCE = Source(checkpoint_step=7, size=64, data_fingerprint="f")
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    return fit_on_validation(made_up(seed=1), SOURCE)
+def studies_of(predictions):
+    return slice_cases(predictions).maximum("study", predictions.study_id)
 
 
 @pytest.fixture(scope="module")
-def judged(fitted):
-    return scorecard(made_up(seed=2), CONFIG, 0, fitted)
+def postprocessing():
+    return fit_postprocessing(made_up(seed=1), SOURCE)
 
 
-def test_operating_points_are_the_thresholds_of_validation_judged_on_these_slices(fitted, judged):
+@pytest.fixture(scope="module")
+def judged(postprocessing):
+    return scorecard(made_up(seed=2), CONFIG, 0, postprocessing)
+
+
+def test_operating_points_are_the_thresholds_of_validation_judged_on_these_slices(
+    postprocessing, judged
+):
     test = made_up(seed=2)
-    for level, rows in (("slice", test), ("study", of_studies(test))):
+    for level, rows in (("slice", test), ("study", studies_of(test))):
         for rule in ("youden", "sensitivity_95"):
             for k, label in enumerate(LABELS):
                 point = judged["operating_points"][level][rule][label]
-                assert point["threshold"] == fitted.thresholds[level][rule][label]
+                assert point["threshold"] == postprocessing.thresholds[level][rule][label]
                 truth, said = rows.labels[:, k], rows.probabilities[:, k] >= point["threshold"]
                 ((tn, fp), (fn, tp)) = confusion_matrix(truth, said)
                 assert (point["false_positives"], point["false_negatives"]) == (fp, fn)
@@ -51,7 +56,7 @@ def test_on_validation_itself_nothing_that_it_chose_is_judged():
 
 
 def test_a_study_is_scored_by_its_maximum(judged):
-    studies = of_studies(made_up(seed=2))
+    studies = studies_of(made_up(seed=2))
     level = judged["levels"]["study"]
     assert level["studies"] == 60
     for k, label in enumerate(LABELS):
@@ -78,10 +83,10 @@ def test_a_network_that_does_not_beat_the_plain_rule_is_told_so():
     )
 
 
-def test_the_card_is_json_also_where_a_label_is_missing(fitted):
+def test_the_card_is_json_also_where_a_label_is_missing(postprocessing):
     given = made_up(seed=5)
     given.labels[:, 0] = 0
-    card = scorecard(given.with_plain_rule(np.zeros(len(given.labels))), CONFIG, 0, fitted)
+    card = scorecard(given.with_plain_rule(np.zeros(len(given.labels))), CONFIG, 0, postprocessing)
     json.dumps(card, allow_nan=False)
     assert card["false_negative_rate"]["epidural"] is None
     assert card["operating_points"]["slice"]["youden"]["epidural"]["sensitivity"]["value"] is None
@@ -96,17 +101,34 @@ def test_types_of_error_have_counts_rates_and_shares(judged):
         assert judged["type_1_share"][label] == pytest.approx(fp / (fp + fn))
 
 
-def test_what_was_fitted_is_read_back_until_another_checkpoint_is_the_best(fitted, tmp_path):
-    run = RunFolder(tmp_path)
-    assert read_fitted(run, 64) is None
-    write_fitted(run, fitted)
-    write_input(
-        run, RunInput(NetworkInput(64, 64, (), 0), "shards", fitted.source.data_fingerprint)
-    )
-    write_json(run.position, {"step": 9, "best_step": fitted.source.checkpoint_step})
-    assert read_fitted(run, 64) == fitted
-    write_json(run.position, {"step": 9, "best_step": 8})
-    assert read_fitted(run, 64) is None
-    run.fitted(64).write_text('{"source": {}}')
-    with pytest.raises(RunError, match=r"64\.json: damaged .* remove it"):
-        read_fitted(run, 64)
+def test_values_are_those_of_scikit_learn_and_the_difference_is_theirs():
+    first, second = made_up(seed=3, noise=1.0), made_up(seed=3, noise=2.0)
+    cases = slice_cases(first, draws=50)
+    found = compare(cases, second.probabilities)
+    for k, label in enumerate(LABELS):
+        scores = found[f"auc {label}"]
+        areas = [roc_auc_score(first.labels[:, k], x.probabilities[:, k]) for x in (first, second)]
+        assert [scores["first"], scores["second"]] == pytest.approx(areas, abs=1e-9)
+        assert scores["difference"]["value"] == pytest.approx(areas[0] - areas[1], abs=1e-9)
+    losses = [weighted_log_loss(first.labels, x.probabilities) for x in (first, second)]
+    assert found["weighted_log_loss"]["difference"]["value"] == pytest.approx(losses[0] - losses[1])
+
+
+def test_an_answer_beside_itself_differs_by_nothing():
+    given = made_up()
+    cases = slice_cases(given, draws=50)
+    found = compare(cases, given.probabilities)
+    assert all(x["difference"] == {"value": 0, "interval": [0, 0]} for x in found.values())
+
+
+def test_a_small_difference_shows_although_the_scores_themselves_vary_more():
+    given = made_up(studies=40)
+    rng = np.random.default_rng(0)
+    worse = np.clip(given.probabilities + rng.normal(0, 0.08, given.probabilities.shape), 0, 1)
+    cases = slice_cases(given, draws=400)
+    found = compare(cases, worse)["mean_auc"]
+    low, high = found["difference"]["interval"]
+    alone = evaluate_scores(cases, 0.5)
+    own_low, own_high = alone["mean_auc"]["interval"]
+    assert low > 0
+    assert high - low < (own_high - own_low) / 2

@@ -8,8 +8,12 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.special import expit, logit
 
 from ich_keras.scores.metrics import weighted_log_loss
-from ich_keras.scores.smoothing import Smoothing, fit_smoothing, smooth_series, smoothed
+from ich_keras.scores.smoothing import Smoothing, fit_smoothing, smooth_predictions, smooth_series
 from tests.support.made_predictions import SPACING_MM, made_up, predictions_of
+
+
+def smoothed(predictions, smoothing):
+    return smooth_predictions(predictions, smoothing).probabilities
 
 
 def test_in_the_middle_of_a_study_it_is_a_gaussian_filter_of_the_log_odds():

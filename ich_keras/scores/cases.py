@@ -1,0 +1,111 @@
+"""The cases that scores are computed from: slices, studies or patients, and their resampling."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ich_keras.model.predictions import Predictions
+from ich_keras.scores.bootstrap import Resampling, resample
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.errors import InputError
+
+
+class ScoreError(InputError):
+    """Labels or probabilities that cannot be scored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Labels and probabilities, one row per case; make it with `make_cases`, which checks them.
+
+    Attributes:
+        unit: what a case is: `slice`, `study` or `patient`.
+        labels: int, shape (N, 6), 0 or 1, in the order of LABELS.
+        probabilities: float, shape (N, 6), 0..1.
+        resampling: the patient of each case, and the bootstrap draws of patients.
+    """
+
+    unit: str
+    labels: np.ndarray
+    probabilities: np.ndarray
+    resampling: Resampling
+
+    def with_probabilities(self, probabilities: np.ndarray) -> "Cases":
+        """The same cases with other probabilities, (N, 6)."""
+        return replace(self, probabilities=probabilities)
+
+    def maximum(self, unit: str, groups: np.ndarray) -> "Cases":
+        """One case per group: the maximum of its labels, and of its probabilities.
+
+        Args:
+            unit: what a group is.
+            groups: (N,), the group of each case; a group belongs to one patient.
+
+        Returns:
+            The groups in rising order, with the same draws of patients.
+        """
+        first = np.array([rows[0] for rows in rows_by_group(groups)])
+        return Cases(
+            unit,
+            group_maximum(self.labels, groups),
+            group_maximum(self.probabilities, groups),
+            replace(self.resampling, patient=self.resampling.patient[first]),
+        )
+
+
+def make_cases(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    patients: np.ndarray,
+    *,
+    unit: str = "slice",
+    draws: int = 0,
+    seed: int = 0,
+) -> Cases:
+    """Cases whose patients are resampled `draws` times.
+
+    Raises:
+        ScoreError: if the arrays do not fit together, are empty, or hold other values.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    _check(labels, probabilities, len(patients))
+    return Cases(unit, labels, probabilities, resample(patients, draws, seed))
+
+
+def slice_cases(predictions: Predictions, draws: int = 0, seed: int = 0) -> Cases:
+    """The slices of a split as cases; errors as of `make_cases`."""
+    arrays = (predictions.labels, predictions.probabilities, predictions.patient_key)
+    return make_cases(*arrays, draws=draws, seed=seed)
+
+
+def rows_by_group(groups: np.ndarray) -> list[np.ndarray]:
+    """The rows of each group, in their order; the groups in rising order."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(groups[order][1:] != groups[order][:-1]) + 1
+    return np.split(order, starts)
+
+
+def group_maximum(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The maximum of each group over axis 0; the groups in rising order."""
+    return np.stack([values[rows].max(axis=0) for rows in rows_by_group(groups)])
+
+
+def _check(labels: np.ndarray, probabilities: np.ndarray, cases: int) -> None:
+    expected = (cases, len(LABELS))
+    if labels.shape != expected or probabilities.shape != expected:
+        raise ScoreError(
+            f"labels {labels.shape} and probabilities {probabilities.shape} do not belong to"
+            f" {cases} slices with {expected[1]} labels each; both must be {expected}"
+        )
+    if not cases:
+        raise ScoreError("there is no slice to score; give a split that holds some")
+    if not np.isin(labels, (0, 1)).all():
+        raise ScoreError(f"labels hold {labels.min()} to {labels.max()}; only 0 and 1 are labels")
+    outside = ~((probabilities >= 0) & (probabilities <= 1))  # true for NaN as well
+    if outside.any():
+        row, k = np.argwhere(outside)[0]
+        raise ScoreError(
+            f"{outside.sum()} probabilities are not in 0..1, the first is"
+            f" {probabilities[row, k]} for {LABELS[k]} in row {row}; the network has diverged or"
+            " its output was read wrongly"
+        )
