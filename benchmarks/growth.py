@@ -150,7 +150,8 @@ def _median(costs: list[Cost]) -> Cost:
 
 def _read(shards: Path) -> None:
     """Passes of the validation pipeline."""
-    from ich_keras.data.batches import evaluation_batches, open_shards
+    from ich_keras.data.batches import evaluation_batches
+    from ich_keras.data.shards import open_shards
     from ich_keras.experiment.schema import DataConfig
 
     opened = open_shards(shards, DataConfig())

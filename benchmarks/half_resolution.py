@@ -16,12 +16,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.comparisons import answers, auc_draws, estimate, train
-from ich_keras.data.batches import open_shards
+from ich_keras.data.shards import open_shards
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.experiment.schema import DataConfig
 from ich_keras.figures.curves import LABEL_COLORS, save_png
+from ich_keras.model.forward import compile_forward, predict_split
 from ich_keras.model.network import load_model
-from ich_keras.model.predictions import compile_forward, predict_split
 from ich_keras.run.folder import RunFolder
 from ich_keras.scores.metrics import mean_auc
 

@@ -20,7 +20,8 @@ import click
 import pandas as pd
 import tensorflow as tf
 
-from ich_keras.data.batches import ShardSet, evaluation_batches, open_shards, training_batches
+from ich_keras.data.batches import evaluation_batches, training_batches
+from ich_keras.data.shards import ShardSet, open_shards
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tfrecords_tools.classes import LABELS
 

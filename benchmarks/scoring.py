@@ -15,10 +15,11 @@ from typing import Any
 import click
 import numpy as np
 
-from ich_keras.data.batches import ShardSet, open_shards
+from ich_keras.data.shards import ShardSet, open_shards
 from ich_keras.experiment.experiment import load_experiment
+from ich_keras.model.forward import Forward, compile_forward, predict_split
 from ich_keras.model.network import load_model
-from ich_keras.model.predictions import Forward, Predictions, compile_forward, predict_split
+from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import read_input, trained_run
 from ich_keras.scores.postprocessing import Source, fit_postprocessing
 from ich_keras.scores.scorecard import scorecard

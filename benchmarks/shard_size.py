@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.comparisons import answers, auc_draws, estimate, train
-from ich_keras.data.batches import ShardSet, evaluation_batches, open_shards
+from ich_keras.data.batches import evaluation_batches
+from ich_keras.data.shards import ShardSet, open_shards
 from ich_keras.experiment.schema import DataConfig
 from ich_keras.run.folder import RunFolder
 from tfrecords_tools.errors import UsageError

@@ -237,7 +237,7 @@ def _fit_seconds(experiment: Experiment, folder: Path) -> float:
 
 def measure_fit(experiment: Experiment, folder: Path, steps: int, repeats: int) -> None:
     """Prints the rate of `fit` over that of its step alone, taken in turn."""
-    from ich_keras.data.batches import open_shards
+    from ich_keras.data.shards import open_shards
 
     shards = open_shards(folder, experiment.data)
     bare = _bare_seconds(experiment, shards.input.channels, shards.input.size)

@@ -18,7 +18,7 @@ def augment(
     config: AugmentationConfig,
     *,
     seed: int,
-    places: Iterable[int],
+    positions: Iterable[int],
     air: np.ndarray,
 ) -> np.ndarray:
     """Changes each slice at random, within the limits of the configuration.
@@ -27,22 +27,22 @@ def augment(
         images: uint8, shape (N, size, size, channels).
         config: the limits.
         seed: of all changes.
-        places: of the slices in the stream, N; the same seed and place give the same change.
+        positions: of the slices in the stream, N; the same seed and position give the same change.
         air: uint8, shape (channels,): what comes in from outside.
 
     Returns:
         uint8, the same shape.
     """
     changed = np.empty_like(images)
-    for image, place, target in zip(images, places, changed, strict=True):
-        target[:] = _change(image, config, draw(seed, place), air)
+    for image, position, target in zip(images, positions, changed, strict=True):
+        target[:] = _change(image, config, draw(seed, position), air)
     return changed
 
 
-def draw(seed: int, place: int) -> np.ndarray:
+def draw(seed: int, position: int) -> np.ndarray:
     """Seven independent numbers for one slice; float64 (7,), uniform in [-1, 1)."""
     # Counter-based: any place costs the same, and its numbers are nobody else's.
-    generator = np.random.Philox(key=seed, counter=int(place) << 64)
+    generator = np.random.Philox(key=seed, counter=int(position) << 64)
     return np.random.Generator(generator).uniform(-1, 1, 7)
 
 

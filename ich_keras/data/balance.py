@@ -1,6 +1,7 @@
-"""How often each slice is shown, so that rare bleedings are seen more often."""
+"""How often each slice is shown in training, so that rare subtypes are seen more often."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -8,40 +9,41 @@ import tensorflow as tf
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.records.schema import parse_labels
 
-KINDS = 2 ** len(SUBTYPES)  # ways in which a slice can bear the five kinds
-UNIT = 2**32  # of the rarest group's weight; fine enough for any ratio of groups
+COMBINATIONS = 2 ** len(SUBTYPES)  # of subtypes in one slice
+BITS = np.arange(len(SUBTYPES))
+UNIT = 2**32  # weight of the rarest group; fine enough for any ratio of groups
 BLOCK = 64  # records that are weighed together; their weights add up to less than 2**63
 
 
-def kinds_borne(labels: np.ndarray) -> np.ndarray:
-    """Which kinds of bleeding each slice bears, as bits of a number.
+def combinations_of(labels: np.ndarray) -> np.ndarray:
+    """The combination of subtypes in each slice, as the bits of a number.
 
     Args:
         labels: 0 or 1, shape (N, 6), in the order of LABELS.
 
     Returns:
-        int64, shape (N,), 0 to KINDS - 1.
+        int64, shape (N,), 0 to COMBINATIONS - 1.
     """
-    return labels[:, : len(SUBTYPES)].astype(np.int64) @ (1 << np.arange(len(SUBTYPES)))
+    return labels[:, : len(SUBTYPES)].astype(np.int64) @ (1 << BITS)
 
 
-def group_of_kinds(labels: np.ndarray) -> np.ndarray:
-    """The group of each way to bear the five kinds: control, or the rarest of the kinds borne.
+def groups_of_combinations(labels: np.ndarray) -> np.ndarray:
+    """The group of each combination: control, or the rarest of its subtypes.
 
     Args:
         labels: of the training split, 0 or 1, shape (N, 6).
 
     Returns:
-        int64, shape (KINDS,): 0 for control, else 1 + the kind's place in LABELS.
+        int64, shape (COMBINATIONS,): 0 for control, otherwise 1 + the subtype's index.
     """
-    borne = np.arange(KINDS)[:, np.newaxis] >> np.arange(len(SUBTYPES)) & 1  # (KINDS, 5)
+    present = np.arange(COMBINATIONS)[:, np.newaxis] >> BITS & 1  # (COMBINATIONS, 5)
     slices = labels[:, : len(SUBTYPES)].sum(axis=0)
-    rarest = np.where(borne, slices, len(labels) + 1).argmin(axis=1)
-    return np.where(borne.any(axis=1), 1 + rarest, 0)
+    rarest = np.where(present, slices, len(labels) + 1).argmin(axis=1)
+    return np.where(present.any(axis=1), 1 + rarest, 0)
 
 
 def sampling_weights(labels: np.ndarray, balance: float) -> np.ndarray:
-    """How often a slice is shown, relative to others, by the kinds that it bears.
+    """How often a slice is shown relative to others, by its combination of subtypes.
 
     A group of n slices is shown in proportion to n ** (1 - balance): 0 shows the groups as they
     are, 0.5 is square-root sampling, 1 shows each equally often. Kang et al., "Decoupling
@@ -52,55 +54,57 @@ def sampling_weights(labels: np.ndarray, balance: float) -> np.ndarray:
         balance: 0 to 1.
 
     Returns:
-        int64, shape (KINDS,), in units of 1 / UNIT of the rarest group's weight.
+        int64, shape (COMBINATIONS,), in units of 1 / UNIT of the rarest group's weight.
     """
-    groups = group_of_kinds(labels)
-    slices = np.bincount(groups[kinds_borne(labels)], minlength=len(LABELS))  # (6,), by group
+    groups = groups_of_combinations(labels)
+    slices = np.bincount(groups[combinations_of(labels)], minlength=len(LABELS))  # (6,), by group
     present = slices > 0
     ratio = slices[present].min() / np.maximum(slices, 1)
     return np.where(present, np.round(UNIT * ratio**balance), 0).astype(np.int64)[groups]
 
 
-def balanced(
-    records: tf.data.Dataset,
-    weights: np.ndarray,
-    slices: tf.Tensor,
-    total: tf.Tensor,
-    seed: Sequence,
-) -> tf.data.Dataset:
-    """Leaves records out and repeats others, by systematic sampling: as many come as went in.
+@dataclass(frozen=True, eq=False)
+class SystematicSampling:
+    """Leaves records out and repeats others; the number of records stays the same.
 
-    Walking over the records, the weights add up; each time the sum passes one of the marks, which
-    are evenly spaced and as many as the records, the record is shown. So a slice is shown the floor
-    or the ceiling of its expected number of times, and only a sum is held in memory.
+    Along the records the weights add up; each time the sum passes one of the marks, which are
+    evenly spaced and as many as the records, the record is shown. So a slice is shown the floor or
+    the ceiling of its expected number of times, and only a sum is held in memory.
 
-    Args:
-        records: serialised examples, N.
+    Attributes:
         weights: from `sampling_weights`.
-        slices: how many records there are, N.
-        total: of the weights of all of them.
-        seed: two numbers, of where the first mark stands.
-
-    Returns:
-        N serialised examples; the copies of one follow each other.
+        slices: the number of records, N.
+        total: the sum of the weights of all records.
     """
 
-    def weigh(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        borne = tf.cast(parse_labels(records)[:, : len(SUBTYPES)] > 0, tf.int64)
-        kinds = tf.reduce_sum(tf.bitwise.left_shift(borne, np.arange(len(SUBTYPES))), axis=1)
-        return records, tf.gather(weights, kinds)
+    weights: np.ndarray
+    slices: tf.Tensor
+    total: tf.Tensor
 
-    def count(past: tf.Tensor, weighed: tuple[tf.Tensor, tf.Tensor]) -> tuple:
+    def sample(self, records: tf.data.Dataset, seed: Sequence) -> tf.data.Dataset:
+        """N serialised examples of N; the copies of one follow each other.
+
+        Args:
+            records: serialised examples.
+            seed: two numbers, which set the position of the first mark.
+        """
+        start = tf.random.stateless_uniform((), seed, 0, self.total, tf.int64)
+        return (
+            records.batch(BLOCK)  # each op of a pipeline has its cost
+            .map(self._weigh)
+            .scan(start, self._repeat)
+            .unbatch()
+        )
+
+    def _weigh(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        present = tf.cast(parse_labels(records)[:, : len(SUBTYPES)] > 0, tf.int64)
+        combinations = tf.reduce_sum(tf.bitwise.left_shift(present, BITS), axis=1)
+        return records, tf.gather(self.weights, combinations)
+
+    def _repeat(self, past: tf.Tensor, weighed: tuple[tf.Tensor, tf.Tensor]) -> tuple:
         records, weights = weighed
-        sums = past + tf.cumsum(weights * slices)  # in units of a weight / slices: stays whole
-        passed = sums // total  # marks, since the block began
+        # In units of a weight / slices, so that the sums stay whole.
+        sums = past + tf.cumsum(weights * self.slices)
+        passed = sums // self.total  # marks since the block began
         times = passed - tf.concat([[0], passed[:-1]], axis=0)
-        return sums[-1] % total, tf.repeat(records, times)
-
-    start = tf.random.stateless_uniform((), seed, 0, total, tf.int64)
-    return (
-        records.batch(BLOCK)  # each op of a pipeline has its cost
-        .map(weigh)
-        .scan(start, count)
-        .unbatch()
-    )
+        return sums[-1] % self.total, tf.repeat(records, times)

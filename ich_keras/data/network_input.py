@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrecords_tools.windows import Window, shrink_windowed, window_slice
+from tfrecords_tools.windows import AIR, Window, apply_windows, shrink_windowed, window_slice
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class NetworkInput:
     def at(self, size: int) -> "NetworkInput":
         """The same input at another size; above `shard_size`, HU are windowed at that size."""
         return replace(self, size=size, shard_size=max(size, self.shard_size))
+
+    def air(self) -> np.ndarray:
+        """Grey level of air in each channel; uint8, shape (channels,)."""
+        air = apply_windows(np.full((1, 1), AIR), self.windows).ravel()
+        return air.repeat(self.slices)
 
     def windowed(self, hu: np.ndarray) -> np.ndarray:
         """A slice without its neighbours.

@@ -29,7 +29,7 @@ from ich_keras.evaluation.evaluate import (
     write_scores,
 )
 from ich_keras.evaluation.report import write_report
-from ich_keras.model.baseline import dense_areas, window_for_rule
+from ich_keras.model.baseline import plain_rule_areas
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunFolder
 from ich_keras.scores.cases import group_maximum, rows_by_group
@@ -261,10 +261,7 @@ def _predictions(table: pd.DataFrame, key: bytes) -> Predictions:
 
 def _dense_areas(network_input: NetworkInput, study: ReadStudy) -> np.ndarray:
     """What the plain rule sees, mm², float (N,); NaN where no window shows what it needs."""
-    window = window_for_rule(network_input.windows)
-    if window is None:
-        return np.full(len(study.slices), np.nan)
-    shown = study.images[..., network_input.channel_of(window)]
     edges = np.array([x.header.edge_mm for x in study.slices]) / study.images.shape[1]
     pixel_mm = float(np.nanmedian(edges)) if not np.isnan(edges).all() else None
-    return dense_areas(np.ascontiguousarray(shown), network_input.windows[window], pixel_mm)
+    areas = plain_rule_areas(study.images, network_input, pixel_mm)
+    return np.full(len(study.slices), np.nan) if areas is None else areas

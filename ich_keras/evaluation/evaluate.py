@@ -11,22 +11,18 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ich_keras.data.batches import DatasetError, ShardSet, open_shards, reading
+from ich_keras.data.batches import read_images, reading
 from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.shards import DatasetError, ShardSet, open_shards
 from ich_keras.evaluation.localisation import localise
 from ich_keras.evaluation.report import write_report
 from ich_keras.experiment.experiment import Experiment, load_experiment
 from ich_keras.figures.curves import save_png
 from ich_keras.figures.examples import draw_class_grid, draw_class_maps, draw_errors
 from ich_keras.figures.score_curves import reliability_curves, roc_curves, threshold_sweep
+from ich_keras.model.forward import Forward, compile_forward, predict_split
 from ich_keras.model.network import load_model, with_class_maps
-from ich_keras.model.predictions import (
-    Forward,
-    Predictions,
-    compile_forward,
-    predict_split,
-    read_images,
-)
+from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunFolder, RunInput, read_input, read_position, write_json
 from ich_keras.scores.cases import Cases, slice_cases
 from ich_keras.scores.metrics import UNITS

@@ -11,9 +11,9 @@ import cv2
 import keras
 import numpy as np
 
-from ich_keras.data.batches import DatasetError, ShardSet
+from ich_keras.data.batches import read_images
+from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.model.network import CLASS_MAPS
-from ich_keras.model.predictions import read_images
 from ich_keras.scores.bootstrap import estimate
 from ich_keras.scores.cases import Cases
 from ich_keras.scores.ranking import ratio

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ich_keras.data.batches import ShardSet
+from ich_keras.data.batches import read_images
+from ich_keras.data.shards import ShardSet
 from ich_keras.figures.class_grid import choose_grid_slices, class_grid_figure
 from ich_keras.figures.curves import class_map_overlay
+from ich_keras.model.forward import Forward
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
-from ich_keras.model.predictions import Forward, Predictions, read_images
+from ich_keras.model.predictions import Predictions
 from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
 
 EXAMPLES_A_KIND = 2  # on the sheet of class maps, beside as many slices without bleeding

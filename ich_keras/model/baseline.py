@@ -7,6 +7,7 @@ pixels inside the head; it has learned nothing and costs next to nothing.
 import cv2
 import numpy as np
 
+from ich_keras.data.network_input import NetworkInput
 from tfrecords_tools.windows import Window
 
 BLOOD_HU = (50.0, 90.0)
@@ -25,6 +26,26 @@ def window_for_rule(windows: tuple[Window, ...]) -> int | None:
         and window.center + window.width / 2 >= SOFT_HU[1]
     ]
     return min(serving)[1] if serving else None
+
+
+def plain_rule_areas(
+    images: np.ndarray, network_input: NetworkInput, pixel_mm: float | None
+) -> np.ndarray | None:
+    """What the plain rule measures in each slice of a network's input; None if no window serves.
+
+    Args:
+        images: uint8, shape (N, size, size, channels).
+        network_input: what the channels are.
+        pixel_mm: edge of a pixel; None if unknown.
+
+    Returns:
+        float, shape (N,), mm²: as `dense_areas`.
+    """
+    window = window_for_rule(network_input.windows)
+    if window is None:
+        return None
+    shown = np.ascontiguousarray(images[..., network_input.channel_of(window)])
+    return dense_areas(shown, network_input.windows[window], pixel_mm)
 
 
 def dense_areas(images: np.ndarray, window: Window, pixel_mm: float | None) -> np.ndarray:

@@ -1,18 +1,11 @@
-"""Batches to probabilities: the network over a whole split."""
+"""What a network predicts for the slices of a split."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import islice
 
-import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-from ich_keras.data.batches import ShardSet, evaluation_batches
-from ich_keras.model.baseline import dense_areas, window_for_rule
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.progress import progress
 
 
 @dataclass(frozen=True)
@@ -54,10 +47,6 @@ class Predictions:
         """The same slices with other answers, (N, 6)."""
         return replace(self, probabilities=probabilities)
 
-    def with_plain_rule(self, dense_mm2: np.ndarray) -> "Predictions":
-        """The same slices with what the plain rule sees in them, (N,)."""
-        return replace(self, dense_mm2=dense_mm2)
-
     def table(self) -> pd.DataFrame:
         """A row a slice: ids, then `<label>` and `<label>_true` for the six labels."""
         columns: dict[str, np.ndarray] = {
@@ -69,74 +58,3 @@ class Predictions:
             columns[label] = self.probabilities[:, k]
             columns[f"{label}_true"] = self.labels[:, k]
         return pd.DataFrame(columns)
-
-
-Forward = Callable[[tf.Tensor], tf.Tensor]
-
-
-def compile_forward(model: keras.Model) -> Forward:
-    """The network without dropout as one graph that takes any batch, height and width."""
-    signature = tf.TensorSpec((None, None, None, model.input.shape[-1]), tf.uint8)
-    return tf.function(
-        lambda image: model(image, training=False), input_signature=[signature], autograph=False
-    )
-
-
-def predict_split(
-    forward: Forward,
-    shards: ShardSet,
-    split: str,
-    *,
-    batch_size: int,
-    slices: int | None = None,
-    with_plain_rule: bool = False,
-) -> Predictions:
-    """Runs the network over a labelled split.
-
-    Args:
-        forward: from `compile_forward`.
-        shards: the slices.
-        split: its name.
-        batch_size: slices at once.
-        slices: only the first so many, which are a random sample, as the order of shards is
-            random; None means the whole split.
-        with_plain_rule: ask the plain rule too, where a window shows what it needs.
-    """
-    window = window_for_rule(shards.input.windows) if with_plain_rule else None
-    wanted = min(shards.slices(split), slices or shards.slices(split))
-    total = -(-wanted // batch_size)
-    rows: dict[str, list[np.ndarray]] = {}
-    dataset = evaluation_batches(shards, split, batch_size=batch_size)
-    for batch in progress(islice(dataset, total), total=total, desc=f"score {split}", unit="batch"):
-        answer = {key: batch[key].numpy() for key in batch if key != "image"}
-        answer["probabilities"] = forward(batch["image"]).numpy()
-        if window is not None:
-            shown = batch["image"][..., shards.input.channel_of(window)].numpy()
-            answer["dense_mm2"] = dense_areas(shown, shards.input.windows[window], shards.pixel_mm)
-        for key, values in answer.items():
-            rows.setdefault(key, []).append(values)
-    columns = {key: np.concatenate(values)[:wanted] for key, values in rows.items()}
-    return Predictions(
-        slice_id=columns["slice_id"].astype(str),
-        study_id=columns["study_id"].astype(str),
-        patient_key=columns["patient_key"].astype(str),
-        position_mm=columns["position_mm"],
-        labels=columns["label"],
-        probabilities=columns["probabilities"],
-        dense_mm2=columns.get("dense_mm2"),
-    )
-
-
-def read_images(shards: ShardSet, split: str, slice_ids: Sequence[str]) -> np.ndarray:
-    """Fetches single slices, opening only the shards that hold them.
-
-    Returns:
-        uint8, shape (len(slice_ids), size, size, channels), in the order asked for.
-    """
-    wanted = shards.index().set_index("slice_id").loc[list(slice_ids), "shard"]
-    images: dict[str, np.ndarray] = {}
-    for batch in evaluation_batches(shards, split, batch_size=64, only=set(wanted)):
-        names = batch["slice_id"].numpy().astype(str)
-        for place in np.flatnonzero(np.isin(names, wanted.index)):
-            images[names[place]] = batch["image"][place].numpy()
-    return np.stack([images[slice_id] for slice_id in slice_ids])

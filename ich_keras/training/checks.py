@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from ich_keras.data.batches import DatasetError, ShardSet
+from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.experiment.experiment import Experiment, experiment_to_yaml
 from ich_keras.experiment.schema import ModelConfig
 from ich_keras.experiment.yaml_files import ConfigError, read_file
@@ -64,7 +64,7 @@ def check_splits(shards: ShardSet, monitor: str) -> None:
             f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"
             " convert with another --split or --seed, or set training.monitor to loss"
         )
-    shards.labels("val")  # those of train are compared as they are read
+    shards.check_index("val")  # those of train are compared as they are read
 
 
 def warm_start(model: keras.Model, config: ModelConfig) -> None:

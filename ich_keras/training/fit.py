@@ -16,10 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ich_keras.data.batches import ShardSet, open_shards, reading, training_batches
+from ich_keras.data.batches import reading, training_batches
+from ich_keras.data.shards import ShardSet, open_shards
 from ich_keras.experiment.experiment import Experiment
+from ich_keras.model.forward import compile_forward, predict_split
 from ich_keras.model.network import build_model, save_model, summarize
-from ich_keras.model.predictions import Predictions, compile_forward, predict_split
+from ich_keras.model.predictions import Predictions
 from ich_keras.run.environment import Computation, environment
 from ich_keras.run.folder import History, RunFolder
 from ich_keras.run.sessions import record_session

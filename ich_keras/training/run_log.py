@@ -4,11 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from ich_keras.data.batches import ShardSet
+from ich_keras.data.shards import ShardSet
 from ich_keras.experiment.experiment import Experiment
 from ich_keras.figures.curves import curves, save_png
 from ich_keras.figures.examples import draw_class_grid
-from ich_keras.model.predictions import Forward, Predictions
+from ich_keras.model.forward import Forward
+from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import History, RunFolder
 from ich_keras.training.callbacks import Watchers
 from ich_keras.training.losses import constant_guess_loss

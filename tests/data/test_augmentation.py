@@ -24,7 +24,7 @@ def image():
 
 def change(image, config, seed=3, place=0, air=None):
     air = np.zeros(image.shape[-1], np.uint8) if air is None else air
-    return augment(image[np.newaxis], config, seed=seed, places=[place], air=air)[0]
+    return augment(image[np.newaxis], config, seed=seed, positions=[place], air=air)[0]
 
 
 def assert_alike(one, other):
@@ -109,7 +109,7 @@ def test_what_comes_in_from_outside_is_air_in_every_channel(channels):
 
 def test_the_same_seed_and_place_give_the_same_change_in_any_batch(image):
     air = np.zeros(3, np.uint8)
-    several = augment(np.stack([image] * 6), ALL, seed=3, places=range(6), air=air)
+    several = augment(np.stack([image] * 6), ALL, seed=3, positions=range(6), air=air)
     assert len({x.tobytes() for x in several}) == 6
     for place in range(6):
         np.testing.assert_array_equal(change(image, ALL, place=place), several[place])

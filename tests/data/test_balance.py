@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from ich_keras.data.balance import (
     BLOCK,
-    KINDS,
+    COMBINATIONS,
     UNIT,
-    balanced,
-    group_of_kinds,
-    kinds_borne,
+    SystematicSampling,
+    combinations_of,
+    groups_of_combinations,
     sampling_weights,
 )
 from tests.support.shard_files import labelled_record
@@ -27,21 +27,17 @@ def shown(balance: float, seed: int) -> np.ndarray:
     """How often each slice is shown in a pass; int, (84,)."""
     records = [labelled_record(f"{i}", tuple(label)) for i, label in enumerate(LABELS)]
     weights = sampling_weights(LABELS, balance)
-    dataset = balanced(
-        tf.data.Dataset.from_tensor_slices(records),
-        weights,
-        len(LABELS),
-        weights[kinds_borne(LABELS)].sum(),
-        [seed, 0],
-    )
+    total = weights[combinations_of(LABELS)].sum()
+    sampling = SystematicSampling(weights, len(LABELS), total)
+    dataset = sampling.sample(tf.data.Dataset.from_tensor_slices(records), [seed, 0])
     places = [records.index(record) for record in dataset.as_numpy_iterator()]
     return np.bincount(places, minlength=len(LABELS))
 
 
 def test_a_slice_belongs_to_the_rarest_of_its_kinds():
-    groups = group_of_kinds(LABELS)[kinds_borne(LABELS)]
+    groups = groups_of_combinations(LABELS)[combinations_of(LABELS)]
     assert groups.tolist() == [0] * 64 + [5] * 16 + [1] * 4
-    assert len(group_of_kinds(LABELS)) == KINDS
+    assert len(groups_of_combinations(LABELS)) == COMBINATIONS
 
 
 @pytest.mark.parametrize(
@@ -53,7 +49,7 @@ def test_a_slice_belongs_to_the_rarest_of_its_kinds():
     ],
 )
 def test_weights_are_those_of_the_paper(balance, weights):
-    found = sampling_weights(LABELS, balance)[kinds_borne(LABELS)] / UNIT
+    found = sampling_weights(LABELS, balance)[combinations_of(LABELS)] / UNIT
     np.testing.assert_allclose(found[[0, 64, 80]], weights)
 
 
@@ -81,6 +77,6 @@ def test_millions_of_slices_and_the_rarest_group_of_one_do_not_overflow():
     labels = np.zeros((3_000_000, 6), np.int8)
     labels[0, [0, -1]] = 1
     weights = sampling_weights(labels, 1.0)
-    total = int(weights[kinds_borne(labels)].sum())
+    total = int(weights[combinations_of(labels)].sum())
     assert total / UNIT == pytest.approx(2, rel=1e-3)
     assert BLOCK * int(weights.max()) * len(labels) + total < 2**63

@@ -8,13 +8,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from ich_keras.data.batches import (
-    DatasetError,
-    evaluation_batches,
-    open_shards,
-    reading,
-    training_batches,
-)
+from ich_keras.data.batches import evaluation_batches, reading, training_batches
+from ich_keras.data.shards import DatasetError, open_shards
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tests.support.shard_files import CHANNELS, SIZE, overwrite_labels, write_shards
 from tfrecords_tools.classes import LABELS
@@ -113,10 +108,10 @@ def test_each_shard_is_read_by_one_worker_in_a_pass(tmp_path):
     assert len(pairs) > 1
 
 
-@pytest.mark.parametrize("balance", [0.0, 0.7])
-def test_a_worker_that_starts_at_a_step_sees_what_it_would_have_seen(tmp_path, balance):
+@pytest.mark.parametrize(("balance", "seed"), [(0.0, 3), (0.7, 3), (0.7, 2**32 - 1)])
+def test_a_worker_that_starts_at_a_step_sees_what_it_would_have_seen(tmp_path, balance, seed):
     shards = write_shards(tmp_path, train=37, val=7, files=5)  # passes of 7, 14, 15 or 16 slices
-    data = {"augmentation": AUGMENTATION, "balance": balance}
+    data = {"augmentation": AUGMENTATION, "balance": balance, "seed": seed}
     for worker in range(3):
         whole = stream(shards.folder, 50, (worker, 3), **data)
         for start in (7, 15, 40):
@@ -257,7 +252,8 @@ def test_a_process_ends_though_batches_are_still_being_made(shards):
     code = (
         "import sys; from pathlib import Path\n"
         "from ich_keras.experiment.schema import AugmentationConfig, DataConfig\n"
-        "from ich_keras.data.batches import open_shards, training_batches\n"
+        "from ich_keras.data.batches import training_batches\n"
+        "from ich_keras.data.shards import open_shards\n"
         "def fail():\n"
         "    data = DataConfig(augmentation=AugmentationConfig(rotate_degrees=9.0))\n"
         "    opened = open_shards(Path(sys.argv[1]), data)\n"

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ich_keras.data.batches import DatasetError, evaluation_batches, open_shards
+from ich_keras.data.batches import evaluation_batches
+from ich_keras.data.shards import DatasetError, open_shards
 from ich_keras.evaluation.evaluate import evaluate
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.experiment.schema import DataConfig

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from ich_keras.data.batches import evaluation_batches, open_shards
+from ich_keras.data.batches import evaluation_batches
 from ich_keras.data.network_input import NetworkInput, shrink_slices
+from ich_keras.data.shards import open_shards
 from ich_keras.data.studies import find_studies, read_studies
 from ich_keras.experiment.schema import DataConfig
 from ich_keras.run.folder import RunFolder, RunInput, read_input, write_input

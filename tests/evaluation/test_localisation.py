@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ich_keras.data.batches import DatasetError, open_shards
+from ich_keras.data.shards import DatasetError, open_shards
 from ich_keras.evaluation.localisation import localise
 from ich_keras.experiment.schema import DataConfig
 from ich_keras.model.network import CLASS_MAPS

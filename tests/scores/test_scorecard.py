@@ -1,6 +1,7 @@
 """What validation decides is judged elsewhere, and nowhere else."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_a_network_that_does_not_beat_the_plain_rule_is_told_so():
     perfect = given.labels[:, 5] * 100.0
     blind = np.random.default_rng(0).random(len(perfect))
     for areas, beaten in ((perfect, True), (blind, False)):
-        card = scorecard(given.with_plain_rule(areas), CONFIG, 0, None)
+        card = scorecard(replace(given, dense_mm2=areas), CONFIG, 0, None)
         assert any("plain rule" in x for x in card["warnings"]) == beaten
     assert card["plain_rule"]["network_auc_any"]["value"] == pytest.approx(
         card["auc"]["any"]["value"]
@@ -86,7 +87,8 @@ def test_a_network_that_does_not_beat_the_plain_rule_is_told_so():
 def test_the_card_is_json_also_where_a_label_is_missing(postprocessing):
     given = made_up(seed=5)
     given.labels[:, 0] = 0
-    card = scorecard(given.with_plain_rule(np.zeros(len(given.labels))), CONFIG, 0, postprocessing)
+    given = replace(given, dense_mm2=np.zeros(len(given.labels)))
+    card = scorecard(given, CONFIG, 0, postprocessing)
     json.dumps(card, allow_nan=False)
     assert card["false_negative_rate"]["epidural"] is None
     assert card["operating_points"]["slice"]["youden"]["epidural"]["sensitivity"]["value"] is None

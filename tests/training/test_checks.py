@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ich_keras.data.batches import open_shards
+from ich_keras.data.shards import open_shards
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunError, RunFolder
 from ich_keras.training.checks import claim_folder

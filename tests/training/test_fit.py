@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ich_keras.data.batches import DatasetError
+from ich_keras.data.shards import DatasetError
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.model.network import load_model
 from ich_keras.run.folder import RunError, RunFolder, choose_run, read_input, trained_run

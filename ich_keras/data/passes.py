@@ -1,0 +1,141 @@
+"""The order in which training reads its records, as a function of seed and pass alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from ich_keras.data.balance import SystematicSampling, combinations_of, sampling_weights
+from ich_keras.data.shards import DatasetError, ShardSet
+from ich_keras.experiment.schema import DataConfig
+
+OPEN_SHARDS = 4  # read in turn, so that a batch mixes shards; more only costs file handles
+# No function of a pipeline branches on a tensor. AutoGraph would search them for that all the same:
+# it takes seconds at each start, and leaves files behind in a process that is killed.
+without_autograph = tf.autograph.experimental.do_not_convert
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """The passes of one worker over the training split.
+
+    In each pass the shards are shuffled and dealt out to the workers, so that each is read by one
+    worker only: shards that lie far away cross the network once. They are dealt out again in each
+    pass, since a worker with fewer slices finishes its pass sooner.
+
+    Attributes:
+        paths: of the shards of the split, string (S,).
+        lengths: their records, int64 (S,).
+        weights: from `sampling_weights`; None shows each record once.
+        totals: the sum of the weights of each shard, int64 (S,); None without weights.
+        buffer: encoded records among which the next is drawn.
+        seed: of the order and of the sampling.
+        worker: which of the workers, from 0.
+        workers: how many deal out the shards.
+    """
+
+    paths: tf.Tensor
+    lengths: tf.Tensor
+    weights: np.ndarray | None
+    totals: tf.Tensor | None
+    buffer: int
+    seed: int
+    worker: int
+    workers: int
+
+    def records_from(self, behind: int) -> tf.data.Dataset:
+        """Endless serialised examples, without the first so many.
+
+        Args:
+            behind: records that the worker has read already.
+        """
+        number = 0
+        while behind >= (length := self._records_of_pass(number)):
+            behind -= length
+            number += 1
+        numbers = tf.data.Dataset.range(number, np.iinfo(np.int64).max)
+        return numbers.flat_map(self.records).skip(behind)
+
+    @without_autograph
+    def records(self, number: tf.Tensor) -> tf.data.Dataset:
+        """The serialised examples of a pass, as many as its shards hold.
+
+        Args:
+            number: of the pass, int64.
+        """
+        order = self._order(number)
+        slices = self._length(order)
+        records = tf.data.Dataset.from_tensor_slices(tf.gather(self.paths, order)).interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=OPEN_SHARDS,
+            num_parallel_calls=OPEN_SHARDS,
+            deterministic=True,
+        )
+        if self.weights is not None:
+            total = tf.reduce_sum(tf.gather(self.totals, order))
+            # A seed that differs from that of the order: the two must be independent.
+            seed = [self.seed, -1 - number]
+            records = SystematicSampling(self.weights, slices, total).sample(records, seed)
+        # Encoded records are shuffled: a tenth of the memory of decoded ones.
+        return records.apply(tf.data.experimental.assert_cardinality(slices)).shuffle(
+            self.buffer,
+            seed=number * 1_000_003 + self.seed,
+            reshuffle_each_iteration=False,
+        )
+
+    def _records_of_pass(self, number: int) -> int:
+        # int64 as in the pipeline: with int32, a seed above 2**31 gives another order.
+        return int(self._length(self._order(tf.constant(number, tf.int64))))
+
+    def _order(self, number: tf.Tensor) -> tf.Tensor:
+        """Indices of the worker's shards in a pass."""
+        shards = tf.range(len(self.paths))
+        order = tf.random.experimental.stateless_shuffle(shards, seed=[self.seed, number])
+        return order[self.worker :: self.workers]
+
+    def _length(self, order: tf.Tensor) -> tf.Tensor:
+        """Records of these shards together."""
+        return tf.reduce_sum(tf.gather(self.lengths, order))
+
+
+def training_passes(
+    shards: ShardSet, config: DataConfig, *, seed: int, worker: int, workers: int
+) -> Passes:
+    """The passes of a worker over the training split; arguments as in `training_batches`.
+
+    Raises:
+        DatasetError: if the index contradicts the manifest, the slices cannot be balanced, or there
+            are fewer shards than workers.
+    """
+    files = shards.split_shards("train")
+    if len(files) < workers:
+        raise DatasetError(
+            f"{shards.folder}: has {len(files)} shards of the split train for {workers} workers,"
+            " each of which reads some of its own; convert with a smaller --shard-size"
+        )
+    labels = shards.labels_by_shard("train")
+    weights = _balancing_weights(shards, labels, config.balance) if config.balance else None
+    sums = None if weights is None else [weights[combinations_of(x)].sum() for x in labels]
+    return Passes(
+        paths=tf.constant([str(shards.folder / shard.name) for shard in files]),
+        lengths=tf.constant([shard.records for shard in files], tf.int64),
+        weights=weights,
+        totals=None if sums is None else tf.constant(sums, tf.int64),
+        buffer=config.shuffle_buffer,
+        seed=seed,
+        worker=worker,
+        workers=workers,
+    )
+
+
+def _balancing_weights(
+    shards: ShardSet, labels_by_shard: list[np.ndarray], balance: float
+) -> np.ndarray:
+    labels = np.concatenate(labels_by_shard)
+    weights = sampling_weights(labels, balance)
+    if np.ptp(weights[combinations_of(labels)]) == 0:
+        raise DatasetError(
+            f"{shards.folder}: all slices of the split train are of one group, so data.balance"
+            f" {balance:g} has nothing to balance; set it to 0"
+        )
+    return weights
