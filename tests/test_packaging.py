@@ -2,6 +2,11 @@
 
 import configparser
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -101,3 +106,35 @@ def test_the_image_is_made_of_files_that_are_not_ignored():
     for name in (name for names in copied for name in names):
         assert (ROOT / name).exists(), name
         assert f"!{name}" in ignored, name
+
+
+def test_wheel_and_source_archive_hold_the_program_and_nothing_else(tmp_path):
+    names = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+    for name in names:
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("ich_keras", "tfrecords_tools", "experiments", "tests", "benchmarks"):
+        shutil.copytree(
+            ROOT / name,
+            tmp_path / name,
+            symlinks=True,  # of the experiments, in the package
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    build = "from setuptools.build_meta import *; build_sdist('dist'); build_wheel('dist')"
+    command = [sys.executable, "-c", build]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    program = {
+        path.relative_to(tmp_path).as_posix()
+        for package in ("ich_keras", "tfrecords_tools")
+        for path in (tmp_path / package).rglob("*")
+        if path.is_file()
+    }
+    experiments = (tmp_path / "experiments").rglob("*.yaml")
+    program |= {f"ich_keras/{path.relative_to(tmp_path).as_posix()}" for path in experiments}
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        assert {x for x in file.namelist() if ".dist-info/" not in x} == program
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        files = {x.name.partition("/")[2] for x in file.getmembers() if x.isfile()}
+    metadata = {"PKG-INFO", *(x for x in files if ".egg-info/" in x)}
+    assert files - metadata - {*names} == program
