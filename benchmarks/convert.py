@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_header, read_slice
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.phantom.rsna_files import synth
 
 SIZE = 256  # pixels

@@ -19,11 +19,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.shard_format import ShardFormat
-from tfrecords_tools.dicom.parsing import Encoding
 from tfrecords_tools.dicom.pixels import PixelFormat
 from tfrecords_tools.dicom.reader import SliceFormat
 from tfrecords_tools.dicom.rescale import Line, Rescale
-from tfrecords_tools.dicom.structure import Form
 from tfrecords_tools.planning.file_scan import ScannedFile
 from tfrecords_tools.planning.plan import Options, make_plan
 from tfrecords_tools.planning.scan import Source, scan
@@ -41,11 +39,10 @@ def _path(number: int) -> str:
 @functools.cache
 def _formats() -> tuple[SliceFormat, ...]:
     """As many as the challenge has combinations of bits, sign and intercept."""
-    encoding = Encoding(ExplicitVRLittleEndian, Form(implicit_vr=False, little_endian=True))
     intercepts = (-1024.0, -1000.0, 0.0, 1.0)
     return tuple(
         SliceFormat(
-            PixelFormat(encoding, (512, 512), 16, bits, bits == 16),
+            PixelFormat(str(ExplicitVRLittleEndian), (512, 512), 16, bits, bits == 16),
             Rescale(Line(1.0, intercept, wrapped=False, certain=True), None),
         )
         for bits in (12, 16)

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import CTSlice, read_slice
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.errors import InputError
 
 SAME_PLACE = 0.01  # mm; slices nearer than this stand at one position

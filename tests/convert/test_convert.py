@@ -19,8 +19,8 @@ from tfrecords_tools import convert as module
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import Split, read_manifest
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_slice
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.engines.local import local_engine
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.phantom.rsna_files import synth

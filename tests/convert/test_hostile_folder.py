@@ -14,8 +14,8 @@ from tests.fuzzing.mutations import Sample, damaged, with_value
 from tests.support.rsna_folder import EDGE, Truth, contents, write_rsna
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, Manifest
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_header
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.planning.scan import REJECT_COLUMNS
 from tfrecords_tools.records.schema import decode_example
 from tfrecords_tools.records.tfrecord import read_records

@@ -1,4 +1,4 @@
-"""Files whose elements are not whole, or not in order: parsers read on, each in its own way."""
+"""Damage between and within the elements of a file, and pixels as they are stored."""
 
 import io
 import struct
@@ -8,9 +8,9 @@ import pytest
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from tests.support.made_dicom import TRUE_HU, make_dataset, saved
-from tfrecords_tools.dicom.header import RefusedSlice
-from tfrecords_tools.dicom.parsing import read_pixel_data
+from tfrecords_tools.dicom.parsing import MAX_BYTES, read_pixel_data
 from tfrecords_tools.dicom.reader import read_header, read_slice
+from tfrecords_tools.dicom.refusal import RefusedSlice
 
 STORED = np.int16(TRUE_HU + 1024)
 WHOLE = saved(make_dataset(STORED)).read()
@@ -32,28 +32,28 @@ def replaced(old: bytes, new: bytes) -> bytes:
 
 def test_elements_out_of_order_are_refused() -> None:
     swapped = replaced(INTERCEPT + SLOPE, SLOPE + INTERCEPT)
-    assert "00281052 stands behind 00281053" in fault(swapped)
+    assert "00281052 follows 00281053" in fault(swapped)
 
 
-def test_an_element_within_the_file_meta_information_of_no_group_2_is_refused() -> None:
+def test_a_second_file_meta_information_is_refused() -> None:
     meta_end = WHOLE.index(b"\x08\0\x18\0")
     doubled = WHOLE[:meta_end] + WHOLE[132:meta_end] + WHOLE[meta_end:]
-    assert "stands behind" in fault(doubled)
+    assert "follows" in fault(doubled)
 
 
 def test_an_element_of_implicit_vr_among_explicit_ones_is_refused() -> None:
     implicit = b"\x28\0\x53\x10\x02\0\0\0" + b"1 "
-    assert "00281053 has the unknown VR b'\\x02\\x00'" in fault(replaced(SLOPE, implicit))
+    assert "00281053 has the unknown VR None" in fault(replaced(SLOPE, implicit))
 
 
-def test_elements_behind_the_pixels_are_no_pixels() -> None:
+def test_elements_after_the_pixels_are_no_pixels() -> None:
     np.testing.assert_array_equal(read_slice(io.BytesIO(WHOLE + PADDING)).hu, TRUE_HU)
     assert "it ends within FFFCFFFC" in fault(WHOLE + PADDING[:-1])
-    assert "FFFCFFFC stands behind FFFCFFFC" in fault(WHOLE + PADDING + PADDING)
+    assert "FFFCFFFC follows FFFCFFFC" in fault(WHOLE + PADDING + PADDING)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_other_encodings_are_watched_too(syntax: str) -> None:
+def test_other_encodings_are_checked_too(syntax: str) -> None:
     content = saved(make_dataset(STORED, syntax=syntax)).read()
     np.testing.assert_array_equal(read_slice(io.BytesIO(content)).hu, TRUE_HU)
     fault(content + bytes(5) + b"\1")
@@ -61,7 +61,7 @@ def test_other_encodings_are_watched_too(syntax: str) -> None:
     spacing = struct.pack(f"{order}HH", 0x28, 0x30)
     assert content.count(spacing) == 1
     thickness = struct.pack(f"{order}HH", 0x18, 0x50)
-    assert "00180050 stands behind" in fault(content.replace(spacing, thickness))
+    assert "00180050 follows" in fault(content.replace(spacing, thickness))
 
 
 def test_what_a_file_is_matters_more_than_what_is_wrong_with_it() -> None:
@@ -71,8 +71,33 @@ def test_what_a_file_is_matters_more_than_what_is_wrong_with_it() -> None:
         read_slice(io.BytesIO(content))
 
 
-def test_pixel_data_are_given_as_they_are_stored() -> None:
+def test_pixel_data_is_returned_as_stored() -> None:
     file = io.BytesIO(WHOLE)
     header = read_header(file)
-    content, vr = read_pixel_data(file, header.format.pixels.encoding, header.mark)
+    content, vr = read_pixel_data(file, header.format.pixels.syntax, header.mark)
     assert (content, vr) == (STORED.tobytes(), "OW")
+
+
+def test_a_machine_short_of_memory_does_not_refuse_the_file() -> None:
+    class Short(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        read_slice(Short(WHOLE))
+
+
+def test_a_length_that_lies_allocates_nothing() -> None:
+    """Within a sequence, which pydicom reads in one go."""
+
+    class Counting(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size is not None
+            assert size <= MAX_BYTES
+            return super().read(size)
+
+    lie = struct.pack("<HH2sHI", 0x0040, 0x0008, b"OB", 0, 0xFFFFFFF0)
+    items = b"\xfe\xff\x00\xe0" + b"\xff" * 4 + lie
+    sequence = b"\x18\0\x12\0SQ\0\0" + b"\xff" * 4 + items
+    with pytest.raises(RefusedSlice, match="not_dicom"):
+        read_header(Counting(replaced(b"\x28\0\x02\0US", sequence + b"\x28\0\x02\0US")))

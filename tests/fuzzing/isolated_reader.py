@@ -88,8 +88,8 @@ class Reader:
 
 def ours(path: Path) -> tuple[str, str]:
     """A slice in HU, or a refusal with a known reason, the same by each way to read it."""
-    from tfrecords_tools.dicom.header import RefusedSlice
     from tfrecords_tools.dicom.reader import read_header, read_slice
+    from tfrecords_tools.dicom.refusal import RefusedSlice
     from tfrecords_tools.dicom.rescale import MAX_HU, MIN_HU
     from tfrecords_tools.planning.file_scan import scan_files
 
@@ -118,7 +118,7 @@ def ours(path: Path) -> tuple[str, str]:
 
 
 def _check_refusal(reason: str, detail: str) -> None:
-    from tfrecords_tools.dicom.header import REASONS
+    from tfrecords_tools.dicom.refusal import REASONS
     from tfrecords_tools.tables.csv_cells import FORMULA
 
     assert reason in REASONS, reason

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.phantom_groups import GROUPS
 from tfrecords_tools.classes import LABELS, SUBTYPES
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_slice
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.phantom.cohort import company_of, studies_of
 from tfrecords_tools.phantom.head import anatomy
 from tfrecords_tools.phantom.head.geometry import Points, Push

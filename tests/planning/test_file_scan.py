@@ -35,5 +35,5 @@ def test_a_length_that_leads_behind_the_end_takes_no_memory(tmp_path: Path) -> N
     (scanned,) = scan_files(tmp_path, ["slice"], hash_pixels=False)
     assert (scanned.reason, scanned.detail) == (
         "not_dicom",
-        "no whole DICOM file: it ends within (0029,1010)",
+        "not a whole DICOM file: it ends within (0029,1010)",
     )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.support.made_dicom import make_dataset, saved
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.reader import read_slice
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.phantom.rsna_files import synth
 
 tfio = pytest.importorskip("tensorflow_io", reason="needs the extra s3: make test-s3")

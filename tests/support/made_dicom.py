@@ -14,8 +14,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from tfrecords_tools.dicom.header import REASONS, RefusedSlice
 from tfrecords_tools.dicom.reader import CTSlice, read_slice
+from tfrecords_tools.dicom.refusal import REASONS, RefusedSlice
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 TRUE_HU = np.random.default_rng(7).integers(-1000, 1900, (40, 48))

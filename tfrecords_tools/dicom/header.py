@@ -1,74 +1,28 @@
-"""What a DICOM header says of a CT slice, checked element by element.
+"""Checks and reads what a DICOM header says about a CT slice.
 
-Elements are taken as the bytes of the file, not as pydicom converts them: the challenge's
-identifiers are no valid UIDs, of which pydicom warns thrice a file, and neither its validation
-mode nor the warning filters can be changed for one thread alone.
+Elements are read from the bytes of the file, not converted by pydicom: `float` and `int` read 1_0
+as 10 and accept digits of any script, and identifiers that are not valid UTF-8 must stay distinct,
+which latin-1 guarantees and a replacement character does not.
 """
 
 import functools
 import math
 import re
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
-from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.dicom.refusal import RefusedSlice, one_line
 from tfrecords_tools.tables.csv_cells import FORMULA
-
-DECODER_CRASH = "decoder_crash"
-REASONS = {
-    "not_dicom": "the bytes cannot be parsed as DICOM from the first to the last",
-    "not_ct": "another modality, or no image",
-    "secondary_capture": "a screenshot or another screen capture, whatever its modality",
-    "multi_frame": "several frames, or an enhanced object whose rescale is stored per frame",
-    "localizer": "a scout",
-    "not_axial": "a sagittal or coronal reformat",
-    "bad_header": "a required element is missing or malformed",
-    "bad_identifier": "an identifier is missing, too long, unprintable, or a formula",
-    "bad_size": "Rows or Columns that no CT slice has",
-    "colour": "not one sample per pixel, or not MONOCHROME1 or MONOCHROME2",
-    "eight_bit": "8 bits or fewer that cannot hold HU from air to above blood in small steps",
-    "unsupported_bits": "a bit layout that is not supported",
-    "no_rescale": "no Rescale Slope and Intercept and no Modality LUT, so no HU",
-    "not_hu": "a Rescale Type other than HU",
-    "no_pixels": "no Pixel Data",
-    "truncated_pixels": "Pixel Data that end before Rows x Columns",
-    "overlong_pixels": "Pixel Data beyond Rows x Columns",
-    "unsupported_syntax": "a transfer syntax that is missing, or that has no decoder here",
-    "missing_plugin": "a compressed transfer syntax whose decoder is not installed",
-    "undecodable": "compressed pixels that the decoder cannot read, or that contradict the header",
-    DECODER_CRASH: "a decoder crashed or hung on it, twice",
-    "implausible_hu": "HU outside the range of any scanner: damaged pixels",
-    "no_air": "an uncommon rescale, and no air near -1000 HU to confirm it",
-    "too_large": "a file with more bytes than a slice can have",
-}
-
-# Whatever pydicom and its plugins were seen to raise on damaged files.
-PARSER_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    LookupError,
-    MemoryError,  # of a length that lies; the file itself is small enough
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 
 MIN_EDGE, MAX_EDGE = 32, 4096  # pixels
 MAX_IDENTIFIER = 64  # characters, by PS3.5 6.2 for UI and LO
-MAX_DETAIL = 300  # characters
 MAX_COSINE_ERROR = 0.01  # of the length of a direction; files give three digits or more
 MAX_FIELD_MM = 1000  # wider than the bore of any scanner
 MIN_AXIAL_COSINE = 0.7  # about 45 degrees; gantries tilt up to 30
@@ -82,23 +36,6 @@ CAPTURES = ("SCREEN SAVE", "DOSE", "REPORT", " PROT")  # the last is Siemens' pa
 # By PS3.5 6.2; float() takes 1_0 for 10, and digits of any script.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-
-
-class RefusedSlice(InputError):  # noqa: N818 - an outcome, not an error
-    """A file that is not taken.
-
-    Attributes:
-        reason: a key of REASONS.
-        detail: one line about this file.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)  # both, or a process pool could not carry it
-        self.reason = reason
-        self.detail = one_line(detail)
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True)
@@ -221,9 +158,12 @@ def _tag(keyword: str) -> BaseTag:
 
 
 @functools.cache
-def _vrs(tag: BaseTag) -> set[str | None]:
-    """How a value may be written; UN and None, where implicit, if the file does not say."""
-    return {*dictionary_VR(tag).split(" or "), "UN", None}
+def allowed_vrs(tag: BaseTag) -> frozenset[str | None]:
+    """The VRs in which a value may be written; None where it is implicit."""
+    try:
+        return frozenset((*dictionary_VR(tag).split(" or "), "UN", None))
+    except KeyError:
+        return frozenset((*EXPLICIT_VR_LENGTH_16, *EXPLICIT_VR_LENGTH_32, None))
 
 
 def _content(dataset: Dataset, keyword: str) -> bytes:
@@ -231,7 +171,7 @@ def _content(dataset: Dataset, keyword: str) -> bytes:
     if element is None:
         return b""
     if isinstance(element, RawDataElement):
-        if element.VR not in _vrs(element.tag):
+        if element.VR not in allowed_vrs(element.tag):
             raise RefusedSlice("bad_header", f"{keyword} has the VR {element.VR}")
         return element.value or b""
     if not isinstance(element.value, str):
@@ -364,9 +304,3 @@ def _numbers_or_none(dataset: Dataset, keyword: str, count: int) -> tuple[float,
     if len(values) not in (0, count):
         raise RefusedSlice("bad_header", f"{keyword} has {len(values)} values, expected {count}")
     return values or None
-
-
-def one_line(text: str) -> str:
-    """Text of a file or a library, made fit for one line of a log or a CSV."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(line.split())[:MAX_DETAIL]

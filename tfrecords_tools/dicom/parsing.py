@@ -1,11 +1,9 @@
-"""A DICOM file as its elements: what stands before the pixels, and the pixels as stored."""
+"""Parses a DICOM file: the elements before the pixels, and the pixels as stored."""
 
 import hashlib
 import io
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 from pydicom import Dataset
@@ -13,42 +11,37 @@ from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tfrecords_tools.dicom.header import PARSER_ERRORS, RefusedSlice, texts
-from tfrecords_tools.dicom.structure import Form, check_elements, check_fragments
+from tfrecords_tools.dicom.header import texts
+from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
+from tfrecords_tools.dicom.structure import (
+    META,
+    UNDEFINED,
+    Element,
+    Form,
+    check_elements,
+    check_fragments,
+    check_rest,
+)
 from tfrecords_tools.errors import InputError
 
 MAX_BYTES = 128 << 20  # of a file, inflated too; the largest slice taken has 64 MiB of pixels
 
 _PIXEL_DATA = Tag("PixelData")
 _ANY_PIXELS = frozenset((_PIXEL_DATA, Tag("FloatPixelData"), Tag("DoubleFloatPixelData")))
-_PIXEL_VRS = ("OB", "OW", None)  # the last where implicit
-_META = Form(implicit_vr=False, little_endian=True)
+_PIXEL_VRS = ("OB", "OW", None)  # None: implicit VR
 _META_GROUP = 2
-_UNDEFINED = 0xFFFFFFFF  # a length that the delimiter at the end tells
 
 
 class ChangedHeaderError(InputError):
     """A file whose header is not the one that was read before."""
 
 
-class Encoding(NamedTuple):
-    """How the elements of a file are written.
-
-    Attributes:
-        syntax: UID of the transfer syntax.
-        form: of all elements but those of group 2.
-    """
-
-    syntax: str
-    form: Form
-
-
 class HeaderMark(NamedTuple):
-    """What tells that a header is still the one that was read.
+    """Tells whether a header is still the one that was read.
 
     Attributes:
-        bytes: before the pixels; of a deflated file, once it is inflated.
-        hash: of those, as `short_hash` has it.
+        bytes: number of bytes before the pixels; of a deflated file, after inflating.
+        hash: of those bytes, by `short_hash`.
     """
 
     bytes: int
@@ -56,92 +49,82 @@ class HeaderMark(NamedTuple):
 
 
 class Elements(NamedTuple):
-    """What stands before the pixels of a file.
+    """What comes before the pixels of a file.
 
     Attributes:
-        dataset: the elements, and as its `file_meta` those of group 2.
-        encoding: how they are written.
-        pixel_bytes: of Pixel Data, 0 where there are none; where only a delimiter tells, as of
-            what is compressed, all up to the end of the file.
-        content: the bytes that all this was read from, inflated.
-        meta_end: where group 2 ends in them.
+        dataset: the elements; `file_meta` holds those of group 2.
+        syntax: UID of the transfer syntax.
+        pixel_bytes: length of Pixel Data, 0 if there are none; up to the end of the file where
+            only a delimiter ends them, as in compressed files.
+        mark: of the bytes that all this was read from.
+        fault: what is not whole or not in order, if anything.
     """
 
     dataset: Dataset
-    encoding: Encoding
+    syntax: str
     pixel_bytes: int
-    content: bytes
-    meta_end: int
+    mark: HeaderMark
+    fault: RefusedSlice | None
 
-    @property
-    def mark(self) -> HeaderMark:
-        """Of the content."""
-        return HeaderMark(len(self.content), short_hash(self.content))
+
+def form_of(syntax: str) -> Form:
+    """How elements after the file meta information are written (PS3.5 A)."""
+    return Form(syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
 
 
 def read_elements(file: BinaryIO) -> Elements:
-    """Reads what stands before the pixels.
+    """Reads what comes before the pixels.
 
     Raises:
-        RefusedSlice: if the file is too large, or cannot be parsed.
+        RefusedSlice: if the file is too large or cannot be parsed.
         OSError: if it cannot be read.
     """
     size = file.seek(0, io.SEEK_END)
     if size > MAX_BYTES:
         raise RefusedSlice("too_large", f"{size} bytes, expected at most {MAX_BYTES}")
-    with _refusing():
-        meta, meta_end = _read_meta(file), file.tell()
-        encoding = _encoding(meta)
-        stream = _stream(file, encoding)
-        dataset, pixel_bytes = _read_before_pixels(stream, encoding.form)
-    dataset.file_meta = meta
+    with refusing("not_dicom", "cannot be parsed"):
+        meta = _read_meta(file)
+        file_meta = Dataset({element.tag: element for element in meta})
+        syntax = _transfer_syntax(file_meta)
+        stream = _body(file, syntax)
+        body, pixel_bytes = _read_before_pixels(stream, form_of(syntax))
     end = stream.tell()
     stream.seek(0)
-    return Elements(dataset, encoding, pixel_bytes, stream.read(min(end, MAX_BYTES)), meta_end)
+    content = stream.read(end)
+    fault = _fault(content, meta, body, form_of(syntax))
+    dataset = Dataset({element.tag: element for element in body})
+    dataset.set_original_encoding(*form_of(syntax))
+    dataset.file_meta = file_meta
+    return Elements(dataset, syntax, pixel_bytes, _mark(content), fault)
 
 
-def check_structure(elements: Elements) -> None:
-    """Checks that what stands before the pixels is whole and in order.
-
-    Raises:
-        RefusedSlice: names the first fault.
-    """
-    meta, rest = elements.content[: elements.meta_end], elements.content[elements.meta_end :]
-    with _refusing("no whole DICOM file"):
-        check_elements(meta[132:] if meta[128:132] == b"DICM" else meta, _META)
-        check_elements(rest, elements.encoding.form, before=_META_GROUP << 16 | 0xFFFF)
-
-
-def read_pixel_data(
-    file: BinaryIO, encoding: Encoding, mark: HeaderMark
-) -> tuple[bytes, str | None]:
-    """The value of Pixel Data and its VR, of a file whose header is known.
+def read_pixel_data(file: BinaryIO, syntax: str, mark: HeaderMark) -> tuple[bytes, str | None]:
+    """Reads the value of Pixel Data and its VR, from a file whose header is known.
 
     Raises:
         ChangedHeaderError: if the header is not the one that is known.
-        RefusedSlice: if there are none, or what follows is not whole and in order.
+        RefusedSlice: if there are none, or if what follows is not whole and in order.
         OSError: if the file cannot be read.
     """
-    with _refusing():
+    form = form_of(syntax)
+    with refusing("not_dicom", "cannot be parsed"):
         stream = file
-        if encoding.syntax == DeflatedExplicitVRLittleEndian:
+        if syntax == DeflatedExplicitVRLittleEndian:
             _read_meta(file)
-            stream = _stream(file, encoding)
+            stream = _body(file, syntax)
         stream.seek(0)
-        if short_hash(stream.read(mark.bytes)) != mark.hash:
+        if _mark(stream.read(mark.bytes)) != mark:
             raise ChangedHeaderError("the file changed while it was read; give the command again")
-        pixels = next(data_element_generator(stream, *encoding.form), None)
+        pixels = next(data_element_generator(_Bounded(stream), *form), None)
         if pixels is None or pixels.tag != _PIXEL_DATA or pixels.VR not in _PIXEL_VRS:
-            raise RefusedSlice(
-                "no_pixels", "Pixel Data are missing, or of another VR than OB and OW"
-            )
+            raise RefusedSlice("no_pixels", "Pixel Data is missing, or its VR is not OB or OW")
         content = pixels.value or b""
-        if len(content) < pixels.length != _UNDEFINED:
+        if len(content) < pixels.length != UNDEFINED:
             raise RefusedSlice("truncated_pixels", f"{len(content)} of {pixels.length} bytes")
-    with _refusing("no whole DICOM file"):
-        if pixels.length == _UNDEFINED:
+    with refusing("not_dicom", "not a whole DICOM file"):
+        if pixels.length == UNDEFINED:
             check_fragments(content)
-        check_elements(stream.read(), encoding.form, before=_PIXEL_DATA, zeros_behind=True)
+        check_rest(stream.read(), form, before=_PIXEL_DATA)
     return content, pixels.VR
 
 
@@ -150,48 +133,59 @@ def short_hash(content: bytes) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:7], "big")
 
 
-def _read_meta(file: BinaryIO) -> Dataset:
-    """The file meta information; leaves the file behind it."""
+def _mark(content: bytes) -> HeaderMark:
+    return HeaderMark(len(content), short_hash(content))
+
+
+class _Bounded:
+    """A file that allocates no more than it holds, whatever length an element claims."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size if size <= MAX_BYTES else -1)
+
+
+def _read_meta(file: BinaryIO) -> list[Element]:
+    """Reads the file meta information; leaves the file at its end."""
     file.seek(0)
     read_preamble(file, force=True)
     reader = data_element_generator(
-        file, *_META, stop_when=lambda tag, _vr, _length: tag >> 16 != _META_GROUP
+        _Bounded(file), *META, stop_when=lambda tag, _vr, _length: tag >> 16 != _META_GROUP
     )
-    return Dataset({element.tag: element for element in reader})
+    return list(reader)
 
 
-def _encoding(meta: Dataset) -> Encoding:
-    """How the elements behind the file meta information are written (PS3.5 A)."""
+def _transfer_syntax(meta: Dataset) -> str:
     if not len(meta):
         raise RefusedSlice("not_dicom", "has no file meta information")
-    syntax = "\\".join(texts(meta, "TransferSyntaxUID"))  # damaged, it may be several
-    form = Form(syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
-    return Encoding(syntax, form)
+    return "\\".join(texts(meta, "TransferSyntaxUID"))  # a damaged one can have several values
 
 
-def _stream(file: BinaryIO, encoding: Encoding) -> BinaryIO:
-    """The file, or where it is deflated what it inflates to, behind its meta information."""
-    if encoding.syntax != DeflatedExplicitVRLittleEndian:
+def _body(file: BinaryIO, syntax: str) -> BinaryIO:
+    """The file itself, or a copy whose part after the file meta information is inflated."""
+    if syntax != DeflatedExplicitVRLittleEndian:
         return file
     begin = file.tell()
     inflator = zlib.decompressobj(-zlib.MAX_WBITS)
     body = inflator.decompress(file.read(), MAX_BYTES)
     if len(body) == MAX_BYTES:
-        raise RefusedSlice("too_large", f"it inflates to {MAX_BYTES} bytes or more")
+        raise RefusedSlice("too_large", f"inflates to {MAX_BYTES} bytes or more")
     if not inflator.eof:
-        raise RefusedSlice("not_dicom", "what is deflated in it is cut off")
+        raise RefusedSlice("not_dicom", "the deflated data are cut off")
     # Some writers leave gzip's trailer: checksum and length.
     trailer = struct.pack("<II", zlib.crc32(body), len(body))
     if inflator.unused_data.removeprefix(trailer).strip(b"\0"):
-        raise RefusedSlice("not_dicom", "there are bytes behind what is deflated in it")
+        raise RefusedSlice("not_dicom", "bytes follow the deflated data")
     file.seek(0)
     stream = io.BytesIO(file.read(begin) + body)
     stream.seek(begin)
     return stream
 
 
-def _read_before_pixels(stream: BinaryIO, form: Form) -> tuple[Dataset, int]:
-    """The elements up to Pixel Data, where it leaves the stream, and how many bytes those have."""
+def _read_before_pixels(stream: BinaryIO, form: Form) -> tuple[list[Element], int]:
+    """The elements up to Pixel Data, where the stream is left, and the length of Pixel Data."""
     begin = stream.tell()
     size = stream.seek(0, io.SEEK_END)
     stream.seek(begin)
@@ -203,26 +197,25 @@ def _read_before_pixels(stream: BinaryIO, form: Form) -> tuple[Dataset, int]:
         if tag in _ANY_PIXELS:
             pixel_bytes = min(length, rest) if tag == _PIXEL_DATA else 0  # undefined is the largest
             return True
-        if rest < length != _UNDEFINED:
-            # Before so many bytes are asked for.
-            raise RefusedSlice("not_dicom", f"no whole DICOM file: it ends within {tag}")
+        if rest < length != UNDEFINED:
+            raise RefusedSlice("not_dicom", f"not a whole DICOM file: it ends within {tag}")
         return False
 
-    reader = data_element_generator(stream, *form, stop_when=at_pixels)
-    dataset = Dataset({element.tag: element for element in reader})
-    dataset.set_original_encoding(*form)
-    return dataset, pixel_bytes
+    reader = data_element_generator(_Bounded(stream), *form, stop_when=at_pixels)
+    return list(reader), pixel_bytes
 
 
-@contextmanager
-def _refusing(prefix: str = "") -> Iterator[None]:
-    """Whatever a parser raises of a damaged file is a refusal."""
+def _fault(
+    content: bytes, meta: list[Element], body: list[Element], form: Form
+) -> RefusedSlice | None:
+    """The first fault in the structure of what comes before the pixels."""
+    begin = 132 if content[128:132] == b"DICM" else 0
     try:
-        yield
-    except InputError:
-        raise  # among them RefusedSlice, which is a ValueError too
-    except PARSER_ERRORS as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault, not the file's
-        detail = f"{prefix or type(error).__name__}: {error}"
-        raise RefusedSlice("not_dicom", detail) from error
+        with refusing("not_dicom", "not a whole DICOM file"):
+            meta_end = check_elements(meta, content, begin, META)
+            end = check_elements(body, content, meta_end, form, _META_GROUP << 16 | 0xFFFF)
+            if end != len(content):
+                raise ValueError(f"{len(content) - end} bytes before the pixels are no elements")
+    except RefusedSlice as refusal:
+        return refusal
+    return None

@@ -14,8 +14,9 @@ from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
 
 from tfrecords_tools.dicom.codestream import Codestream, read_codestream, rle_lengths
-from tfrecords_tools.dicom.header import PARSER_ERRORS, RefusedSlice, SliceHeader, integer
-from tfrecords_tools.dicom.parsing import Encoding
+from tfrecords_tools.dicom.header import SliceHeader, integer
+from tfrecords_tools.dicom.parsing import form_of
+from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
 
 _T = TypeVar("_T")
 
@@ -70,14 +71,14 @@ class PixelFormat:
     """How the pixels of a slice are stored; equal for most files of a scanner.
 
     Attributes:
-        encoding: of the file; one that can be decoded here.
+        syntax: UID of the transfer syntax; one that can be decoded here.
         shape: (rows, columns).
         bits_allocated: of a pixel.
         bits_stored: of a pixel.
         signed: whether Pixel Representation is 1.
     """
 
-    encoding: Encoding
+    syntax: str
     shape: tuple[int, int]
     bits_allocated: int
     bits_stored: int
@@ -86,12 +87,12 @@ class PixelFormat:
     @property
     def decoder(self) -> Decoder:
         """Of the transfer syntax."""
-        return _decoder_of(self.encoding.syntax)
+        return _decoder_of(self.syntax)
 
     @property
     def plain(self) -> bool:
         """Whether a pixel is a 16-bit number of this machine's kind, as in nearly all files."""
-        little_endian = self.encoding.form.little_endian and sys.byteorder == "little"
+        little_endian = form_of(self.syntax).little_endian and sys.byteorder == "little"
         return self.bits_allocated == 16 and little_endian and self.decoder.is_native
 
     @property
@@ -100,15 +101,15 @@ class PixelFormat:
         return self.bits_allocated == 12 and self.decoder.is_native
 
 
-def pixel_format(dataset: Dataset, encoding: Encoding, header: SliceHeader) -> PixelFormat:
+def pixel_format(dataset: Dataset, syntax: str, header: SliceHeader) -> PixelFormat:
     """Reads how pixels are stored.
 
     Raises:
         RefusedSlice: if they cannot be decoded.
     """
-    _check_decoder(encoding.syntax)
+    _check_decoder(syntax)
     return PixelFormat(
-        encoding,
+        syntax,
         (header.rows, header.columns),
         integer(dataset, "BitsAllocated"),
         integer(dataset, "BitsStored"),
@@ -168,7 +169,7 @@ def _fits(stored: np.ndarray, cut: np.ndarray, pixels: PixelFormat) -> bool:
     """Whether nothing but zeros, or of a lossless image the sign, stands above Bits Stored."""
     if np.array_equal(stored, cut):
         return True
-    return pixels.encoding.syntax not in LOSSY and not (stored >> pixels.bits_stored).any()
+    return pixels.syntax not in LOSSY and not (stored >> pixels.bits_stored).any()
 
 
 # Asked for several times a slice, and each time pydicom would validate the UID.
@@ -233,20 +234,18 @@ def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
 
 
 def _parsed(parser: Callable[[bytes], _T], content: bytes) -> _T:
-    """What a parser finds in the one compressed frame, its fragments joined."""
-    try:
+    """What a parser reads in the one compressed frame, its fragments joined."""
+    with refusing("undecodable", "no compressed image"):
         frames = list(generate_frames(content, number_of_frames=1))
-        found = parser(frames[0])
-    except PARSER_ERRORS as error:
-        raise RefusedSlice("undecodable", f"no compressed image: {error}") from error
+        parsed = parser(frames[0])
     if len(frames) > 1:
         raise RefusedSlice("overlong_pixels", f"{len(frames)} compressed images, expected 1")
-    return found
+    return parsed
 
 
 def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
     decoder = pixels.decoder
-    try:
+    with refusing("undecodable", "not decoded"):
         stored, _ = decoder.as_array(
             content,
             pixel_keyword="PixelData",
@@ -267,8 +266,6 @@ def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
             apply_j2k_sign_correction=False,
             apply_jls_sign_correction=False,
         )
-    except PARSER_ERRORS as error:
-        raise RefusedSlice("undecodable", f"not decoded: {error}") from error
     if stored.shape != pixels.shape:
         raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)

@@ -14,12 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from tfrecords_tools.dicom.header import SliceHeader, slice_header
-from tfrecords_tools.dicom.parsing import (
-    HeaderMark,
-    check_structure,
-    read_elements,
-    read_pixel_data,
-)
+from tfrecords_tools.dicom.parsing import HeaderMark, read_elements, read_pixel_data
 from tfrecords_tools.dicom.pixels import PixelFormat, check_length, pixel_format, stored_values
 from tfrecords_tools.dicom.rescale import Rescale, hounsfield, read_rescale
 
@@ -89,10 +84,11 @@ def read_header(source: Path | BinaryIO) -> FileHeader:
             return read_header(file)
     elements = read_elements(source)
     identity = slice_header(elements.dataset)
-    pixels = pixel_format(elements.dataset, elements.encoding, identity)
+    pixels = pixel_format(elements.dataset, elements.syntax, identity)
     check_length(pixels, elements.pixel_bytes)
     rescale = read_rescale(elements.dataset)
-    check_structure(elements)  # last, as what it is matters more than what is wrong with it
+    if elements.fault:  # last: what a file is matters more than what is wrong with it
+        raise elements.fault
     return FileHeader(identity, SliceFormat(pixels, rescale), elements.mark)
 
 
@@ -107,5 +103,5 @@ def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.n
         RefusedSlice: if the pixels cannot be decoded, or are not certainly HU.
         OSError: if the file cannot be read.
     """
-    content, vr = read_pixel_data(file, slice_format.pixels.encoding, mark)
+    content, vr = read_pixel_data(file, slice_format.pixels.syntax, mark)
     return hounsfield(stored_values(content, vr, slice_format.pixels), slice_format.rescale)

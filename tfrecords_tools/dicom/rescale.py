@@ -6,14 +6,8 @@ import cv2
 import numpy as np
 from pydicom import Dataset
 
-from tfrecords_tools.dicom.header import (
-    PARSER_ERRORS,
-    RefusedSlice,
-    integer,
-    integers,
-    numbers,
-    texts,
-)
+from tfrecords_tools.dicom.header import integer, integers, numbers, texts
+from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
 
 AIR = -1000.0  # HU, by definition
 MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
@@ -143,19 +137,19 @@ def _table(dataset: Dataset) -> Table:
     if texts(dataset, "RescaleSlope") or texts(dataset, "RescaleIntercept"):
         raise RefusedSlice("no_rescale", "a rescale and a Modality LUT, which exclude each other")
     order = "<" if dataset.original_encoding[1] else ">"
-    try:
-        (item,) = dataset.ModalityLUTSequence
-        count, first, entry_bits = map(int, item.LUTDescriptor)
+    with refusing("bad_header", "Modality LUT Sequence"):
+        items = dataset.ModalityLUTSequence
+        if len(items) != 1:
+            raise ValueError(f"{len(items)} items, expected 1")
+        count, first, entry_bits = map(int, items[0].LUTDescriptor)
         count = count or 1 << 16
-        entries = item.LUTData
+        entries = items[0].LUTData
         if isinstance(entries, bytes):
             entries = np.frombuffer(entries, f"{order}u2").tolist()
         if len(entries) < count or entry_bits != 16:
             raise ValueError(f"{len(entries)} entries of {entry_bits} bits, not {count} of 16")
         # Entries have no sign of their own, and air, which must be found, needs one.
         hu = np.array(entries[:count], np.uint16).view(np.int16)
-    except PARSER_ERRORS as error:
-        raise RefusedSlice("bad_header", f"Modality LUT Sequence: {error}") from error
     return Table(first, tuple(hu.tolist()))
 
 

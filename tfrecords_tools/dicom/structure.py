@@ -1,164 +1,155 @@
-"""Whether the elements of a file stand as they must: each whole, one behind the other.
+"""Checks that the elements that pydicom reads are whole and in order.
 
-Parsers go on where they can: at a value that is cut off, at an element that stands twice, of which
-one takes the first and another the last, at junk behind the pixels. What a file holds would then
-depend on who reads it.
+Parsers read on where they can: past a value that is cut off, past an element that occurs twice, of
+which one parser takes the first and another the last, past junk after the pixels. What a file holds
+would then depend on who reads it.
 """
 
-import functools
+import io
 import struct
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
 
-from pydicom.datadict import dictionary_VR
+from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import data_element_generator, read_sequence
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-_UNDEFINED = 0xFFFFFFFF  # a length that the delimiter at its end tells
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_DEEPEST = 32  # levels of sequences; real files have five or so
-_LONG_VRS = {vr.value.encode() for vr in EXPLICIT_VR_LENGTH_32}
-_SHORT_VRS = {vr.value.encode() for vr in EXPLICIT_VR_LENGTH_16}
+from tfrecords_tools.dicom.header import allowed_vrs
+
+Element: TypeAlias = RawDataElement | DataElement  # the latter are sequences of undefined length
+
+UNDEFINED = 0xFFFFFFFF  # a length: the value ends at a delimiter
+_ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+_IMPLICIT, _EXPLICIT = {None}, EXPLICIT_VR_LENGTH_16 | EXPLICIT_VR_LENGTH_32
+_DEEPEST = 32  # levels of nested sequences; real files have about five
 
 
 class Form(NamedTuple):
-    """How elements are written.
-
-    Attributes:
-        implicit_vr: without their VR.
-        little_endian: the lowest byte of a number first.
-    """
+    """How elements are written: with or without their VR, and in which byte order."""
 
     implicit_vr: bool
     little_endian: bool
 
     @property
-    def order(self) -> str:
-        """Of bytes, as struct has it."""
-        return "<" if self.little_endian else ">"
+    def item(self) -> struct.Struct:
+        """Group, number and length of an item or a delimiter."""
+        return struct.Struct("<HHI" if self.little_endian else ">HHI")
 
 
-class _Element(NamedTuple):
-    tag: int
-    vr: bytes  # empty where implicit
-    value: int  # where it begins
-    length: int
+META = Form(implicit_vr=False, little_endian=True)
+_UNKNOWN = Form(implicit_vr=True, little_endian=True)  # items of a UN (PS3.5 6.2.2)
 
 
 def check_elements(
-    content: bytes, form: Form, before: int = -1, *, zeros_behind: bool = False
-) -> None:
-    """Follows elements from the first byte to the last.
+    elements: Iterable[Element], content: bytes, place: int, form: Form, before: int = -1
+) -> int:
+    """Checks that elements ascend, each whole and in a VR that decoders of images expect.
 
     Args:
-        content: the elements.
+        elements: as pydicom reads them.
+        content: the bytes that they were read from.
+        place: where they begin in `content`.
         form: how they are written.
-        before: tag of the element that stands before them.
-        zeros_behind: whether zeros may follow the last element, as where files fill whole blocks.
+        before: tag of the element before them.
+
+    Returns:
+        Where they end.
 
     Raises:
-        ValueError: unless they ascend, each whole.
-        struct.error: if they end within one.
+        ValueError: names the first fault.
     """
-    place, end = 0, len(content.rstrip(b"\0") if zeros_behind else content)
-    while place < end:
-        element = _element(content, place, form)
+    for element in elements:
         if element.tag <= before:
-            raise ValueError(f"{element.tag:08X} stands behind {before:08X}")
-        if _is_of_image(element.tag) and element.vr not in _vrs(element.tag):
-            raise ValueError(f"{element.tag:08X} has the VR {element.vr.decode()}")
+            raise ValueError(f"{element.tag:08X} follows {before:08X}")
+        if _is_of_image(element.tag.group) and element.VR not in allowed_vrs(element.tag):
+            raise ValueError(f"{element.tag:08X} has the VR {element.VR}")
         before = element.tag
-        place = _end(content, element, form, _DEEPEST)
+        place += _size(element, content, form, _DEEPEST)
+    return place
+
+
+def check_rest(content: bytes, form: Form, before: int) -> None:
+    """Checks the rest of a file; zeros may follow its last element, to fill up whole blocks.
+
+    Raises:
+        ValueError: as `check_elements`.
+    """
+    reader = data_element_generator(io.BytesIO(content), *form)
+    place, end = 0, len(content.rstrip(b"\0"))
+    while place < end:
+        element = next(reader, None)
+        if element is None:
+            raise ValueError(f"{end - place} bytes at the end are not an element")
+        place, before = check_elements([element], content, place, form, before), element.tag
 
 
 def check_fragments(content: bytes) -> None:
-    """Follows a table of offsets, which may be empty, and the fragments of compressed pixels.
+    """Checks the offset table, which may be empty, and the fragments of compressed pixels.
 
     Raises:
-        ValueError: unless they are whole, and none is empty; GDCM reads none behind such a one.
-        struct.error: if they end within one.
+        ValueError: if one is not whole, or empty: GDCM reads neither that one nor any after it.
     """
     place = 0
     while place < len(content):
-        item = _element(content, place, Form(implicit_vr=False, little_endian=True))
-        end = _said_end(content, item)
-        if item.tag != _ITEM or end is None or (place and not item.length):
-            raise ValueError("a fragment of the pixels is empty, or none")
-        place = end
+        *tag, length = META.item.unpack_from(content, place)
+        if tuple(tag) != _ITEM or (place and not length):
+            raise ValueError("a fragment of the pixels is empty or missing")
+        place += META.item.size + length
+    if place != len(content):
+        raise ValueError("it ends within a fragment of the pixels")
 
 
-def _is_of_image(tag: int) -> bool:
-    """Image pixels and overlays: what decoders look at, and stop at where it has another VR."""
-    group = tag >> 16
+def _is_of_image(group: int) -> bool:
+    """Image pixels and overlays: decoders read them, and crash on some in another VR."""
     return group == 0x0028 or group & 0xFF00 == 0x6000
 
 
-@functools.cache
-def _vrs(tag: int) -> set[bytes]:
-    """How a value may be written; UN, and none where implicit, if the file does not say."""
-    try:
-        return {*dictionary_VR(tag).encode().split(b" or "), b"UN", b""}
-    except KeyError:
-        return _SHORT_VRS | _LONG_VRS | {b""}
+def _size(element: Element, content: bytes, form: Form, depth: int) -> int:
+    """Size of an element with its header, in bytes, counted from all that is in it."""
+    header = 12 if not form.implicit_vr and element.VR in EXPLICIT_VR_LENGTH_32 else 8
+    if isinstance(element, DataElement):
+        return header + _undefined_size(element, content, form, depth)
+    if element.VR not in (_IMPLICIT if form.implicit_vr else _EXPLICIT):
+        raise ValueError(f"{element.tag:08X} has the unknown VR {element.VR}")
+    if element.tag.group == _ITEM[0]:
+        raise ValueError(f"{element.tag:08X} is outside any sequence")
+    value = element.value or b""
+    if element.length == UNDEFINED and not value:
+        return header + form.item.size
+    if element.length != len(value):
+        raise ValueError(f"it ends within {element.tag:08X}")
+    if element.VR == "SQ":
+        items = read_sequence(io.BytesIO(value), *form, len(value), "iso8859")
+        if _items_size(items, value, 0, form, depth) != len(value):
+            raise ValueError(f"the items of {element.tag:08X} do not fill it")
+    return header + len(value)
 
 
-def _element(content: bytes, place: int, form: Form) -> _Element:
-    group, number = struct.unpack_from(form.order + "HH", content, place)
-    tag = group << 16 | number
-    if form.implicit_vr or group == _ITEM >> 16:
-        (length,) = struct.unpack_from(form.order + "I", content, place + 4)
-        return _Element(tag, b"", place + 8, length)
-    vr = content[place + 4 : place + 6]
-    if vr in _SHORT_VRS:
-        (length,) = struct.unpack_from(form.order + "H", content, place + 6)
-        return _Element(tag, vr, place + 8, length)
-    if vr not in _LONG_VRS:
-        raise ValueError(f"{tag:08X} has the unknown VR {vr!r}")
-    (length,) = struct.unpack_from(form.order + "I", content, place + 8)
-    return _Element(tag, vr, place + 12, length)
+def _undefined_size(element: DataElement, content: bytes, form: Form, depth: int) -> int:
+    """Size of a sequence that ends at a delimiter."""
+    begin = element.file_tell
+    assert begin is not None
+    vr = b"" if form.implicit_vr else content[begin - 8 : begin - 6]
+    inner = _UNKNOWN if vr == b"UN" else form
+    size = _items_size(element.value, content, begin, inner, depth)
+    if inner.item.unpack_from(content, begin + size) != (*_SEQUENCE_END, 0):
+        raise ValueError(f"{element.tag:08X} has no end")
+    return size + inner.item.size
 
 
-def _end(content: bytes, element: _Element, form: Form, depth: int) -> int:
-    """Where the next element begins; the items of a sequence are followed up to there."""
-    end = _said_end(content, element)
-    if element.tag >> 16 == _ITEM >> 16:
-        raise ValueError(f"{element.tag:08X} stands outside of any sequence")
-    if end is not None and element.vr != b"SQ":
-        return end
+def _items_size(
+    items: Sequence[Dataset], content: bytes, begin: int, form: Form, depth: int
+) -> int:
     if not depth:
         raise ValueError(f"sequences are nested more than {_DEEPEST} levels deep")
-    # Unknown to whoever wrote it, its items are as they were before (PS3.5 6.2.2).
-    inner = Form(implicit_vr=True, little_endian=True) if element.vr == b"UN" else form
-    place = element.value
-    while end is None or place < end:
-        item = _element(content, place, inner)
-        if (item.tag, item.length, end) == (_SEQUENCE_END, 0, None):
-            return item.value
-        if item.tag != _ITEM:
-            raise ValueError(f"{item.tag:08X} among the items of {element.tag:08X}")
-        place = _item_end(content, item, inner, depth - 1)
-    return _exactly(place, end, element)
-
-
-def _item_end(content: bytes, item: _Element, form: Form, depth: int) -> int:
-    end, place = _said_end(content, item), item.value
-    while end is None or place < end:
-        element = _element(content, place, form)
-        if element.tag == _ITEM_END and end is None:
-            return element.value
-        place = _end(content, element, form, depth)
-    return _exactly(place, end, item)
-
-
-def _said_end(content: bytes, element: _Element) -> int | None:
-    """The end of an element as it says itself, if it does."""
-    if element.length == _UNDEFINED:
-        return None
-    end = element.value + element.length
-    if end > len(content):
-        raise ValueError(f"it ends within {element.tag:08X}")
-    return end
-
-
-def _exactly(place: int, end: int, element: _Element) -> int:
-    if place != end:
-        raise ValueError(f"{element.tag:08X} has {place - end} bytes more than it says")
-    return place
+    place = begin
+    for item in items:
+        group, number, length = form.item.unpack_from(content, place)
+        if (group, number) != _ITEM:
+            raise ValueError(f"{group:04X}{number:04X} where an item should begin")
+        size = sum(_size(element, content, form, depth - 1) for element in item.values())
+        if length not in (size, UNDEFINED):
+            raise ValueError(f"an item of {length} bytes holds {size}")
+        place += form.item.size * (2 if length == UNDEFINED else 1) + size
+    return place - begin

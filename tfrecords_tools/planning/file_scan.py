@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.parsing import read_pixel_data, short_hash
 from tfrecords_tools.dicom.reader import FileHeader, SliceFormat, read_header
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.storage.source_files import is_regular, open_source
 
 # A slice of nothing but air and padding has few values, or compresses to almost nothing.
@@ -106,6 +106,6 @@ def _scan_file(
 
 def _pixel_hash(file: BinaryIO, header: FileHeader) -> int:
     """A hash of stored pixels; 0 where they are so plain that two patients may have the same."""
-    pixels, _ = read_pixel_data(file, header.format.pixels.encoding, header.mark)
+    pixels, _ = read_pixel_data(file, header.format.pixels.syntax, header.mark)
     plain = len(pixels) < PLAIN_BYTES or len(set(pixels[::PLAIN_STRIDE])) < PLAIN_VALUES
     return 0 if plain else short_hash(pixels)

@@ -18,9 +18,9 @@ import numpy as np
 from tfrecords_tools.dataset.manifest import Shard
 from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.dataset.work import WORK, read_work
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.parsing import MAX_BYTES, ChangedHeaderError, HeaderMark
 from tfrecords_tools.dicom.reader import read_hu
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
 from tfrecords_tools.records.schema import Example, encode_example
