@@ -86,7 +86,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, given: bo
         return
     import platform
 
-    from ich_keras.run.environment import commit, versions
+    from ich_keras.run.versions import commit, versions
 
     click.echo(f"ich-keras {__version__}, {commit() or 'commit not known'}")
     click.echo(f"Python {platform.python_version()}")

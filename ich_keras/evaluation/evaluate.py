@@ -23,7 +23,8 @@ from ich_keras.figures.score_curves import reliability_curves, roc_curves, thres
 from ich_keras.model.forward import Forward, compile_forward, predict_split
 from ich_keras.model.network import load_model, with_class_maps
 from ich_keras.model.predictions import Predictions
-from ich_keras.run.folder import RunFolder, RunInput, read_input, read_position, write_json
+from ich_keras.run.folder import RunFolder, RunInput, read_input, write_json
+from ich_keras.run.state import read_position
 from ich_keras.scores.cases import Cases, slice_cases
 from ich_keras.scores.metrics import UNITS
 from ich_keras.scores.postprocessing import (
@@ -148,7 +149,7 @@ class RunScorer:
         self.experiment: Experiment = load_experiment(str(run.experiment))
         self.trained: RunInput = read_input(run)
         self.model: keras.Model = load_model(run.best)
-        self.step: int = read_position(run)["best_step"]
+        self.step: int = read_position(run).best_step
         self.forward: Forward = compile_forward(self.model)
         self.with_maps: keras.Model = with_class_maps(self.model)
 

@@ -11,8 +11,9 @@ from ich_keras.evaluation.pages import base64_of, render
 from ich_keras.evaluation.summary import number_of, plain_answer, unit_of
 from ich_keras.evaluation.value_rows import environment_rows, flat_rows
 from ich_keras.experiment.yaml_files import read_file
-from ich_keras.run.folder import RunError, RunFolder, read_position
-from ich_keras.run.sessions import read_environment
+from ich_keras.run.environment import read_environment
+from ich_keras.run.folder import RunError, RunFolder
+from ich_keras.run.state import read_position
 from ich_keras.scores.metrics import UNITS
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.storage.atomic import write_text
@@ -136,7 +137,7 @@ def _outdated(step: int | None, best: int | None) -> str:
 
 def _best_step(folder: RunFolder) -> int | None:
     """The step of `best.keras`; None if the folder does not tell."""
-    return read_position(folder)["best_step"] if folder.position.is_file() else None
+    return read_position(folder).best_step if folder.position.is_file() else None
 
 
 def _levels(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,25 +1,18 @@
-"""What an answer depends on beside experiment and data: versions, and the commit."""
+"""What a run depends on besides experiment and data, kept per session in `environment.json`."""
 
-import os
+import json
+import logging
 import platform
-import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-RECORDED_PACKAGES = (
-    "ich-keras",
-    "tensorflow",
-    "keras",
-    "keras-tuner",
-    "numpy",
-    "pandas",
-    "pydicom",
-    "opencv-python-headless",
-)
+from ich_keras.run.folder import RunError, RunFolder, write_json
+from ich_keras.run.recorded import differences
+from ich_keras.run.versions import commit, versions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,8 +30,8 @@ class Computation:
     jit_compile: bool
 
 
-def environment(devices: list[str], computation: Computation) -> dict[str, Any]:
-    """What a session of a run depends on beside data and seed."""
+def current_environment(devices: list[str], computation: Computation) -> dict[str, Any]:
+    """What a session of a run depends on besides data and seed."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -50,38 +43,60 @@ def environment(devices: list[str], computation: Computation) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str | None]:
-    """Of the packages that an answer depends on; None where one is not installed."""
-    return {name: _version(name) for name in RECORDED_PACKAGES}
+def read_environment(run: RunFolder) -> dict[str, Any]:
+    """The content of `environment.json`; empty if there is no file.
 
-
-def commit() -> str | None:
-    """The commit of the checkout that holds this file, with "+changes" where it differs.
-
-    Outside of a checkout the one that an image was built from, `$ICH_COMMIT`; None where neither is
-    known.
+    Raises:
+        RunError: if the file is damaged.
     """
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    def describe() -> str:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-
-    of_checkout = _quiet(describe, (OSError, subprocess.CalledProcessError))
-    return of_checkout or os.environ.get("ICH_COMMIT") or None  # it may be set to nothing
-
-
-def _version(package: str) -> str | None:
-    return _quiet(lambda: version(package), PackageNotFoundError)
-
-
-def _quiet(call: Callable[[], str], expected: Any) -> str | None:
-    """The call's answer, or None where it is not to be had here."""
+    path = run.environment
+    if not path.is_file():
+        return {}
     try:
-        return call()
-    except expected:
-        return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        sessions = {"sessions": [], **content}["sessions"]
+        if not all(isinstance(session["step"], int) for session in sessions):
+            raise ValueError("a session without a step")
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: damaged ({error}); remove it, and start the same command again"
+        ) from error
+    return dict(content)
+
+
+def record_session(
+    run: RunFolder, step: int, environment: dict[str, Any], data: dict[str, Any]
+) -> None:
+    """Adds a session to `environment.json`, and warns if its environment differs.
+
+    The top level is the environment at the start of the run, as in files without sessions. Such a
+    file, of an older version, becomes the first session, with null for what it does not record.
+
+    Args:
+        run: the run's folder.
+        step: steps trained before this session.
+        environment: from `current_environment`.
+        data: what is the same in every session: fingerprint of the shards, and seed.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
+    content = read_environment(run) or {**environment, **data, "sessions": []}
+    if "sessions" not in content:
+        content["sessions"] = [{"step": 0} | {key: content.get(key) for key in environment}]
+    if content["sessions"]:
+        _warn_if_changed(content["sessions"][-1], environment, step)
+    content["sessions"].append({"step": step, **environment})
+    write_json(run.environment, content)
+
+
+def _warn_if_changed(before: dict[str, Any], environment: dict[str, Any], step: int) -> None:
+    recorded = {key: x for key, x in before.items() if key in environment and x is not None}
+    changed = differences(recorded, {key: environment[key] for key in recorded})
+    if changed:
+        log.warning(
+            "resumed at step %d in another environment: %s; the last digits of the run may differ"
+            " from those of a run without a pause",
+            step,
+            changed,
+        )

@@ -1,6 +1,5 @@
 """The folder of a run: where each of its files lies, and how one is written."""
 
-import csv
 import json
 import logging
 import re
@@ -11,23 +10,10 @@ from typing import Any
 from ich_keras.data.network_input import NetworkInput, network_input_from_json
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.storage.atomic import whole_file, write_text
+from tfrecords_tools.storage.atomic import write_text
 from tfrecords_tools.storage.shard_path import shard_path
 
 log = logging.getLogger(__name__)
-
-HISTORY_COLUMNS = (
-    "step",
-    "seconds",
-    "learning_rate",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "val_mean_auc",
-    "val_weighted_log_loss",
-    "warning",
-)
 
 
 class RunError(InputError):
@@ -146,20 +132,6 @@ def choose_run(experiment_name: str, *, fresh: bool, parent: Path = Path("runs")
     return RunFolder(folder / str(latest + 1 if fresh else max(latest, 1)))
 
 
-def read_position(run: RunFolder) -> dict[str, Any]:
-    """How far the run has come, as training last wrote it.
-
-    Raises:
-        RunError: if the file is missing or damaged.
-    """
-    try:
-        position: dict[str, Any] = json.loads(run.position.read_text(encoding="utf-8"))
-        position["best_step"], position["step"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.position}: damaged ({error}); train again") from error
-    return position
-
-
 def write_input(run: RunFolder, value: RunInput) -> None:
     places = {"shards": value.shards, "fingerprint": value.fingerprint}
     write_json(run.input, value.network.as_json() | places)
@@ -200,25 +172,3 @@ def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
 def write_json(path: Path, value: Any) -> None:
     """Writes a whole JSON file, or none; refuses NaN, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-class History:
-    """The rows of `history.csv`, written whole each time so that a crash cannot cut one."""
-
-    def __init__(self, path: Path, *, upto_step: int = 0) -> None:
-        """Takes over the rows that an earlier session wrote, up to the step it is resumed from."""
-        self.path = path
-        self.rows: list[dict[str, Any]] = []
-        if path.is_file() and upto_step:
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-            self.rows = [row for row in rows if int(row["step"]) <= upto_step]
-
-    def write(self) -> None:
-        with (
-            whole_file(self.path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)

@@ -1,4 +1,4 @@
-"""All that the next step depends on, in one file that is there whole or not at all."""
+"""All that the next step depends on, in one file that is complete or absent."""
 
 import json
 import zipfile
@@ -16,12 +16,12 @@ STATE_NAME = "state.npz"
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run has come; with the variables, all that resume needs.
+    """How far a run has come; with the variables, all that resuming needs.
 
     Attributes:
-        step: batches learned from.
+        step: batches trained on.
         seconds: spent on them, over all sessions.
-        best_value: the monitored metric at its best; None as long as no validation had one.
+        best_value: best value of the monitored metric; None as long as no validation had one.
         best_step: the step of the checkpoint in `best.keras`.
         stale: validations since the best, those without the metric included.
     """
@@ -34,10 +34,10 @@ class Position:
 
 
 def save_state(run: RunFolder, variables: Sequence[Any], position: Position) -> None:
-    """Writes variables and position together, so that neither can be of another step.
+    """Writes variables and position together, so that both are of the same step.
 
     Args:
-        run: `last/state.npz` and, to be read by people, `last/position.json` of its folder.
+        run: gets `last/state.npz` and, for people to read, `last/position.json`.
         variables: Keras variables, always in the same order.
         position: where the run is.
     """
@@ -49,7 +49,7 @@ def save_state(run: RunFolder, variables: Sequence[Any], position: Position) -> 
 
 
 def restore_state(run: RunFolder, variables: Sequence[Any]) -> Position:
-    """Assigns what `save_state` wrote; where there is nothing yet, all stays as it is.
+    """Assigns what `save_state` wrote; if there is nothing yet, the variables stay as they are.
 
     Raises:
         RunError: if the file is damaged or of another network.
@@ -60,14 +60,29 @@ def restore_state(run: RunFolder, variables: Sequence[Any]) -> Position:
     try:
         with np.load(path, allow_pickle=False) as state:
             values = [state[f"{i:04d}"] for i in range(len(variables))]
-            # Older runs wrote NaN for a metric that did not exist.
-            content = json.loads(str(state["position"]), parse_constant=lambda _: None)
-            position = Position(**content)
+            position = _parse_position(str(state["position"]))
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
     except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: damaged, or of another network ({error}); give another --run, or remove"
-            f" {run.last} to begin anew"
+            f" {run.last} to start again"
         ) from error
     return position
+
+
+def read_position(run: RunFolder) -> Position:
+    """Reads `last/position.json`.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+    """
+    try:
+        return _parse_position(run.position.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{run.position}: damaged ({error}); train again") from error
+
+
+def _parse_position(text: str) -> Position:
+    # Older runs wrote NaN for a metric that did not exist.
+    return Position(**json.loads(text, parse_constant=lambda _: None))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ich_keras.model.predictions import Predictions
-from ich_keras.run.folder import RunError, RunFolder, read_input, read_position, write_json
+from ich_keras.run.folder import RunError, RunFolder, read_input, write_json
+from ich_keras.run.state import read_position
 from ich_keras.scores.calibration import fit_temperature
 from ich_keras.scores.cases import Cases
 from ich_keras.scores.metrics import by_label
@@ -106,7 +107,7 @@ def write_postprocessing(run: RunFolder, postprocessing: Postprocessing) -> None
 
 def current_source(run: RunFolder, size: int) -> Source:
     """The run's best checkpoint and its own validation slices."""
-    return Source(read_position(run)["best_step"], size, read_input(run).fingerprint)
+    return Source(read_position(run).best_step, size, read_input(run).fingerprint)
 
 
 def read_postprocessing(run: RunFolder, size: int) -> Postprocessing | None:

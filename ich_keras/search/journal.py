@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ich_keras.run.folder import RunError
-from ich_keras.run.identity import differences, in_short, parse_recorded, without_shards
+from ich_keras.run.recorded import differences, parse_recorded, without_shards
 from ich_keras.search.config import Search
 from tfrecords_tools.storage.atomic import write_text
 
@@ -76,12 +76,12 @@ def _refuse_other(path: Path, before: Event, search: Event) -> None:
     changed = _changed(_with_defaults(path, before), _as_in_a_file(search))
     if changed:
         raise RunError(
-            f"{path.parent}: holds another search, which differs in {in_short(changed)}; give"
+            f"{path.parent}: holds another search, which differs in {changed}; give"
             " another --run, or --fresh without --run"
         )
 
 
-def _changed(before: Event, now: Event) -> list[str]:
+def _changed(before: Event, now: Event) -> str:
     orders = [list(x["search"]) for x in (before, now)]
     if orders[0] != orders[1] and set(orders[0]) == set(orders[1]):  # a grid is tried in this order
         before, now = before | {"order of search": orders[0]}, now | {"order of search": orders[1]}

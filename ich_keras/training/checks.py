@@ -16,7 +16,7 @@ from ich_keras.run.folder import (
     read_input,
     write_input,
 )
-from ich_keras.run.identity import differences, in_short, parse_recorded, without_shards
+from ich_keras.run.recorded import differences, parse_recorded, without_shards
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.atomic import write_text
 
@@ -100,7 +100,7 @@ def _refuse_other_run(run: RunFolder, experiment: Experiment, fingerprint: str) 
     if changed:
         raise RunError(
             f"{run.experiment}: is the run of another experiment, which differs in"
-            f" {in_short(changed)}; give another --run"
+            f" {changed}; give another --run"
         )
     if read_input(run).fingerprint != fingerprint:
         raise RunError(f"{run.path}: was trained on other shards; give those, or another --run")

@@ -22,9 +22,9 @@ from ich_keras.experiment.experiment import Experiment
 from ich_keras.model.forward import compile_forward, predict_split
 from ich_keras.model.network import build_model, save_model, summarize
 from ich_keras.model.predictions import Predictions
-from ich_keras.run.environment import Computation, environment
-from ich_keras.run.folder import History, RunFolder
-from ich_keras.run.sessions import record_session
+from ich_keras.run.environment import Computation, current_environment, record_session
+from ich_keras.run.folder import RunFolder
+from ich_keras.run.history import History
 from ich_keras.run.state import Position, restore_state, save_state
 from ich_keras.training.callbacks import Watchers, load_callback
 from ich_keras.training.checks import (
@@ -217,7 +217,7 @@ class _Trainer:
         record_session(
             self.run,
             self.position.step,
-            environment(devices, self.computation),
+            current_environment(devices, self.computation),
             {"data_fingerprint": fingerprint, "seed": seed},
         )
 

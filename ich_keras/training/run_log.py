@@ -10,7 +10,8 @@ from ich_keras.figures.curves import curves, save_png
 from ich_keras.figures.examples import draw_class_grid
 from ich_keras.model.forward import Forward
 from ich_keras.model.predictions import Predictions
-from ich_keras.run.folder import History, RunFolder
+from ich_keras.run.folder import RunFolder
+from ich_keras.run.history import History
 from ich_keras.training.callbacks import Watchers
 from ich_keras.training.losses import constant_guess_loss
 from ich_keras.training.tensorboard import EventLog

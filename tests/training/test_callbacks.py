@@ -6,7 +6,8 @@ import pytest
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.experiment.schema import CallbackConfig
 from ich_keras.model.network import load_model
-from ich_keras.run.folder import RunFolder, read_position
+from ich_keras.run.folder import RunFolder
+from ich_keras.run.state import read_position
 from ich_keras.training.callbacks import CallbackError, load_callback
 from ich_keras.training.fit import fit
 from tests.support import small_run
@@ -114,7 +115,7 @@ def test_a_callback_that_fails_or_steers_ends_the_run_in_one_line(shards, tmp_pa
     with pytest.raises(CallbackError, match=r"^[^\n]*$") as error:
         fit(load_experiment("demo", [*small_run.overrides(), named]), shards, run)
     assert f"training.callbacks: {__name__}.{kind.__name__} {said}" in str(error.value)
-    assert read_position(run)["step"] == 4  # that validation is kept
+    assert read_position(run).step == 4  # that validation is kept
 
 
 def test_a_refused_callback_leaves_the_folder_free(shards, tmp_path):

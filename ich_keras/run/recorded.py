@@ -1,4 +1,4 @@
-"""Whether a folder holds the run or the search that a command asks for."""
+"""Experiments and searches that a folder recorded, and how they differ from those asked for."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from ich_keras.experiment.sections import AnySection, check
 from ich_keras.experiment.yaml_files import ConfigError, Values
 from ich_keras.run.folder import RunError
 
-SHOWN = 6  # differences; of further ones only their number
+SHOWN = 6  # differences; of the others only their number
 SHARDS_KEY = "data.shards"  # may change: the fingerprint says whether the shards are the same
 
 
 def parse_recorded(model: type[AnySection], content: Any, where: str) -> AnySection:
-    """Returns what a folder was begun with, with the defaults of keys that it does not record.
+    """Checks recorded values; keys that they lack have their defaults.
 
     Args:
         model: `Experiment` or `Search`.
@@ -22,7 +22,7 @@ def parse_recorded(model: type[AnySection], content: Any, where: str) -> AnySect
         where: the file, for the message.
 
     Raises:
-        RunError: if this version does not know a key, or does not accept a value.
+        RunError: if this version does not know a key or does not accept a value.
     """
     try:
         return check(model, upgraded(Values(content, {})), suggesting=False)
@@ -33,28 +33,24 @@ def parse_recorded(model: type[AnySection], content: Any, where: str) -> AnySect
         ) from None
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns one text per key path whose value differs, with both values.
+def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Key paths whose values differ, for a message of one line; empty if there are none.
 
     Args:
-        before: values as of JSON, such as `{"training": {"batch_size": 32}}`.
+        before: values as in JSON, such as `{"training": {"batch_size": 32}}`.
         now: the other values.
 
     Returns:
-        Texts such as `training.batch_size 32, now 64`. The order of a list counts, that of keys
-        does not.
+        Text such as `training.batch_size 32, now 64; seed 1, now 2`. The order of a list counts,
+        that of keys does not.
     """
-    return list(_differences(before, now, ""))
-
-
-def in_short(changed: list[str]) -> str:
-    """Joins differences for a message of one line."""
+    changed = list(_differences(before, now, ""))
     more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
     return "; ".join([*changed[:SHOWN], *more])
 
 
 def without_shards(experiment: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values of an experiment without the folder of its shards."""
+    """The values of an experiment without the folder of its shards."""
     section, _, key = SHARDS_KEY.partition(".")
     kept = {name: value for name, value in experiment[section].items() if name != key}
     return {**experiment, section: kept}
@@ -70,7 +66,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str) -> It
 
 
 def _canonical(value: Any) -> str:
-    """Text that also tells true from 1, which Python takes for equal."""
+    """JSON also distinguishes true from 1, which are equal in Python."""
     return json.dumps(value, sort_keys=True)
 
 
