@@ -4,7 +4,7 @@
 #   docker build --tag ich-keras:cpu --build-arg VARIANT=cpu .
 #   docker run --gpus all -v DATA:/data -v RUNS:/runs ich-keras fit halfres.yaml
 #
-# docs/container.md says more. TensorFlow's wheels bring the CUDA libraries, so that the host needs
+# docs/guides/container.md says more. TensorFlow's wheels bring the CUDA libraries, so that the host needs
 # the driver and the NVIDIA Container Toolkit only.
 
 # Any image with Python 3.11 to 3.13 and its module venv.

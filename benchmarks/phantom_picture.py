@@ -1,6 +1,6 @@
-"""The picture of docs/phantom.md: phantom patients from the skull base to the vertex.
+"""The picture of docs/background/phantom.md: phantom patients from the skull base to the vertex.
 
-python -m benchmarks.phantom_picture docs/phantom.png
+python -m benchmarks.phantom_picture docs/images/phantom.png
 """
 
 from pathlib import Path

@@ -27,8 +27,8 @@ def main() -> None:
     check = options.parse_args().check
     stale = []
     for name, content in (
-        ("experiments.md", experiment_reference()),
-        ("commands.md", command_reference()),
+        ("reference/experiments.md", experiment_reference()),
+        ("reference/commands.md", command_reference()),
     ):
         page = DOCS / name
         before = page.read_text(encoding="utf-8")

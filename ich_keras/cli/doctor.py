@@ -27,7 +27,7 @@ from tfrecords_tools.planning.scan import find_source
 from tfrecords_tools.storage.shard_path import ShardPath
 
 # Of a slice of 512x512 in three windows as `convert` writes it by default; a real head takes 144 kB
-# (docs/converting.md), and a quarter of the edge squared at half the size.
+# (docs/reference/converting.md), and a quarter of the edge squared at half the size.
 SHARD_BYTES_A_SLICE = 150_000
 GIB = 2**30
 BFLOAT16_ERROR = 0.02  # of a convolution; its numbers have eight bits

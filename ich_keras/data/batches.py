@@ -220,7 +220,7 @@ def _without_tuner(batches: tf.data.Dataset) -> tf.data.Dataset:
 
     tf.data's tuner is a thread that sleeps for up to a minute. An iterator waits for it when it
     ends, since TensorFlow often wakes it too early, before it declares the end: each validation
-    could end by waiting for a minute (docs/training_speed.md).
+    could end by waiting for a minute (docs/background/training_speed.md).
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -381,6 +381,6 @@ def _check_input(shards: ShardSet, trained: NetworkInput) -> None:
     if given.shard_size != trained.at(given.size).shard_size:
         log.warning(
             "%s: HU were windowed at %d pixels, those of the training at %d; a slice looks slightly"
-            " different where bone and brain share a pixel (docs/data_flow.md)",
+            " different where bone and brain share a pixel (docs/background/data_flow.md)",
             *(shards.folder, given.shard_size, trained.shard_size),
         )

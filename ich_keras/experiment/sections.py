@@ -26,7 +26,7 @@ class Section(BaseModel):
         extra="forbid",
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,  # for the reference in docs/experiments.md
+        use_attribute_docstrings=True,  # for the reference in docs/reference/experiments.md
     )
 
 

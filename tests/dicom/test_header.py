@@ -29,7 +29,7 @@ def test_every_reason_is_used() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    rows = table("dicom.md", "reason", "meaning", "what to do")
+    rows = table("reference/dicom.md", "reason", "meaning", "what to do")
     assert {reason: meaning for reason, meaning, _ in rows} == REASONS
 
 

@@ -68,7 +68,7 @@ def test_every_transfer_syntax_that_is_decoded_is_made_here() -> None:
 
 
 def test_the_documents_name_every_transfer_syntax_and_its_decoder() -> None:
-    rows = table("dicom.md", "UID", "name", "decoder", "lossless", "compared with")
+    rows = table("reference/dicom.md", "UID", "name", "decoder", "lossless", "compared with")
     compressed = {row[0]: row for row in rows if uid.UID(row[0]).is_encapsulated}
     assert {syntax: row[2] for syntax, row in compressed.items()} == {
         syntax: plugin.package or "pydicom" for syntax, plugin in PLUGINS.items()

@@ -80,7 +80,7 @@ def test_a_head_that_fills_the_field_of_view_is_taken_at_the_word_of_a_common_he
 
 
 def test_hu_up_to_the_limits_are_taken() -> None:
-    assert (MIN_HU, MAX_HU) == (-4096, 32767)  # as docs/dicom.md says
+    assert (MIN_HU, MAX_HU) == (-4096, 32767)  # as docs/reference/dicom.md says
     for limit, beyond in ((-4096, -4097), (32767, 32768)):
         stored = np.full((40, 48), limit + 5000, np.uint16)
         np.testing.assert_array_equal(read(stored, RescaleIntercept="-5000").hu, limit)
@@ -267,7 +267,7 @@ def test_the_brightest_signed_values_beyond_a_modality_lut_are_bright() -> None:
     ],
 )
 def test_two_pixels_in_a_thousand_are_air_enough(air: int, pixels: int, enough: bool) -> None:
-    """As docs/dicom.md says: at least 0.2 % of the pixels, between -1150 and -850 HU."""
+    """As docs/reference/dicom.md says: at least 0.2 % of the pixels, between -1150 and -850 HU."""
     stored = np.full((40, 50), 40, np.int16)
     stored[0, :pixels] = air
     if enough:

@@ -11,7 +11,7 @@ from tests.support.paths import ROOT
 DOCS = ROOT / "docs"
 DOCUMENTS = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
 )
 
 
