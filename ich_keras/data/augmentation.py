@@ -1,6 +1,7 @@
 """Random changes of training slices, each a function of the seed and the slice's place.
 
-By OpenCV: TensorFlow's op for affine maps takes several times as long (docs/background/training_speed.md).
+OpenCV does it: TensorFlow's op for affine maps takes several times as long
+(docs/background/training_speed.md).
 """
 
 from collections.abc import Iterable

@@ -240,7 +240,9 @@ def _predict(
     if not rows:
         reasons = pd.Series([x["reason"] for x in rejects]).value_counts().to_dict()
         said = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
-        raise InputError(f"no labelled slice can be read: {said}; docs/reference/dicom.md says what to do")
+        raise InputError(
+            f"no labelled slice can be read: {said}; docs/reference/dicom.md says what to do"
+        )
     return _predictions(pd.DataFrame(rows), str(scorer.experiment.seed).encode())
 
 

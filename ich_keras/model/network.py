@@ -104,7 +104,8 @@ def build_model(config: ModelConfig, channels: int, *, synchronized: bool = Fals
     for stage, width in enumerate(config.widths, start=1):
         if stage > 1:
             x = layers.MaxPooling2D(2, padding="same", name=f"stage{stage}_pool")(x)
-        # On a CPU, to normalise the largest maps takes longer than to make them (docs/reference/network.md).
+        # On a CPU, normalising the largest maps takes longer than computing them
+        # (docs/reference/network.md).
         normalized = config.normalization == "batch" and stage > 1
         for block in range(1, config.blocks + 1):
             name = f"stage{stage}_block{block}"

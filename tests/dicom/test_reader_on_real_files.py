@@ -129,7 +129,9 @@ def test_what_becomes_of_every_real_file(realdata: Path, outcomes: dict[Path, st
 
 
 def test_the_documents_count_them() -> None:
-    counted = {reason: int(count) for reason, count in table("reference/dicom.md", "outcome", "files")}
+    counted = {
+        reason: int(count) for reason, count in table("reference/dicom.md", "outcome", "files")
+    }
     assert counted == sum((Counter(counts) for counts in OUTCOMES.values()), Counter())
 
 

@@ -44,7 +44,7 @@ def openjph_hu(path: Path) -> np.ndarray:
 
 
 def by_header_rules(dataset: Dataset, hu: np.ndarray) -> np.ndarray:
-    """HU through the rules of docs/reference/dicom.md, from those of a reader that rescales all it reads."""
+    """HU by the rules of docs/reference/dicom.md, from those of a reader that always rescales."""
     slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
     stored = np.rint((hu - float(intercept)) / float(slope)).astype(np.int64)
     if dataset.BitsAllocated == 12 and dataset.PixelRepresentation:
