@@ -1,7 +1,7 @@
 """Experiment YAML to checked, frozen values.
 
-An unknown or ill-typed key stops the command before anything heavy is loaded. The message names the
-file, the key path, what was expected and the nearest known key.
+An unknown key or a value that does not fit stops the command before anything heavy is loaded. The
+message names the file, the key path, what was expected and the nearest known key.
 """
 
 import logging
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 
 class Experiment(Section):
-    """All that a run follows from, beside the shards."""
+    """Everything that determines a run, apart from the shards."""
 
     name: Name
-    """Names the folder of its runs."""
+    """Name of the folder of its runs."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1498
-    """Of weights, order, dropout and augmentation."""
+    """Seed of weights, order, dropout and augmentation."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig
@@ -64,23 +64,15 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
         ConfigError: names file, key path, what was expected and the nearest known key.
     """
     path = find_experiment(name)
-    values = with_validation_slices(read_file(path))
+    values = read_file(path)
     if "search" in values.content:
         raise ConfigError(f"{path}: is a search; start it with `ich-keras tune {name}`")
+    upgrade_experiment(values)
     return check(Experiment, with_overrides(Experiment, values, overrides), str(path))
 
 
-def upgraded(values: Values) -> Values:
-    """A recorded experiment or search with the keys of today for those of older versions."""
-    base = values.content.get("experiment")
-    if not isinstance(base, dict):
-        return with_validation_slices(values)
-    with_validation_slices(Values(base, values.origins))
-    return validation_in_slices(values, "", base)
-
-
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """The experiment with some key paths set to other values.
+    """The experiment with other values at some key paths.
 
     Raises:
         ConfigError: if a path is unknown or a value does not fit.
@@ -96,19 +88,32 @@ def experiment_to_yaml(experiment: Experiment) -> str:
     return write_yaml(experiment.model_dump(mode="json"))
 
 
-def with_validation_slices(values: Values) -> Values:
-    """An experiment of before validation was counted in slices; the key counted batches."""
-    training = values.content.get("training")
-    return (
-        validation_in_slices(values, "training.", values.content)
-        if isinstance(training, dict)
-        else values
-    )
+def upgrade_recorded(content: dict[str, Any]) -> None:
+    """Replaces the keys of older versions in a recorded experiment or search, in place."""
+    experiment = content.get("experiment")
+    if not isinstance(experiment, dict):
+        upgrade_experiment(Values(content, {}))
+        return
+    upgrade_experiment(Values(experiment, {}))
+    upgrade_validation(Values(content, {}), experiment)
 
 
-def validation_in_slices(values: Values, section: str, experiment: Mapping[str, Any]) -> Values:
-    """Replaces `validation_steps`, batches of `evaluation.batch_size`, by `validation_slices`."""
-    content = values.content[section[:-1]] if section else values.content
+def upgrade_experiment(values: Values) -> None:
+    """Replaces the keys of older versions in an experiment, in place."""
+    if isinstance(values.content.get("training"), dict):
+        upgrade_validation(values, values.content, "training")
+
+
+def upgrade_validation(values: Values, experiment: Mapping[str, Any], section: str = "") -> None:
+    """Replaces `validation_steps`, batches of `evaluation.batch_size`, by `validation_slices`.
+
+    Args:
+        values: of an experiment or a search, changed in place.
+        experiment: content of the experiment.
+        section: the section of `values` that may hold the key; empty means the top level.
+    """
+    content = values.content[section] if section else values.content
+    prefix = f"{section}." if section else ""
     evaluation = experiment.get("evaluation")
     batch_size = EvaluationConfig().batch_size
     if isinstance(evaluation, Mapping):
@@ -118,9 +123,8 @@ def validation_in_slices(values: Values, section: str, experiment: Mapping[str, 
         content.setdefault("validation_slices", steps * batch_size)
         log.warning(
             "%s: %svalidation_steps is now %svalidation_slices: %d",
-            values.origin(f"{section}validation_steps") or "recorded by an older version",
-            *(section, section, steps * batch_size),
+            values.origin(f"{prefix}validation_steps") or "recorded by an older version",
+            *(prefix, prefix, steps * batch_size),
         )
     if type(steps) is int or steps is None:
         content.pop("validation_steps", None)
-    return values

@@ -1,4 +1,4 @@
-"""The sections of an experiment file. Each default is written at its field and nowhere else."""
+"""The sections of an experiment file; each default is written at its field and nowhere else."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,36 +13,38 @@ Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a folder of runs
 
 
 class AugmentationConfig(Section):
-    """Random changes of a training slice; 0 and false leave it as it is."""
+    """Random changes of training slices; 0 and false change nothing."""
 
     flip: bool = False
-    """Whether half of the slices are flipped left to right, at random."""
+    """Whether half of the slices, drawn at random, are flipped left to right."""
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Rotated by at most this, either way."""
+    """Largest rotation in either direction."""
     scale: Share = 0.0
-    """Enlarged or reduced by at most this share."""
+    """Largest enlargement or reduction, as a share."""
     shift: Share = 0.0
-    """Moved along each axis by at most this share of the size."""
+    """Largest shift along each axis, as a share of the size."""
     grey: Share = 0.0
-    """Contrast and brightness changed by at most this share of the range."""
+    """Largest change of contrast and brightness, as a share of the range."""
 
 
 class DataConfig(Section):
-    """What is read."""
+    """What is read from the shards."""
 
     shards: str | None = None
-    """Folder of shards. The option --shards goes before it, $ICH_SHARDS after."""
+    """Folder of shards. The option --shards takes precedence; $ICH_SHARDS is the default."""
     size: Annotated[int, Field(ge=16)] | None = None
-    """Edge of a slice, pixels; smaller than the shards' by averaging areas. None: the shards'."""
+    """Edge of a slice in pixels, at most that of the shards, whose areas are averaged. None: that
+    of the shards."""
     windows: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Names of windows, in the order of the channels. None: all that the shards have."""
+    """Names of windows, in the order of the channels. None: all windows of the shards."""
     neighbours: Annotated[int, Field(ge=0)] | None = None
-    """Slices below and above that stand beside each one. None: as many as the shards have."""
+    """Slices below and above each slice that the network sees too. None: as many as the shards
+    have."""
     augmentation: AugmentationConfig = AugmentationConfig()
     balance: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """How evenly control and the five kinds are shown in training: 0 as they come, 0.5 by the
-    square root of their number, 1 each equally often. Probabilities then follow the prevalence
-    shown, not that of the data."""
+    """How evenly training shows controls and the five subtypes: 0 as they occur, 0.5 by the square
+    root of their number, 1 equally often. Probabilities then follow the prevalence shown, not that
+    of the data."""
     shuffle_buffer: Positive = 2048
     """Encoded records among which the next is drawn; shards are random samples already."""
 
@@ -58,15 +60,15 @@ class ModelConfig(Section):
     """The network."""
 
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 64, 128)
-    """Features of each stage; the first is at half the resolution of the slice, and each further
-    one halves it again."""
+    """Features of each stage. The first stage has half the resolution of the slice, and each
+    further stage half that of the one before."""
     blocks: Positive = 1
-    """Residual blocks a stage."""
+    """Residual blocks per stage."""
     normalization: Literal["batch", "none"] = "batch"
-    """Of the sum of each block from the second stage on."""
+    """Normalization of the sum of each block, from the second stage on."""
     pooling: Literal["max", "average", "logsumexp"] = "logsumexp"
-    """From class maps to the slice; on phantoms, in as many steps, logsumexp has a mean AUC of .976
-    where max has .963."""
+    """From class maps to the slice. On phantoms, after the same number of steps, logsumexp has a
+    mean AUC of .976 and max of .963."""
     dropout: Share = 0.0
     """Share of whole feature maps that are dropped before the class maps."""
     weights: str | None = None
@@ -74,7 +76,7 @@ class ModelConfig(Section):
 
 
 class LabelWeights(Section):
-    """How much each label counts in the loss, next to the others."""
+    """Weight of each label in the loss, relative to the others."""
 
     epidural: AboveZero = 1.0
     intraparenchymal: AboveZero = 1.0
@@ -90,46 +92,46 @@ class CallbackConfig(Section):
     path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
     """Where Python finds it: package.module.Class."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """What it is made with, by name."""
+    """Its keyword arguments."""
 
 
 class TrainingConfig(Section):
-    """The run, counted in steps of one batch."""
+    """The training, counted in steps of one batch."""
 
     max_steps: Positive
     """Steps to train for."""
     batch_size: Positive
-    """Slices a step, over all devices."""
+    """Slices per step, over all devices."""
     loss: Literal["mse", "bce", "focal", "weighted_log_loss"] = "mse"
     """Squared error, cross-entropy, focal loss, or the score of the challenge."""
     label_weights: LabelWeights = LabelWeights()
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or SGD with Nesterov's momentum of 0.9."""
+    """AdamW, or SGD with Nesterov momentum of 0.9."""
     learning_rate: AboveZero
-    """At its highest, after the warm-up."""
+    """The highest learning rate, reached after the warm-up."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """Whether the learning rate stays, or falls to zero at max_steps."""
+    """Whether the learning rate stays constant or falls to zero at max_steps."""
     warmup_steps: Annotated[int, Field(ge=0)] = 256
     """Steps over which the learning rate rises from zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
-    """Decoupled from the gradient; biases and normalisation do not decay."""
+    """Decoupled from the gradient; biases and normalization do not decay."""
     validate_every: Positive = 1000
-    """Steps between two validations. The state is saved as often, for a run to be resumed."""
+    """Steps between two validations. The state is saved as often, so that the run can resume."""
     validation_slices: Positive | None = None
-    """Slices of a validation, always the same random sample of the split. None: the whole split."""
+    """Slices per validation, always the same random sample of the split. None: the whole split."""
     figure_every: Positive = 10_000
     """Steps between two class grids."""
     log_every: Positive = 100
     """Steps between two rows of the history."""
     monitor: Literal["mean_auc", "loss", "weighted_log_loss"] = "mean_auc"
-    """The score of a validation by which best.keras is picked."""
+    """The score of a validation by which best.keras is chosen."""
     patience: Positive | None = None
-    """Validations without a better score after which the run ends. None: it does not."""
+    """Validations without a better score after which the run ends. None: it does not end early."""
     strategy: Literal["auto", "one", "mirrored", "multi_worker"] = "auto"
-    """The devices: one, all GPUs of the machine, those of all workers of TF_CONFIG; auto takes the
-    last that applies."""
+    """The devices: one, all GPUs of the machine, or those of all workers of TF_CONFIG. auto takes
+    the last of these that applies."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
-    """Of the computation; auto is bfloat16 on GPUs that have it, and float32 elsewhere."""
+    """Precision of the computation. auto is bfloat16 on GPUs that support it, otherwise float32."""
     jit_compile: bool | Literal["auto"] = "auto"
     """Whether XLA compiles the step; auto does on a single GPU, unless deterministic."""
     deterministic: bool = True
@@ -139,7 +141,7 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _xla_can_compile(self) -> "TrainingConfig":
-        """Refuses what XLA does not compile; `distribution.py` knows the devices of `auto`."""
+        """Refuses what XLA cannot compile; the devices of `auto` are known later."""
         if self.jit_compile is True and self.deterministic:
             raise ValueError(
                 "jit_compile true and deterministic true exclude each other, as XLA has no"
@@ -155,11 +157,11 @@ class TrainingConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How a run is judged."""
+    """How a run is scored."""
 
     batch_size: Positive = 64
-    """Slices at a time."""
+    """Slices per batch."""
     bootstrap_draws: Positive = 1000
-    """Draws of patients, for the intervals."""
+    """Bootstrap samples of patients, for the intervals."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """From which a probability counts as yes in sensitivity, specificity and accuracy."""
+    """Lowest probability that counts as positive in sensitivity, specificity and accuracy."""

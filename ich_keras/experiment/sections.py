@@ -1,4 +1,4 @@
-"""Frozen sections of an experiment file, and one line on each value that does not fit them."""
+"""Frozen sections of an experiment file, and one line for each value that does not fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ich_keras.experiment.yaml_files import ConfigError, Values, merge, read_override, suggest
 
-# What pydantic calls the kinds of a file, in the words of someone who writes YAML.
+# pydantic's types of errors, in the words of someone who writes YAML.
 EXPECTED = {
     "model_type": "expected `key: value` lines",
     "dict_type": "expected `key: value` lines",
@@ -41,12 +41,12 @@ def check(
     Args:
         model: the section's class.
         values: of a file, with what it includes and overrides.
-        where: said of values whose origin is not known, and of those that are missing.
+        where: named for values whose origin is unknown, and for those that are missing.
         suggesting: whether the message on an unknown key names the nearest known one; false for
-            files that are not to be edited.
+            files that are not meant to be edited.
 
     Raises:
-        ConfigError: a line a key: where, key path, what was expected and what was given.
+        ConfigError: one line per key: where, key path, what was expected and what was given.
     """
     try:
         return model.model_validate(_tuples(values.content))
@@ -57,13 +57,13 @@ def check(
 def with_overrides(
     model: type[Section], values: Values, overrides: Sequence[str], known: Sequence[str] = ()
 ) -> Values:
-    """The values after `key.path=value` options, the last of which wins.
+    """The values after `key.path=value` options, of which the last wins.
 
     Args:
-        model: the section's class, which says what key paths there are.
+        model: the section's class, which defines the key paths.
         values: of a file.
         overrides: the options.
-        known: further key paths to suggest where one is not known.
+        known: further key paths that a message on an unknown one may suggest.
     """
     for override in overrides:
         key, value = read_override(override)
@@ -79,7 +79,11 @@ def set_value(
     where: str = "",
     known: Sequence[str] = (),
 ) -> Values:
-    """The values with one key path set; a path that the section has not is refused."""
+    """The values with another value at one key path.
+
+    Raises:
+        ConfigError: if the section has no such path.
+    """
     paths = key_paths(model)
     if key not in paths:
         raise ConfigError(f"{_prefix(where)}unknown key {key}{suggest(key, [*paths, *known])}")
@@ -90,7 +94,7 @@ def set_value(
 
 
 def key_paths(model: type[Section], prefix: str = "") -> list[str]:
-    """Every key path of a section, sections themselves too, in the order of the fields."""
+    """Every key path of a section, in the order of the fields; paths of sections are included."""
     paths = []
     for name, field in model.model_fields.items():
         path = prefix + (field.alias or name)
@@ -110,7 +114,7 @@ def _tuples(value: Any) -> Any:
 def _explain(
     error: ValidationError, model: type[Section], values: Values, where: str, suggesting: bool
 ) -> Iterator[str]:
-    """A line a key path."""
+    """One line per key path."""
     by_path: dict[str, list[Any]] = {}
     for fault in error.errors():
         by_path.setdefault(_key_path(fault["loc"], values.content), []).append(fault)
@@ -118,16 +122,22 @@ def _explain(
         kind = faults[0]["type"]
         source = where if kind == "missing" else values.origin(path) or where
         if kind == "extra_forbidden":
-            known = key_paths(model)
-            # The right path, but written as one key: dots are for --set.
-            mend = "; in a file, a section a line" if path in known else suggest(path, known)
-            yield f"{_prefix(source)}unknown key {path}{mend if suggesting else ''}"
+            advice = _advice(path, key_paths(model)) if suggesting else ""
+            yield f"{_prefix(source)}unknown key {path}{advice}"
         else:
             yield f"{_prefix(source)}{_prefix(path)}{_expected(faults)}"
 
 
+def _advice(path: str, known: Sequence[str]) -> str:
+    """The end of a message on an unknown key of a file."""
+    if path not in known:
+        return suggest(path, known)
+    section, _, name = path.rpartition(".")  # the right path, but written as one key
+    return f"; in a file, write {name} below {section}, without a dot"
+
+
 def _key_path(location: Sequence[int | str], content: Any) -> str:
-    """Only keys of the file: pydantic also counts items and names the branches of a union."""
+    """The keys of the file only: pydantic adds indices of items and names of union members."""
     parts = []
     for part in location:
         if not isinstance(content, Mapping):
@@ -142,7 +152,7 @@ def _prefix(where: str) -> str:
 
 
 def _expected(faults: Sequence[Any]) -> str:
-    """What a key should have been, and was; the branches of a union are alternatives."""
+    """What was expected and what was given; the members of a union are alternatives."""
     first, *others = dict.fromkeys(map(_message, faults))
     alternatives = [other.removeprefix("expected ") for other in others]
     return " or ".join([first, *alternatives]) + _given(faults[0])

@@ -1,4 +1,4 @@
-"""Experiment files as plain values: found by name, includes merged, each value's origin kept."""
+"""Experiment files as plain values: found by name, merged with their includes."""
 
 import difflib
 import re
@@ -24,7 +24,7 @@ SCALARS = (
 
 
 class ConfigError(UsageError):
-    """An experiment file or override that cannot be used; a line a fault."""
+    """An experiment file or override that cannot be used; one line per fault."""
 
 
 @dataclass(frozen=True)
@@ -32,55 +32,55 @@ class Values:
     """Nested values, and where they were written.
 
     Attributes:
-        content: section or key to value, as YAML gives them.
-        origins: key path to the file or option that set it.
+        content: values as YAML gives them, by section or key.
+        origins: the file or option that set a value, by key path.
     """
 
     content: dict[str, Any]
     origins: dict[str, str]
 
     def origin(self, key: str) -> str | None:
-        """What set the key, or the innermost section around it that was set."""
+        """The file or option that set the key, or the innermost section around it."""
         while key and key not in self.origins:
             key = key.rpartition(".")[0]
         return self.origins.get(key)
 
 
 def find_experiment(name: str) -> Path:
-    """The file of an experiment or search: a path, else a shipped file by its name or stem.
+    """The file of an experiment or search: a path, or a shipped file by its name or stem.
 
     Raises:
-        ConfigError: lists the shipped ones.
+        ConfigError: if there is none; lists the shipped files.
     """
     if Path(name).is_file():
         return Path(name)
     root, shipped = _experiments_folder(), shipped_experiments()
-    wanted = name if name.endswith(".yaml") else f"{name}.yaml"
+    file_name = name if name.endswith(".yaml") else f"{name}.yaml"
     for path in shipped:
-        if wanted in (path.name, path.relative_to(root).as_posix()):
+        if file_name in (path.name, path.relative_to(root).as_posix()):
             return path
-    near = difflib.get_close_matches(Path(wanted).stem, [path.stem for path in shipped], n=1)
+    near = difflib.get_close_matches(Path(file_name).stem, [path.stem for path in shipped], n=1)
     raise ConfigError(
         f"no experiment {name}: no such file, and none of that name is shipped;"
         f"{f' did you mean {near[0]}.yaml?' if near else ''}"
-        f" there are {', '.join(path.name for path in shipped)}"
+        f" choose one of: {', '.join(path.name for path in shipped)}"
     )
 
 
 def shipped_experiments() -> list[Path]:
     """The experiments and searches that come with the program."""
-    found = sorted(_experiments_folder().rglob("*.yaml"))
-    return [path for path in found if path.parent.name != "include"]
+    paths = sorted(_experiments_folder().rglob("*.yaml"))
+    return [path for path in paths if path.parent.name != "include"]
 
 
 def read_file(path: Path, including: tuple[Path, ...] = ()) -> Values:
-    """A file with what it includes; of two values the later one wins, the file's own last.
+    """A file with what it includes; later values win, and those of the file itself come last.
 
     Raises:
-        ConfigError: names the file, and the line where it is not YAML.
+        ConfigError: names the file and, if it is not YAML, the line.
     """
     if path.resolve() in including:
-        raise ConfigError(f"{including[-1]}: include: {path.name} is what includes this file")
+        raise ConfigError(f"{including[-1]}: include: {path.name} already includes this file")
     content = _parse(path)
     merged = Values({}, {})
     for included in files_beside(path, "include", content.pop("include", [])):
@@ -89,26 +89,25 @@ def read_file(path: Path, including: tuple[Path, ...] = ()) -> Values:
 
 
 def files_beside(path: Path, key: str, given: Any) -> list[Path]:
-    """The file or files that a key of `path` names, relative to it."""
+    """The files that a key of `path` names, relative to it."""
     items = [given] if isinstance(given, str) else given
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ConfigError(f"{path}: {key}: expected a file or a list of files, got {given!r}")
-    found = [path.parent / item for item in items]
-    for item, file in zip(items, found, strict=True):
-        if not file.is_file():
+    for item in items:
+        if not (path.parent / item).is_file():
             raise ConfigError(
                 f"{path}: {key}: no such file {item}; paths are relative to this file"
             )
-    return found
+    return [path.parent / item for item in items]
 
 
 def merge(base: Values, over: Values) -> Values:
-    """Mappings are merged deeply; anything else, lists too, is replaced."""
+    """Merges nested mappings; everything else, lists too, is replaced."""
     return Values(_merge(base.content, over.content), {**base.origins, **over.origins})
 
 
 def read_override(override: str) -> tuple[str, Any]:
-    """The key path and the value, read as in a file, of a `key.path=value`."""
+    """Key path and value of `key.path=value`; the value is read as in a file."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override}: expected key.path=value")
@@ -119,12 +118,12 @@ def read_override(override: str) -> tuple[str, Any]:
 
 
 def write_yaml(content: dict[str, Any]) -> str:
-    """Text that `read_file`, and any other reader of YAML, takes for the same content."""
+    """Text that `read_file` and any other reader of YAML read as the same content."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def suggest(key: str, known: Sequence[str]) -> str:
-    """The end of a message on an unknown key path: the nearest known one, else the choice."""
+    """The end of a message on an unknown key path: the nearest known one, or all of them."""
     section, _, name = key.rpartition(".")
     beside = [path for path in known if path.rpartition(".")[0] == section]
     for candidates, cutoff in ((beside, 0.6), (known, 1.0), (known if not beside else [], 0.6)):
@@ -132,11 +131,12 @@ def suggest(key: str, known: Sequence[str]) -> str:
         near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
         if near:
             return f", did you mean {names[near[0]]}?"
-    return f"; known are {', '.join(beside or [path for path in known if '.' not in path])}"
+    choice = beside or [path for path in known if "." not in path]
+    return f"; known keys are {', '.join(choice)}"
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose keys are names, each standing once."""
+    """Safe YAML in which keys are names and appear once."""
 
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - the form in which PyYAML reads it
 
@@ -145,7 +145,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             problem = "expected a name before the colon" if key.tag != STRING else None
             if problem is None and key.value in seen:
-                problem = f"{key.value} stands twice"
+                problem = f"{key.value} appears twice"
             if problem:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value)
@@ -153,7 +153,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that YAML 1.1 or 1.2 would take for something else."""
+    """Quotes text that YAML 1.1 or 1.2 would read as something else."""
 
 
 for _tag, _pattern, _first in SCALARS:
@@ -164,7 +164,7 @@ for _tag, _pattern, _first in SCALARS:
 
 
 def _experiments_folder() -> Path:
-    """The experiments of the package; in a checkout a link to those beside it."""
+    """The experiments of the package; in a checkout, a link to those beside it."""
     return (Path(__file__).parents[1] / "experiments").resolve()
 
 

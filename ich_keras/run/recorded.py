@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ich_keras.experiment.experiment import upgraded
+from ich_keras.experiment.experiment import upgrade_recorded
 from ich_keras.experiment.sections import AnySection, check
 from ich_keras.experiment.yaml_files import ConfigError, Values
 from ich_keras.run.folder import RunError
@@ -13,19 +13,20 @@ SHOWN = 6  # differences; of the others only their number
 SHARDS_KEY = "data.shards"  # may change: the fingerprint says whether the shards are the same
 
 
-def parse_recorded(model: type[AnySection], content: Any, where: str) -> AnySection:
+def parse_recorded(model: type[AnySection], content: dict[str, Any], where: str) -> AnySection:
     """Checks recorded values; keys that they lack have their defaults.
 
     Args:
         model: `Experiment` or `Search`.
-        content: the recorded values.
+        content: the recorded values; keys of older versions are replaced in place.
         where: the file, for the message.
 
     Raises:
         RunError: if this version does not know a key or does not accept a value.
     """
+    upgrade_recorded(content)
     try:
-        return check(model, upgraded(Values(content, {})), suggesting=False)
+        return check(model, Values(content, {}), suggesting=False)
     except ConfigError as error:
         raise RunError(
             f"{where}: {'; '.join(str(error).splitlines())}; this version cannot resume it, so give"

@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from ich_keras.experiment.experiment import (
     Experiment,
-    validation_in_slices,
-    with_validation_slices,
+    upgrade_experiment,
+    upgrade_validation,
     with_values,
 )
 from ich_keras.experiment.schema import Name, Positive
@@ -169,8 +169,8 @@ def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
         base = merge(base, read_file(file))
     if not base.content:
         raise ConfigError(f"{path}: experiment: expected a file to search around")
-    base = with_validation_slices(base)
-    values = validation_in_slices(values, "", base.content)
+    upgrade_experiment(base)
+    upgrade_validation(values, base.content)
     of_search = [text for text in overrides if re.split(r"[.=]", text)[0] in SEARCH_KEYS]
     of_base = [text for text in overrides if text not in of_search]
     base = with_overrides(Experiment, base, of_base, known=SEARCH_KEYS)

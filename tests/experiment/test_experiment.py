@@ -24,7 +24,7 @@ from tests.support.experiment_files import MINIMAL, SEARCHES, SHIPPED, experimen
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_each_shipped_file_loads_and_opens_with_command_cost_and_score(path):
+def test_each_shipped_file_loads_and_begins_with_command_cost_and_score(path):
     loaded = load_search(path.name) if path in SEARCHES else load_experiment(path.name)
     assert loaded.name == path.stem
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -33,7 +33,7 @@ def test_each_shipped_file_loads_and_opens_with_command_cost_and_score(path):
         assert f"\n{part}" in comment
 
 
-def test_there_are_the_files_of_the_write_up_and_the_demo():
+def test_the_files_of_the_write_up_and_the_demo_are_shipped():
     stems = {"basic", "halfres", "demo"}
     assert {path.stem for path in SHIPPED} >= stems | {f"{stem}_hparams" for stem in stems}
 
@@ -61,7 +61,7 @@ def test_the_hyperparameters_are_those_of_the_write_up(
 
 
 @pytest.mark.parametrize("name", ["basic", "halfres"])
-def test_beside_the_write_up_only_windows_widths_and_learning_rate_differ(name):
+def test_only_windows_widths_and_learning_rate_differ_from_the_write_up(name):
     ours, faithful = (load_experiment(x).model_dump() for x in (name, f"faithful_{name}"))
     for values in (ours, faithful):
         del values["name"], values["data"]["windows"]
@@ -69,7 +69,7 @@ def test_beside_the_write_up_only_windows_widths_and_learning_rate_differ(name):
     assert ours == faithful
 
 
-def test_batches_of_a_validation_are_read_as_slices(tmp_path, caplog):
+def test_validation_steps_of_older_versions_become_slices(tmp_path, caplog):
     path = tmp_path / "old.yaml"
     path.write_text(
         "name: old\ntraining: {max_steps: 1, batch_size: 1, learning_rate: 1.0,"
@@ -98,7 +98,7 @@ def test_the_demo_takes_shards_of_any_size():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "refusal"),
     [
         ("modle: {}\n", "x.yaml: unknown key modle, did you mean model?"),
         (
@@ -111,11 +111,11 @@ def test_the_demo_takes_shards_of_any_size():
         ),
         (
             "data.size: 64\n",
-            "x.yaml: unknown key data.size; in a file, a section a line",
+            "x.yaml: unknown key data.size; in a file, write size below data, without a dot",
         ),
         (
             "zzz: 1\n",
-            "x.yaml: unknown key zzz; known are name, seed, data, model, training, evaluation",
+            "x.yaml: unknown key zzz; known keys are name, seed, data, model, training, evaluation",
         ),
         ("data:\n", "x.yaml: data: expected `key: value` lines, got nothing"),
         ("data: 5\n", "x.yaml: data: expected `key: value` lines, got 5"),
@@ -134,13 +134,13 @@ def test_the_demo_takes_shards_of_any_size():
         ),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused(folder, text, told):
-    assert message(experiment, MINIMAL + text) == told
+def test_a_value_that_does_not_fit_is_refused(folder, text, refusal):
+    assert message(experiment, MINIMAL + text) == refusal
 
 
 def test_a_missing_value_is_named(folder):
-    told = message(experiment, "name: a\ntraining: {max_steps: 5, batch_size: 2}\n")
-    assert told == "x.yaml: training.learning_rate: is missing"
+    refusal = message(experiment, "name: a\ntraining: {max_steps: 5, batch_size: 2}\n")
+    assert refusal == "x.yaml: training.learning_rate: is missing"
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ""])
@@ -151,8 +151,8 @@ def test_a_name_that_is_no_folder_is_refused(folder, name):
 
 
 def test_all_faults_are_said_at_once_each_on_its_line(folder):
-    told = message(experiment, MINIMAL + "data: {size: a}\nmodle: {}\n", "data.neighbours=x")
-    assert told.splitlines() == [
+    refusal = message(experiment, MINIMAL + "data: {size: a}\nmodle: {}\n", "data.neighbours=x")
+    assert refusal.splitlines() == [
         "x.yaml: data.size: expected a valid integer, got 'a'",
         "--set data.neighbours=x: data.neighbours: expected a valid integer, got 'x'",
         "x.yaml: unknown key modle, did you mean model?",
@@ -162,7 +162,7 @@ def test_all_faults_are_said_at_once_each_on_its_line(folder):
 # --- --set ---------------------------------------------------------------------------------------
 
 
-def test_overrides_go_before_the_file_and_the_last_wins(folder):
+def test_overrides_replace_values_of_the_file_and_the_last_wins(folder):
     loaded = experiment(
         MINIMAL + "data: {size: 64, windows: [brain]}\n",
         "data.size=96",
@@ -179,7 +179,7 @@ def test_overrides_go_before_the_file_and_the_last_wins(folder):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "refusal"),
     [
         ("seed", "expected key.path=value"),
         ("=1", "expected key.path=value"),
@@ -189,7 +189,10 @@ def test_overrides_go_before_the_file_and_the_last_wins(folder):
             "unknown key training.learning_rte, did you mean training.learning_rate?",
         ),
         ("max_steps=1", "unknown key max_steps, did you mean training.max_steps?"),
-        ("seed.x=1", "unknown key seed.x; known are name, seed, data, model, training, evaluation"),
+        (
+            "seed.x=1",
+            "unknown key seed.x; known keys are name, seed, data, model, training, evaluation",
+        ),
         ("data=5", "data: expected `key: value` lines, got 5"),
         (
             "training.jit_compile=yes",
@@ -201,8 +204,8 @@ def test_overrides_go_before_the_file_and_the_last_wins(folder):
         ),
     ],
 )
-def test_an_override_that_does_not_fit_is_refused_as_it_was_typed(folder, override, told):
-    assert message(experiment, MINIMAL, override) == f"--set {override}: {told}"
+def test_a_refused_override_is_quoted_as_typed(folder, override, refusal):
+    assert message(experiment, MINIMAL, override) == f"--set {override}: {refusal}"
 
 
 # --- read back and changed -----------------------------------------------------------------------
@@ -302,15 +305,15 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "said"), PAIRS)
-def test_keys_that_cannot_go_together_are_refused(overrides, said):
+@pytest.mark.parametrize(("overrides", "refusal"), PAIRS)
+def test_values_that_exclude_each_other_are_refused(overrides, refusal):
     with pytest.raises(ConfigError, match=r"^[^\n]*$") as error:
         load_experiment("demo", overrides)
-    assert said in str(error.value)
+    assert refusal in str(error.value)
 
 
 @pytest.mark.parametrize(
     "overrides", [["training.jit_compile=true", "training.deterministic=false"]]
 )
-def test_keys_that_can_go_together_are_taken(overrides):
+def test_values_that_go_together_are_accepted(overrides):
     load_experiment("demo", overrides)

@@ -18,23 +18,23 @@ def test_a_shipped_experiment_is_found_by_its_name_far_from_the_checkout(folder,
     assert find_experiment(name) == EXPERIMENTS / "classification" / "halfres.yaml"
 
 
-def test_a_file_of_the_working_directory_goes_before_a_shipped_one(folder):
+def test_a_file_in_the_working_directory_takes_precedence_over_a_shipped_one(folder):
     Path("halfres.yaml").write_text(MINIMAL, encoding="utf-8")
     assert load_experiment("halfres.yaml").name == "a"
 
 
 @pytest.mark.parametrize("name", ["halfers", "experiments/classification/halfres.yaml"])
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest(folder, name):
-    told = message(load_experiment, name)
-    assert told.startswith(f"no experiment {name}: no such file")
-    assert "did you mean halfres.yaml?" in told
-    assert told.endswith("there are " + ", ".join(path.name for path in SHIPPED))
+    refusal = message(load_experiment, name)
+    assert refusal.startswith(f"no experiment {name}: no such file")
+    assert "did you mean halfres.yaml?" in refusal
+    assert refusal.endswith("choose one of: " + ", ".join(path.name for path in SHIPPED))
 
 
 # --- include -------------------------------------------------------------------------------------
 
 
-def test_the_later_include_wins_and_the_file_itself_last(folder):
+def test_later_includes_win_and_the_file_itself_comes_last(folder):
     Path("inner").mkdir()
     Path("inner/one.yaml").write_text(
         "include: two.yaml\nseed: 1\ndata: {size: 64, windows: [brain, bone]}\n", encoding="utf-8"
@@ -49,25 +49,25 @@ def test_the_later_include_wins_and_the_file_itself_last(folder):
 
 
 @pytest.mark.parametrize(
-    ("include", "told"),
+    ("include", "refusal"),
     [
         ("nope.yaml", "x.yaml: include: no such file nope.yaml; paths are relative to this file"),
-        ("x.yaml", "x.yaml: include: x.yaml is what includes this file"),
-        ("loop.yaml", "loop.yaml: include: x.yaml is what includes this file"),
+        ("x.yaml", "x.yaml: include: x.yaml already includes this file"),
+        ("loop.yaml", "loop.yaml: include: x.yaml already includes this file"),
         ("5", "x.yaml: include: expected a file or a list of files, got 5"),
         ("", "x.yaml: include: expected a file or a list of files, got None"),
         ("{a: 1}", "x.yaml: include: expected a file or a list of files, got {'a': 1}"),
     ],
 )
-def test_an_include_that_cannot_be_read_is_refused(folder, include, told):
+def test_an_include_that_cannot_be_read_is_refused(folder, include, refusal):
     Path("loop.yaml").write_text("include: x.yaml\n", encoding="utf-8")
-    assert message(experiment, f"include: {include}\n{MINIMAL}").endswith(told)
+    assert message(experiment, f"include: {include}\n{MINIMAL}").endswith(refusal)
 
 
 def test_a_fault_is_said_of_the_file_that_holds_it(folder):
     Path("common.yaml").write_text("data: {size: big}\n", encoding="utf-8")
-    told = message(experiment, "include: common.yaml\ndata: {windows: [brain]}\n" + MINIMAL)
-    assert told == "common.yaml: data.size: expected a valid integer, got 'big'"
+    refusal = message(experiment, "include: common.yaml\ndata: {windows: [brain]}\n" + MINIMAL)
+    assert refusal == "common.yaml: data.size: expected a valid integer, got 'big'"
 
 
 KEYS = st.sampled_from("abc")
@@ -89,7 +89,7 @@ def leaves(content, path=()):
 
 
 @given(MAPPINGS, MAPPINGS)
-def test_merging_keeps_what_the_later_one_does_not_speak_of(base, over):
+def test_merging_keeps_what_the_later_mapping_does_not_set(base, over):
     merged = leaves(merge(Values(base, {}), Values(over, {})).content)
     later = leaves(over)
 
@@ -112,7 +112,7 @@ def test_numbers_are_read_as_in_yaml_1_2(folder):
     assert experiment(MINIMAL, "model.dropout=0").model.dropout == 0.0
 
 
-def test_words_stay_words(folder):
+def test_words_are_read_as_text(folder):
     # PyYAML by itself gives False and a date.
     assert experiment(MINIMAL.replace("name: a", "name: no")).name == "no"
     assert experiment(MINIMAL.replace("name: a", "name: 2026-01-01")).name == "2026-01-01"
@@ -120,12 +120,12 @@ def test_words_stay_words(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "refusal"),
     [
         ("", "x.yaml: expected `key: value` lines"),
         ("- a\n", "x.yaml: expected `key: value` lines"),
-        (MINIMAL + "name: b\n", "x.yaml: line 3: name stands twice"),
-        (MINIMAL + "model: {blocks: 1, blocks: 2}\n", "x.yaml: line 3: blocks stands twice"),
+        (MINIMAL + "name: b\n", "x.yaml: line 3: name appears twice"),
+        (MINIMAL + "model: {blocks: 1, blocks: 2}\n", "x.yaml: line 3: blocks appears twice"),
         (MINIMAL + "1: 2\n", "x.yaml: line 3: expected a name before the colon"),
         (MINIMAL + "? [a]\n: 2\n", "x.yaml: line 3: expected a name before the colon"),
         (
@@ -134,8 +134,8 @@ def test_words_stay_words(folder):
         ),
     ],
 )
-def test_what_is_not_a_mapping_of_names_is_refused_with_its_line(folder, text, told):
-    assert message(experiment, text) == told
+def test_a_file_that_is_no_mapping_of_names_is_refused_with_its_line(folder, text, refusal):
+    assert message(experiment, text) == refusal
 
 
 def test_a_file_that_is_not_text_is_refused(folder):

@@ -38,12 +38,12 @@ def test_overrides_of_a_search_reach_it_and_its_experiment(folder):
     assert (loaded.base.training.batch_size, loaded.base.seed) == (7, 9)
 
 
-def test_whole_and_broken_numbers_of_a_choice_are_one_kind(folder):
+def test_integers_and_floats_of_a_choice_all_become_floats(folder):
     loaded = search(SEARCH.replace("2e-3", "1"))
     assert [type(x) for x in loaded.search["training.learning_rate"].choice or ()] == [float, float]
 
 
-def test_fit_and_tune_point_at_each_other(folder):
+def test_fit_and_tune_refer_to_each_other(folder):
     assert message(experiment, SEARCH) == (
         "x.yaml: is a search; start it with `ich-keras tune x.yaml`"
     )
@@ -57,7 +57,7 @@ KIND = "expected numbers, texts or booleans, all of one kind"
 
 
 @pytest.mark.parametrize(
-    ("dimension", "told"),
+    ("dimension", "refusal"),
     [
         ("{choice: []}", f"{LEARNING_RATE}.choice: expected at least 1 item, got []"),
         ("{choice: [1e-3, x]}", f"{LEARNING_RATE}.choice: {KIND}, got [0.001, 'x']"),
@@ -99,13 +99,13 @@ KIND = "expected numbers, texts or booleans, all of one kind"
         ("{choice: [a]}", "search: training.learning_rate: expected a valid number, got 'a'"),
     ],
 )
-def test_a_dimension_that_cannot_be_searched_is_refused(folder, dimension, told):
+def test_a_dimension_that_cannot_be_searched_is_refused(folder, dimension, refusal):
     text = f"experiment: base.yaml\nsearch:\n  training.learning_rate: {dimension}\n"
-    assert message(search, text) == f"x.yaml: {told}"
+    assert message(search, text) == f"x.yaml: {refusal}"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "refusal"),
     [
         (
             SEARCH.replace("learning_rate", "learning_rte"),
@@ -133,12 +133,12 @@ def test_a_dimension_that_cannot_be_searched_is_refused(folder, dimension, told)
         ),
     ],
 )
-def test_a_search_that_cannot_start_is_refused(folder, text, told):
-    assert message(search, text) == told
+def test_a_search_that_cannot_start_is_refused(folder, text, refusal):
+    assert message(search, text) == refusal
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "refusal"),
     [
         ("trails=3", "unknown key trails, did you mean trials?"),
         ("training.batch=3", "unknown key training.batch, did you mean training.batch_size?"),
@@ -146,8 +146,8 @@ def test_a_search_that_cannot_start_is_refused(folder, text, told):
         ("model.dropout=2", "model.dropout: expected less than 1, got 2"),
     ],
 )
-def test_an_override_of_a_search_that_does_not_fit_is_refused(folder, override, told):
-    assert message(search, SEARCH, override) == f"--set {override}: {told}"
+def test_an_override_of_a_search_that_does_not_fit_is_refused(folder, override, refusal):
+    assert message(search, SEARCH, override) == f"--set {override}: {refusal}"
 
 
 PAIR_SEARCH = """
@@ -182,7 +182,7 @@ search:
         ),
     ],
 )
-def test_a_search_is_refused_if_one_of_its_points_cannot_be(tmp_path, search, refused):
+def test_a_search_with_a_point_that_does_not_fit_is_refused(tmp_path, search, refused):
     base = "name: base\ntraining: {max_steps: 1, batch_size: 1, learning_rate: 1.0}\n"
     (tmp_path / "base.yaml").write_text(base)
     lines = "\n".join(f"  {key}: {value}" for key, value in search.items())
@@ -195,7 +195,7 @@ def test_a_search_is_refused_if_one_of_its_points_cannot_be(tmp_path, search, re
         load_search(str(path))
 
 
-def test_values_of_a_key_behind_two_conditions_are_checked_too(tmp_path):
+def test_values_of_a_key_with_two_nested_conditions_are_checked(tmp_path):
     base = "name: base\ntraining: {max_steps: 1, batch_size: 1, learning_rate: 1.0}\n"
     (tmp_path / "base.yaml").write_text(base)
     path = tmp_path / "search.yaml"
