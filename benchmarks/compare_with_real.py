@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.real_head.likeness import FREQUENCIES, Likeness, measure
 from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
-from tfrecords_tools.phantom.cohort import company_of
+from tfrecords_tools.phantom.cohort import subtypes_of
 from tfrecords_tools.phantom.study import Study, make_study
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import apply_windows, parse_windows
@@ -47,7 +47,7 @@ def compare(source: Path, out: Path, patients: int, seed: int) -> dict:
 def _phantoms(patients: int, seed: int) -> tuple[list[int], list[Likeness]]:
     """Healthy phantom patients whose vault is whole in the picture, and what they measure."""
     numbers, likenesses = [], []
-    healthy = (patient for patient in range(100 * patients) if not company_of(patient, seed))
+    healthy = (patient for patient in range(100 * patients) if not subtypes_of(patient, seed))
     with progress(total=patients, desc="phantoms", unit="patient") as bar:
         for patient in healthy:
             try:

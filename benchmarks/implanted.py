@@ -17,14 +17,9 @@ from benchmarks.real_head.implant import implants, survey
 from benchmarks.real_head.series import Series, read_series
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.phantom.rsna_files import (
-    StoredSlice,
-    make_folders,
-    phantom_id,
-    write_labels,
-    write_slice,
-)
-from tfrecords_tools.phantom.scanner.acquisition import CEILING, COMMON, FLOOR
+from tfrecords_tools.phantom.dicom_file import StoredSlice, phantom_id
+from tfrecords_tools.phantom.rsna_files import make_folders, write_labels, write_slice
+from tfrecords_tools.phantom.scanner.storage import CEILING, COMMON, FLOOR
 from tfrecords_tools.progress import progress
 
 STORAGE = COMMON[1]

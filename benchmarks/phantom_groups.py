@@ -9,7 +9,7 @@ import numpy as np
 
 from tfrecords_tools.phantom.head.devices import Devices
 from tfrecords_tools.phantom.head.lesions import Blood
-from tfrecords_tools.phantom.sampling import Ablation, Draw
+from tfrecords_tools.phantom.sampling import Ablation, StudyParameters
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 
 PLAIN_DURA = 30.0  # HU; of brain
@@ -18,49 +18,49 @@ BRAIN_ONLY = (-15.0, 60.0)  # mm; no slice of base, face or vertex
 NOTHING_ABOUT = Surroundings("none", 0.0, 0.0, 0.0, 0.0, 0.0, False, None, 0.0, ())
 
 
-def _no_base(drawn: Draw) -> Draw:
-    return replace(drawn, head=replace(drawn.head, has_base=False))
+def _no_base(study: StudyParameters) -> StudyParameters:
+    return replace(study, head=replace(study.head, has_base=False))
 
 
-def _no_low_and_high_slices(drawn: Draw) -> Draw:
-    return replace(drawn, heights=np.linspace(*BRAIN_ONLY, len(drawn.heights)))
+def _no_low_and_high_slices(study: StudyParameters) -> StudyParameters:
+    return replace(study, heights=np.linspace(*BRAIN_ONLY, len(study.heights)))
 
 
-def _no_look_alikes(drawn: Draw) -> Draw:
-    return replace(drawn, head=replace(drawn.head, findings=()))
+def _no_look_alikes(study: StudyParameters) -> StudyParameters:
+    return replace(study, head=replace(study.head, findings=()))
 
 
-def _no_dura(drawn: Draw) -> Draw:
-    return replace(drawn, head=replace(drawn.head, sinus_hu=PLAIN_DURA, falx_hu=PLAIN_DURA))
+def _no_dura(study: StudyParameters) -> StudyParameters:
+    return replace(study, head=replace(study.head, sinus_hu=PLAIN_DURA, falx_hu=PLAIN_DURA))
 
 
-def _no_age_of_blood(drawn: Draw) -> Draw:
-    fresh = tuple(replace(x, blood=Blood(FRESH)) for x in drawn.bleedings)
-    return replace(drawn, bleedings=fresh)
+def _no_age_of_blood(study: StudyParameters) -> StudyParameters:
+    fresh = tuple(replace(x, blood=Blood(FRESH)) for x in study.lesions)
+    return replace(study, lesions=fresh)
 
 
-def _no_mass_effect(drawn: Draw) -> Draw:
-    return replace(drawn, pushes=())
+def _no_mass_effect(study: StudyParameters) -> StudyParameters:
+    return replace(study, pushes=())
 
 
-def _no_devices(drawn: Draw) -> Draw:
+def _no_devices(study: StudyParameters) -> StudyParameters:
     return replace(
-        drawn,
+        study,
         devices=Devices((), (), None),
-        scan=replace(drawn.scan, surroundings=NOTHING_ABOUT),
+        scan=replace(study.scan, surroundings=NOTHING_ABOUT),
     )
 
 
-def _no_pose(drawn: Draw) -> Draw:
+def _no_pose(study: StudyParameters) -> StudyParameters:
     straight = replace(
-        drawn.scan, fov=USUAL_FOV, tilt=0.0, angles=(0.0, 0.0, 0.0), shift=(0.0, 0.0)
+        study.scan, fov=USUAL_FOV, tilt=0.0, angles=(0.0, 0.0, 0.0), shift=(0.0, 0.0)
     )
-    usual = np.full_like(drawn.thickness, USUAL_THICKNESS)
-    return replace(drawn, scan=straight, thickness=usual)
+    usual = np.full_like(study.thickness, USUAL_THICKNESS)
+    return replace(study, scan=straight, thickness=usual)
 
 
-def _no_projection(drawn: Draw) -> Draw:
-    return replace(drawn, scan=replace(drawn.scan, hardening=0.0, motion=None, rings=()))
+def _no_projection(study: StudyParameters) -> StudyParameters:
+    return replace(study, scan=replace(study.scan, hardening=0.0, motion=None, rings=()))
 
 
 GROUPS: dict[str, Ablation] = {

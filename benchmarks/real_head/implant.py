@@ -24,8 +24,10 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.brain import Brain, Dura
 from tfrecords_tools.phantom.head.geometry import Array, Points
-from tfrecords_tools.phantom.head.lesions import Lesion, bleed, sample_lesions
-from tfrecords_tools.phantom.study import FIELDS, MINIMUM_AREA
+from tfrecords_tools.phantom.head.lesion_sampling import sample_lesions
+from tfrecords_tools.phantom.head.lesions import Lesion, paint_lesions
+from tfrecords_tools.phantom.random_fields import SCALES
+from tfrecords_tools.phantom.study import MINIMUM_AREA
 
 LAYERS = 4  # of a slice, over which a bleeding is averaged
 LARGEST_AREA = 2500.0  # mm² in a slice; the areas asked for run up to it, evenly in their logarithm
@@ -113,7 +115,7 @@ def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
 
 
 def _implant(ground: Ground, kind: str, rng: np.random.Generator) -> Implant:
-    random = {name: _field(rng, FIELDS[name]) for name in ("texture", "grain")}
+    random = {name: _field(rng, SCALES[name]) for name in ("texture", "grain")}
     for _ in range(TRIES):
         wanted = float(rng.uniform(np.log(MINIMUM_AREA), np.log(LARGEST_AREA)))
         drawn = [sample_lesions(rng, ground.fit.head, (kind,))[0] for _ in range(DRAWS)]
@@ -132,10 +134,10 @@ def _set_in(ground: Ground, lesion: Lesion, random: dict[str, Array], number: in
     across = ground.fit.turn @ ground.series.normal * ground.series.thickness[number]
     for layer in range(LAYERS):
         moved = replace(points, origin=points.origin + across * ((layer + 0.5) / LAYERS - 0.5))
-        hu, masks = bleed((lesion,), _with_fields(moved, random), tissue)
+        hu, masks = paint_lesions((lesion,), _with_fields(moved, random), tissue)
         change += (hu - tissue.hu) / LAYERS
-        share += masks[lesion.kind] / LAYERS
-    return Implant(number, lesion.kind, ground.series.hu[number] + change, share)
+        share += masks[lesion.subtype] / LAYERS
+    return Implant(number, lesion.subtype, ground.series.hu[number] + change, share)
 
 
 def _rough_areas(ground: Ground, lesion: Lesion, random: dict[str, Array]) -> list[float]:

@@ -12,7 +12,8 @@ from benchmarks.real_head.series import Series
 from tfrecords_tools.phantom.head import anatomy
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.brain import CSF, Brain
-from tfrecords_tools.phantom.head.geometry import Array, Points, inside
+from tfrecords_tools.phantom.head.geometry import Array, Points
+from tfrecords_tools.phantom.head.shapes import inside
 
 NO_BONE_HU = 60.0  # the most that tissue beside bone has; the rest is partial volume of the bone
 LOCAL = 1.5  # mm, deviation; over so much the local HU are estimated

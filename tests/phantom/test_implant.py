@@ -17,9 +17,10 @@ from benchmarks.real_head.measured import tissues
 from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.phantom.cohort import company_of, studies_of
+from tfrecords_tools.phantom.cohort import study_count, subtypes_of
+from tfrecords_tools.phantom.dicom_file import phantom_id
 from tfrecords_tools.phantom.head.tissues import CLASSES
-from tfrecords_tools.phantom.rsna_files import phantom_id, synth
+from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.phantom.study import MINIMUM_AREA, make_study
 from tfrecords_tools.tables.label_csv import read_labels
 
@@ -36,7 +37,7 @@ def as_series(study) -> Series:
 
 @pytest.fixture(scope="module")
 def study():
-    assert not company_of(PATIENT, 0)
+    assert not subtypes_of(PATIENT, 0)
     return make_study(PATIENT, slices=14, size=192, with_tissues=True)
 
 
@@ -129,7 +130,7 @@ def test_bleedings_lie_where_their_kind_does(study, ground):
 
 
 def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
-    assert studies_of(PATIENT) == 1
+    assert study_count(PATIENT) == 1
     source, head, out = tmp_path / "synth", tmp_path / "head", tmp_path / "out"
     synth(source, patients=PATIENT + 1, slices=SLICES, size=128)
     head.mkdir()

@@ -15,19 +15,20 @@ from benchmarks.phantom_groups import GROUPS
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.dicom.refusal import RefusedSlice
-from tfrecords_tools.phantom.cohort import company_of, studies_of
+from tfrecords_tools.phantom.cohort import study_count, subtypes_of
+from tfrecords_tools.phantom.dicom_file import phantom_id
 from tfrecords_tools.phantom.head import anatomy
 from tfrecords_tools.phantom.head.geometry import Points, Push
 from tfrecords_tools.phantom.head.patient import sample_head
 from tfrecords_tools.phantom.head.tissues import CLASSES
-from tfrecords_tools.phantom.rsna_files import SynthError, phantom_id, synth
-from tfrecords_tools.phantom.sampling import Ablation, draw
-from tfrecords_tools.phantom.scanner.acquisition import RARE
+from tfrecords_tools.phantom.rsna_files import SynthError, synth
+from tfrecords_tools.phantom.sampling import Ablation, sample_study
+from tfrecords_tools.phantom.scanner.storage import RARE
 from tfrecords_tools.phantom.study import MINIMUM_AREA, make_study
 from tfrecords_tools.tables.label_csv import read_labels
 
 PATIENTS, SLICES, SIZE = 24, 6, 64
-STUDIES = [(patient, study) for patient in range(PATIENTS) for study in range(studies_of(patient))]
+STUDIES = [(patient, study) for patient in range(PATIENTS) for study in range(study_count(patient))]
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_labels_are_the_masks_from_a_minimum_area_on(data):
 def test_bleeding_is_as_dense_as_blood_of_its_age():
     """Mostly fresh, 50 to 90 HU; some is old and on its way to CSF."""
     for kind in SUBTYPES:
-        patients = [i for i in range(1000) if company_of(i, 0) == (kind,)][:7]
+        patients = [i for i in range(1000) if subtypes_of(i, 0) == (kind,)][:7]
         medians = []
         for patient in patients:
             study = make_study(patient, slices=8, size=96)
@@ -198,7 +199,7 @@ def test_an_epidural_is_thicker_for_its_reach_than_a_subdural():
         """Thickness over length: the axes of inertia of the largest slice of the bleeding."""
         found = []
         for patient in range(400):
-            if company_of(patient, 0) == (kind,):
+            if subtypes_of(patient, 0) == (kind,):
                 masks = make_study(patient, slices=8, size=96).masks > 0
                 largest = masks[masks.sum(axis=(1, 2)).argmax()]
                 if largest.sum() > 30:
@@ -212,7 +213,7 @@ def test_an_epidural_is_thicker_for_its_reach_than_a_subdural():
 
 
 def test_layered_blood_lies_behind_the_fluid_above_it():
-    patient = next(i for i in range(1000) if company_of(i, 0) == ("intraventricular",))
+    patient = next(i for i in range(1000) if subtypes_of(i, 0) == ("intraventricular",))
     study = make_study(patient, slices=16, size=128)
     number = study.masks.sum(axis=(1, 2)).argmax()
     rows = np.argwhere(study.masks[number])[:, 0]
@@ -238,13 +239,13 @@ def test_prevalences_come_near_those_of_the_data_set():
 @pytest.mark.parametrize(("patients", "fewest"), [(30, 1), (320, 12)])
 def test_every_kind_is_in_every_set(patients, fewest):
     for seed in range(50):
-        kinds = [kind for patient in range(patients) for kind in company_of(patient, seed)]
+        kinds = [kind for patient in range(patients) for kind in subtypes_of(patient, seed)]
         assert all(kinds.count(kind) >= fewest for kind in SUBTYPES), seed
 
 
 def test_look_alikes_are_no_bleeding():
     """Healthy heads hold spots as dense as blood and denser, and no mask calls them one."""
-    healthy = [patient for patient in range(40) if not company_of(patient, 0)][:6]
+    healthy = [patient for patient in range(40) if not subtypes_of(patient, 0)][:6]
     spots = 0
     for patient in healthy:
         study = make_study(patient, slices=12, size=128)
@@ -258,7 +259,7 @@ def test_look_alikes_are_no_bleeding():
 @pytest.fixture(scope="module")
 def whole_studies():
     """A few patients, one of them bleeding, with all that belongs to them."""
-    bleeds = next(i for i in range(40) if company_of(i, 0) == ("subdural",))
+    bleeds = next(i for i in range(40) if subtypes_of(i, 0) == ("subdural",))
     return {i: make_study(i, slices=4, size=48) for i in (0, 1, 2, bleeds)}
 
 
@@ -275,19 +276,19 @@ def test_a_group_left_out_changes_the_picture_and_not_the_cohort(group, whole_st
 
 def test_without_look_alikes_a_healthy_brain_holds_nothing_dense():
     patient = next(
-        i for i in range(80) if not company_of(i, 0) and is_calm(i) and has_dense_spot(i)
+        i for i in range(80) if not subtypes_of(i, 0) and is_calm(i) and has_dense_spot(i)
     )
     assert not has_dense_spot(patient, GROUPS["look-alikes"])
 
 
 def is_calm(patient: int) -> bool:
     """Whether no noise of the scan comes near the density of calcium."""
-    return draw(patient, study=0, slices=12, seed=0).scan.noise < 3
+    return sample_study(patient, study=0, slices=12, seed=0).scan.noise < 3
 
 
 def has_dense_spot(patient: int, ablation: Ablation | None = None) -> bool:
     """Whether something denser than blood lies deep in the brain."""
-    heights = draw(patient, study=0, slices=12, seed=0).heights
+    heights = sample_study(patient, study=0, slices=12, seed=0).heights
     above_base = (heights > 5) & (heights < 45)
     study = make_study(patient, slices=12, size=96, ablation=ablation)
     return bool((study.hu[above_base, 40:64, 36:60] > 110).any())
@@ -329,7 +330,7 @@ def test_no_warning_reaches_the_user(tmp_path):
 
 def test_tissues_are_told_for_every_pixel():
     """Where a class stands, the image has its HU, and blood stands where the masks have it."""
-    bleeding = next(i for i in range(40) if company_of(i, 0) == ("intraparenchymal",))
+    bleeding = next(i for i in range(40) if subtypes_of(i, 0) == ("intraparenchymal",))
     study = make_study(bleeding, slices=8, size=128, with_tissues=True)
     assert study.tissues is not None and study.tissues.max() < len(CLASSES)
     blood = study.tissues == CLASSES.index("blood")

@@ -6,25 +6,26 @@ import cv2
 import numpy as np
 import pytest
 
-from tfrecords_tools.phantom.head import devices
-from tfrecords_tools.phantom.head import skull as skull_shell
-from tfrecords_tools.phantom.head.geometry import Points
+from tfrecords_tools.phantom.head import devices, surfaces
+from tfrecords_tools.phantom.head.geometry import Points, direction
 from tfrecords_tools.phantom.head.patient import sample_head
-from tfrecords_tools.phantom.scanner import acquisition as scanner
-from tfrecords_tools.phantom.scanner import projection
+from tfrecords_tools.phantom.scanner import acquisition, beam, measurement, projection
 from tfrecords_tools.phantom.scanner.kernel import Kernel
-from tfrecords_tools.phantom.scanner.projection import CELLS, CHANNELS, VIEWS, Motion
+from tfrecords_tools.phantom.scanner.measurement import Motion
+from tfrecords_tools.phantom.scanner.projection import CELLS, CHANNELS, VIEWS
+from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
+from tfrecords_tools.phantom.scanner.storage import COMMON, RARE
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 from tfrecords_tools.phantom.study import make_study
 
 CELL = 3.0  # mm
 FOV, SIZE = 240.0, 256
 NOTHING = Surroundings("none", 100.0, 110.0, 2.0, 0.0, 0.0, False, None, 0.0, ())
-SCANS = [scanner.sample_scan(np.random.default_rng(i), i) for i in range(600)]
+SCANS = [sample_scan(np.random.default_rng(i), i) for i in range(600)]
 
 
-def scan(**changes) -> scanner.Scan:
-    plain = scanner.Scan(
+def scan(**changes) -> Scan:
+    plain = Scan(
         fov=FOV,
         thickness=(5.0, 5.0),
         tilt=0.0,
@@ -39,7 +40,7 @@ def scan(**changes) -> scanner.Scan:
         surroundings=NOTHING,
         circle=False,
         extended=False,
-        storage=scanner.COMMON[1],
+        storage=COMMON[1],
     )
     return replace(plain, **changes)
 
@@ -65,22 +66,22 @@ def two_dense_discs() -> np.ndarray:
     return np.maximum(skull(), np.maximum(disc(14, 1300.0, -36), disc(14, 1300.0, 36)))
 
 
-def errors(hu: np.ndarray, motion: Motion | None = None, **changes) -> projection.Measurement:
+def errors(hu: np.ndarray, motion: Motion | None = None, **changes) -> measurement.Measurement:
     asked = {"hardening": 1.0, "modulation": 0.0, "gains": np.zeros(CHANNELS, np.float32)}
-    return projection.measure(
-        projection.materials(hu)[None], CELL, motions=[motion], **(asked | changes)
+    return measurement.measure(
+        measurement.materials(hu)[None], CELL, motions=[motion], **(asked | changes)
     )
 
 
 def error_map(hu: np.ndarray, motion: Motion | None = None, **changes) -> np.ndarray:
-    return projection.enlarge(errors(hu, motion, **changes).error[0], hu.shape)
+    return measurement.enlarge(errors(hu, motion, **changes).error[0], hu.shape)
 
 
 def acquired_noise(hu: np.ndarray, seed: int = 0, **changes) -> np.ndarray:
     """Noise alone: what two doses differ by."""
     thickness = np.array([changes.get("thickness", (5.0,))[0]])
     loud, quiet = (
-        scanner.acquire(
+        acquisition.acquire(
             scan(**(changes | {"noise": noise})), np.random.default_rng(seed), hu[None], thickness
         )[0]
         for noise in (changes.get("noise", 4.0), 0.0)
@@ -148,7 +149,7 @@ def test_reconstruction_gives_the_slice_back():
 
 def test_the_beam_is_that_of_a_head_scan():
     """120 kV through 20 cm of water: 68 to 75 keV, where NISTIR 5632 gives 0.0196 to 0.0188/mm."""
-    near, far = projection.through_water(np.array([200.0, 201.0]))
+    near, far = beam.through_water(np.array([200.0, 201.0]))
     assert 0.0188 < np.log(near / far) < 0.0196
 
 
@@ -206,7 +207,7 @@ def test_a_head_that_moves_before_the_first_view_is_only_somewhere_else():
 def test_an_erring_channel_makes_a_ring():
     rng = np.random.default_rng
     plain, ringed = (
-        scanner.acquire(scan(rings=rings), rng(0), disc(90)[None], np.array([5.0]))[0]
+        acquisition.acquire(scan(rings=rings), rng(0), disc(90)[None], np.array([5.0]))[0]
         for rings in ((), ((40.0, 0.3),))
     )
     added = np.abs(ringed - plain)
@@ -244,8 +245,8 @@ def test_small_heads_are_less_noisy_unless_the_current_follows():
 
 def noise_by_photons(hu: np.ndarray, draws: int = 60) -> np.ndarray:
     """Each ray drawn on its own, and reconstructed; (draws, CELLS, CELLS), in no unit."""
-    lengths = projection.project(projection.materials(hu)[None]) * np.float32(CELL)
-    passed = projection.transmission(lengths)[0]
+    lengths = projection.project(measurement.materials(hu)[None]) * np.float32(CELL)
+    passed = beam.transmission(lengths)[0]
     white = np.random.default_rng(0).standard_normal((draws, VIEWS, CHANNELS), dtype=np.float32)
     return projection.reconstruct(white / np.sqrt(passed))
 
@@ -318,7 +319,7 @@ def test_only_air_gives_way_to_what_lies_about_the_head():
     head = np.stack([skull(), skull()])
     shown = head.copy()
     crowded = Surroundings("trough", 60.0, 100.0, 3.0, 200.0, 8.0, True, 5.0, 1.0, ())
-    scanner.surround(scan(surroundings=crowded), shown, np.array([0.0, 30.0]))
+    acquisition.surround(scan(surroundings=crowded), shown, np.array([0.0, 30.0]))
     tissue = head > -500
     np.testing.assert_array_equal(shown[tissue], head[tissue])
     assert (shown[~tissue] > -500).any()
@@ -327,7 +328,7 @@ def test_only_air_gives_way_to_what_lies_about_the_head():
 @pytest.mark.parametrize("holder", ["trough", "bars", "flat"])
 def test_a_holder_stands_where_it_is_told_to(holder):
     holding = replace(NOTHING, holder=holder, hu=200.0, wall=3.0, width=100.0, back=100.0)
-    hu = holding.draw((SIZE, SIZE), FOV / SIZE, (0.0, 0.0))
+    hu = holding.render((SIZE, SIZE), FOV / SIZE, (0.0, 0.0))
     rows, columns = np.nonzero(hu > 0)
     x, y = (np.array([columns, rows]) - (SIZE - 1) / 2) * FOV / SIZE
     if holder == "bars":
@@ -346,15 +347,15 @@ def layer(z: float, size: int = 256) -> Points:
 def test_staples_and_electrodes_stand_outside_the_skull_and_clips_within():
     rng = np.random.default_rng(3)
     head = sample_head(rng)
-    outside = devices._staples(rng, head, devices._direction(70, 30))
+    outside = devices._staples(rng, head, direction(70, 30))
     outside = [*outside, *devices._electrodes(rng, head)]
     for metal, within in ((outside, False), ([devices._clip(rng)], True)):
         found = 0
         for z in np.arange(-40.0, 90.0, 2.5):
             points = layer(z)
             hu = np.zeros(points.shape, np.float32)
-            devices.set_devices(devices.Devices(tuple(metal), (), None), hu, points)
-            distance = skull_shell.distances(head, points)
+            devices.paint_devices(devices.Devices(tuple(metal), (), None), hu, points)
+            distance = surfaces.distances(head, points)
             where = hu > 300
             found += int(where.sum())
             if within:
@@ -366,12 +367,12 @@ def test_staples_and_electrodes_stand_outside_the_skull_and_clips_within():
 
 def test_a_craniotomy_opens_bone_and_nothing_else():
     rng = np.random.default_rng(3)
-    flap, holes = devices._craniotomy(rng, sample_head(rng), devices._direction(70, 30))
+    flap, holes = devices._craniotomy(rng, sample_head(rng), direction(70, 30))
     points = layer(holes[0].start[2])
     bone, brain = np.full((2, *points.shape), 1000, np.float32)
     brain[:] = 40.0
     for hu in (bone, brain):
-        devices.set_devices(devices.Devices((), holes, flap), hu, points)
+        devices.paint_devices(devices.Devices((), holes, flap), hu, points)
     assert (bone < 100).sum() > 50
     assert (brain == 40).all()
 
@@ -379,23 +380,22 @@ def test_a_craniotomy_opens_bone_and_nothing_else():
 # --- storage
 
 
-@pytest.mark.parametrize("storage", [*scanner.COMMON, *scanner.RARE])
+@pytest.mark.parametrize("storage", [*COMMON, *RARE])
 def test_every_way_of_storing_gives_the_hu_back(storage):
     hu = np.arange(-990, 2900, dtype=np.float32)[None, None].repeat(8, axis=1)
-    kept = scan(storage=storage)
-    stored = scanner.store(kept, hu)
+    stored = storage.encode(hu, circle=False, extended=False)
     highest = 2047 if storage.bits == 12 and storage.signed else 3071
-    np.testing.assert_array_equal(scanner.rescaled(kept, stored), np.minimum(hu, highest))
+    np.testing.assert_array_equal(storage.decode(stored), np.minimum(hu, highest))
     bits = stored.astype(int)
     low = -(1 << storage.bits - 1) if storage.signed else 0
     assert low <= bits.min() and bits.max() < low + (1 << storage.bits)
 
 
-def test_padding_puts_the_floors_where_the_data_set_has_them():
+def test_padding_gives_the_lowest_hu_of_the_data_set():
     floors = set()
-    for storage in (*scanner.COMMON, *scanner.RARE):
-        padded = scan(storage=storage, circle=True)
-        hu = scanner.rescaled(padded, scanner.store(padded, np.zeros((1, 64, 64), np.float32)))
+    for storage in (*COMMON, *RARE):
+        water = np.zeros((1, 64, 64), np.float32)
+        hu = storage.decode(storage.encode(water, circle=True, extended=False))
         assert (hu[0, 20:44, 20:44] == 0).all()
         floors.add(float(hu.min()))
     assert floors == {-3024.0, -2048.0, -1024.0, -1000.0}
@@ -404,12 +404,12 @@ def test_padding_puts_the_floors_where_the_data_set_has_them():
 def test_only_extended_scales_hold_metal():
     metal = np.full((1, 8, 8), 26452, np.float32)
     for extended, storage, highest in (
-        (False, scanner.COMMON[1], 3071),
-        (True, scanner.COMMON[1], 26452),
-        (True, scanner.COMMON[0], 3071),
+        (False, COMMON[1], 3071),
+        (True, COMMON[1], 26452),
+        (True, COMMON[0], 3071),
     ):
-        kept = scan(extended=extended, storage=storage)
-        assert scanner.rescaled(kept, scanner.store(kept, metal)).max() == highest
+        stored = storage.encode(metal, circle=False, extended=extended)
+        assert storage.decode(stored).max() == highest
 
 
 # --- what is drawn
@@ -428,7 +428,7 @@ def test_acquisitions_are_as_varied_as_those_of_the_data_set():
     assert max(abs(x.tilt) for x in SCANS) <= 25
     noise = [x.noise for x in SCANS]
     assert 1.5 <= min(noise) < 2 and 8 < max(noise) <= 14
-    assert 0.2 < share(lambda x: x.circle and x.storage == scanner.COMMON[1]) < 0.45
+    assert 0.2 < share(lambda x: x.circle and x.storage == COMMON[1]) < 0.45
 
 
 def test_sharp_kernels_come_with_more_noise():

@@ -1,11 +1,12 @@
-"""Which patients bleed, and which kinds keep company."""
+"""Which patients have hemorrhages, and which subtypes occur together."""
 
 import numpy as np
 
-# Two decks of twenty patients, dealt in turn, each shuffled anew. Dealing rather than drawing
-# gives every few dozen patients each kind, and every few hundred their share of the rare ones.
-# The counts bring slices and overlaps near those of the RSNA set (Flanders et al. 2020), where
-# 41 % of the studies bleed; the epidurals, there 1.6 % of the patients, are more and smaller.
+# Two decks of twenty patients, used in turn and reshuffled each time. Dealing from decks instead of
+# drawing at random gives every few dozen patients each subtype, and every few hundred their share
+# of the rare ones. The counts approximate slices and overlaps of the RSNA set (Flanders et al.
+# 2020), where 41 % of the studies have a hemorrhage; epidurals, there 1.6 % of the patients, are
+# more frequent and smaller here.
 _DECKS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
         ("epidural",),
@@ -29,17 +30,17 @@ _DECKS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
 )
 _DECK_SIZE = 20
-_SECOND_STUDY = 12  # one patient in so many is scanned twice, as in the RSNA set
+_SECOND_STUDY = 12  # one patient in so many has two studies, as in the RSNA set
 
 
-def company_of(patient: int, seed: int) -> tuple[str, ...]:
-    """The kinds of bleeding of a patient; none for most."""
+def subtypes_of(patient: int, seed: int) -> tuple[str, ...]:
+    """The subtypes of hemorrhage of a patient; most have none."""
     deal, place = divmod(patient, _DECK_SIZE)
     deck = _DECKS[deal % len(_DECKS)]
     card = int(np.random.default_rng([seed, 1, deal]).permutation(_DECK_SIZE)[place])
     return deck[card] if card < len(deck) else ()
 
 
-def studies_of(patient: int) -> int:
-    """How often a patient was scanned."""
+def study_count(patient: int) -> int:
+    """The number of studies of a patient."""
     return 2 if patient % _SECOND_STUDY == 1 else 1

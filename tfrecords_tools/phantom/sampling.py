@@ -1,33 +1,32 @@
-"""All that is drawn for a study before it is rendered: patient, bleedings, scanner, slices."""
+"""Draws all parameters of a study before it is rendered: patient, hemorrhages, scanner, slices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfrecords_tools.phantom.cohort import company_of
-from tfrecords_tools.phantom.head import lesions
+from tfrecords_tools.phantom.cohort import subtypes_of
 from tfrecords_tools.phantom.head.devices import Devices, sample_devices
 from tfrecords_tools.phantom.head.geometry import Push
-from tfrecords_tools.phantom.head.lesions import Lesion
+from tfrecords_tools.phantom.head.lesion_sampling import sample_lesions
+from tfrecords_tools.phantom.head.lesions import Lesion, pushes
 from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, sample_head
-from tfrecords_tools.phantom.scanner import acquisition as scanner
-from tfrecords_tools.phantom.scanner.acquisition import Scan
+from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
 
 BELOW, FAR_BELOW, ABOVE = -58.0, -82.0, 6.0  # mm; foramen magnum, upper jaw, above the vertex
-FAR = 0.15  # of the studies begin at the upper jaw
-BASE = (-20.0, 25.0)  # mm; between these, a study of mixed thickness goes from thin to thick
-DOUBLED_POSITION = 13  # each twentieth patient, counted from here, has two slices at one position
+FAR = 0.15  # share of the studies that begin at the upper jaw
+BASE = (-20.0, 25.0)  # mm; between these, a study of mixed thickness changes from thin to thick
+DOUBLED_POSITION = 13  # every twentieth patient from this one has two slices at one position
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
-    """What distinguishes one study from another, apart from texture and noise.
+class StudyParameters:
+    """All in which one study differs from another, apart from texture and noise.
 
     Attributes:
-        head: the patient's.
-        bleedings: in it.
-        pushes: by which they move the brain.
+        head: of the patient.
+        lesions: the hemorrhages.
+        pushes: how the hemorrhages displace the brain.
         devices: metal and openings.
         scan: the acquisition.
         heights: of the middles of the slices in the scanner, mm; float64, shape (slices,).
@@ -35,7 +34,7 @@ class Draw:
     """
 
     head: Head
-    bleedings: tuple[Lesion, ...]
+    lesions: tuple[Lesion, ...]
     pushes: tuple[Push, ...]
     devices: Devices
     scan: Scan
@@ -43,29 +42,29 @@ class Draw:
     thickness: np.ndarray
 
 
-Ablation = Callable[[Draw], Draw]  # leaves a part of a study out, to measure what it is worth
+# Leaves a part out of a study, to measure what the part contributes.
+Ablation = Callable[[StudyParameters], StudyParameters]
 
 
-def draw(patient: int, *, study: int, slices: int, seed: int) -> Draw:
-    """Draws a study of a patient; see `study.make_study` for the numbers."""
+def sample_study(patient: int, *, study: int, slices: int, seed: int) -> StudyParameters:
+    """Draws a study of a patient; see `study.make_study` for the arguments."""
     own = np.random.default_rng([seed, 0, patient])
     head = sample_head(own)
-    bleedings = lesions.sample_lesions(own, head, company_of(patient, seed))
+    lesions = sample_lesions(own, head, subtypes_of(patient, seed))
     devices = sample_devices(np.random.default_rng([seed, 3, patient]), head)
     rng = np.random.default_rng([seed, 2, patient, study])
-    scan = scanner.sample_scan(rng, patient)
+    scan = sample_scan(rng, patient)
     doubled = patient % 20 == DOUBLED_POSITION
-    heights, thickness = _layers(rng, scan, head, slices, doubled=doubled)
-    pushes = lesions.pushes(bleedings)
-    return Draw(head, bleedings, pushes, devices, scan, heights, thickness)
+    heights, thickness = _slice_positions(rng, scan, head, slices, doubled=doubled)
+    return StudyParameters(head, lesions, pushes(lesions), devices, scan, heights, thickness)
 
 
-def _layers(
+def _slice_positions(
     rng: np.random.Generator, scan: Scan, head: Head, slices: int, *, doubled: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the middles of the slices lie, in mm of the scanner's z, and how thick they are.
+    """Height of the middle of each slice in the scanner, and its thickness, mm.
 
-    Their distances are in proportion to their thickness.
+    The distances between slices are proportional to their thickness.
     """
     lowest = (FAR_BELOW if rng.random() < FAR else BELOW) + rng.uniform(-6, 6)
     highest = MEAN_AXES[2] * head.size[2] + ABOVE + rng.uniform(-4, 6)

@@ -1,26 +1,27 @@
-"""A healthy head in a slice: skull and brain joined."""
+"""A head without hemorrhage in a slice: skull and brain together."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfrecords_tools.phantom.head import brain, skull
+from tfrecords_tools.phantom.head import brain, skull, surfaces
 from tfrecords_tools.phantom.head.brain import Brain
-from tfrecords_tools.phantom.head.geometry import Array, Points, inside, mix
+from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
+from tfrecords_tools.phantom.head.shapes import inside, mix
 
 
 @dataclass(frozen=True, eq=False)
 class Tissue:
-    """A slice of a head without bleeding.
+    """A slice of a head without hemorrhage.
 
     Attributes:
         hu: Hounsfield units.
         depth: mm inside the inner table and above the skull base; negative outside.
         table: mm inside the inner table alone.
         inside: 0..1, inside the dura.
-        edge: mm over which the inner table blurs; see `Points.edge`.
-        brain: what lies there.
+        edge: width in mm over which the inner table blurs; see `Points.edge`.
+        brain: the content of the dura.
     """
 
     hu: Array
@@ -32,15 +33,15 @@ class Tissue:
 
 
 def render(head: Head, points: Points, shifted: Points, squeeze: Array | float) -> Tissue:
-    """The head at the pixels of one slice.
+    """Renders the head at the pixels of one slice.
 
     Args:
         head: the patient's.
-        points: of the slice.
-        shifted: the same as the brain has them, which a mass may have moved.
+        points: of the slice, for the skull.
+        shifted: the same for the brain, which a mass may have displaced.
         squeeze: 0..1, how far swelling closes the sulci.
     """
-    distance = skull.distances(head, points)
+    distance = surfaces.distances(head, points)
     hu = skull.render(head, points, distance)
     depth = np.minimum(distance.brain, distance.floor)
     within = inside(depth, distance.edge)

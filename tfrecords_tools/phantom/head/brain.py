@@ -1,30 +1,22 @@
-"""What lies inside the dura: cortex, nuclei, ventricles, cisterns, cerebellum, falx, tentorium."""
+"""The content of the dura: cortex, nuclei, ventricles, cisterns, cerebellum, falx, tentorium."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfrecords_tools.phantom.head import findings as lookalikes
-from tfrecords_tools.phantom.head.geometry import (
-    Array,
-    Capsule,
-    Ellipsoid,
-    Points,
-    both_sides,
-    inside,
-    join,
-    mix,
-)
+from tfrecords_tools.phantom.head import findings
+from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
+from tfrecords_tools.phantom.head.shapes import Capsule, Ellipsoid, both_sides, inside, join, mix
 
-FAR = np.float32(99)  # mm; from what is not there
-CSF, WHITE = 8.0, 33.0  # HU before beam hardening, which takes some 4; grey lies 10 above
-NUCLEI = 0.75  # share of the cortex's contrast; fibres run through them
+FAR = np.float32(99)  # mm; the distance from a surface that is absent
+CSF, WHITE = 8.0, 33.0  # HU before beam hardening, which subtracts some 4; grey is 10 HU denser
+NUCLEI = 0.75  # share of the cortex's contrast, since fibres run through them
 
-# Shapes with x > 0 stand on both sides.
+# Shapes with x > 0 exist on both sides.
 LATERAL_VENTRICLE = (
     Capsule((5.5, -36.0, 5.0), (6.0, -14.0, 16.0), (3.8, 4.5)),  # frontal horn
-    Ellipsoid((8.5, -26.0, 11.0), (5.5, 9.0, 5.0)),  # its wing about the caudate head
+    Ellipsoid((8.5, -26.0, 11.0), (5.5, 9.0, 5.0)),  # its wing around the caudate head
     Capsule((6.0, -14.0, 16.0), (9.0, 10.0, 22.0), (4.0, 4.5)),  # body
     Capsule((9.0, 10.0, 22.0), (20.0, 32.0, 12.0), (4.5, 6.5)),
     Capsule((20.0, 32.0, 12.0), (19.0, 52.0, 4.0), (6.5, 2.0)),  # occipital horn
@@ -61,11 +53,11 @@ CISTERNA_MAGNA = Ellipsoid((0.0, 56.0, -62.0), (10.0, 8.0, 8.0))
 
 @dataclass(frozen=True, eq=False)
 class Dura:
-    """The folds of the dura that part the brain.
+    """The folds of the dura, which divide the brain.
 
     Attributes:
-        falx: mm to the left of the falx; where there is none, of where it would be.
-        falx_reach: 0..1, where the falx really is.
+        falx: mm to the left of the falx, or of its continuation where it ends.
+        falx_reach: 0..1, where the falx exists.
         tentorium: mm above the tentorium.
         below: 0..1, below it: cerebellum and brainstem.
     """
@@ -83,11 +75,11 @@ class Brain:
     Attributes:
         hu: Hounsfield units; meaningless outside.
         ventricles: 0..1.
-        sulci: 0..1, sulci, fissures and cisterns: where CSF surrounds the brain.
-        near_sulci: 0..1, the same with the width that blood in it takes.
+        sulci: 0..1, sulci, fissures and cisterns: the CSF around the brain.
+        near_sulci: 0..1, the same as wide as blood in it appears.
         grey: 0..1, cortex and nuclei.
         dense: 0..1, the folds of the dura and the blood in their sinuses.
-        dura: what parts it.
+        dura: its folds.
     """
 
     hu: Array
@@ -100,12 +92,12 @@ class Brain:
 
 
 def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> Brain:
-    """Brain, CSF and dura.
+    """Renders brain, CSF and dura.
 
     Args:
         head: the patient's.
         points: of the slice.
-        depth: mm inside inner table and skull floor.
+        depth: mm inside inner table and skull base.
         squeeze: 0..1, how far swelling closes the sulci.
     """
     dura = _dura(head, points, depth)
@@ -114,17 +106,19 @@ def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> 
     ventricles = _ventricles(head, points)
     grey = _grey(points, depth, cortex, dura)
     hu = _matter(head, points, dura, grey)
-    lookalikes.darken(head.findings, hu, points)
+    findings.change_density(head.findings, hu, points)
     mix(hu, CSF, sulci)
     mix(hu, CSF, ventricles)
-    dense = _set_dura(head, points, hu, depth, dura)
-    lookalikes.set_in(head.findings, hu, points, inside(depth, points.pixel))
+    dense = _paint_dura(head, points, hu, depth, dura)
+    findings.replace_tissue(head.findings, hu, points, inside(depth, points.pixel))
     return Brain(hu, ventricles, sulci, near_sulci, grey, dense, dura)
 
 
 def _dura(head: Head, points: Points, depth: Array) -> Dura:
     x, y, z = points.xyz
-    behind_petrous = np.clip((y - 1 - 0.42 * np.abs(x)) / 6, 0, 1)  # the tentorium is fixed there
+    behind_petrous = np.clip(
+        (y - 1 - 0.42 * np.abs(x)) / 6, 0, 1
+    )  # the tentorium is attached there
     tentorium = points.smooth(_above_tentorium)
     below = inside(-tentorium, points.pixel) * behind_petrous
     falx = x - head.falx_bend * np.clip(depth / 15, 0, 1) - 0.5 * points.texture
@@ -135,7 +129,7 @@ def _dura(head: Head, points: Points, depth: Array) -> Dura:
 def _sulci(
     head: Head, points: Points, depth: Array, cortex: Array, dura: Dura, open_share: Array | float
 ) -> tuple[Array, Array]:
-    """CSF about the brain, and what blood in it fills."""
+    """The CSF around the brain, and the same as wide as blood in it appears."""
     ridge = np.abs(points.folds)
     width = (0.13 + 0.24 * head.atrophy) * open_share
     sulci = np.clip(0.5 + (width - ridge) * 6 / points.pixel, 0, 1) * cortex
@@ -167,12 +161,12 @@ def _matter(head: Head, points: Points, dura: Dura, grey: Array) -> Array:
 
 
 def _above_tentorium(x: Array, y: Array, z: Array) -> Array:
-    """A tent: highest at its notch in the middle, down to the transverse sinuses."""
+    """Height above a tent that falls from its notch in the middle to the transverse sinuses, mm."""
     return z - (2 - 0.28 * np.abs(x) - 0.24 * np.clip(y - 30, -20, 70))
 
 
 def _cisterns(head: Head, points: Points) -> Array:
-    """About the brainstem and the insula."""
+    """CSF around brainstem and insula, 0..1."""
     wide = 0.75 + 0.6 * head.atrophy
     mask, stem, pons = np.zeros((3, *points.shape), np.float32)
     for shape in MIDBRAIN:
@@ -182,8 +176,8 @@ def _cisterns(head: Head, points: Points) -> Array:
         join(pons, shape, points, grow=1.2 + 3.0 * head.atrophy)
         join(stem, shape, points, rough=0.5)
     _, y, z = points.xyz
-    # Behind, pons and medulla lie on the cerebellum, and beside the midbrain the temporal lobe
-    # touches it here and there.
+    # Pons and medulla touch the cerebellum behind them; the temporal lobe touches the midbrain in
+    # places.
     mask *= np.clip(0.7 + 0.6 * points.texture, 0, 1)
     np.maximum(mask, pons * np.clip((16 - y - 0.3 * (z + 36)) / 6, 0, 1), out=mask)
     for shape in (*both_sides(*SUPRASELLAR, *QUADRIGEMINAL, CEREBELLOPONTINE), CISTERNA_MAGNA):
@@ -195,10 +189,8 @@ def _cisterns(head: Head, points: Points) -> Array:
 
 
 def _sylvian(side: float, width: float, points: Points, mask: Array) -> None:
-    """A cleft over the insula, and another from it out to the surface."""
+    """Adds a cleft over the insula, and another from there to the surface, in place."""
     window = points.window((44 * side, *INSULA.center[1:]), 42)
-    if window is None:
-        return
     x, y, z = (a[window] for a in points.xyz)
     over = np.abs(INSULA.depth(side * x, y, z)) + FAR * (side * x < 35)
     out = 0.75 * np.abs(z - 2 + 1.1 * (y + 4) + 2.5 * points.texture[window])
@@ -208,6 +200,7 @@ def _sylvian(side: float, width: float, points: Points, mask: Array) -> None:
 
 
 def _around_ventricles(points: Points) -> Array:
+    """The white matter around the lateral ventricles, 0..1."""
     x, y, z = points.xyz
     near = (np.abs(x) - 18) ** 2 / 250 + (y - 2) ** 2 / 2200 + (z - 22) ** 2 / 350
     return np.clip(1.6 - near + 0.3 * points.texture, 0, 1)
@@ -225,8 +218,8 @@ def _ventricles(head: Head, points: Points) -> Array:
     return mask
 
 
-def _set_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura) -> Array:
-    """Falx, tentorium and the great sinuses: denser than brain, and always there.
+def _paint_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura) -> Array:
+    """Paints falx, tentorium and the great sinuses, which are denser than brain, in place.
 
     Returns:
         Where they are, 0..1.

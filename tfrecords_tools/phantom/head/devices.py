@@ -1,33 +1,32 @@
-"""Metal in and on a head, and the openings through which surgeons put it there."""
+"""Metal in and on a head, and the openings that surgery left in the skull."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import (
-    Array,
+from tfrecords_tools.phantom.head.face import dental_arch
+from tfrecords_tools.phantom.head.geometry import Array, Points, as_point, direction
+from tfrecords_tools.phantom.head.patient import Head
+from tfrecords_tools.phantom.head.shapes import (
     Capsule,
     Ellipsoid,
-    Point,
-    Points,
     Shape,
     inside,
     mix,
     paint,
     soft_mask,
 )
-from tfrecords_tools.phantom.head.patient import Head
-from tfrecords_tools.phantom.head.skull import dental_arch, inner_table
+from tfrecords_tools.phantom.head.surfaces import inner_table
 
-SCAR, KERF = 30.0, 1.4  # HU in an opening; mm, width of the cut about a bone flap
-BONE_FROM = 150.0  # HU; an opening leaves what is softer as it is
-DENSEST = 26000.0  # HU of platinum and amalgam, where a file can say it
+SCAR, KERF = 30.0, 1.4  # HU in an opening; width in mm of the saw cut around a bone flap
+BONE_FROM = 150.0  # HU; an opening does not change softer tissue
+DENSEST = 26000.0  # HU of platinum and amalgam; only extended scales can store it
 
 
 @dataclass(frozen=True)
 class Metal:
-    """A piece and its HU."""
+    """A piece of metal and its HU."""
 
     shape: Shape
     hu: float
@@ -35,12 +34,12 @@ class Metal:
 
 @dataclass(frozen=True)
 class Devices:
-    """What was done to a head.
+    """Devices and openings of a head.
 
     Attributes:
         metal: fillings, clips, coils, plates, staples, electrodes.
-        holes: through the skull.
-        flap: whose edge was cut through the skull; None in most heads.
+        holes: burr holes through the skull.
+        flap: its edge is a cut through the skull; None in most heads.
     """
 
     metal: tuple[Metal, ...]
@@ -49,7 +48,7 @@ class Devices:
 
 
 def sample_devices(rng: np.random.Generator, head: Head) -> Devices:
-    """Draws what a head bears, whether it bleeds or not."""
+    """Draws the devices of a head, independently of its hemorrhages."""
     metal: list[Metal] = []
     if rng.random() < 0.5:
         metal += _fillings(rng)
@@ -59,24 +58,21 @@ def sample_devices(rng: np.random.Generator, head: Head) -> Devices:
         metal += _electrodes(rng, head)
     if rng.random() > 0.04:
         return Devices(tuple(metal), (), None)
-    middle = _direction(rng.choice([-1, 1]) * rng.uniform(30, 110), rng.uniform(15, 50))
+    middle = direction(rng.choice([-1, 1]) * rng.uniform(30, 110), rng.uniform(15, 50))
     flap, holes = _craniotomy(rng, head, middle)
     metal += [*_plates(rng, holes), *_staples(rng, head, middle)]
     return Devices(tuple(metal), holes, flap)
 
 
-def set_devices(devices: Devices, hu: Array, points: Points) -> None:
-    """Opens the skull and sets in the metal, in place."""
+def paint_devices(devices: Devices, hu: Array, points: Points) -> None:
+    """Opens the skull and paints the metal, in place."""
     for hole in devices.holes:
-        found = soft_mask(hole, points)
-        if found is not None:
-            window, share = found
-            _open(hu[window], share)
+        window, share = soft_mask(hole, points)
+        _open(hu[window], share)
     if devices.flap is not None:
-        about = points.window(*devices.flap.bounds)
-        if about is not None:
-            depth = devices.flap.depth(*(a[about] for a in points.xyz))
-            _open(hu[about], inside(KERF / 2 - np.abs(depth), points.pixel))
+        window = points.window(*devices.flap.bounds)
+        depth = devices.flap.depth(*(a[window] for a in points.xyz))
+        _open(hu[window], inside(KERF / 2 - np.abs(depth), points.pixel))
     for piece in devices.metal:
         paint(hu, piece.hu, piece.shape, points)
 
@@ -86,11 +82,11 @@ def _open(hu: Array, share: Array) -> None:
 
 
 def _fillings(rng: np.random.Generator) -> Iterator[Metal]:
-    """Along the arch of the upper teeth, which only the lowest slices reach."""
+    """Along the upper dental arch, which only the lowest slices reach."""
     for angle in rng.uniform(-75, 75, rng.integers(2, 8)):
         axes = rng.uniform(1.2, 3.2, 3)
         shape = Ellipsoid((*dental_arch(angle), -90.0), (axes[0], axes[1], axes[2]))
-        yield Metal(shape, float(rng.uniform(6000, DENSEST)))
+        yield Metal(shape, rng.uniform(6000, DENSEST))
 
 
 def _clip(rng: np.random.Generator) -> Metal:
@@ -98,77 +94,66 @@ def _clip(rng: np.random.Generator) -> Metal:
     start = np.array([rng.uniform(-22, 22), rng.uniform(-30, -8), rng.uniform(-26, -16)])
     way = rng.normal(0, 1, 3)
     end = start + way / np.linalg.norm(way) * rng.uniform(6, 10)
-    return Metal(Capsule(_point(start), _point(end), (1.0, 1.0)), float(rng.uniform(5000, 14000)))
+    return Metal(Capsule(as_point(start), as_point(end), (1.0, 1.0)), rng.uniform(5000, 14000))
 
 
 def _coil(rng: np.random.Generator) -> Metal:
-    center = (float(rng.uniform(-20, 20)), float(rng.uniform(-30, 2)), float(rng.uniform(-26, -16)))
+    center = (rng.uniform(-20, 20), rng.uniform(-30, 2), rng.uniform(-26, -16))
     axes = rng.uniform(2, 5, 3)
     shape = Ellipsoid(center, (axes[0], axes[1], axes[2]))
-    return Metal(shape, float(rng.uniform(12000, DENSEST)))
+    return Metal(shape, rng.uniform(12000, DENSEST))
 
 
 def _electrodes(rng: np.random.Generator, head: Head) -> Iterator[Metal]:
-    """Of an electroencephalogram, about the scalp."""
+    """EEG electrodes, around the scalp."""
     for azimuth in np.arange(0, 360, 45) + rng.uniform(0, 45):
         for elevation in (5.0, 40.0):
-            place = _on_scalp(head, _direction(azimuth + rng.normal(0, 4), elevation))
-            yield Metal(Ellipsoid(_point(place), (2.5, 2.5, 2.5)), float(rng.uniform(800, 5000)))
+            place = _on_scalp(head, direction(azimuth + rng.normal(0, 4), elevation))
+            yield Metal(Ellipsoid(as_point(place), (2.5, 2.5, 2.5)), rng.uniform(800, 5000))
 
 
 def _craniotomy(
     rng: np.random.Generator, head: Head, middle: np.ndarray
 ) -> tuple[Ellipsoid, tuple[Capsule, ...]]:
     """A bone flap and the burr holes at its edge."""
-    radius = float(rng.uniform(18, 35))
+    radius = rng.uniform(18, 35)
     center = np.array(inner_table(head, middle))
     holes = []
     for turn in np.arange(3) * 2 * np.pi / 3 + rng.uniform(0, 2 * np.pi):
         edge = center + radius * _around(middle, turn)
         outward = edge / np.linalg.norm(edge)
         table = np.array(inner_table(head, outward))
-        ends = _point(table - 2 * outward), _point(table + (head.skull + 2) * outward)
+        ends = as_point(table - 2 * outward), as_point(table + (head.skull + 2) * outward)
         holes.append(Capsule(*ends, (5.5, 5.5)))
-    return Ellipsoid(_point(center), (radius, radius, radius)), tuple(holes)
+    return Ellipsoid(as_point(center), (radius, radius, radius)), tuple(holes)
 
 
 def _plates(rng: np.random.Generator, holes: tuple[Capsule, ...]) -> Iterator[Metal]:
-    """Of titanium, over the burr holes."""
+    """Titanium plates over the burr holes."""
     for hole in holes:
         top = np.array(hole.end) * (1 - 1.5 / np.linalg.norm(hole.end))
         along = 8 * _around(top / np.linalg.norm(top), rng.uniform(0, 2 * np.pi))
-        rod = Capsule(_point(top - along), _point(top + along), (0.5, 0.5))
-        yield Metal(rod, float(rng.uniform(4000, 9000)))
+        rod = Capsule(as_point(top - along), as_point(top + along), (0.5, 0.5))
+        yield Metal(rod, rng.uniform(4000, 9000))
 
 
 def _staples(rng: np.random.Generator, head: Head, middle: np.ndarray) -> Iterator[Metal]:
-    """Along a cut through the skin, 7 mm apart."""
+    """Along a skin incision, 7 mm apart."""
     along = _around(middle, rng.uniform(0, 2 * np.pi))
     for angle in np.radians(np.arange(-24, 25, 4)):
-        direction = np.cos(angle) * middle + np.sin(angle) * along
-        place = _on_scalp(head, direction)
-        across = 2.5 * np.cross(direction, along)
-        rod = Capsule(_point(place - across), _point(place + across), (0.4, 0.4))
-        yield Metal(rod, float(rng.uniform(6000, 12000)))
-
-
-def _direction(azimuth: float, elevation: float) -> np.ndarray:
-    """A unit vector; degrees from the front to the patient's left, and upwards."""
-    a, e = np.radians([azimuth, elevation])
-    return np.array([np.cos(e) * np.sin(a), -np.cos(e) * np.cos(a), np.sin(e)])
+        outward = np.cos(angle) * middle + np.sin(angle) * along
+        place = _on_scalp(head, outward)
+        across = 2.5 * np.cross(outward, along)
+        rod = Capsule(as_point(place - across), as_point(place + across), (0.4, 0.4))
+        yield Metal(rod, rng.uniform(6000, 12000))
 
 
 def _around(middle: np.ndarray, turn: float) -> np.ndarray:
-    """A unit vector across another."""
+    """A unit vector perpendicular to another, at an angle of `turn` radians around it."""
     level = np.cross(middle, [0.0, 0.0, 1.0])
     level /= np.linalg.norm(level)
     return np.cos(turn) * level + np.sin(turn) * np.cross(middle, level)
 
 
-def _on_scalp(head: Head, direction: np.ndarray) -> np.ndarray:
-    return np.array(inner_table(head, direction)) + (head.skull + head.scalp) * direction
-
-
-def _point(place: np.ndarray) -> Point:
-    x, y, z = (float(v) for v in place)
-    return x, y, z
+def _on_scalp(head: Head, outward: np.ndarray) -> np.ndarray:
+    return np.array(inner_table(head, outward)) + (head.skull + head.scalp) * outward

@@ -1,10 +1,11 @@
-"""A patient: the few dozen numbers that distinguish one made-up head from another."""
+"""A patient: the few dozen numbers in which one phantom head differs from another."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfrecords_tools.phantom.head.findings import Finding, sample_findings
+from tfrecords_tools.phantom.head.geometry import Point, as_point, direction
 
 MEAN_AXES = (77.0, 95.0, 98.0)  # mm; half axes of the head in x, y, z
 AXES_SPREAD = (3.5, 4.5, 4.0)
@@ -12,16 +13,16 @@ AXES_SPREAD = (3.5, 4.5, 4.0)
 
 @dataclass(frozen=True)
 class Swelling:
-    """A bruise of the scalp: outside the skull, and no bleeding in the sense of the labels.
+    """A bruise of the scalp: outside the skull, so none of the labelled hemorrhages.
 
     Attributes:
-        towards: unit vector from the origin.
-        extent: degrees about it.
+        toward: unit vector from the origin.
+        extent: its angular radius, degrees.
         thickness: mm at its middle.
-        hu: of oedema to blood.
+        hu: from those of oedema to those of blood.
     """
 
-    towards: tuple[float, float, float]
+    toward: Point
     extent: float
     thickness: float
     hu: float
@@ -29,30 +30,30 @@ class Swelling:
 
 @dataclass(frozen=True)
 class Head:
-    """What distinguishes one patient's head. Lengths are in mm of the mean head.
+    """The parameters of one head. Lengths are in mm of the mean head.
 
     Attributes:
-        size: of the head, as shares of the mean in x, y, z.
+        size: relative to the mean head, in x, y, z.
         squareness: exponent of the superellipsoid; 2 is an ellipsoid.
-        taper: share by which the back is wider, and the front narrower.
-        asymmetry: share by which the left half is wider.
-        scalp: thickness of the scalp; half of it and more is fat.
+        taper: fraction by which the back is wider and the front narrower.
+        asymmetry: fraction by which the left half is wider.
+        scalp: thickness of the scalp, at least half of which is fat.
         temporal: thickness of the temporal muscle.
-        swelling: of the scalp; None in most.
+        swelling: of the scalp; None in most heads.
         skull: thickness of the vault.
-        diploe_hu: of the spongy bone between the tables.
-        atrophy: 0 (young) to 1 (old): wider ventricles, sulci and outer CSF.
+        diploe_hu: HU of the spongy bone between the tables.
+        atrophy: 0 (young) to 1 (old); widens ventricles, sulci and outer CSF.
         ventricles: scale of the left and the right ventricle.
-        brain_offset: HU added to all brain.
+        brain_offset: HU added to the whole brain.
         contrast: HU between grey and white matter.
-        leukoaraiosis: HU that old white matter loses about the ventricles.
-        sinus_hu: blood in the dural sinuses.
-        falx_hu: falx and tentorium.
+        leukoaraiosis: HU that the white matter around the ventricles has lost.
+        sinus_hu: HU of the blood in the dural sinuses.
+        falx_hu: HU of falx and tentorium.
         falx_bend: mm by which the falx bows to the left.
         pneumatization: 0 to 1, how far air fills mastoid, frontal and sphenoid cells.
-        base: mm by which the floor of the skull is raised.
-        has_base: whether the skull has a base, and a face before it; every real one has.
-        findings: what is neither healthy nor bleeding.
+        base: mm by which the skull base is raised.
+        has_base: False only in ablations, which leave out skull base and face.
+        findings: abnormalities that are no hemorrhage.
     """
 
     size: tuple[float, float, float]
@@ -79,8 +80,8 @@ class Head:
 
 
 def sample_head(rng: np.random.Generator) -> Head:
-    """Draws a patient: means and spreads of adults, from the atlases of cranial CT."""
-    atrophy = float(rng.beta(1.5, 2.0))
+    """Draws a patient; means and spreads are those of adults in atlases of cranial CT."""
+    atrophy = rng.beta(1.5, 2.0)
     left, right = 0.82 + 0.75 * atrophy + rng.normal(0, 0.05) + rng.normal(0, 0.05, 2)
     x, y, z = (
         float(1 + rng.normal(0, spread) / mean)
@@ -88,31 +89,29 @@ def sample_head(rng: np.random.Generator) -> Head:
     )
     return Head(
         size=(x, y, z),
-        squareness=float(rng.uniform(2.05, 2.5)),
-        taper=float(rng.uniform(0.0, 0.16)),
-        asymmetry=float(rng.normal(0, 0.015)),
-        scalp=float(rng.uniform(3.0, 8.0)),
-        temporal=float(rng.uniform(3, 10)),
+        squareness=rng.uniform(2.05, 2.5),
+        taper=rng.uniform(0.0, 0.16),
+        asymmetry=rng.normal(0, 0.015),
+        scalp=rng.uniform(3.0, 8.0),
+        temporal=rng.uniform(3, 10),
         swelling=_sample_swelling(rng) if rng.random() < 0.12 else None,
-        skull=float(rng.uniform(4.5, 9.5)),
-        diploe_hu=float(rng.uniform(350, 900)),
+        skull=rng.uniform(4.5, 9.5),
+        diploe_hu=rng.uniform(350, 900),
         atrophy=atrophy,
         ventricles=(float(left), float(right)),
-        brain_offset=float(rng.normal(0, 3)),
-        contrast=float(rng.uniform(7, 13)),
+        brain_offset=rng.normal(0, 3),
+        contrast=rng.uniform(7, 13),
         leukoaraiosis=float(18 * max(0.0, atrophy - 0.25) * rng.random()),
-        sinus_hu=float(rng.normal(54, 6)),
-        falx_hu=float(rng.normal(56, 5)),
-        falx_bend=float(rng.normal(0, 1.2)),
-        pneumatization=float(rng.uniform(0.2, 1.0)),
-        base=float(rng.normal(0, 3)),
+        sinus_hu=rng.normal(54, 6),
+        falx_hu=rng.normal(56, 5),
+        falx_bend=rng.normal(0, 1.2),
+        pneumatization=rng.uniform(0.2, 1.0),
+        base=rng.normal(0, 3),
         has_base=True,
         findings=sample_findings(rng, atrophy),
     )
 
 
 def _sample_swelling(rng: np.random.Generator) -> Swelling:
-    azimuth, elevation = np.radians([rng.uniform(-180, 180), rng.uniform(5, 70)])
-    x, y = np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth)
-    towards = (float(x), float(y), float(np.sin(elevation)))
-    return Swelling(towards, rng.uniform(15, 40), rng.uniform(3, 14), rng.uniform(15, 70))
+    toward = as_point(direction(rng.uniform(-180, 180), rng.uniform(5, 70)))
+    return Swelling(toward, rng.uniform(15, 40), rng.uniform(3, 14), rng.uniform(15, 70))

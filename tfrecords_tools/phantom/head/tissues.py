@@ -1,11 +1,11 @@
-"""Which tissue each pixel is: the truth about the whole head, beside that about the bleedings."""
+"""The true tissue of every pixel."""
 
 import numpy as np
 
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.geometry import Array
 
-CLASSES = (  # a pixel's value is the place in this row
+CLASSES = (  # a pixel's value is an index of this tuple
     "air",
     "fat",
     "soft tissue",
@@ -19,27 +19,27 @@ CLASSES = (  # a pixel's value is the place in this row
     "grey matter",
     "white matter",
 )
-OUTER_HU = (-500.0, -35.0, 150.0)  # that part the first four, outside the dura
-DENSE_HU = 110.0  # above all blood; in the dura, nothing but calcium and devices
+OUTER_HU = (-500.0, -35.0, 150.0)  # limits between the first four classes, outside the dura
+DENSE_HU = 110.0  # denser than any blood; inside the dura only calcium and devices are
 
 
-def shares(tissue: Tissue, hu: Array, blood: Array) -> Array:
-    """How much of each pixel each tissue takes.
+def tissue_shares(tissue: Tissue, hu: Array, blood: Array) -> Array:
+    """The share of each tissue in each pixel.
 
     Args:
-        tissue: the head without bleeding.
-        hu: of the same pixels with bleedings and devices, before the scanner.
-        blood: 0..1, all bleedings together.
+        tissue: the head without hemorrhage.
+        hu: of the same pixels with hemorrhages and devices, before the scanner.
+        blood: 0..1, all hemorrhages together.
 
     Returns:
-        0..1, float32, shape (len(CLASSES), rows, columns); of each pixel they sum to 1.
+        0..1, float32, shape (len(CLASSES), rows, columns); those of a pixel sum to 1.
     """
-    found = np.zeros((len(CLASSES), *hu.shape), np.float32)
+    shares = np.zeros((len(CLASSES), *hu.shape), np.float32)
     outer = np.digitize(hu, OUTER_HU)
     for number in range(len(OUTER_HU) + 1):
-        found[number] = (1 - tissue.inside) * (outer == number)
+        shares[number] = (1 - tissue.inside) * (outer == number)
     brain = tissue.brain
-    within = (
+    by_priority = (
         blood,
         hu > DENSE_HU,
         brain.dense,
@@ -49,8 +49,8 @@ def shares(tissue: Tissue, hu: Array, blood: Array) -> Array:
         brain.grey,
     )
     left = tissue.inside.copy()
-    for number, share in enumerate(within, start=len(OUTER_HU) + 1):
-        found[number] = left * share  # what stands before hides what comes after
-        left -= found[number]
-    found[-1] = left
-    return found
+    for number, share in enumerate(by_priority, start=len(OUTER_HU) + 1):
+        shares[number] = left * share
+        left -= shares[number]
+    shares[-1] = left
+    return shares

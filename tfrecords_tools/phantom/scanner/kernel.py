@@ -1,4 +1,4 @@
-"""The reconstruction kernel: resolution and the texture of the noise, which belong together."""
+"""The reconstruction kernel, which decides both resolution and noise texture."""
 
 from dataclasses import dataclass
 
@@ -8,35 +8,30 @@ from scipy import fft
 
 from tfrecords_tools.phantom.scanner.projection import SECTORS, sector_weights
 
-ENHANCED = 1.5  # mm; deviation of the blur that edge enhancement takes away from the image
-FINEST = 0.3  # pixels; a narrower blur does nothing
+ENHANCED = 1.5  # mm; deviation of the blur that edge enhancement subtracts from the image
+FINEST = 0.3  # pixels; a narrower blur has no effect
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A Gaussian, and an unsharp mask that lets sharp kernels overshoot at edges.
+    """A Gaussian, and an unsharp mask that makes sharp kernels overshoot at edges.
 
     Attributes:
-        blur: standard deviation, mm; 0.3 (sharp) to 0.7 (soft).
-        enhancement: share of the detail finer than ENHANCED that is added again.
+        blur: standard deviation of the Gaussian, mm; 0.3 (sharp) to 0.7 (soft).
+        enhancement: share of the detail finer than ENHANCED that the mask adds.
     """
 
     blur: float
     enhancement: float
 
     def transfer(self, frequency: np.ndarray) -> np.ndarray:
-        """The modulation transfer function, of line pairs a mm."""
+        """The modulation transfer function at a frequency in line pairs per mm."""
         gauss = np.exp(-2 * (np.pi * self.blur * frequency) ** 2)
         detail = 1 - np.exp(-2 * (np.pi * ENHANCED * frequency) ** 2)
         return gauss * (1 + self.enhancement * detail)
 
     def resolve(self, hu: np.ndarray, pixel: float) -> np.ndarray:
-        """A slice as sharp as the kernel leaves it.
-
-        Args:
-            hu: float32, shape (rows, columns).
-            pixel: edge of one, mm.
-        """
+        """A slice at the resolution of the kernel; `pixel` is the edge of a pixel in mm."""
         blurred = cv2.GaussianBlur(hu, (0, 0), max(self.blur / pixel, FINEST))
         if not self.enhancement:
             return blurred
@@ -44,15 +39,15 @@ class Kernel:
         return cv2.addWeighted(blurred, 1 + self.enhancement, soft, -self.enhancement, 0)
 
     def noise_filters(self, shape: tuple[int, int], pixel: float) -> np.ndarray:
-        """What turns white noise into the kernel's, a sector of directions each.
+        """Filters that turn white noise into the kernel's, one per sector of directions.
 
-        Filtered back-projection passes noise in proportion to the frequency, and the kernel's
-        transfer function once more: a power spectrum of f MTF(f)² (Riederer et al. 1978). The
-        amplitudes of the sectors add up to that of all, whose noise has unit variance.
+        Filtered back-projection transmits noise in proportion to the frequency, and the kernel
+        multiplies it by its transfer function: a power spectrum of f MTF(f)² (Riederer et al.
+        1978). The amplitudes of the sectors add up to a filter whose noise has unit variance.
 
         Args:
             shape: rows, columns.
-            pixel: edge of one, mm.
+            pixel: edge of a pixel, mm.
 
         Returns:
             For `scipy.fft.rfft2` of a slice; float32, shape (SECTORS, rows, columns // 2 + 1).
@@ -72,11 +67,11 @@ class Kernel:
 def noise_fields(
     rng: np.random.Generator, filters: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Draws noise, parted by direction; the parts add up to a field of unit variance.
+    """Draws noise by direction; the directions add up to a field of unit variance.
 
     Args:
-        rng: of the noise.
-        filters: of `Kernel.noise_filters` for this shape.
+        rng: source of the noise.
+        filters: from `Kernel.noise_filters` for this shape.
         shape: rows, columns.
 
     Returns:

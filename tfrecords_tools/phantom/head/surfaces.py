@@ -1,0 +1,114 @@
+"""The surfaces of a head: scalp, outer and inner table of the skull, and skull base."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tfrecords_tools.phantom.head.geometry import Array, Point, Points, as_point
+from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head
+
+ABSENT = 99.0  # mm; the distance from a surface that a head does not have
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Smooth distances in a slice, in mm.
+
+    Attributes:
+        scalp: below the surface of the head.
+        swelling: by which a bruise thickens the scalp.
+        bone: below the outer table.
+        brain: inside the inner table.
+        floor: above the skull base.
+        edge: width over which the tables blur; see `Points.edge`.
+    """
+
+    scalp: Array
+    swelling: Array
+    bone: Array
+    brain: Array
+    floor: Array
+    edge: Array
+
+
+def distances(head: Head, points: Points) -> Distances:
+    """The distance of each pixel from scalp, tables and skull base."""
+    whole = points.smooth(partial(_below_scalp, head))
+    swelling = points.smooth(partial(_swelling, head))
+    bone = whole - points.smooth(partial(scalp_thickness, head))
+    brain = bone - points.smooth(partial(_skull_thickness, head)) - 0.5 * points.texture
+    floor = points.smooth(lambda x, y, z: z - _floor_height(head, x, y))
+    if not head.has_base:
+        floor = np.full_like(floor, ABSENT)
+    floor = floor + 0.7 * points.texture
+    return Distances(whole + swelling, swelling, bone, brain, floor, points.edge(whole))
+
+
+def inner_table(head: Head, direction: np.ndarray) -> Point:
+    """The point at which a ray from the origin meets the inner table, mm."""
+    reach = np.linspace(30, 110, 161, dtype=np.float32)
+    x, y, z = (reach * float(v) for v in direction)
+    depth = _below_scalp(head, x, y, z) - scalp_thickness(head, x, y, z)
+    last = int(np.argmin(np.abs(depth - _skull_thickness(head, x, y, z))))
+    return as_point(np.array([x[last], y[last], z[last]]))
+
+
+def scalp_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
+    """Thickness of the scalp, mm; larger over the temporal muscle and the neck."""
+    temporal = np.exp(-(((y + 22) / 26) ** 2)) * np.clip((28 - z) / 30, 0, 1)
+    temporal = temporal * np.clip((np.abs(x) - 35) / 20, 0, 1)
+    neck = np.clip((-z - 30) / 35, 0, 1) * np.clip((y - 30) / 40, 0, 1)
+    return head.scalp + head.temporal * temporal + 16 * neck
+
+
+def _floor_height(head: Head, x: Array, y: Array) -> Array:
+    """Height of the skull base, mm: three fossae, each lower than the one in front of it."""
+    side = np.abs(x)
+    front = (
+        -20
+        - 8 * np.exp(-((x / 9) ** 2))
+        + 9 * np.exp(-(((side - 30) / 14) ** 2) - ((y + 58) / 24) ** 2)
+    )
+    middle = np.where(side < 14, -30 - 1.0 * np.clip(y + 3, 0, 40), -48.0)
+    middle = np.maximum(middle, -48 + 18 * np.clip((17 - side) / 6, 0, 1) * (y < 4))
+    back = -68 + 0.0075 * (x * x + (y - 34) ** 2)
+    wing = np.clip((y + 28 + 0.12 * side) / 8, 0, 1)  # 0 in front of the sphenoid wing
+    ridge = -2 + 0.45 * side  # y of the petrous ridge
+    behind = np.clip((y - ridge) / 10, 0, 1)
+    height = front + (middle - front) * wing
+    height = height + (back - height) * behind
+    crest = np.exp(-(((y - ridge) / 6) ** 2)) * np.clip((side - 12) / 8, 0, 1)
+    ridge_height = -29 - 4 * np.clip((side - 50) / 15, 0, 1)
+    height = height + (ridge_height - height) * crest
+    return height + head.base
+
+
+def _below_scalp(head: Head, x: Array, y: Array, z: Array) -> Array:
+    """Depth below the surface of the head along the ray to the origin, mm."""
+    a, b, c = MEAN_AXES
+    width = a * (1 + head.taper * y / b) * (1 + head.asymmetry * np.sign(x))
+    width = width * (1 - 0.10 * np.clip(-z - 15, 0, 40) / 40 * (y < 0) * np.clip(-y / 60, 0, 1))
+    # Below the origin the head continues as face and neck, so z counts less there.
+    height = np.where(z < 0, 0.42 * z, z)
+    p = head.squareness
+    level = (np.abs(x) / width) ** p + np.abs(y / b) ** p + np.abs(height / c) ** p
+    distance = np.sqrt(x * x + y * y + z * z)
+    return distance * (np.maximum(level, 1e-6) ** (-1 / p) - 1)
+
+
+def _swelling(head: Head, x: Array, y: Array, z: Array) -> Array:
+    """By how much a bruise lifts the scalp, mm."""
+    if head.swelling is None:
+        return np.zeros_like(x)
+    a, b, c = head.swelling.toward
+    cosine = (a * x + b * y + c * z) / np.maximum(np.sqrt(x * x + y * y + z * z), 1)
+    away = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / head.swelling.extent
+    return head.swelling.thickness * np.clip(1 - away * away, 0, 1)
+
+
+def _skull_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
+    """Thickness of the vault, mm: thinner at the temples, with ridges at forehead and occiput."""
+    temple = np.exp(-(((y + 15) / 35) ** 2)) * np.clip((np.abs(x) - 40) / 20, 0, 1)
+    crest = np.exp(-((x / 6) ** 2)) * np.where(y > 0, 5.0, 3.0) * (np.abs(y) > 50) * (z < 40)
+    return head.skull * (1 - 0.35 * temple * (z < 30)) + crest + 0.05 * np.clip(-z, 0, 50)

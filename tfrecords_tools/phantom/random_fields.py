@@ -1,0 +1,76 @@
+"""The random fields of a head: folds of the cortex, texture and grain of the tissue."""
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from tfrecords_tools.phantom.head.geometry import Plane, Points
+
+SCALES = {"folds": 3.2, "texture": 7.0, "grain": 2.5}  # mm; deviation of the Gaussian smoothing
+CELL = 3.5  # mm between the samples of a field
+FINE = 3  # parts into which a cell is divided before folds are looked up
+LOW, HIGH = -125.0, 135.0  # mm; no slice reaches further, whatever its tilt
+
+
+def random_fields(rng: np.random.Generator, heights: np.ndarray, fov: float) -> np.ndarray:
+    """Draws the fields of a study at the heights of its layers.
+
+    Args:
+        rng: source of the fields.
+        heights: of the layers, mm; any shape.
+        fov: width of the field of view, mm.
+
+    Returns:
+        Coarse fields in the order of SCALES; float32, shape (3, *heights.shape, cells, cells).
+    """
+    return np.stack([_field(rng, heights, fov, scale) for scale in SCALES.values()])
+
+
+def with_fields(plane: Plane, fields: np.ndarray) -> Points:
+    """Interpolates the coarse fields of a layer, shape (3, cells, cells), to its pixels."""
+    folds, texture, grain = fields
+    size = plane.shape[::-1]
+    return Points(
+        plane.origin,
+        plane.down,
+        plane.along,
+        plane.shape,
+        plane.thickness,
+        folds=_along_radii(folds, plane),
+        texture=cv2.resize(texture, size, interpolation=cv2.INTER_CUBIC),
+        grain=cv2.resize(grain, size, interpolation=cv2.INTER_CUBIC),
+        pushes=plane.pushes,
+    )
+
+
+def _field(rng: np.random.Generator, heights: np.ndarray, fov: float, scale: float) -> np.ndarray:
+    """A field of unit variance, smooth over `scale` mm within and across layers."""
+    cells = int(np.ceil(fov / CELL))
+    layers = int((HIGH - LOW) / CELL) + 2
+    volume = rng.standard_normal((layers, cells, cells), dtype=np.float32)
+    volume = ndimage.gaussian_filter(volume, scale / CELL, mode="nearest", truncate=3)
+    volume /= volume.std()
+    place = (heights - LOW) / CELL
+    below = np.floor(place).astype(int)
+    share = (place - below)[..., None, None].astype(np.float32)
+    return volume[below] * (1 - share) + volume[below + 1] * share
+
+
+def _along_radii(field: np.ndarray, plane: Plane) -> np.ndarray:
+    """A field stretched toward the middle of the head, as sulci run inward."""
+    cells = len(field)
+    fine = cv2.resize(field, (cells * FINE, cells * FINE), interpolation=cv2.INTER_CUBIC)
+    radius = plane.smooth(
+        lambda x, y, z: np.sqrt((x / 66) ** 2 + ((y - 2) / 84) ** 2 + (z / 88) ** 2)
+    )
+    stretch = 0.8 * 1.45 / (0.45 + np.maximum(radius, 0.2))  # 0.8 at the surface, 1.8 within
+    rows, columns = plane.shape
+    column = (np.arange(columns, dtype=np.float32) + 0.5) / columns - 0.5
+    row = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) / rows - 0.5
+    return cv2.remap(
+        fine,
+        (0.5 + column * stretch) * fine.shape[1],
+        (0.5 + row * stretch) * fine.shape[0],
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
