@@ -102,6 +102,7 @@ def test_the_scores_are_those_of_the_contract(demo):
     assert scores["always_negative_accuracy"]["any"] == pytest.approx(1 - positives / len(rows))
 
 
+@pytest.mark.slow
 def test_the_demo_again_keeps_what_is_there(demo):
     shards = {p.name: p.read_bytes() for p in (demo / "shards").iterdir()}
     history = (demo / "run" / "history.csv").read_bytes()
@@ -123,6 +124,7 @@ def test_verify_reads_the_demos_shards(demo):
     assert "are as written" in succeed("verify", demo / "shards")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "runs"), [(96, "runs"), (192, "elsewhere")])
 def test_demo_yaml_trains_on_shards_of_another_size(demo, tmp_path, size, runs):
     succeed("convert", demo / "rsna-ich", "--out", "shards", "--size", size, cwd=tmp_path)
@@ -136,6 +138,7 @@ def test_demo_yaml_trains_on_shards_of_another_size(demo, tmp_path, size, runs):
     assert commit == variables.get("ICH_COMMIT")  # git, which knows it, is not on the PATH
 
 
+@pytest.mark.slow
 def test_tune_finds_a_point_that_fit_takes(demo, tmp_path):
     changes = ("train_steps=4", "samples_per_point=1", "tuner=random", "trials=2")
     settings = [x for change in (*changes, "model.widths=[4,8]") for x in ("--set", change)]

@@ -69,6 +69,7 @@ def test_the_first_page_leads_to_answers(reader):
     assert (reader / "phantom-answers" / "studies.csv").stat().st_size > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [line for document in DOCUMENTS if document != FIRST for line in lines_to_run(document)],

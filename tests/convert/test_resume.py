@@ -77,6 +77,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(source, undisturbed, tmp_path):
     start = time.monotonic()
     subprocess.run(command(source, tmp_path / "timed"), check=True, capture_output=True)
@@ -147,6 +148,7 @@ def test_workers_that_die_at_whatever_file_are_said_in_one_line(source, accident
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
+@pytest.mark.slow
 def test_rare_deaths_do_not_end_a_long_conversion(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents(dict.fromkeys(names[::4], crashing_codec.CRASHES_ONCE))

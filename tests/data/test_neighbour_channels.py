@@ -74,6 +74,7 @@ def test_more_neighbours_than_the_shards_have_are_refused(shards):
         open_shards(shards, DataConfig(neighbours=2))
 
 
+@pytest.mark.slow
 def test_a_run_with_neighbours_answers_on_a_study_as_on_its_shards(source, shards, tmp_path):
     settings = ["model.widths=[4, 8]", "training.max_steps=2", "training.batch_size=4"]
     run = RunFolder(tmp_path / "run")

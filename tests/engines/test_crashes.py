@@ -49,6 +49,7 @@ def test_deaths_without_progress_end_it(out, file):
         die(out, deaths, "last", file and file.format("last"))
 
 
+@pytest.mark.slow
 def test_any_number_of_deaths_is_borne_while_shards_are_finished(out):
     deaths = Deaths(out, out)
     for number in range(10 * UNEXPLAINED_DEATHS):

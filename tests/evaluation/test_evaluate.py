@@ -116,6 +116,7 @@ def test_without_the_shards_of_the_training_there_are_no_thresholds_and_that_is_
     assert "no thresholds of validation" in caplog.text
 
 
+@pytest.mark.slow
 def test_each_size_is_a_row_beside_the_same_weights(scored):
     run, shards, result = scored
     evaluate(run, shards, size=16, name="sizes")

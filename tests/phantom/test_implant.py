@@ -56,6 +56,7 @@ def test_the_space_within_the_skull_is_found(study):
     assert dice(found, true) > 0.93
 
 
+@pytest.mark.slow
 def test_ventricles_are_found(study, ground):
     found = np.stack([tissue.brain.ventricles > 0.5 for _, tissue in ground.layers])
     true = study.tissues == CLASSES.index("ventricles")
@@ -89,6 +90,7 @@ def test_the_head_is_found_where_it_lies(study, ground):
     assert abs(there[2]) < 12
 
 
+@pytest.mark.slow
 def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
     kept = []
     for one in implants(ground, places=30):
@@ -129,6 +131,7 @@ def test_bleedings_lie_where_their_kind_does(study, ground):
             assert white[one.number][one.mask].mean() < 0.5
 
 
+@pytest.mark.slow
 def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
     assert study_count(PATIENT) == 1
     source, head, out = tmp_path / "synth", tmp_path / "head", tmp_path / "out"
@@ -162,6 +165,7 @@ def test_a_folder_that_holds_no_series_is_refused(tmp_path):
         read_series(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_real_head_is_surveyed(realdata):
     """Its skull fits a phantom's to a few mm, and there is room for a bleeding of each kind."""
     real = survey(read_series(realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"))

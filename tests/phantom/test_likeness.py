@@ -57,6 +57,7 @@ def test_smooth_noise_has_lower_frequencies():
     assert frequency[0] < 0.6 * frequency[1]
 
 
+@pytest.mark.slow
 def test_a_real_head_lies_within_the_range_of_the_phantoms(realdata, tmp_path):
     """HU of the tissues, strength and grain of the noise, of a head that nobody here made."""
     head = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"

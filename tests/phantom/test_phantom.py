@@ -220,6 +220,7 @@ def test_layered_blood_lies_behind_the_fluid_above_it():
     assert rows.mean() > study.masks.shape[1] * 0.4  # image rows run from front to back
 
 
+@pytest.mark.slow
 def test_prevalences_come_near_those_of_the_data_set():
     # facts of stage 2: .004, .048, .035, .047, .063, .143
     labels = np.concatenate([make_study(i, slices=8, size=48).labels for i in range(96)])

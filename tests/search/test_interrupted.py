@@ -43,6 +43,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "two workers"])
 def test_killed_it_goes_on_to_the_same_table(expected, shards, tmp_path, options):
     """SIGKILL of whoever leads, in the second trial; whoever trains ends with it."""

@@ -101,6 +101,7 @@ def test_a_folder_of_something_else_is_left_alone(shards, tmp_path):
     assert {x.name for x in tmp_path.iterdir()} == {"base.yaml", "search.yaml"}
 
 
+@pytest.mark.slow
 def test_workers_that_all_end_say_why(tmp_path):
     shards = write_shards(tmp_path / "shards", train=28).folder  # none to validate on
     process = start(write_grid(tmp_path), shards, tmp_path / "out", "--workers", "2")

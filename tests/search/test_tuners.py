@@ -12,7 +12,7 @@ from tests.support.small_search import trained_here, trials, write_grid, write_s
 from tfrecords_tools.errors import InputError
 
 
-@pytest.mark.parametrize("tuner", ["random", "bayesian"])
+@pytest.mark.parametrize("tuner", ["random", pytest.param("bayesian", marks=pytest.mark.slow)])
 def test_a_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner):
     search = load_search(write_space(tmp_path, tuner, "trials: 3"))
     with trained_here():
@@ -25,6 +25,7 @@ def test_a_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner):
     assert "trained once" in result.statement
 
 
+@pytest.mark.slow
 def test_rungs_of_hyperband_go_on_from_those_below(shards, tmp_path):
     search = load_search(write_space(tmp_path, "hyperband"), ["training.max_steps=6"])
     with trained_here():
@@ -49,6 +50,7 @@ def test_a_diverging_point_fails_alone(shards, tmp_path):
     assert table.loc[1e30, "failure"].startswith("TrainingError: the ")
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_fails_alone(shards, tmp_path, monkeypatch):
     """As by the system, when memory runs out: here by a callback, at one point."""
     (tmp_path / "deadly.py").write_text(
@@ -84,6 +86,7 @@ class BreaksTheProgram(keras.callbacks.Callback):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("callback", "said"),
     [
@@ -104,6 +107,7 @@ def test_an_error_of_the_program_or_of_a_callback_ends_the_search(
         tune(search, shards, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_data_is_said_once_and_plainly(tmp_path):
     shards = write_shards(tmp_path, train=28).folder
     search = load_search(write_space(tmp_path, "random", "trials: 3"))

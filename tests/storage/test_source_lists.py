@@ -117,6 +117,7 @@ def command(*arguments: object, given: bytes) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_the_command_reads_standard_input_and_adds_what_comes_next(files, tmp_path):
     out = tmp_path / "out"
     small = ("--unlabelled", "--workers=1", f"--size={EDGE}", "--out", out)

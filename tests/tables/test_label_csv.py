@@ -340,6 +340,7 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
         read_labels(tmp_path / "none.csv")
 
 
+@pytest.mark.slow
 def test_the_labels_of_the_challenge(realdata: Path) -> None:
     path = realdata / "csv" / "stage_1_train.csv.gz"
     found = read_labels(path)
