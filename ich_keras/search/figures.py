@@ -1,4 +1,4 @@
-"""Pictures of a search: every point at a glance, and what each hyperparameter does."""
+"""Figures of a search: every point at a glance, and the effect of each hyperparameter."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,92 +10,84 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ich_keras.figures.curves import BASELINE, TRAINING, VALIDATION, dress
-from ich_keras.search.space import direction
+from ich_keras.search.space import better
 from ich_keras.search.trials import TrialRow
 
-MANY = 8  # values; more stand on a scale of numbers
-DECADES = 20  # greatest over least, from which a scale is logarithmic
+MANY = 8  # values, above which only three ticks are drawn and no means
+DECADES = 20  # ratio of the greatest to the least value, above which a scale is logarithmic
 
 
 class _Scale:
-    """Where the values of a hyperparameter stand, from 0 to 1."""
+    """Maps the values of a hyperparameter to positions from 0 to 1."""
 
     def __init__(self, values: Sequence[Any]) -> None:
-        self.numbers = all(type(x) in (int, float) for x in values)
-        self.values = sorted(set(values)) if self.numbers else list(dict.fromkeys(values))
+        self.numeric = all(type(x) in (int, float) for x in values)
+        self.values = sorted(set(values)) if self.numeric else list(dict.fromkeys(values))
         self.logarithmic = (
-            self.numbers and self.values[0] > 0 and self.values[-1] > DECADES * self.values[0]
+            self.numeric and self.values[0] > 0 and self.values[-1] > DECADES * self.values[0]
         )
 
-    def place(self, value: Any) -> float:
+    def position(self, value: Any) -> float:
         if len(self.values) == 1:
             return 0.5
-        if not self.numbers:
+        if not self.numeric:
             return self.values.index(value) / (len(self.values) - 1)
-        low, high = self._line(self.values[0]), self._line(self.values[-1])
-        return float((self._line(value) - low) / (high - low))
+        low, high = self._linear(self.values[0]), self._linear(self.values[-1])
+        return float((self._linear(value) - low) / (high - low))
 
     def ticks(self) -> list[Any]:
-        """The values that are written beside the scale."""
         if len(self.values) <= MANY:
             return self.values
         return [self.values[0], self.values[len(self.values) // 2], self.values[-1]]
 
-    def _line(self, value: float) -> float:
+    def _linear(self, value: float) -> float:
         return float(np.log(value)) if self.logarithmic else float(value)
 
 
 def parallel_coordinates(rows: Sequence[TrialRow], objective: str) -> Figure:
-    """Each point a line over an axis for each hyperparameter, up to its mean objective.
+    """Draws one line per point over one axis per hyperparameter and one for the mean objective.
 
     Args:
         rows: trials that are done, the best first; it is drawn bold.
         objective: its name.
     """
-    keys = list(dict.fromkeys(key for row in rows for key in row.point))
-    scales = {key: _Scale([row.point[key] for row in rows if key in row.point]) for key in keys}
+    scales = {key: _Scale([x.point[key] for x in rows if key in x.point]) for key in _keys(rows)}
     scales[objective] = _Scale([row.mean for row in rows])
     figure = Figure(figsize=(max(2.6 * len(scales), 7), 5.2), dpi=100, layout="constrained")
     axes = figure.subplots()
     means = np.array([row.mean for row in rows])
     colors = colormaps["viridis"](0.85 * Normalize(means.min(), means.max())(means))  # no yellow
     for row, color in reversed(list(zip(rows, colors, strict=True))):
-        best = row is rows[0]
-        known = {**row.point, objective: row.mean}
-        places = [scales[key].place(known[key]) if key in known else np.nan for key in scales]
-        axes.plot(
-            places,
-            color=VALIDATION if best else color,
-            lw=3 if best else 1.4,
-            alpha=1 if best else 0.75,
-            marker="o",
-            ms=6 if best else 4,
-            zorder=3 if best else 2,
-        )
+        values = {**row.point, objective: row.mean}
+        line = [scales[key].position(values[key]) if key in values else np.nan for key in scales]
+        if row is rows[0]:
+            axes.plot(line, color=VALIDATION, lw=3, alpha=1, marker="o", ms=6, zorder=3)
+        else:
+            axes.plot(line, color=color, lw=1.4, alpha=0.75, marker="o", ms=4, zorder=2)
     for x, scale in enumerate(scales.values()):
         axes.axvline(x, color=BASELINE, lw=0.8, zorder=1)
         for value in scale.ticks():
             text = f"{value:.5g}" if isinstance(value, float) else str(value)
-            axes.text(x + 0.03, scale.place(value), text, va="center", fontsize=9, zorder=4)
+            axes.text(x + 0.03, scale.position(value), text, va="center", fontsize=9, zorder=4)
     axes.set_xticks(range(len(scales)), list(scales))
     axes.set_yticks([])
     axes.set_xlim(-0.15, len(scales) - 0.6)
-    better = "lower" if direction(objective) == "min" else "higher"
-    dress(axes, f"Every point; the best of them bold ({better} {objective} is better)", "")
+    title = f"Every point; the best is bold ({better(objective)} {objective} is better)"
+    dress(axes, title, "")
     axes.grid(visible=False)
     return figure
 
 
 def effects(rows: Sequence[TrialRow], objective: str) -> Figure:
-    """The objective against each hyperparameter, a point with its spread over seeds.
+    """Draws the objective against each hyperparameter, one dot per point with its spread.
 
-    The line is the mean over the points of a value, where there are few values.
+    A line shows the mean of all points with a value, if there are few values.
 
     Args:
         rows: trials that are done.
         objective: its name.
     """
-    keys = list(dict.fromkeys(key for row in rows for key in row.point))
+    keys = _keys(rows)
     columns = min(len(keys), 3)
     lines = -(-len(keys) // columns)
     figure = Figure(figsize=(max(4.6 * columns, 6), 4 * lines), dpi=100, layout="constrained")
@@ -109,19 +101,23 @@ def effects(rows: Sequence[TrialRow], objective: str) -> Figure:
     return figure
 
 
+def _keys(rows: Sequence[TrialRow]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row.point))
+
+
 def _effect(axes: Axes, rows: Sequence[TrialRow], key: str) -> None:
     scale = _Scale([row.point[key] for row in rows])
-    place = np.array([scale.place(row.point[key]) for row in rows])
+    positions = np.array([scale.position(row.point[key]) for row in rows])
     if len(scale.values) <= MANY:
-        values = [[row.mean for row in rows if row.point[key] == x] for x in scale.values]
-        at = [scale.place(x) for x in scale.values]
-        axes.plot(at, [np.mean(x) for x in values], color=TRAINING, lw=2, label="mean of a value")
-    for x, row in zip(place + _aside(place), rows, strict=True):
+        means = [np.mean([x.mean for x in rows if x.point[key] == value]) for value in scale.values]
+        at = [scale.position(value) for value in scale.values]
+        axes.plot(at, means, color=TRAINING, lw=2, label="mean of a value")
+    for x, row in zip(positions + _spread_out(positions), rows, strict=True):
         axes.errorbar(
             x, row.mean, yerr=np.nan_to_num(row.spread), color=BASELINE, fmt="o", ms=4, capsize=3
         )
     axes.plot([], [], color=BASELINE, marker="o", ls="", label="a point, ± its spread over seeds")
-    axes.set_xticks([scale.place(x) for x in scale.ticks()])
+    axes.set_xticks([scale.position(x) for x in scale.ticks()])
     axes.set_xticklabels([f"{x:.4g}" if isinstance(x, float) else str(x) for x in scale.ticks()])
     axes.set_xlim(-0.12, 1.12)
     axes.margins(y=0.2)  # for the legend
@@ -129,10 +125,10 @@ def _effect(axes: Axes, rows: Sequence[TrialRow], key: str) -> None:
     dress(axes, key, "")
 
 
-def _aside(place: np.ndarray) -> np.ndarray:
-    """Moves points at the same place apart, so that all are seen."""
-    shift = np.zeros(len(place))
-    for at in np.unique(place):
-        same = np.flatnonzero(place == at)
+def _spread_out(positions: np.ndarray) -> np.ndarray:
+    """Returns shifts that move points at the same position apart."""
+    shift = np.zeros(len(positions))
+    for position in np.unique(positions):
+        same = np.flatnonzero(positions == position)
         shift[same] = (np.arange(len(same)) - (len(same) - 1) / 2) * min(0.08 / len(same), 0.02)
     return shift

@@ -16,7 +16,7 @@ Point = Mapping[str, Any]  # key path of the experiment to value
 
 
 def make_space(search: Search) -> keras_tuner.HyperParameters:
-    """KerasTuner's form of the space."""
+    """Returns KerasTuner's form of the space."""
     space = keras_tuner.HyperParameters()
     for key, dimension in search.search.items():
         with ExitStack() as conditions:
@@ -27,16 +27,16 @@ def make_space(search: Search) -> keras_tuner.HyperParameters:
 
 
 def conditions_of(search: Search, key: str) -> list[tuple[str, tuple[Any, ...]]]:
-    """The keys, and their values, without which a key plays no part; the outermost first."""
-    found: list[tuple[str, tuple[Any, ...]]] = []
+    """Returns the keys and values on which a key depends, the outermost first."""
+    conditions: list[tuple[str, tuple[Any, ...]]] = []
     for parent, values in search.search[key].when.items():
-        found += [x for x in conditions_of(search, parent) if x not in found]
-        found.append((parent, values))
-    return found
+        conditions += [x for x in conditions_of(search, parent) if x not in conditions]
+        conditions.append((parent, values))
+    return conditions
 
 
 def point_of(search: Search, hyperparameters: keras_tuner.HyperParameters) -> Point:
-    """The values of a trial that play a part in it."""
+    """Returns the values of a trial, without keys whose conditions are not met."""
     return {
         key: _as_given(dimension, hyperparameters.values[key])
         for key, dimension in search.search.items()
@@ -44,8 +44,13 @@ def point_of(search: Search, hyperparameters: keras_tuner.HyperParameters) -> Po
     }
 
 
+def point_text(point: Point) -> str:
+    """Returns a text such as `training.batch_size=8, model.dropout=0.1`."""
+    return ", ".join(f"{key}={value}" for key, value in point.items())
+
+
 def number_of_points(search: Search) -> int | None:
-    """How many trials there will be at most; None where that is not known before."""
+    """Returns the greatest possible number of trials; None if it is not known in advance."""
     if search.tuner in ("random", "bayesian"):
         return search.trials
     if search.tuner == "hyperband" or any(x.when for x in search.search.values()):
@@ -55,12 +60,12 @@ def number_of_points(search: Search) -> int | None:
 
 
 def experiment_of(search: Search, point: Point, sample: int = 0) -> Experiment:
-    """The experiment of a point, as it would be trained alone.
+    """Returns the experiment of a point, which `fit` could train.
 
     Args:
         search: around which experiment.
-        point: what differs from it.
-        sample: from 0; each has a seed of its own where the search says so.
+        point: the values that differ from it.
+        sample: from 0; each has its own seed unless `randomize_seed` is false.
     """
     values = dict(point)
     if search.train_steps is not None:
@@ -75,7 +80,7 @@ def experiment_of(search: Search, point: Point, sample: int = 0) -> Experiment:
 
 
 def steps_of(search: Search, experiment: Experiment, values: Mapping[str, Any]) -> int:
-    """The step up to which a trial is trained: that of its rung, or the last.
+    """Returns the step at which a trial ends: that of its rung, or the last.
 
     Hyperband counts its rungs in validations, as `tuner/epochs`.
     """
@@ -86,18 +91,23 @@ def steps_of(search: Search, experiment: Experiment, values: Mapping[str, Any]) 
 
 
 def longest_rung(search: Search) -> int:
-    """The validations of Hyperband's longest trial."""
+    """Returns the number of validations in Hyperband's longest trial."""
     steps = search.train_steps or search.base.training.max_steps
     return max(steps // search.base.training.validate_every, 1)
 
 
-def direction(objective: str) -> str:
-    """Whether KerasTuner is to look for the least or the greatest."""
-    return "max" if objective == "val_mean_auc" else "min"
+def maximized(objective: str) -> bool:
+    """Whether higher is better; the other objectives are losses."""
+    return objective == "val_mean_auc"
+
+
+def better(objective: str) -> str:
+    """Returns the word for better values, `higher` or `lower`."""
+    return "higher" if maximized(objective) else "lower"
 
 
 def _as_given(dimension: Dimension, value: Any) -> Any:
-    """The value as the search file has it: KerasTuner turns booleans of a choice into 0 and 1."""
+    """Returns the value in the search file: KerasTuner turns booleans of a choice into 0 and 1."""
     return value if dimension.choice is None else next(x for x in dimension.choice if x == value)
 
 

@@ -1,7 +1,7 @@
-"""One training of a point, in a process of its own: its memory is back when it ends.
+"""One training of a point, in a process of its own, which returns its memory when it ends.
 
-Whatever ends that process, killed for want of memory or by a crash below Python, costs this sample
-alone. What it came to stands in a file, so that a search that was interrupted need not ask again.
+Whatever ends that process, even the system when memory runs out, costs this sample alone. The
+result is written to a file, so that an interrupted search need not train the sample again.
 """
 
 import json
@@ -9,6 +9,8 @@ import logging
 import os
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,11 +18,10 @@ from typing import Any, Literal
 
 from ich_keras.experiment.experiment import Experiment
 from ich_keras.run.folder import RunError, RunFolder, write_json
-from ich_keras.search import child_process
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.storage.shard_path import ShardPath
+from tfrecords_tools.storage.shard_path import ShardPath, shard_path
 
-ENDS_S = 30  # for which an interrupted training may take to end
+POLL_S = 0.1  # between two looks at whether the search was stopped
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,26 @@ class Sample:
     def outcome(self) -> Path:
         return self.run.path.with_name(f"{self.run.path.name}_{self.until}.json")
 
-    def step(self) -> int:
-        """How far it has come by what it last wrote."""
-        try:
-            last = self.run.history.read_text(encoding="utf-8").splitlines()[-1]
-            return min(int(last.split(",")[0]), self.until)
-        except (OSError, IndexError, ValueError):
-            return 0  # not begun, or no row yet
-
     @property
     def log(self) -> Path:
         return self.run.path.with_name(f"{self.run.path.name}.log")
 
+    def step(self) -> int:
+        """Returns the last step in the history of the run; 0 if there is none yet."""
+        try:
+            last = self.run.history.read_text(encoding="utf-8").splitlines()[-1]
+            return min(int(last.split(",")[0]), self.until)
+        except (OSError, IndexError, ValueError):
+            return 0
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
-        state: `done`; `failed`, at which the search goes on; `refused`, for a reason that every
-            other training would meet too; `broken`, by an error of this program.
+        state: `done`; `failed`, after which the search goes on; `refused`, for a reason that holds
+            for every other training too; `broken`, by an error of this program.
         message: why it is not done.
         seconds: spent on training.
         scores: of the last validation, by column of the history; None where one does not exist.
@@ -74,41 +75,50 @@ class Outcome:
     scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
-def run_sample(sample: Sample) -> Outcome:
-    """Trains in another process, unless it was done before."""
-    known = read_outcome(sample.outcome)
-    if known is not None and known.state == "done":
-        return known
-    sample.outcome.unlink(missing_ok=True)
-    code = train_apart(sample)
-    outcome = read_outcome(sample.outcome)
-    if outcome is None:
-        outcome = Outcome("failed", f"{_how_it_ended(code)}; see {sample.log}")
-        write_json(sample.outcome, asdict(outcome))
-    return outcome
+@dataclass(frozen=True)
+class Trainer:
+    """Trains samples one after the other, each in a process of its own.
 
+    Attributes:
+        environment: variables of a training beside those of this process, such as its GPU.
+        stop: ends the training in progress when another thread sets it.
+    """
 
-def train_apart(sample: Sample) -> int:
-    """Trains in another process, which writes what it came to; its exit code, as of Popen."""
-    process = child_process.start(__name__, _task(sample), sample.log)
-    try:
-        process.wait()
-    except KeyboardInterrupt:
-        _wait_for_its_end(process)  # it was interrupted by the same key
-        raise
-    finally:
-        process.kill()
-        process.communicate()
-    return process.returncode
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
 
+    def run(self, sample: Sample) -> Outcome:
+        """Trains in another process, unless the sample is done already.
 
-def train_here(sample: Sample) -> None:
-    """Trains in this process, and writes what it came to."""
-    write_json(sample.outcome, asdict(_train(sample)))
+        Raises:
+            KeyboardInterrupt: if `stop` is set.
+        """
+        existing = read_outcome(sample.outcome)
+        if existing is not None and existing.state == "done":
+            return existing
+        sample.outcome.unlink(missing_ok=True)
+        code = self.train(sample)
+        outcome = read_outcome(sample.outcome)
+        if outcome is None:
+            outcome = Outcome("failed", f"{_cause_of_end(code)}; see {sample.log}")
+            write_json(sample.outcome, asdict(outcome))
+        return outcome
+
+    def train(self, sample: Sample) -> int:
+        """Trains in another process, which writes its outcome; returns its exit code."""
+        process = _start(sample, self.environment)
+        try:
+            while process.poll() is None:
+                if self.stop.wait(POLL_S):
+                    raise KeyboardInterrupt
+        finally:
+            process.kill()
+            process.communicate()
+        return process.returncode
 
 
 def read_outcome(path: Path) -> Outcome | None:
-    """What a training came to, or None as long as it came to nothing.
+    """Reads the outcome of a training, or returns None if there is none yet.
 
     Raises:
         RunError: if the file is damaged.
@@ -118,26 +128,45 @@ def read_outcome(path: Path) -> Outcome | None:
     try:
         return Outcome(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise RunError(f"{path}: damaged ({error}); search anew in another --run") from error
+        raise RunError(f"{path}: damaged ({error}); start the search in another --run") from error
 
 
-def _task(sample: Sample) -> dict[str, Any]:
-    return {
+def train_here(sample: Sample) -> None:
+    """Trains in this process, and writes the outcome."""
+    write_json(sample.outcome, asdict(_train(sample)))
+
+
+def _start(sample: Sample, environment: Mapping[str, str]) -> subprocess.Popen:
+    """Starts this module as a program, which ends when its standard input is closed.
+
+    It is not in the process group of the terminal: only the search decides what Ctrl-C means.
+    """
+    task = {
         "experiment": sample.experiment.model_dump_json(),
         "shards": str(sample.shards),
         "run": str(sample.run.path),
         "until": sample.until,
     }
-
-
-def _wait_for_its_end(process: subprocess.Popen) -> None:
+    sample.log.parent.mkdir(parents=True, exist_ok=True)
+    with sample.log.open("ab") as messages:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=messages,
+            stderr=messages,
+            env={**os.environ, **environment},
+            process_group=0,
+        )
+    assert process.stdin is not None
     try:
-        process.wait(ENDS_S)
-    except subprocess.TimeoutExpired:
-        return
+        process.stdin.write(json.dumps(task).encode() + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # the process has ended already; its exit code says why
+    return process
 
 
-def _how_it_ended(code: int) -> str:
+def _cause_of_end(code: int) -> str:
     if code == -signal.SIGKILL:
         return "its process was killed, as the system does when memory runs out"
     if code < 0:
@@ -150,7 +179,7 @@ def _train(sample: Sample) -> Outcome:
 
     from ich_keras.training.fit import TrainingError, fit
 
-    # The last validation decides; the others are needed only to know when to stop.
+    # Only the last validation counts; with patience, the others decide when to stop.
     each = sample.experiment.training.patience is not None
     try:
         result = fit(
@@ -169,29 +198,35 @@ def _train(sample: Sample) -> Outcome:
         logging.exception("an error of this program")
         return Outcome("broken", f"{type(error).__name__}: {error}; see {sample.log}")
     rows = [row for row in result.validations if int(row["step"]) <= sample.until]
-    scores = {key: _number(x) for key, x in rows[-1].items() if key.startswith("val_")}
+    scores = {key: _number(cell) for key, cell in rows[-1].items() if key.startswith("val_")}
     return Outcome("done", seconds=result.position.seconds, scores=scores)
 
 
 def _number(cell: float | str | None) -> float | None:
-    """The number in a cell of the history, which is empty where a score does not exist."""
+    """Converts a cell of the history, which is empty where a score does not exist."""
     return None if cell in (None, "") else float(cell)
 
 
-def _main() -> None:
-    """Receives a sample and trains it."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    task = child_process.receive()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    from tfrecords_tools.storage.shard_path import shard_path
+def _receive_task() -> dict[str, Any]:
+    """Reads the task; from then on, this process ends as soon as its parent has ended."""
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
+        task = json.loads(pipe.readline())
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    return task
 
-    sample = Sample(
-        Experiment.model_validate_json(task["experiment"]),
-        shard_path(task["shards"]),
-        RunFolder(Path(task["run"])),
-        task["until"],
-    )
-    train_here(sample)
+
+def _end_with_the_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)  # returns when the other end of the pipe is closed
+    os._exit(1)
+
+
+def _main() -> None:
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    task = _receive_task()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    experiment = Experiment.model_validate_json(task["experiment"])
+    run = RunFolder(Path(task["run"]))
+    train_here(Sample(experiment, shard_path(task["shards"]), run, task["until"]))
 
 
 if __name__ == "__main__":

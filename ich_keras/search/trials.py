@@ -1,4 +1,4 @@
-"""What the trials of a search came to, as a table."""
+"""The results of the trials of a search, as a table."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.run.folder import RunFolder
-from ich_keras.search.space import Point, direction
+from ich_keras.search.space import Point, maximized
 from ich_keras.search.training_process import Outcome
 
 STATES = {"RUNNING": "running", "COMPLETED": "done", "FAILED": "failed", "INVALID": "failed"}
@@ -21,9 +21,9 @@ class TrialRow:
 
     Attributes:
         trial: its id.
-        point: what is tried.
+        point: the values that it tries.
         state: running, done or failed.
-        steps: up to which it is trained.
+        steps: of each of its trainings.
         samples: the objective of each training that is done.
         failure: why it failed, or "".
         seconds: spent on training.
@@ -39,29 +39,29 @@ class TrialRow:
 
     @property
     def mean(self) -> float:
-        """Over the samples; NaN while there are none, or where one of them failed."""
+        """Mean objective over the samples; NaN unless the trial is done."""
         return float(np.mean(self.samples)) if self.state == "done" and self.samples else np.nan
 
     @property
     def spread(self) -> float:
-        """The standard deviation over the samples; NaN for one."""
+        """Standard deviation over the samples; NaN for fewer than two."""
         return float(np.std(self.samples, ddof=1)) if len(self.samples) > 1 else np.nan
 
 
 def sample_run(folder: Path, first_trial: str, sample: int) -> RunFolder:
-    """The run of a sample, from 0, of a trial that began anew."""
+    """Returns the run of a sample, counted from 0, below the trial that began it."""
     return RunFolder(folder / "trials" / first_trial / f"sample_{sample + 1}")
 
 
-def row_of(
+def trial_row(
     trial: str, point: Point, status: str, steps: int, outcomes: Iterable[Outcome], objective: str
 ) -> TrialRow:
-    """The row of a trial from what its samples came to."""
-    known = list(outcomes)
-    values = [x.scores[objective] for x in known if x.state == "done"]
-    messages = [x.message for x in known if x.state != "done"]
+    """Returns the row of a trial with the outcomes of its samples so far."""
+    outcomes = list(outcomes)
+    values = [x.scores[objective] for x in outcomes if x.state == "done"]
+    messages = [x.message for x in outcomes if x.state != "done"]
     if None in values:
-        messages.append(f"{objective} does not exist: the slices validated on are all of one kind")
+        messages.append(f"{objective} does not exist: the validation slices are all of one class")
     return TrialRow(
         trial,
         point,
@@ -69,24 +69,29 @@ def row_of(
         steps,
         tuple(value for value in values if value is not None),
         "; ".join(dict.fromkeys(messages)),
-        sum(x.seconds for x in known),
+        sum(x.seconds for x in outcomes),
     )
 
 
+def best_first(rows: Iterable[TrialRow], objective: str) -> list[TrialRow]:
+    """Returns the trials that are done, by mean objective; among equals the earlier comes first."""
+    sign = -1 if maximized(objective) else 1
+    return sorted((row for row in rows if row.state == "done"), key=lambda row: sign * row.mean)
+
+
 def ranked(rows: Iterable[TrialRow], objective: str) -> list[TrialRow]:
-    """The trials that are done, the best mean objective first.
+    """Returns the longest-trained of the trials that are done, the best first.
 
-    Of those trained to different steps, as Hyperband's rungs are, only the longest: an objective
-    says nothing beside one of another step. Of equal ones the earlier comes first.
+    Hyperband's rungs are trained for different numbers of steps, and objectives after different
+    numbers of steps cannot be compared.
     """
-    done = [row for row in rows if row.state == "done"]
+    done = best_first(rows, objective)
     longest = max((row.steps for row in done), default=0)
-    sign = -1 if direction(objective) == "max" else 1
-    return sorted((row for row in done if row.steps == longest), key=lambda x: sign * x.mean)
+    return [row for row in done if row.steps == longest]
 
 
-def table_of(rows: Iterable[TrialRow], objective: str) -> pd.DataFrame:
-    """`trials.csv`: a row a trial; the objective is empty where it failed or still goes on."""
+def trials_table(rows: Iterable[TrialRow], objective: str) -> pd.DataFrame:
+    """Returns `trials.csv`: one row per trial; the objective is empty unless the trial is done."""
     lines: list[dict[str, Any]] = []
     for row in rows:
         line: dict[str, Any] = {"trial": row.trial, **row.point, objective: row.mean}

@@ -1,12 +1,13 @@
-"""Whoever asks for the trials of a search and trains them: alone, or as one of many workers."""
+"""Requests the trials of a search and trains them, in the process of the oracle or in another."""
 
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,29 +20,30 @@ from keras_tuner.engine.trial import Trial
 
 from ich_keras.run.folder import RunError
 from ich_keras.search.config import Search
-from ich_keras.search.oracle import Lasting, make_oracle
+from ich_keras.search.oracle import oracle_options
 from ich_keras.search.space import experiment_of, point_of, steps_of
-from ich_keras.search.training_process import Sample, run_sample
+from ich_keras.search.training_process import Sample, Trainer
 from ich_keras.search.trials import sample_run
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.storage.shard_path import ShardPath
 
 log = logging.getLogger(__name__)
 
-CHIEF = "chief"  # KerasTuner knows it by this word in its id
+CHIEF = "chief"  # a process is KerasTuner's chief if its id contains this word
+VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 SIGN_OF_LIFE_S = 5
-SILENT_S = 60  # after which a worker, or the chief, is taken for dead
-IDLE_S = 1  # between two questions for a trial where there is none yet
+SILENT_S = 60  # after which a worker, or the chief, counts as dead
+IDLE_S = 1  # between two requests for a trial
 
 
 @dataclass(frozen=True)
-class SearchPlace:
-    """What is searched, and where.
+class SearchTask:
+    """A search, its data and its folder.
 
     Attributes:
         search: what to try.
         shards: to train and validate on.
-        folder: of the search, seen by all who train.
+        folder: of the search, which all workers see.
     """
 
     search: Search
@@ -49,7 +51,7 @@ class SearchPlace:
     folder: Path
 
     def samples(self, oracle: Any, trial: Trial) -> list[Sample]:
-        """The trainings of a trial; one that goes on from a rung has the folders of its first.
+        """Returns the trainings of a trial; Hyperband's promoted trials continue earlier runs.
 
         Args:
             oracle: KerasTuner's, or a worker's client of it.
@@ -57,78 +59,105 @@ class SearchPlace:
         """
         point = point_of(self.search, trial.hyperparameters)
         first = _first_rung(oracle, trial)
-        found = []
+        samples = []
         for number in range(self.search.samples_per_point):
             experiment = experiment_of(self.search, point, number)
             until = steps_of(self.search, experiment, trial.hyperparameters.values)
             run = sample_run(self.folder, first, number)
-            found.append(Sample(experiment, self.shards, run, until))
-        return found
+            samples.append(Sample(experiment, self.shards, run, until))
+        return samples
 
 
 def role() -> str:
-    """What KerasTuner's variables make of this process: `alone`, `chief` or `worker`.
+    """Returns the role that KerasTuner's variables give this process: `alone`, `chief`, `worker`.
 
     Raises:
-        UsageError: if some of them are missing.
+        UsageError: if some of the variables are missing.
     """
-    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-    missing = [name for name in names if not os.environ.get(name)]
-    if len(missing) == len(names):
+    missing = [name for name in VARIABLES if not os.environ.get(name)]
+    if len(missing) == len(VARIABLES):
         return "alone"
     if missing:
-        raise UsageError(f"{', '.join(missing)}: not set, but the others of {', '.join(names)} are")
-    if not os.environ[names[2]].isdecimal():
-        raise UsageError(f"{names[2]}: expected a port, got {os.environ[names[2]]}")
-    return CHIEF if CHIEF in os.environ[names[0]] else "worker"
+        raise UsageError(
+            f"{', '.join(missing)}: not set, but the others of {', '.join(VARIABLES)} are"
+        )
+    tuner_id, _, port = (os.environ[name] for name in VARIABLES)
+    if not port.isdecimal():
+        raise UsageError(f"{VARIABLES[2]}: expected a port, got {port}")
+    return CHIEF if CHIEF in tuner_id else "worker"
 
 
 class SearchTuner(BaseTuner):
-    """Asks for trials, and trains them."""
+    """Requests trials and trains them."""
 
-    def __init__(self, oracle: Lasting, place: SearchPlace) -> None:
-        self.place = place
-        self._questions = 0
-        own = os.environ.get("KERASTUNER_TUNER_ID", "alone")  # KerasTuner's files, not read again
-        folder = str(place.folder / "oracle")
-        super().__init__(oracle, directory=folder, project_name=own, overwrite=True)
+    def __init__(self, oracle: keras_tuner.Oracle, task: SearchTask) -> None:
+        self.task = task
+        self.trainer = Trainer()
+        self._requests = 0  # since the last trial
+        name = os.environ.get("KERASTUNER_TUNER_ID", "alone")
+        folder = str(task.folder / "oracle")  # KerasTuner's files, which nothing reads
+        super().__init__(oracle, directory=folder, project_name=name, overwrite=True)
+
+    def worker(
+        self, tuner_id: str, environment: Mapping[str, str], stop: threading.Event
+    ) -> "SearchTuner":
+        """Returns a tuner that shares the oracle and runs in a thread of its own.
+
+        Args:
+            tuner_id: its name for the oracle.
+            environment: variables of its trainings.
+            stop: ends its search when it is set.
+        """
+        tuner = copy(self)
+        tuner.tuner_id = tuner_id
+        tuner.trainer = Trainer(environment, stop)
+        return tuner
 
     def pre_create_trial(self) -> None:
-        """Waits between two questions that had no answer."""
-        if self._questions:
-            time.sleep(IDLE_S)
-        self._questions += 1
+        """Waits between two requests without a trial.
+
+        Raises:
+            KeyboardInterrupt: if the search is stopped.
+        """
+        if self.trainer.stop.wait(IDLE_S if self._requests else 0):
+            raise KeyboardInterrupt
+        self._requests += 1
 
     def on_trial_begin(self, trial: Trial) -> None:
-        self._questions = 0
+        self._requests = 0
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Reports the end of a trial; the files that KerasTuner would write are not read."""
+        self.oracle.end_trial(trial)
 
     def run_trial(self, trial: Trial, *_args: Any, **_kwargs: Any) -> dict[str, float]:
-        """The mean objective over the samples of a point; NaN, by which it fails, if one has none.
+        """Returns the mean objective over the samples; NaN, which fails the trial, if one has none.
 
-        What is raised here KerasTuner would print with its whole traceback.
+        KerasTuner ends the search at a fatal error, and counts all others as failed trials.
         """
+        objective = self.task.search.objective
         values = []
         with self._signs_of_life(trial.trial_id):
-            for sample in self.place.samples(self.oracle, trial):
-                outcome = run_sample(sample)
-                if outcome.state == "refused":  # the user's to mend, whatever the point
+            for sample in self.task.samples(self.oracle, trial):
+                outcome = self.trainer.run(sample)
+                if outcome.state == "refused":
                     raise keras_tuner.errors.FatalValueError(outcome.message)
-                if outcome.state == "broken":  # KerasTuner would count it as a failed trial
+                if outcome.state == "broken":
                     raise keras_tuner.errors.FatalRuntimeError(outcome.message)
-                value = outcome.scores.get(self.place.search.objective)
+                value = outcome.scores.get(objective)
                 values.append(np.nan if value is None else value)
                 if outcome.state == "failed":
                     break
-        return {self.place.search.objective: float(np.mean(values))}
+        return {objective: float(np.mean(values))}
 
     @contextmanager
     def _signs_of_life(self, trial_id: str) -> Iterator[None]:
-        """Shows the chief from time to time that the trial goes on."""
+        """Shows the chief on another machine that the trial continues."""
         over = threading.Event()
 
         def show() -> None:
             while not over.wait(SIGN_OF_LIFE_S):
-                with suppress(grpc.RpcError):  # the trial goes on without its chief
+                with suppress(grpc.RpcError):  # the trial continues without its chief
                     self.oracle.get_trial(trial_id)
 
         if role() == "worker":
@@ -139,11 +168,11 @@ class SearchTuner(BaseTuner):
             over.set()
 
 
-def search_with(tuner: SearchTuner) -> None:
-    """Asks and trains until there are no more trials.
+def run_tuner(tuner: SearchTuner) -> None:
+    """Requests and trains until there are no more trials.
 
     Raises:
-        InputError: if the data does not serve.
+        InputError: if the data cannot be used.
         RunError: if a trial broke, or the chief does not answer.
     """
     try:
@@ -154,28 +183,28 @@ def search_with(tuner: SearchTuner) -> None:
         raise RunError(f"a trial broke: {error}") from None
     except grpc.RpcError as error:
         reason = error.code().name
-        raise RunError(f"the chief does not answer ({reason}); start all again") from None
+        raise RunError(f"the chief does not answer ({reason}); start all processes again") from None
 
 
-def work(place: SearchPlace) -> None:
-    """Trains what a chief gives out, until it has no more.
+def work(task: SearchTask) -> None:
+    """Trains the trials of a chief until it has no more.
 
-    Until the chief is there, nothing is written: it would not take the folder for its own. A chief
-    that is gone ends this process: KerasTuner would wait for it for an hour.
+    Nothing is written before the chief answers, because it refuses a folder that is not its own.
+    This process ends when the chief is gone; KerasTuner would wait for an hour.
     """
-    if not _chief_is_there():
+    if not _chief_answers():
         log.info("waiting for the chief at %s:%d", *_address())
-    while not _chief_is_there():
+    while not _chief_answers():
         time.sleep(IDLE_S)
     threading.Thread(target=_end_without_a_chief, daemon=True).start()
-    search_with(SearchTuner(make_oracle(place.search), place))
+    run_tuner(SearchTuner(keras_tuner.Oracle(**oracle_options(task.search)), task))
 
 
 def _address() -> tuple[str, int]:
     return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
 
 
-def _chief_is_there() -> bool:
+def _chief_answers() -> bool:
     try:
         socket.create_connection(_address(), timeout=SIGN_OF_LIFE_S).close()
     except OSError:
@@ -184,17 +213,18 @@ def _chief_is_there() -> bool:
 
 
 def _end_without_a_chief() -> None:
-    """Ends this process once the chief cannot be reached for a while."""
-    reached = time.monotonic()
+    """Ends this process when the chief has not answered for a while."""
+    last_answer = time.monotonic()
     while True:
-        if _chief_is_there():
-            reached = time.monotonic()
-        elif time.monotonic() - reached > SILENT_S:
-            log.error("the chief at %s:%d is gone; start all again, they go on", *_address())
-            os._exit(1)  # the other threads wait for it
+        if _chief_answers():
+            last_answer = time.monotonic()
+        elif time.monotonic() - last_answer > SILENT_S:
+            log.error("the chief at %s:%d is gone; start all processes again", *_address())
+            os._exit(1)  # the other threads wait for the chief
         time.sleep(SIGN_OF_LIFE_S)
 
 
 def _first_rung(oracle: Any, trial: Trial) -> str:
+    """Returns the id of the trial in whose folder a trial of Hyperband continues."""
     earlier = trial.hyperparameters.values.get("tuner/trial_id")
     return trial.trial_id if earlier is None else _first_rung(oracle, oracle.get_trial(earlier))

@@ -1,4 +1,4 @@
-"""A search that is killed goes on, makes no trial twice, and comes to what `fit` comes to."""
+"""An interrupted search resumes, repeats no trial, and gives the scores of `fit`."""
 
 import json
 import os
@@ -13,8 +13,12 @@ import pytest
 
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunFolder
+from ich_keras.search import tuner
 from ich_keras.training.fit import fit
+from tests.support.program import Program
 from tests.support.small_search import start, trials, write_grid
+
+TWO_WORKERS = ("--workers", "2")
 
 
 @pytest.fixture(scope="module")
@@ -44,47 +48,71 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "two workers"])
-def test_killed_it_goes_on_to_the_same_table(expected, shards, tmp_path, options):
-    """SIGKILL of whoever leads, in the second trial; whoever trains ends with it."""
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [((), signal.SIGKILL), (TWO_WORKERS, signal.SIGKILL), (TWO_WORKERS, signal.SIGINT)],
+    ids=["alone", "two workers", "two workers, Ctrl-C"],
+)
+def test_an_interrupted_search_resumes_to_the_same_table(expected, shards, tmp_path, options, how):
+    """The search is interrupted in its second trial; its trainings end with it."""
     path = write_grid(tmp_path)
     folder = tmp_path / "out"
     process = start(path, shards, folder, *options)
     wait_for(lambda: (folder / "journal.jsonl").is_file(), process)
     wait_for(lambda: len(events(folder, "end")) >= 1, process)
     wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
-    process.kill()
+    process.send_signal(how)
     process.communicate()
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    ended = events(folder, "end")
     before = {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")}
     time.sleep(3)  # a training that went on without its search would write by now
     assert {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")} == before
     output, errors = start(path, shards, folder, *options).communicate(timeout=300)
     assert "best of 3 trials" in output, errors
-    found = trials(folder).set_index("training.learning_rate")["val_loss"]
-    assert found.to_dict() == pytest.approx(expected, rel=1e-12)
+    table = trials(folder).set_index("training.learning_rate")["val_loss"]
+    assert table.to_dict() == pytest.approx(expected, rel=1e-12)
     assert all(x.stat().st_mtime_ns == time for x, time in before.items())
+    assert events(folder, "end")[: len(ended)] == ended
     assert sorted(events(folder, "begin")) == sorted(events(folder, "end"))
     assert len(set(events(folder, "end"))) == len(events(folder, "end")) == 3
 
 
-def test_a_worker_that_is_killed_costs_nothing(expected, shards, tmp_path):
+def impatient() -> None:
+    """A chief soon notices that a worker is gone."""
+    tuner.SIGN_OF_LIFE_S, tuner.SILENT_S = 1, 5
+
+
+@pytest.mark.slow
+def test_a_worker_on_another_machine_that_is_killed_costs_nothing(expected, shards, tmp_path):
     path = write_grid(tmp_path, rates="1e-3, 3e-3")
     folder = tmp_path / "out"
-    process = start(path, shards, folder, "--workers", "2")
-    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, process)
-    os.kill(worker_of(process.pid), signal.SIGKILL)
-    output, errors = process.communicate(timeout=300)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    command = ["tune", path, "--shards", shards, "--run", folder]
+    chief, *workers = (
+        Program(
+            command,
+            environment=os.environ | address | {"KERASTUNER_TUNER_ID": name},
+            first=impatient,
+        )
+        for name in ("chief", "one", "two")
+    )
+    wait_for(lambda: len(list(folder.glob("trials/*/sample_1/history.csv"))) > 1, chief)
+    workers[0].kill()
+    output, errors = chief.communicate(timeout=300)
     assert "best of 2 trials" in output, errors
     assert "is gone, trial" in errors
-    found = trials(folder).set_index("training.learning_rate")["val_loss"].to_dict()
-    assert found == pytest.approx({rate: expected[rate] for rate in (1e-3, 3e-3)}, rel=1e-12)
+    table = trials(folder).set_index("training.learning_rate")["val_loss"].to_dict()
+    assert table == pytest.approx({rate: expected[rate] for rate in (1e-3, 3e-3)}, rel=1e-12)
 
 
 def test_a_worker_whose_chief_is_gone_ends(tmp_path):
     program = (
-        "from ich_keras.search import tuner as search_training\n"
-        "search_training.SILENT_S = search_training.SIGN_OF_LIFE_S = 0.5\n"
-        "search_training._end_without_a_chief()\n"
+        "from ich_keras.search import tuner\n"
+        "tuner.SILENT_S = tuner.SIGN_OF_LIFE_S = 0.5\n"
+        "tuner._end_without_a_chief()\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as chief:
         address = {
@@ -102,17 +130,4 @@ def test_a_worker_whose_chief_is_gone_ends(tmp_path):
         assert worker.poll() is None
     _, errors = worker.communicate(timeout=60)
     assert worker.returncode == 1
-    assert "is gone; start all again" in errors
-
-
-def worker_of(pid: int) -> int:
-    """The first worker that a search has started."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            command = (entry / "cmdline").read_text()
-        except OSError:
-            continue
-        if parent == pid and "search_worker" in command:
-            return int(entry.name)
-    raise AssertionError("no worker")
+    assert "is gone; start all processes again" in errors

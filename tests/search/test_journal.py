@@ -6,7 +6,7 @@ import pytest
 
 from ich_keras.run.folder import RunError
 from ich_keras.search.config import load_search
-from ich_keras.search.journal import Journal
+from ich_keras.search.journal import Begin, Journal
 from tests.support.small_search import write_search
 
 TEXT = """
@@ -17,6 +17,8 @@ search:
   training.learning_rate: {float: {min: 1e-4, max: 1e-2, log: true}}
 """
 
+EVENT = Begin(status="RUNNING", trial="0", values={"model.dropout": 0.2})
+
 
 def identity(folder, text=TEXT, overrides=(), fingerprint="0" * 64):
     search = load_search(write_search(folder, text), overrides)
@@ -26,7 +28,7 @@ def identity(folder, text=TEXT, overrides=(), fingerprint="0" * 64):
 def begun(folder):
     """The journal of a search with one event."""
     path = folder / "journal.jsonl"
-    Journal(path, identity(folder)).add({"event": "begin", "trial": "0"})
+    Journal(path, identity(folder)).add(EVENT)
     return path
 
 
@@ -47,7 +49,11 @@ def refusal(path, search) -> str:
 
 
 def test_the_same_search_goes_on(tmp_path):
-    assert Journal(begun(tmp_path), identity(tmp_path)).events == [{"event": "begin", "trial": "0"}]
+    path = begun(tmp_path)
+    assert Journal(path, identity(tmp_path)).events == [EVENT]
+    assert path.read_text("utf-8").splitlines()[1] == (
+        '{"event": "begin", "status": "RUNNING", "trial": "0", "values": {"model.dropout": 0.2}}'
+    )
 
 
 def test_keys_that_a_newer_version_adds_with_their_defaults_are_no_difference(tmp_path):

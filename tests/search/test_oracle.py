@@ -14,11 +14,11 @@ from keras_tuner.oracles import HyperbandOracle
 
 from ich_keras.run.folder import RunError
 from ich_keras.search.config import load_search
-from ich_keras.search.journal import Journal
-from ich_keras.search.oracle import Hyperband, Lasting, make_oracle
+from ich_keras.search.journal import Begin, Journal
+from ich_keras.search.oracle import JournaledOracle, make_oracle
 from ich_keras.search.space import experiment_of, number_of_points, point_of
-from ich_keras.search.tune import _Lead
-from ich_keras.search.tuner import SearchPlace
+from ich_keras.search.tune import _Chief
+from ich_keras.search.tuner import SearchTask
 from tests.support.small_search import GRID, write_grid, write_search, write_space
 
 TUNERS = {
@@ -36,10 +36,11 @@ search:
 """
 
 
-def opened(search, folder) -> Lasting:
-    oracle = make_oracle(search)
+def opened(search, folder, identity=None) -> JournaledOracle:
+    identity = identity or search.model_dump(mode="json")
+    oracle = make_oracle(search, Journal(folder / "journal.jsonl", identity))
     oracle._set_project_dir(str(folder / "oracle"), "test")
-    oracle.begin(Journal(folder / "journal.jsonl", search.model_dump(mode="json")))
+    oracle.restore()
     return oracle
 
 
@@ -136,7 +137,7 @@ def until_idle(oracle, workers) -> str:
 @pytest.mark.parametrize("tuner", ["grid", "hyperband"])
 def test_an_idle_worker_that_asks_again_leaves_everything_as_it_was(tmp_path, shards, tuner):
     search = few_points(tmp_path, tuner, "train_steps: 18" if tuner == "hyperband" else "")
-    lead = _Lead(SearchPlace(search, shards, tmp_path / "out"))
+    lead = _Chief(SearchTask(search, shards, tmp_path / "out"))
     worker = until_idle(lead.oracle, ["one", "two"])
     files = [tmp_path / "out" / name for name in ("journal.jsonl", "trials.csv")]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
@@ -146,9 +147,7 @@ def test_an_idle_worker_that_asks_again_leaves_everything_as_it_was(tmp_path, sh
     (tmp_path / "again").mkdir()
     shutil.copy(files[0], tmp_path / "again" / "journal.jsonl")
     identity = json.loads(files[0].read_text().splitlines()[0])
-    again = make_oracle(search)
-    again._set_project_dir(str(tmp_path / "again" / "oracle"), "test")
-    again.begin(Journal(tmp_path / "again" / "journal.jsonl", identity))
+    again = opened(search, tmp_path / "again", identity)
     end(lead.oracle, lead.oracle.ongoing_trials["busy"])
     assert finish(again, ["one"]) == finish(lead.oracle, ["one"])
 
@@ -171,22 +170,21 @@ def test_points_after_a_worker_was_stopped_are_those_of_the_journal(tmp_path):
     assert stopped_early
 
 
-def test_a_journal_with_a_line_for_each_idle_answer_is_still_read(tmp_path, monkeypatch):
+def test_a_journal_with_a_line_for_each_idle_answer_is_still_read(tmp_path):
+    """KerasTuner's oracle changes with each request; older versions wrote all of them down."""
     search = few_points(tmp_path, "hyperband", "train_steps: 18")
-    with monkeypatch.context() as patch:  # as journals were written before
-        patch.setattr(Hyperband, "populate_space", HyperbandOracle.populate_space, raising=False)
-        oracle = opened(search, tmp_path)
-        oracle.create_trial("busy")
-        idle = 0
-        while idle < 20:
-            trial = oracle.create_trial("one")
-            if trial.status == TrialStatus.RUNNING:
-                end(oracle, trial)
-                continue
-            event = {"event": "idle", "status": "IDLE", "trial": trial.trial_id, "values": {}}
-            oracle.journal.add(event)
-            idle += 1
-        before = {x: trial.hyperparameters.values for x, trial in oracle.trials.items()}
+    oracle = opened(search, tmp_path)
+    oracle.create_trial("busy")
+    idle = 0
+    while idle < 20:
+        trial = HyperbandOracle.create_trial(oracle, "one")
+        kind = "begin" if trial.status == TrialStatus.RUNNING else "idle"
+        values, trial_id = trial.hyperparameters.values, trial.trial_id
+        oracle.journal.add(Begin(event=kind, status=trial.status, trial=trial_id, values=values))
+        if trial.status == TrialStatus.RUNNING:
+            end(oracle, trial)
+        idle += kind == "idle"
+    before = {x: trial.hyperparameters.values for x, trial in oracle.trials.items()}
     found = finish(opened(search, tmp_path), ["one"])
     assert list(before.items()) == list(found.items())[: len(before)]
 
@@ -203,7 +201,7 @@ def test_what_was_under_way_is_given_out_first(tmp_path):
 def test_the_trial_of_a_worker_that_is_gone_goes_to_another(tmp_path):
     oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
     left = oracle.create_trial("gone")
-    oracle.give_up_worker("gone")
+    oracle.drop_worker("gone")
     taken = oracle.create_trial("other")
     assert taken.trial_id == left.trial_id
     end(oracle, taken, 0.1)
@@ -217,7 +215,7 @@ def test_the_trial_of_a_worker_that_is_gone_goes_to_another(tmp_path):
 def test_a_trial_that_ends_before_another_takes_it_is_not_given_out_again(tmp_path):
     oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
     left = oracle.create_trial("late")
-    oracle.give_up_worker("late")
+    oracle.drop_worker("late")
     end(oracle, left)
     assert oracle.create_trial("other").trial_id != left.trial_id
 
@@ -239,7 +237,7 @@ def test_a_full_disk_is_told_and_leaves_nobody_waiting(tmp_path, monkeypatch):
 def test_who_gives_no_sign_of_life_is_silent(tmp_path):
     oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
     trials = [oracle.create_trial(name) for name in ("busy", "silent")]
-    oracle.heard = dict.fromkeys(oracle.heard, -1000.0)
+    oracle.last_seen = dict.fromkeys(oracle.last_seen, -1000.0)
     oracle.get_trial(trials[0].trial_id)  # as a worker does while it trains
     assert oracle.silent_workers(60) == ["silent"]
 
@@ -252,13 +250,13 @@ def test_three_failures_in_a_row_end_the_search_for_every_worker(tmp_path):
         if trial.status == TrialStatus.STOPPED:
             break
         end(oracle, trial, loss)
-    assert not oracle.given_up  # six points, of which no three in a row
+    assert not oracle.stop_reason  # six points, of which no three in a row
     (tmp_path / "more").mkdir()
     oracle = opened(search, tmp_path / "more")
     other = oracle.create_trial("other")
     for _ in range(3):
         end(oracle, oracle.create_trial("worker"), float("nan"))
-    assert oracle.given_up == "3 trials in a row failed"
+    assert oracle.stop_reason == "3 trials in a row failed"
     assert oracle.create_trial("worker").status == TrialStatus.STOPPED
     end(oracle, other, 0.1)
     assert oracle.create_trial("other").status == TrialStatus.STOPPED
@@ -295,6 +293,25 @@ def test_a_damaged_journal_is_one_line(tmp_path):
     search = load_search(write_grid(tmp_path))
     (tmp_path / "journal.jsonl").write_text("{not json}\n")
     with pytest.raises(RunError, match=r"journal\.jsonl: damaged .* another --run"):
+        opened(search, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"event": "end", "status": "COMPLETED", "trial": "7", "score": 1}', "trial 7 ended but"),
+        ('{"event": "end", "status": "COMPLETED", "trial": "0"}', "an event: end score Field requ"),
+        ('{"event": "begin", "status": "RUNNING", "trial": "0"}', "an event: begin values Field"),
+        ('{"event": "nap", "status": "RUNNING", "trial": "0"}', "an event: Input tag 'nap'"),
+        ("7", "an event: "),
+    ],
+)
+def test_a_damaged_event_is_one_line(tmp_path, line, reason):
+    search = load_search(write_grid(tmp_path))
+    opened(search, tmp_path)
+    with (tmp_path / "journal.jsonl").open("a") as journal:
+        journal.write(f"{line}\n")
+    with pytest.raises(RunError, match=rf"^.*journal\.jsonl: damaged \({reason}.*another --run$"):
         opened(search, tmp_path)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from ich_keras.search.progress import SearchTable
+from ich_keras.search.progress import SearchProgress
 from ich_keras.search.report import best_and_next
-from ich_keras.search.trials import TrialRow, ranked, table_of
+from ich_keras.search.trials import TrialRow, ranked, trials_table
 
 
 def row(trial, samples, *, state="done", steps=10, **point):
@@ -30,9 +30,9 @@ def test_what_lies_within_the_spread_is_not_told_apart():
 @pytest.mark.parametrize(
     ("order", "said"),
     [
-        ([row("0", (0.1,)), row("1", (0.2,))], "not known: set samples_per_point"),
-        ([row("0", (0.1, 0.2))], "no other to compare"),
-        ([row("0", (0.1, 0.1)), row("1", (0.2, 0.2))], "not known: set randomize_seed"),
+        ([row("0", (0.1,)), row("1", (0.2,))], "differs from the next: set samples_per_point"),
+        ([row("0", (0.1, 0.2))], "no other trial to compare"),
+        ([row("0", (0.1, 0.1)), row("1", (0.2, 0.2))], "differs from the next: set randomize_seed"),
         ([row("0", (0.1, 0.2)), row("1", (0.1, 0.2))], "is not distinguishable"),
         ([row("0", (0.1, 0.2)), row("1", (0.3, 0.4))], "is distinguishable"),
     ],
@@ -54,7 +54,7 @@ def test_only_the_longest_trained_are_ranked_and_by_the_direction_of_the_objecti
 
 def test_the_table_leaves_empty_what_is_not_there():
     rows = [row("0", (0.1, 0.3), rate=1.0), row("1", (0.2,), state="failed", rate=2.0)]
-    table = table_of(rows, "val_loss").set_index("trial")
+    table = trials_table(rows, "val_loss").set_index("trial")
     assert table.loc["0", "val_loss"] == pytest.approx(0.2)
     assert table.loc["0", "spread"] == pytest.approx(np.std([0.1, 0.3], ddof=1))
     assert np.isnan(table.loc["1", "val_loss"])
@@ -62,13 +62,16 @@ def test_the_table_leaves_empty_what_is_not_there():
 
 def test_lines_say_what_ended_once_where_there_is_no_terminal(caplog):
     rows = [row("0", (0.1,), rate=1.0)]
-    with caplog.at_level("INFO"), SearchTable("val_loss", 3, lambda: rows, lambda _: 0, 1) as table:
+    with (
+        caplog.at_level("INFO"),
+        SearchProgress("val_loss", 3, lambda: rows, lambda _: 0, 1) as table,
+    ):
         rows.append(row("1", (), state="running", rate=2.0))
         table.changed()
         rows[1] = row("1", (0.25,), rate=2.0)
         table.changed()
         table.changed()
     lines = [x.message for x in caplog.records]
-    assert lines[0] == "1 trials were made before, and are not made again"
+    assert lines[0] == "1 trials ended before and are not repeated"
     assert lines[1].startswith("trial 1 done: rate=2.0: 0.25000; 2 of 3 trials ended, 0 failed")
     assert len(lines) == 2

@@ -52,10 +52,13 @@ def test_a_diverging_point_fails_alone(shards, tmp_path):
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_fails_alone(shards, tmp_path, monkeypatch):
-    """As by the system, when memory runs out: here by a callback, at one point."""
+    """As by the system, when memory runs out: here by a callback, on the GPU of one worker."""
     (tmp_path / "deadly.py").write_text(
-        "import os, signal, keras\n"
+        "import os, pathlib, signal, keras\n"
         "class Kill(keras.callbacks.Callback):\n"
+        "    def on_train_begin(self, logs=None):\n"
+        "        gpu = os.environ['CUDA_VISIBLE_DEVICES']\n"
+        f"        pathlib.Path({str(tmp_path)!r}, gpu).touch()\n"
         "    def on_epoch_end(self, epoch, logs=None):\n"
         "        if float(self.model.optimizer.learning_rate) > 0.9:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -64,7 +67,9 @@ def test_a_training_that_is_killed_fails_alone(shards, tmp_path, monkeypatch):
     settings = ["training.callbacks=[{path: deadly.Kill}]", "training.warmup_steps=0"]
     settings += ["training.schedule=constant"]
     path = write_grid(tmp_path, "1e-3, 1.0")
-    tune(load_search(path, settings), shards, tmp_path / "out")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b")  # which no machine needs to have
+    tune(load_search(path, settings), shards, tmp_path / "out", workers=2)
+    assert {x.name for x in tmp_path.glob("MIG-*")} == {"MIG-a", "MIG-b"}
     table = trials(tmp_path / "out").set_index("training.learning_rate")
     assert table["state"].to_dict() == {1e-3: "done", 1.0: "failed"}
     assert "was killed, as the system does when memory" in table.loc[1.0, "failure"]

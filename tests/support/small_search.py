@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ich_keras.search import training_process as trial_sample
+from ich_keras.search.training_process import Trainer, train_here
 from tests.support.program import Program
 
 GRID = """
@@ -54,9 +54,9 @@ def write_space(folder: Path, tuner: str, limits: str = "") -> str:
 
 @contextmanager
 def trained_here() -> Iterator[None]:
-    """Samples do not load TensorFlow each, in a process of their own; nor is one ended alone."""
+    """Trains samples in this process, without loading TensorFlow for each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial_sample, "train_apart", trial_sample.train_here)
+        patch.setattr(Trainer, "train", lambda _, sample: train_here(sample))
         yield
 
 

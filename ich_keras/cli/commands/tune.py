@@ -41,7 +41,7 @@ def tune(
     load_tensorflow(gpus=False)
     from ich_keras.run.folder import choose_run
     from ich_keras.search.tune import tune as run_search
-    from ich_keras.search.tuner import SearchPlace, role, work
+    from ich_keras.search.tuner import SearchTask, role, work
 
     if run is not None and not resume and run.exists():
         raise UsageError(f"--fresh: {run} exists already; give another --run, or none")
@@ -52,7 +52,7 @@ def tune(
             "--workers is for one machine; KERASTUNER_TUNER_ID is set, so leave it out"
         )
     if part == "worker":
-        work(SearchPlace(search, folder, chosen))
+        work(SearchTask(search, folder, chosen))
         click.echo(f"The chief has no more trials; it writes {chosen}")
         return
     click.echo(run_search(search, folder, chosen, workers=workers).sentence())
