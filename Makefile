@@ -130,7 +130,8 @@ LOCK := $(LOCK_VENV)/bin/uv pip compile setup.cfg --universal --python-version 3
   --no-emit-index-url --no-header --quiet $(UPGRADE)
 IMAGE := --extra codecs --extra bayesian --extra onnx
 ALL := build/all.lock
-lacking = $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' $(1))
+# Of packages that a lock has on every system.
+lacking = $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==[^;]*$$/--no-emit-package \1/p' $(1))
 
 $(LOCK_VENV)/.installed:
 	$(PYTHON) -m venv $(LOCK_VENV)
