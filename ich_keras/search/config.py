@@ -1,4 +1,4 @@
-"""Search YAML to checked, frozen values: what `ich-keras tune` tries around an experiment."""
+"""Reads search files into checked, frozen values: what `ich-keras tune` tries."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from ich_keras.experiment.yaml_files import (
     read_file,
 )
 
-KINDS = {bool, int, float, str}  # of values that KerasTuner takes
+TYPES = {bool, int, float, str}  # of values that KerasTuner accepts
 
 
 class Range(Section):
@@ -33,7 +33,7 @@ class Range(Section):
     min: float
     max: float
     step: Annotated[float, Field(gt=0)] | None = None
-    """Distance of two numbers. None: any number; a grid takes ten."""
+    """Distance between two numbers. None: any number; a grid takes ten."""
     log: bool = False
     """Whether equal ratios are equally likely, and the step is a factor."""
 
@@ -42,47 +42,47 @@ class Range(Section):
         if self.min >= self.max:
             raise ValueError(f"expected min below max, got min {self.min:g} and max {self.max:g}")
         if self.log and self.min <= 0:
-            raise ValueError(f"expected min above 0 where log is true, got {self.min:g}")
+            raise ValueError(f"expected min above 0 if log is true, got {self.min:g}")
         if self.log and self.step is not None and self.step <= 1:
-            raise ValueError(f"expected step above 1 where log is true, got {self.step:g}")
+            raise ValueError(f"expected step above 1 if log is true, got {self.step:g}")
         return self
 
 
 class IntRange(Range):
-    """Whole numbers from `min` to `max`, both included."""
+    """Integers from `min` to `max`, both included."""
 
     min: int
     max: int
     step: Positive | None = None
-    """Distance of two numbers. None: 1, or any where log is true."""
+    """Distance between two numbers. None: 1, or any if log is true."""
 
 
 DIMENSION_KINDS = ("choice", "int", "float", "fixed")
 
 
 class Dimension(Section):
-    """What one key path of the experiment may be; exactly one of the first four."""
+    """The values of one key path of the experiment; exactly one of the first four keys."""
 
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
     """A list of values."""
     int: IntRange | None = None
-    """Whole numbers, with min, max, and maybe step and log."""
+    """Integers, with min and max, and optionally step and log."""
     float: Range | None = None
-    """Numbers, with min, max, and maybe step and log."""
+    """Numbers, with min and max, and optionally step and log."""
     fixed: Any = None
-    """One value, instead of the experiment's."""
+    """One value, which replaces that of the experiment."""
     when: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
-    """Other keys of the search, and those of their values with which this key plays a part."""
+    """Other keys of the search, and those of their values with which this key is searched."""
 
     @field_validator("choice")
     @classmethod
-    def _one_kind(cls, values: tuple | None) -> tuple | None:
-        """KerasTuner refuses the rest, but only when the search is under way."""
-        kinds = {type(value) for value in values or ()}
-        if values and kinds == {int, float}:
+    def _one_type(cls, values: tuple | None) -> tuple | None:
+        """Refuses values of several types, which KerasTuner would refuse later."""
+        types = {type(value) for value in values or ()}
+        if values and types == {int, float}:
             values = tuple(map(float, values))
-        elif len(kinds) > 1 or not kinds <= KINDS:
-            raise ValueError("expected numbers, texts or booleans, all of one kind")
+        elif len(types) > 1 or not types <= TYPES:
+            raise ValueError("expected numbers, strings or booleans, all of one type")
         if values and len(set(values)) < len(values):
             raise ValueError("expected no value twice")
         return values
@@ -91,8 +91,8 @@ class Dimension(Section):
     def _exactly_one(self) -> "Dimension":
         if sum(getattr(self, name) is not None for name in DIMENSION_KINDS) != 1:
             raise ValueError("expected exactly one of choice, int, float, fixed")
-        if self.fixed is not None and type(self.fixed) not in KINDS:
-            raise ValueError("expected fixed to be a number, a text or a boolean")
+        if self.fixed is not None and type(self.fixed) not in TYPES:
+            raise ValueError("expected fixed to be a number, a string or a boolean")
         return self
 
 
@@ -100,32 +100,40 @@ class Search(Section):
     """A hyperparameter search around an experiment."""
 
     name: Name
-    """Names the folder of its searches. Left out: as the file."""
+    """Names the folder of its searches. Default: the name of the file."""
     base: Experiment = Field(alias="experiment")
-    """The experiment file to search around, or a list of them, merged in order."""
+    """The experiment file to start from, or a list of them, merged in order."""
     search: Annotated[dict[str, Dimension], Field(min_length=1)]
-    """What is tried, by key path of the experiment."""
+    """The values to try, by key path of the experiment."""
     tuner: Literal["grid", "random", "bayesian", "hyperband"] = "grid"
-    """Which of KerasTuner's proposes the points."""
+    """Which of KerasTuner's oracles proposes the points."""
     objective: Literal["val_loss", "val_mean_auc", "val_weighted_log_loss"] = "val_loss"
-    """The column of the last validation that decides."""
+    """The score of the last validation by which points are compared."""
     trials: Positive | None = None
-    """Points to try. None: the whole grid, or all that hyperband needs."""
+    """Points to try. None: the whole grid, or as many as hyperband needs."""
     samples_per_point: Positive = 1
-    """Trainings of a point, with other seeds; their mean counts."""
+    """Trainings per point, each with its own seed; points are compared by their mean."""
     train_steps: Positive | None = None
-    """Steps of a training. None: the experiment's max_steps."""
+    """Steps per training. None: max_steps of the experiment."""
     validation_slices: Positive | None = None
-    """Slices of a validation. None: the experiment's, or the whole split."""
+    """Slices per validation. None: as the experiment, or the whole split."""
     randomize_seed: bool = True
     """Whether the samples of a point differ in their seed."""
 
+    def conditions(self, key: str) -> list[tuple[str, tuple[Any, ...]]]:
+        """Returns the keys and values on which a key depends, the outermost first."""
+        conditions: list[tuple[str, tuple[Any, ...]]] = []
+        for parent, values in self.search[key].when.items():
+            conditions += [x for x in self.conditions(parent) if x not in conditions]
+            conditions.append((parent, values))
+        return conditions
+
     @model_validator(mode="after")
     def _conditions_can_be_met(self) -> "Search":
-        known: list[str] = []
+        above: list[str] = []
         for key, dimension in self.search.items():
             for parent, values in dimension.when.items():
-                choice = self.search[parent].choice if parent in known else None
+                choice = self.search[parent].choice if parent in above else None
                 if choice is None:
                     raise ValueError(f"search.{key}.when: expected choices above it, got {parent}")
                 if not set(values) <= set(choice):
@@ -133,7 +141,7 @@ class Search(Section):
                         f"search.{key}.when.{parent}: expected some of {list(choice)}, got"
                         f" {list(values)}"
                     )
-            known.append(key)
+            above.append(key)
         return self
 
     @model_validator(mode="after")
@@ -145,20 +153,20 @@ class Search(Section):
         return self
 
 
-# What --set changes in a search itself; every other key is the experiment's.
+# Keys that --set changes in the search itself; all others are of the experiment.
 SEARCH_KEYS = tuple(name for name in Search.model_fields if name != "base")
 
 
 def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
-    """Reads a search; the files that it names stand relative to it.
+    """Reads a search; paths in it are relative to its file.
 
     Args:
         name: a path, or the name of a file under `experiments/`.
-        overrides: `key.path=value` of the search (`trials=3`) or of the experiment that it is
-            around (`training.batch_size=8`).
+        overrides: `key.path=value` of the search (`trials=3`) or of its experiment
+            (`training.batch_size=8`).
 
     Raises:
-        ConfigError: as `load_experiment`; also on key paths and values that no experiment has.
+        ConfigError: as `load_experiment`; also if a point does not fit the experiment.
     """
     path = find_experiment(name)
     values = read_file(path)
@@ -168,7 +176,7 @@ def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
     for file in files_beside(path, "experiment", values.content.pop("experiment", [])):
         base = merge(base, read_file(file))
     if not base.content:
-        raise ConfigError(f"{path}: experiment: expected a file to search around")
+        raise ConfigError(f"{path}: experiment: expected an experiment file")
     upgrade_experiment(base)
     upgrade_validation(values, base.content)
     of_search = [text for text in overrides if re.split(r"[.=]", text)[0] in SEARCH_KEYS]
@@ -183,10 +191,7 @@ def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
 
 
 def _refuse_unfit_points(search: Search, values: Values, where: str) -> None:
-    """Every point must fit the experiment: a search that fails should fail before it starts.
-
-    Each pair of values is tried, beside the first value of every other key.
-    """
+    """Checks each pair of values, with the first value of every other key."""
     faults: dict[str, None] = {}
     for point in _points_of_pairs(search):
         try:
@@ -200,39 +205,32 @@ def _refuse_unfit_points(search: Search, values: Values, where: str) -> None:
 
 
 def _points_of_pairs(search: Search) -> list[dict[str, Any]]:
-    """Points of the search in which every two values that may meet do so at least once."""
+    """Returns points in which every two values that can occur together do so at least once."""
     tried = {key: _extremes(dimension) for key, dimension in search.search.items()}
     first = {key: values[0] for key, values in tried.items()}
     pairs = list(combinations(tried, 2)) or [(key, key) for key in tried]
     points = {}
-    for one, other in pairs:
-        for x, y in product(tried[one], tried[other]):
-            needed = _conditions(search, one) | _conditions(search, other)
-            point = _active(search, {**first, **needed, one: x, other: y})
+    for a, b in pairs:
+        conditions = [*search.conditions(a), *search.conditions(b)]
+        required = {parent: values[0] for parent, values in conditions}
+        for x, y in product(tried[a], tried[b]):
+            point = _active(search, {**first, **required, a: x, b: y})
             points[repr(point)] = point
     return list(points.values())
 
 
-def _conditions(search: Search, key: str) -> dict[str, Any]:
-    """Values of other keys with which a key plays a part, their own conditions included."""
-    needed: dict[str, Any] = {}
-    for parent, allowed in search.search[key].when.items():
-        needed |= _conditions(search, parent) | {parent: allowed[0]}
-    return needed
-
-
 def _active(search: Search, point: dict[str, Any]) -> dict[str, Any]:
-    """The point without the keys whose conditions it does not meet."""
-    kept: dict[str, Any] = {}
+    """Returns the point without the keys whose conditions it does not meet."""
+    active: dict[str, Any] = {}
     for key, value in point.items():  # conditions name keys above
         conditions = search.search[key].when.items()
-        if all(kept.get(parent) in allowed for parent, allowed in conditions):
-            kept[key] = value
-    return kept
+        if all(active.get(parent) in values for parent, values in conditions):
+            active[key] = value
+    return active
 
 
 def _extremes(dimension: Dimension) -> list[Any]:
-    """Values that stand for all of a dimension's."""
+    """Returns every value of a choice, and the ends of a range."""
     if dimension.choice is not None:
         return list(dimension.choice)
     numbers = dimension.int or dimension.float

@@ -20,19 +20,10 @@ def make_space(search: Search) -> keras_tuner.HyperParameters:
     space = keras_tuner.HyperParameters()
     for key, dimension in search.search.items():
         with ExitStack() as conditions:
-            for parent, values in conditions_of(search, key):
+            for parent, values in search.conditions(key):
                 conditions.enter_context(space.conditional_scope(parent, list(values)))
             _declare(space, key, dimension)
     return space
-
-
-def conditions_of(search: Search, key: str) -> list[tuple[str, tuple[Any, ...]]]:
-    """Returns the keys and values on which a key depends, the outermost first."""
-    conditions: list[tuple[str, tuple[Any, ...]]] = []
-    for parent, values in search.search[key].when.items():
-        conditions += [x for x in conditions_of(search, parent) if x not in conditions]
-        conditions.append((parent, values))
-    return conditions
 
 
 def point_of(search: Search, hyperparameters: keras_tuner.HyperParameters) -> Point:

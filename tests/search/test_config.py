@@ -53,7 +53,7 @@ def test_fit_and_tune_refer_to_each_other(folder):
 
 
 LEARNING_RATE = "search.training.learning_rate"
-KIND = "expected numbers, texts or booleans, all of one kind"
+KIND = "expected numbers, strings or booleans, all of one type"
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ KIND = "expected numbers, texts or booleans, all of one kind"
         ),
         (
             "{float: {min: 0, max: 1, log: true}}",
-            f"{LEARNING_RATE}.float: expected min above 0 where log is true, got 0",
+            f"{LEARNING_RATE}.float: expected min above 0 if log is true, got 0",
         ),
         (
             "{float: {min: 1, max: 4, log: true, step: 1}}",
-            f"{LEARNING_RATE}.float: expected step above 1 where log is true, got 1",
+            f"{LEARNING_RATE}.float: expected step above 1 if log is true, got 1",
         ),
         (
             "{int: {min: 1.5, max: 3}}",
@@ -90,7 +90,7 @@ KIND = "expected numbers, texts or booleans, all of one kind"
         ),
         (
             "{fixed: [1]}",
-            f"{LEARNING_RATE}: expected fixed to be a number, a text or a boolean",
+            f"{LEARNING_RATE}: expected fixed to be a number, a string or a boolean",
         ),
         (
             "{float: {min: -1, max: 1}}",
@@ -122,7 +122,7 @@ def test_a_dimension_that_cannot_be_searched_is_refused(folder, dimension, refus
             "x.yaml: trials: expected none, tuner hyperband has a number of its own",
         ),
         ("experiment: base.yaml\nsearch: {}\n", "x.yaml: search: expected at least 1 item"),
-        (SEARCH[22:], "x.yaml: experiment: expected a file to search around"),
+        (SEARCH[22:], "x.yaml: experiment: expected an experiment file"),
         (
             SEARCH.replace("base.yaml", "{name: a}"),
             "x.yaml: experiment: expected a file or a list of files, got {'name': 'a'}",

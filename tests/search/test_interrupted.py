@@ -47,11 +47,13 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "how"),
-    [((), signal.SIGKILL), (TWO_WORKERS, signal.SIGKILL), (TWO_WORKERS, signal.SIGINT)],
-    ids=["alone", "two workers", "two workers, Ctrl-C"],
+    [
+        pytest.param((), signal.SIGKILL, id="alone", marks=pytest.mark.slow),
+        pytest.param(TWO_WORKERS, signal.SIGKILL, id="two workers"),
+        pytest.param(TWO_WORKERS, signal.SIGINT, id="two workers, Ctrl-C", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_search_resumes_to_the_same_table(expected, shards, tmp_path, options, how):
     """The search is interrupted in its second trial; its trainings end with it."""
