@@ -45,6 +45,9 @@ class Range(Section):
             raise ValueError(f"expected min above 0 if log is true, got {self.min:g}")
         if self.log and self.step is not None and self.step <= 1:
             raise ValueError(f"expected step above 1 if log is true, got {self.step:g}")
+        reach = self.max / self.min if self.log else self.max - self.min
+        if self.step is not None and self.step > reach:
+            raise ValueError(f"expected step at most {reach:g}, from min to max, got {self.step:g}")
         return self
 
 
@@ -56,6 +59,16 @@ class IntRange(Range):
     step: Positive | None = None
     """Distance between two numbers. None: 1, or any if log is true."""
 
+
+HYPERBAND_FACTOR = 3  # ratio of the lengths of KerasTuner's rungs, which count validations
+
+# Keys whose values cannot be compared in one search, and the reason.
+NOT_SEARCHED = {
+    "data.shards": "every point is trained on the same shards; start one search per folder",
+    "training.max_steps": "trainings of different lengths are not compared; set train_steps",
+    "training.validation_slices": "scores on different slices cannot be compared; set"
+    " validation_slices of the search",
+}
 
 DIMENSION_KINDS = ("choice", "int", "float", "fixed")
 
@@ -73,6 +86,11 @@ class Dimension(Section):
     """One value, which replaces that of the experiment."""
     when: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Other keys of the search, and those of their values with which this key is searched."""
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is more than one value."""
+        return self.fixed is None and (self.choice is None or len(self.choice) > 1)
 
     @field_validator("choice")
     @classmethod
@@ -150,6 +168,31 @@ class Search(Section):
             raise ValueError(f"trials: expected a number, tuner {self.tuner} has no end of its own")
         if self.trials is not None and self.tuner == "hyperband":
             raise ValueError("trials: expected none, tuner hyperband has a number of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _points_can_be_compared(self) -> "Search":
+        for key in (key for key, dimension in self.search.items() if dimension.varies):
+            if key in NOT_SEARCHED:
+                raise ValueError(f"search.{key}: {NOT_SEARCHED[key]}")
+            of_loss = key == "training.loss" or key.startswith("training.label_weights.")
+            if of_loss and self.objective == "val_loss":
+                raise ValueError(
+                    f"objective val_loss and search.{key}: values of different losses cannot be"
+                    " compared; set objective to val_mean_auc or val_weighted_log_loss"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _hyperband_has_rungs(self) -> "Search":
+        every = self.base.training.validate_every
+        steps = self.train_steps or self.base.training.max_steps
+        if self.tuner == "hyperband" and steps < HYPERBAND_FACTOR * every:
+            raise ValueError(
+                f"tuner hyperband and training.validate_every {every}: expected at least"
+                f" {HYPERBAND_FACTOR} validations in the {steps} steps of a training, otherwise"
+                " there is one rung; lower training.validate_every, or choose another tuner"
+            )
         return self
 
 

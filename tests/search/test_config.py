@@ -210,3 +210,56 @@ def test_values_of_a_key_with_two_nested_conditions_are_checked(tmp_path):
         ConfigError, match=r"data\.balance: expected less than or equal to 1, got 2"
     ):
         load_search(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("search: {data.shards: {choice: [a, b]}}", "search.data.shards: every point is trained"),
+        (
+            "search: {training.max_steps: {choice: [10, 20]}}",
+            "search.training.max_steps: trainings of different lengths are not compared; set train",
+        ),
+        (
+            "search: {training.validation_slices: {choice: [1, 2]}}",
+            "search.training.validation_slices: scores on different slices cannot be compared",
+        ),
+        (
+            "search: {training.loss: {choice: [mse, bce]}}",
+            "objective val_loss and search.training.loss: values of different losses cannot be",
+        ),
+        (
+            "search: {training.label_weights.any: {float: {min: 1, max: 3}}}",
+            "objective val_loss and search.training.label_weights.any: values of different losses",
+        ),
+        (
+            "tuner: hyperband\ntrain_steps: 2999\nsearch: {model.dropout: {choice: [0.1, 0.2]}}",
+            "tuner hyperband and training.validate_every 1000: expected at least 3 validations in",
+        ),
+        (
+            "search: {training.batch_size: {int: {min: 2, max: 4, step: 3}}}",
+            "search.training.batch_size.int: expected step at most 2, from min to max, got 3",
+        ),
+        (
+            "search: {training.batch_size: {int: {min: 2, max: 4, step: 3, log: true}}}",
+            "search.training.batch_size.int: expected step at most 2, from min to max, got 3",
+        ),
+    ],
+)
+def test_a_search_whose_points_cannot_be_compared_or_do_not_differ_is_refused(
+    folder, text, refusal
+):
+    assert message(search, f"experiment: base.yaml\n{text}\n").startswith(f"x.yaml: {refusal}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "objective: val_mean_auc\nsearch: {training.loss: {choice: [mse, bce]}}",
+        "search: {training.loss: {fixed: bce}}",
+        "search: {training.max_steps: {fixed: 10}, model.dropout: {choice: [0.1, 0.2]}}",
+        "tuner: hyperband\ntrain_steps: 3000\nsearch: {model.dropout: {choice: [0.1, 0.2]}}",
+    ],
+)
+def test_a_search_whose_points_can_be_compared_is_accepted(folder, text):
+    search(f"experiment: base.yaml\n{text}\n")
