@@ -1,7 +1,6 @@
-"""Random changes of training slices, each a function of the seed and the slice's place.
+"""Random changes of training slices, each a function of the seed and the slice's position.
 
-OpenCV does it: TensorFlow's op for affine maps takes several times as long
-(docs/background/training_speed.md).
+By OpenCV: TensorFlow's op for affine maps takes several times as long (docs/training_speed.md).
 """
 
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ import numpy as np
 
 from ich_keras.experiment.schema import AugmentationConfig
 
-PART = 3  # channels that are mapped together; OpenCV has border values for four at most
+PART = 3  # channels that are warped together; OpenCV has border values for at most four
 
 
 def augment(
@@ -28,8 +27,8 @@ def augment(
         images: uint8, shape (N, size, size, channels).
         config: the limits.
         seed: of all changes.
-        positions: of the slices in the stream, N; the same seed and position give the same change.
-        air: uint8, shape (channels,): what comes in from outside.
+        positions: of the N slices in the stream; the same seed and position give the same change.
+        air: uint8, shape (channels,): grey level of what comes in from outside.
 
     Returns:
         uint8, the same shape.
@@ -42,7 +41,7 @@ def augment(
 
 def draw(seed: int, position: int) -> np.ndarray:
     """Seven independent numbers for one slice; float64 (7,), uniform in [-1, 1)."""
-    # Counter-based: any place costs the same, and its numbers are nobody else's.
+    # Counter-based: each position has its own numbers, and none costs more than another.
     generator = np.random.Philox(key=seed, counter=int(position) << 64)
     return np.random.Generator(generator).uniform(-1, 1, 7)
 
@@ -50,7 +49,7 @@ def draw(seed: int, position: int) -> np.ndarray:
 def output_to_input(config: AugmentationConfig, size: int, numbers: np.ndarray) -> np.ndarray:
     """The affine map from a pixel (x, y) of the changed slice to one of the original.
 
-    The original is flipped, scaled and turned anticlockwise about its centre, then shifted.
+    The original is flipped, scaled and rotated anticlockwise about its centre, then shifted.
 
     Args:
         config: the limits.
@@ -95,7 +94,7 @@ def _warp(image: np.ndarray, matrix: np.ndarray, air: np.ndarray) -> np.ndarray:
 
 def _warp_part(image: np.ndarray, matrix: np.ndarray, air: np.ndarray) -> np.ndarray:
     rows, columns, channels = image.shape
-    if channels == PART:  # with a fourth channel it takes half the time
+    if channels == PART:  # a fourth channel halves the time
         image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     image = cv2.warpAffine(
         image,

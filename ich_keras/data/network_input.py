@@ -1,8 +1,8 @@
-"""The input of a network: what becomes of a slice in HU before the first layer.
+"""The input of a network: how a slice in HU becomes an array of grey levels.
 
-It is defined here once. Shards hold the result of its first half. `dataset.py` applies the second
-half to their records, and `studies.py` applies both to DICOM files, by the same functions, so that
-a network is asked about exactly what it was trained on.
+Shards hold the result of the first half. `batches.py` applies the second half to their records, and
+`studies.py` applies both to DICOM files, by the same functions, so that the network gets the same
+input in training and in prediction.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class NetworkInput:
         shard_size: edge of a slice in pixels at which HU are windowed; that of the shards.
         size: edge of a slice in pixels as the network sees it, at most `shard_size`.
         windows: in the order of the channels.
-        neighbours: slices below and above beside each one, as further channels of each window.
+        neighbours: slices below and above each slice, as further channels of each window.
     """
 
     shard_size: int
@@ -36,28 +36,27 @@ class NetworkInput:
 
     @property
     def slices(self) -> int:
-        """The slice and its neighbours."""
+        """Number of slices in each window: the slice itself and its neighbours."""
         return 2 * self.neighbours + 1
 
     @property
     def channels(self) -> int:
-        """Channels of the input."""
         return len(self.windows) * self.slices
-
-    def channel_of(self, window: int) -> int:
-        """The channel that holds the slice itself in a window, by the window's index."""
-        return window * self.slices + self.neighbours
 
     @property
     def shown_channel(self) -> int:
         """The channel that pictures show: the slice itself in its first window."""
         return self.channel_of(0)
 
-    def channels_in(self, shards: "NetworkInput") -> tuple[int, ...]:
-        """The channels of other inputs, which hold at least as much, that make up this one."""
+    def channel_of(self, window: int) -> int:
+        """The channel that holds the slice itself in a window, by the window's index."""
+        return window * self.slices + self.neighbours
+
+    def channels_in(self, stored: "NetworkInput") -> tuple[int, ...]:
+        """The channels of a larger input that make up this one."""
         reach = self.neighbours
-        centers = [shards.channel_of(shards.windows.index(window)) for window in self.windows]
-        return tuple(c for center in centers for c in range(center - reach, center + reach + 1))
+        centres = [stored.channel_of(stored.windows.index(window)) for window in self.windows]
+        return tuple(c for centre in centres for c in range(centre - reach, centre + reach + 1))
 
     def at(self, size: int) -> "NetworkInput":
         """The same input at another size; above `shard_size`, HU are windowed at that size."""
@@ -80,14 +79,26 @@ class NetworkInput:
         return shrink_windowed(window_slice(hu, self.shard_size, self.windows), self.size)
 
     def as_json(self) -> dict[str, Any]:
-        """The attributes as JSON has them."""
-        windows = [window._asdict() for window in self.windows]
         return {
             "size": self.size,
             "shard_size": self.shard_size,
-            "windows": windows,
+            "windows": [window._asdict() for window in self.windows],
             "neighbours": self.neighbours,
         }
+
+
+def network_input_from_json(content: dict[str, Any]) -> NetworkInput:
+    """Reads what `as_json` returned.
+
+    Raises:
+        KeyError, TypeError: if something is missing or has another form.
+    """
+    return NetworkInput(
+        shard_size=content["shard_size"],
+        size=content["size"],
+        windows=tuple(Window(**window) for window in content["windows"]),
+        neighbours=content["neighbours"],
+    )
 
 
 def shrink_slices(images: Sequence[np.ndarray] | np.ndarray, size: int) -> np.ndarray:
@@ -101,17 +112,3 @@ def shrink_slices(images: Sequence[np.ndarray] | np.ndarray, size: int) -> np.nd
         uint8, shape (N, size, size, channels).
     """
     return np.stack([shrink_windowed(image, size) for image in images])
-
-
-def network_input_from_json(content: dict[str, Any]) -> NetworkInput:
-    """Reads what `as_json` wrote.
-
-    Raises:
-        KeyError, TypeError: if something is missing or has another form.
-    """
-    return NetworkInput(
-        shard_size=content["shard_size"],
-        size=content["size"],
-        windows=tuple(Window(**window) for window in content["windows"]),
-        neighbours=content["neighbours"],
-    )

@@ -1,4 +1,4 @@
-"""Somebody's own files to studies: all headers first, then the pixels of a study at a time."""
+"""DICOM files to studies: first the headers of all files, then the pixels study by study."""
 
 import io
 import zipfile
@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
+from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.parsing import ChangedHeaderError
 from tfrecords_tools.dicom.reader import CTSlice, FileHeader, read_header, read_hu
-from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.planning.left_out import DUPLICATE_ID
 from tfrecords_tools.planning.neighbours import find_neighbours
 from tfrecords_tools.progress import progress
@@ -22,17 +22,18 @@ from tfrecords_tools.tables.csv_cells import path_cell
 from tfrecords_tools.windows import stack_slices
 
 MEMBER_LIMIT = 256 << 20  # bytes of an unpacked archive member; a CT slice has half a megabyte
+REJECT_COLUMNS = ("path", "reason", "detail")
 
-Reject = dict[str, str]  # path, reason, detail
+Reject = dict[str, str]  # a row of rejects.csv
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to look at.
+    """A file, or a member of a zip archive.
 
     Attributes:
-        name: as the user knows it; members of an archive stand behind its name.
-        path: the file, or the archive that holds it.
+        name: as users know it; for members, `<archive>:<member>`.
+        path: the file or the archive.
         member: its name in the archive, or None.
     """
 
@@ -41,7 +42,7 @@ class Source:
     member: str | None = None
 
     def open(self) -> BinaryIO:
-        """The bytes of the file, in memory where they come from an archive."""
+        """Opens the file; a member of an archive is unpacked in memory."""
         if self.member is None:
             return self.path.open("rb")
         with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
@@ -50,25 +51,24 @@ class Source:
             raise RefusedSlice("too_large", f"more than {MEMBER_LIMIT >> 20} MiB unpacked")
         return io.BytesIO(content)
 
-    def refused(self, refusal: RefusedSlice) -> Reject:
-        """The row of `rejects.csv`."""
-        name = path_cell(self.name)
-        return {"path": name, "reason": refusal.reason, "detail": refusal.detail}
+    def rejected(self, refusal: RefusedSlice) -> Reject:
+        cells = (path_cell(self.name), refusal.reason, refusal.detail)
+        return dict(zip(REJECT_COLUMNS, cells, strict=True))
 
 
 @dataclass(frozen=True)
-class FoundSlice:
-    """A slice whose header is known and whose pixels are not read yet."""
+class SliceFile:
+    """A file whose header was read and whose pixels were not."""
 
     source: Source
     header: FileHeader
 
     def read(self) -> CTSlice:
-        """Its HU.
+        """The slice in HU.
 
         Raises:
             RefusedSlice: if the pixels cannot be read.
-            OSError: if the file is gone.
+            OSError: if the file no longer exists.
         """
         with self.source.open() as file:
             try:
@@ -80,59 +80,25 @@ class FoundSlice:
 
 @dataclass(frozen=True)
 class Study:
-    """The slices of a study.
+    """The files of a study.
 
     Attributes:
         study_id: Study Instance UID, or "".
-        slices: by series, and along the slice normal.
+        files: by series, and along the slice normal.
     """
 
     study_id: str
-    slices: tuple[FoundSlice, ...]
+    files: tuple[SliceFile, ...]
 
-    def read(self) -> tuple[list[tuple[FoundSlice, CTSlice]], list[Reject]]:
-        """The slices whose pixels can be read, and the others."""
+    def read(self) -> tuple[list[tuple[SliceFile, CTSlice]], list[Reject]]:
+        """The files whose pixels can be read, with their slices, and the others."""
         read, rejects = [], []
-        for found in self.slices:
+        for file in self.files:
             try:
-                read.append((found, found.read()))
+                read.append((file, file.read()))
             except RefusedSlice as refusal:
-                rejects.append(found.source.refused(refusal))
+                rejects.append(file.source.rejected(refusal))
         return read, rejects
-
-
-def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
-    """Every file behind the paths (files, folders to any depth, zip archives), by their names."""
-    for path in paths:
-        files = sorted(x for x in path.rglob("*") if x.is_file()) if path.is_dir() else [path]
-        for file in files:
-            if zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive:
-                    for member in archive.infolist():
-                        if not member.is_dir():
-                            name = member.filename
-                            yield Source(f"{file.name}:{name}", file, name)
-            else:
-                yield Source(str(file.relative_to(path)) if path.is_dir() else file.name, file)
-
-
-def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
-    """The studies behind the paths, by their headers, and the files that are none of theirs.
-
-    Of files with one SOP Instance UID the first is taken, lest a slice be answered twice.
-    """
-    found: dict[str, FoundSlice] = {}
-    rejects = []
-    for source in progress(list(find_sources(paths)), desc="read headers", unit="file"):
-        try:
-            with source.open() as file:
-                header = read_header(file)
-            first = found.setdefault(header.slice.slice_id, FoundSlice(source, header))
-            if first.source is not source:
-                raise RefusedSlice(DUPLICATE_ID, f"the SOP Instance UID of {first.source.name}")
-        except RefusedSlice as refusal:
-            rejects.append(source.refused(refusal))
-    return _by_study(found.values()), rejects
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,74 +107,101 @@ class ReadStudy:
 
     Attributes:
         study_id: Study Instance UID, or "".
-        found: the files that could be read.
-        slices: their HU, in the same order.
-        images: uint8, shape (N, size, size, channels), as a network wants to see them.
+        files: those that could be read.
+        slices: their slices in HU, in the same order.
+        images: the inputs of the network, uint8, shape (N, size, size, channels).
     """
 
     study_id: str
-    found: tuple[FoundSlice, ...]
+    files: tuple[SliceFile, ...]
     slices: tuple[CTSlice, ...]
     images: np.ndarray
 
 
+def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
+    """Every file in files, folders (searched to any depth) and zip archives, sorted by name."""
+    for path in paths:
+        files = sorted(x for x in path.rglob("*") if x.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if zipfile.is_zipfile(file):
+                yield from _members(file)
+            else:
+                yield Source(str(file.relative_to(path)) if path.is_dir() else file.name, file)
+
+
+def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
+    """The studies in the paths, by their headers, and the files that belong to none.
+
+    Of several files with the same SOP Instance UID the first is taken: each slice is predicted
+    once.
+    """
+    files: dict[str, SliceFile] = {}
+    rejects = []
+    for source in progress(list(find_sources(paths)), desc="read headers", unit="file"):
+        try:
+            with source.open() as file:
+                header = read_header(file)
+            first = files.setdefault(header.slice.slice_id, SliceFile(source, header))
+            if first.source is not source:
+                raise RefusedSlice(DUPLICATE_ID, f"the SOP Instance UID of {first.source.name}")
+        except RefusedSlice as refusal:
+            rejects.append(source.rejected(refusal))
+    return _by_study(files.values()), rejects
+
+
 def read_studies(
-    studies: Sequence[Study],
-    network_input: NetworkInput,
-    rejects: list[Reject],
-    *,
-    desc: str,
+    studies: Sequence[Study], network_input: NetworkInput, rejects: list[Reject], *, desc: str
 ) -> Iterator[ReadStudy]:
-    """Reads one study after the other, those left out of which nothing can be read.
+    """Reads one study after the other; skips those of which nothing can be read.
 
     Args:
         studies: from `find_studies`.
-        network_input: what becomes of each slice.
-        rejects: to which files are added whose pixels cannot be read.
-        desc: of the progress.
+        network_input: what is made of each slice.
+        rejects: files whose pixels cannot be read are added to these.
+        desc: label of the progress bar.
     """
     for study in progress(studies, desc=desc, unit="study"):
         read, unreadable = study.read()
         rejects += unreadable
         if read:
-            found, slices = zip(*read, strict=True)
-            yield ReadStudy(study.study_id, found, slices, study_images(slices, network_input))
+            files, slices = zip(*read, strict=True)
+            yield ReadStudy(study.study_id, files, slices, study_images(slices, network_input))
 
 
-def _by_study(found: Iterable[FoundSlice]) -> list[Study]:
-    studies: dict[str, list[FoundSlice]] = {}
-    ordered = sorted(found, key=lambda x: (x.header.slice.series_id, x.header.slice.position_mm))
-    for one in ordered:
-        studies.setdefault(one.header.slice.study_id, []).append(one)
-    return [Study(name, tuple(members)) for name, members in studies.items()]
-
-
-def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
-    """Writes `rejects.csv`: a row a file left out."""
-    with whole_file(path) as temporary:
-        table = pd.DataFrame(rejects, columns=["path", "reason", "detail"])
-        table.to_csv(temporary, index=False, lineterminator="\n")
-
-
-def study_images(members: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
-    """The slices of a study as a network wants to see them.
-
-    Args:
-        members: along the slice normal.
-        network_input: what becomes of each slice.
+def study_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
+    """The inputs of the network for the slices of a study, which are neighbours of each other.
 
     Returns:
-        uint8, shape (N, size, size, channels).
+        uint8, shape (len(slices), size, size, channels).
     """
-    images = np.stack([network_input.windowed(x.hu) for x in members])
-    if not network_input.neighbours:
-        return images
+    images = np.stack([network_input.windowed(ct.hu) for ct in slices])
     reach = network_input.neighbours
-    rows = find_neighbours(_places(members), reach)
-    rows = np.insert(rows, reach, np.arange(len(members)), axis=1)
+    if not reach:
+        return images
+    columns = ("study_id", "series_id", "slice_id", "position_mm")
+    headers = pd.DataFrame({x: [getattr(ct.header, x) for ct in slices] for x in columns})
+    rows = np.insert(find_neighbours(headers, reach), reach, np.arange(len(slices)), axis=1)
     return np.stack([stack_slices(images[row]) for row in rows])
 
 
-def _places(members: Sequence[CTSlice]) -> pd.DataFrame:
-    names = ("study_id", "series_id", "slice_id", "position_mm")
-    return pd.DataFrame({name: [getattr(x.header, name) for x in members] for name in names})
+def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
+    """Writes `rejects.csv`: one row per rejected file."""
+    with whole_file(path) as temporary:
+        table = pd.DataFrame(rejects, columns=REJECT_COLUMNS)
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _members(archive: Path) -> Iterator[Source]:
+    with zipfile.ZipFile(archive) as content:
+        for member in content.infolist():
+            if not member.is_dir():
+                name = member.filename
+                yield Source(f"{archive.name}:{name}", archive, name)
+
+
+def _by_study(files: Iterable[SliceFile]) -> list[Study]:
+    studies: dict[str, list[SliceFile]] = {}
+    in_order = sorted(files, key=lambda x: (x.header.slice.series_id, x.header.slice.position_mm))
+    for file in in_order:
+        studies.setdefault(file.header.slice.study_id, []).append(file)
+    return [Study(study_id, tuple(members)) for study_id, members in studies.items()]

@@ -11,9 +11,9 @@ import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.studies import (
-    FoundSlice,
     ReadStudy,
     Reject,
+    SliceFile,
     Study,
     find_studies,
     read_studies,
@@ -57,7 +57,7 @@ class Truth:
 
     unit: str
     labels: pd.DataFrame
-    name_of: Callable[[FoundSlice], str]
+    name_of: Callable[[SliceFile], str]
 
 
 def read_truth(path: Path) -> Truth:
@@ -75,7 +75,7 @@ def read_truth(path: Path) -> Truth:
     return Truth("slice", read_labels(path), lambda x: x.header.slice.slice_id)
 
 
-def _scan(found: FoundSlice) -> str:
+def _scan(found: SliceFile) -> str:
     name = cq500.scan_name(found.source.name) or cq500.scan_name(found.header.slice.patient_id)
     return name or found.source.name
 
@@ -107,7 +107,7 @@ def evaluate_dicom(
     known = _known(studies, truth)
     if not known:
         raise InputError(
-            f"{labels}: knows none of the {sum(len(x.slices) for x in studies):,} CT slices in"
+            f"{labels}: knows none of the {sum(len(x.files) for x in studies):,} CT slices in"
             f" {folder} ({len(rejects):,} other files); check that both belong together"
         )
     predictions = _predict(scorer, known, truth, network_input, rejects)
@@ -115,7 +115,7 @@ def evaluate_dicom(
     config, seed = scorer.experiment.evaluation, scorer.experiment.seed
     by_study = truth.unit == "study"
     card = (study_scorecard if by_study else scorecard)(predictions, config, seed, postprocessing)
-    names = {truth.name_of(found) for study in known for found in study.slices}
+    names = {truth.name_of(found) for study in known for found in study.files}
     scores: dict[str, Any] = {
         "unit": truth.unit,
         "size": network_input.size,
@@ -158,7 +158,7 @@ def _read_images(
     """Reads single slices again, with their neighbours; uint8 (N, size, size, channels)."""
     wanted, images = set(slice_ids), {}
     for study in studies:
-        if not wanted.isdisjoint(x.header.slice.slice_id for x in study.slices):
+        if not wanted.isdisjoint(x.header.slice.slice_id for x in study.files):
             _, slices = zip(*study.read()[0], strict=True)
             for ct, image in zip(slices, study_images(slices, network_input), strict=True):
                 if ct.header.slice_id in wanted:
@@ -172,11 +172,11 @@ def _known(studies: Iterable[Study], truth: Truth) -> list[Study]:
         return [
             study
             for study in studies
-            if any(truth.name_of(found) in truth.labels.index for found in study.slices)
+            if any(truth.name_of(found) in truth.labels.index for found in study.files)
         ]
-    by_name: dict[str, list[FoundSlice]] = {}
+    by_name: dict[str, list[SliceFile]] = {}
     for study in studies:
-        for found in study.slices:
+        for found in study.files:
             if truth.name_of(found) in truth.labels.index:
                 by_name.setdefault(truth.name_of(found), []).append(found)
     return [Study(name, tuple(_judged_series(members))) for name, members in by_name.items()]
@@ -190,15 +190,15 @@ def _fingerprint(predictions: Predictions) -> str:
     return content.hexdigest()
 
 
-def _judged_series(members: list[FoundSlice]) -> list[FoundSlice]:
-    by_series: dict[str, list[FoundSlice]] = {}
+def _judged_series(members: list[SliceFile]) -> list[SliceFile]:
+    by_series: dict[str, list[SliceFile]] = {}
     for found in members:
         by_series.setdefault(found.header.slice.series_id, []).append(found)
     best = cq500.choose_series([_facts(name, x) for name, x in by_series.items()])
     return by_series[best.series_id]
 
 
-def _facts(series_id: str, members: list[FoundSlice]) -> cq500.Series:
+def _facts(series_id: str, members: list[SliceFile]) -> cq500.Series:
     places = np.diff([x.header.slice.position_mm for x in members])
     first = members[0].header.slice
     return cq500.Series(
@@ -222,7 +222,7 @@ def _predict(
     for study in read_studies(studies, network_input, rejects, desc="score"):
         answers = scorer.probabilities(study.images)
         areas = _dense_areas(network_input, study)
-        for found, answer, area in zip(study.found, answers, areas, strict=True):
+        for found, answer, area in zip(study.files, answers, areas, strict=True):
             if truth.name_of(found) in truth.labels.index:
                 header = found.header.slice
                 rows.append(

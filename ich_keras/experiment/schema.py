@@ -33,8 +33,8 @@ class DataConfig(Section):
     shards: str | None = None
     """Folder of shards. The option --shards takes precedence; $ICH_SHARDS is the default."""
     size: Annotated[int, Field(ge=16)] | None = None
-    """Edge of a slice in pixels, at most that of the shards, whose areas are averaged. None: that
-    of the shards."""
+    """Edge of a slice in pixels; slices of larger shards are reduced by averaging areas. None: the
+    size of the shards."""
     windows: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of windows, in the order of the channels. None: all windows of the shards."""
     neighbours: Annotated[int, Field(ge=0)] | None = None

@@ -20,7 +20,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from ich_keras import __version__
-from ich_keras.data.studies import FoundSlice
+from ich_keras.data.studies import SliceFile
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.storage.atomic import whole_file
@@ -53,7 +53,7 @@ class AnsweredSlice:
         probabilities: float, shape (6,), 0..1.
     """
 
-    found: FoundSlice
+    found: SliceFile
     ct: CTSlice
     maps: np.ndarray
     probabilities: np.ndarray
@@ -124,7 +124,7 @@ def overlay(one: AnsweredSlice) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _reference(found: FoundSlice) -> pydicom.Dataset:
+def _reference(found: SliceFile) -> pydicom.Dataset:
     """The header of a file, with identifiers that DICOM allows."""
     with found.source.open() as file:
         header = pydicom.dcmread(file, stop_before_pixels=True)

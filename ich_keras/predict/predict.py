@@ -140,7 +140,7 @@ def _smoothed(
 def _write_dicom(folder: Path, study: ReadStudy, answer: dict[str, np.ndarray]) -> None:
     from ich_keras.predict.dicom_objects import AnsweredSlice, write_dicom
 
-    answers = (study.found, study.slices, answer[CLASS_MAPS], answer[PROBABILITIES])
+    answers = (study.files, study.slices, answer[CLASS_MAPS], answer[PROBABILITIES])
     write_dicom(folder, [AnsweredSlice(*one) for one in zip(*answers, strict=True)])
 
 

@@ -102,7 +102,7 @@ def test_a_file_that_comes_twice_is_answered_once(world, tmp_path):
     for name in ("a.dcm", "b.dcm"):
         shutil.copy(path, tmp_path / name)
     studies, rejects = find_studies([tmp_path])
-    assert [len(x.slices) for x in studies] == [1]
+    assert [len(x.files) for x in studies] == [1]
     assert [(x["path"], x["reason"]) for x in rejects] == [("b.dcm", "duplicate_id")]
     assert rejects[0]["detail"] == "the SOP Instance UID of a.dcm"
 

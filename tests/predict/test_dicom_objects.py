@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from ich_keras.data.studies import FoundSlice, Source, find_studies
+from ich_keras.data.studies import SliceFile, Source, find_studies
 from ich_keras.predict.dicom_objects import NOTICE, AnsweredSlice, overlay, write_dicom
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
@@ -18,7 +18,7 @@ from tfrecords_tools.phantom.rsna_files import synth
 CELLS = 8
 
 
-def answered(pairs: list[tuple[FoundSlice, CTSlice]]) -> list[AnsweredSlice]:
+def answered(pairs: list[tuple[SliceFile, CTSlice]]) -> list[AnsweredSlice]:
     """Made-up answers to true slices."""
     rng = np.random.default_rng(0)
     return [AnsweredSlice(*pair, rng.random((CELLS, CELLS, 6)), rng.random(6)) for pair in pairs]
@@ -121,7 +121,7 @@ def test_slices_that_are_not_square_are_shown_as_they_are():
     rng = np.random.default_rng(0)
     header = type("Header", (), {})()
     one = AnsweredSlice(
-        FoundSlice(Source("x", Path("x")), header),
+        SliceFile(Source("x", Path("x")), header),
         CTSlice(header, rng.normal(30, 5, (64, 96)).astype(np.float32)),
         np.pad(np.ones((CELLS, CELLS // 2, 6)), ((0, 0), (0, CELLS // 2), (0, 0))),
         np.ones(6),
