@@ -18,7 +18,7 @@ from pydicom.pixels import get_decoder
 from rich.console import Console
 
 from ich_keras.run.versions import commit
-from ich_keras.training.gpus import missing_gpu
+from ich_keras.training.devices import missing_gpu
 from ich_keras.training.train_step import choose_precision
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.dicom.pixels import PLUGINS

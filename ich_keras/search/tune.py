@@ -38,8 +38,7 @@ from ich_keras.search.tuner import (
     run_tuner,
 )
 from ich_keras.training.checks import TrainingError
-from ich_keras.training.devices import warn_without_gpu
-from ich_keras.training.gpus import devices_of, usable_gpus
+from ich_keras.training.devices import devices_of, usable_gpus, warn_without_gpu
 from ich_keras.training.tensorboard import describe_search
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.errors import UsageError

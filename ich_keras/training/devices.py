@@ -1,20 +1,28 @@
-"""On which devices and machines a step is computed."""
+"""Devices and machines that compute a step: GPUs of this machine, workers, strategies."""
 
 import logging
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from itertools import takewhile
+from pathlib import Path
 
 import tensorflow as tf
 
-from ich_keras.training.gpus import missing_gpu
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.errors import InputError, UsageError
 
 log = logging.getLogger(__name__)
 
+DRIVER = Path("/proc/driver/nvidia/version")
+CONTAINER_FILES = (Path("/.dockerenv"), Path("/run/.containerenv"))
+CUDA_LIBRARIES = "nvidia-cudnn-cu12"  # one of those that the extra gpu installs
+NO_GPU = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES that name none
+
 
 class DistributionError(InputError):
-    """Devices or workers that are not as the experiment wants them."""
+    """Devices or workers that are not what the experiment asks for."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Workers:
 
     Attributes:
         index: of this process, from 0.
-        count: of all.
+        count: of all processes.
     """
 
     index: int = 0
@@ -31,12 +39,106 @@ class Workers:
 
     @property
     def chief(self) -> bool:
-        """Whether this process is the one that writes the run's files."""
+        """Whether this process writes the run's files."""
         return self.index == 0
 
 
+def usable_gpus(variables: Mapping[str, str] = os.environ) -> list[str]:
+    """Returns the GPUs that TensorFlow sees, by their names in CUDA_VISIBLE_DEVICES.
+
+    CUDA sees no GPU at all if one is listed more than once, and only the first of several MIG
+    instances. Such lists are returned as they are: each worker gets one entry of them, and a GPU
+    that is listed more than once is shared by as many workers.
+    """
+    visible = variables.get("CUDA_VISIBLE_DEVICES")
+    count = len(tf.config.list_physical_devices("GPU"))
+    if visible is None:
+        return [str(number) for number in range(count)]
+    names = (name.strip() for name in visible.split(","))
+    listed = list(takewhile(lambda name: name not in NO_GPU, names))  # CUDA ignores what follows
+    one_each = len(set(listed)) < len(listed) or any(x.startswith("MIG-") for x in listed)
+    return listed if one_each else listed[:count]
+
+
+def devices_of(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """Returns the environment variables that give each of several processes a GPU of its own.
+
+    Without GPUs, from `usable_gpus`, the processes share the cores.
+
+    Raises:
+        UsageError: if there are more workers than GPUs.
+    """
+    if not gpus:
+        return [{} for _ in range(workers)]
+    if workers > len(gpus):
+        shared = ",".join(gpus[number % len(gpus)] for number in range(workers))
+        raise UsageError(
+            f"--workers {workers}: each worker needs a GPU of its own, and {len(gpus)} can be used"
+            f" ({','.join(gpus)}); give --workers {len(gpus)}, or list a GPU once for each worker"
+            f" that shares it: CUDA_VISIBLE_DEVICES={shared}"
+        )
+    return [_device(gpu, shared=gpus.count(gpu) > 1) for gpu in gpus[:workers]]
+
+
+def _device(gpu: str, *, shared: bool) -> dict[str, str]:
+    """Returns variables by which TensorFlow uses one GPU, and not all of its memory if shared."""
+    growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if shared else {}
+    return {"CUDA_VISIBLE_DEVICES": gpu, **growth}
+
+
+def why_expected(variables: Mapping[str, str] = os.environ, *, driver: Path = DRIVER) -> str | None:
+    """Returns why this machine should have a GPU; None if it need not, or must not use one."""
+    visible = variables.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        hidden = visible.strip() in NO_GPU
+        return None if hidden else f"CUDA_VISIBLE_DEVICES is {visible}"
+    if driver.exists():
+        return "an NVIDIA driver is loaded"
+    return "TensorFlow's CUDA libraries are installed" if _libraries_installed() else None
+
+
+def how_to_fix(*, driver: Path = DRIVER, container_files: Sequence[Path] = CONTAINER_FILES) -> str:
+    """Returns the first thing to do about a GPU that TensorFlow does not see."""
+    if not driver.exists():
+        if any(path.exists() for path in container_files):
+            return (
+                "start the container with --gpus all, on a host with the NVIDIA Container Toolkit"
+            )
+        return "install the NVIDIA driver, until `nvidia-smi` lists the GPU"
+    if not _libraries_installed():
+        return "pip install 'ich-keras[gpu]'"
+    return "compare the driver that `nvidia-smi` names with the CUDA that TensorFlow was built for"
+
+
+def _libraries_installed() -> bool:
+    """Whether the CUDA libraries of the extra `gpu` are installed."""
+    try:
+        distribution(CUDA_LIBRARIES)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def missing_gpu() -> str:
+    """Returns one line about a GPU that should be there and is not seen; otherwise ""."""
+    reason = None if tf.config.list_physical_devices("GPU") else why_expected()
+    if reason is None:
+        return ""
+    return (
+        f"TensorFlow sees no GPU, although {reason}; {how_to_fix()}; CUDA_VISIBLE_DEVICES=-1 says"
+        " that none is to be used"
+    )
+
+
+def warn_without_gpu() -> None:
+    """Warns before the first step, not after a night, about a missing GPU."""
+    missing = missing_gpu()
+    if missing:
+        log.warning("NO GPU: %s. Training runs on the processor, many times slower.", missing)
+
+
 def find_workers() -> Workers:
-    """The place of this process in the cluster of `TF_CONFIG`; alone where there is none.
+    """Returns the place of this process in the cluster of `TF_CONFIG`; alone if there is none.
 
     Raises:
         DistributionError: if `TF_CONFIG` is not what TensorFlow defines.
@@ -59,15 +161,13 @@ def find_workers() -> Workers:
 
 
 def resolve_strategy(name: str, workers: Workers) -> str:
-    """The name of the distribution strategy, `one`, `mirrored` or `multi_worker`.
+    """Returns the name of the distribution strategy: `one`, `mirrored` or `multi_worker`.
 
-    Args:
-        name: `one`, `mirrored`, `multi_worker`, or `auto`: the last where there are several
-            workers, mirrored where there are several GPUs, else one.
-        workers: from `find_workers`.
+    `auto` becomes `multi_worker` if there are several workers, `mirrored` if there are several
+    GPUs, and otherwise `one`.
 
     Raises:
-        DistributionError: if it does not go with the workers.
+        DistributionError: if it does not fit the number of workers.
     """
     if name == "auto":
         name = "multi_worker" if workers.count > 1 else "one"
@@ -76,15 +176,15 @@ def resolve_strategy(name: str, workers: Workers) -> str:
     if (name == "multi_worker") != (workers.count > 1):
         raise DistributionError(
             f"training.strategy is {name} and TF_CONFIG names {workers.count} worker(s); set it to"
-            " auto, or mend TF_CONFIG"
+            " auto, or correct TF_CONFIG"
         )
     return name
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
-    """The distribution strategy of a name from `resolve_strategy`.
+    """Creates the distribution strategy of a name from `resolve_strategy`.
 
-    To be called before any tensor is made: the workers' collectives are set up at start.
+    Call it before any tensor exists: the workers' collectives are set up at the start.
     """
     if name == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -94,23 +194,16 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
-def warn_without_gpu() -> None:
-    """Says before the first step, not after a night, that a GPU that is expected is not seen."""
-    missing = "" if tf.config.list_physical_devices("GPU") else missing_gpu()
-    if missing:
-        log.warning("NO GPU: %s. Training goes on on the processor, many times slower.", missing)
-
-
 def device_names(strategy: tf.distribute.Strategy) -> list[str]:
-    """Such as "GPU:0", of this process."""
+    """Returns the devices of this process, such as "GPU:0"."""
     return [name.rpartition("device:")[2] for name in strategy.extended.worker_devices]
 
 
 def share_of_batch(strategy: tf.distribute.Strategy, batch_size: int) -> int:
-    """Slices of a batch that one device takes.
+    """Returns how many slices of a batch one device takes.
 
     Raises:
-        DistributionError: if the batch cannot be shared evenly, as sums over it must be.
+        DistributionError: if the batch cannot be shared evenly.
     """
     devices = strategy.num_replicas_in_sync
     if batch_size % devices:
@@ -136,26 +229,25 @@ def refuse_xla_on_several_devices(
         )
 
 
-def agree_with_the_chief(
-    strategy: tf.distribute.Strategy, workers: Workers
-) -> Callable[[float | None], float | None]:
-    """A function from a worker's value to the chief's, whose last digits decide for all of them.
+class ChiefsValue:
+    """Gives all workers the chief's value of a score, as the last digits of their own may differ.
 
-    It returns once all workers have called it. A value that does not exist is None.
+    A call returns once all workers have called it. None is a score that is undefined.
     """
-    if workers.count == 1:
-        return lambda value: value
-    on_a_worker = strategy.num_replicas_in_sync // workers.count
 
-    @tf.function(autograph=False)
-    def total(own: tf.Tensor) -> tf.Tensor:
-        everyones = strategy.run(tf.identity, args=(own,))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, everyones, axis=None)
+    def __init__(self, strategy: tf.distribute.Strategy, workers: Workers) -> None:
+        self._strategy = strategy
+        self._workers = workers
+        self._sum = tf.function(self._sum_over_devices, autograph=False)
 
-    def agree(value: float | None) -> float | None:
-        chiefs = math.nan if value is None else value
-        own = tf.constant(chiefs if workers.chief else 0.0, tf.float64)
-        agreed = float(total(own)) / on_a_worker
-        return None if math.isnan(agreed) else agreed
+    def __call__(self, value: float | None) -> float | None:
+        if self._workers.count == 1:
+            return value
+        own = (math.nan if value is None else value) if self._workers.chief else 0.0
+        per_worker = self._strategy.num_replicas_in_sync // self._workers.count
+        total = float(self._sum(tf.constant(own, tf.float64))) / per_worker
+        return None if math.isnan(total) else total
 
-    return agree
+    def _sum_over_devices(self, own: tf.Tensor) -> tf.Tensor:
+        values = self._strategy.run(tf.identity, args=(own,))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)

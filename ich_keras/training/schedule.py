@@ -1,8 +1,9 @@
-"""What follows which step of a run, and which validation is better."""
+"""What happens after which step of a run, and what a validation changes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ich_keras.experiment.schema import TrainingConfig
+from ich_keras.run.state import Position
 
 HIGHER_IS_BETTER = {"mean_auc": True, "loss": False, "weighted_log_loss": False}
 FORWARD_PASSES_PER_STEP = 3  # one forward, and a backward pass of about twice its cost
@@ -10,12 +11,12 @@ FORWARD_PASSES_PER_STEP = 3  # one forward, and a backward pass of about twice i
 
 @dataclass(frozen=True)
 class Schedule:
-    """What follows which step.
+    """What happens after which step.
 
     Attributes:
-        config: its intervals in steps.
+        config: its intervals are in steps.
         end: the last step.
-        validate_each_interval: whether there are validations before the last.
+        validate_each_interval: whether there are validations before the last step.
     """
 
     config: TrainingConfig
@@ -23,7 +24,7 @@ class Schedule:
     validate_each_interval: bool
 
     def saves(self, step: int) -> bool:
-        """Whether the state is saved, from which a run can be resumed."""
+        """Whether the state is saved, so that the run can be resumed there."""
         return step == self.end or step % self.config.validate_every == 0
 
     def validates(self, step: int) -> bool:
@@ -38,16 +39,14 @@ class Schedule:
         return self.saves(step) or self.draws(step) or step % self.config.log_every == 0
 
     def validation_share(self, slices: int) -> float:
-        """The share of validation in the multiply-adds, 0..1.
-
-        A training step costs about three forward passes: one forward, two backward.
+        """Returns the share of validation in the multiply-adds, 0..1.
 
         Args:
             slices: of one validation.
         """
         interval = self.config.validate_every if self.validate_each_interval else self.end
-        learned = min(interval, self.end) * self.config.batch_size
-        return slices / (slices + FORWARD_PASSES_PER_STEP * learned)
+        trained = min(interval, self.end) * self.config.batch_size
+        return slices / (slices + FORWARD_PASSES_PER_STEP * trained)
 
 
 def is_better(monitor: str, value: float, best: float | None) -> bool:
@@ -55,3 +54,19 @@ def is_better(monitor: str, value: float, best: float | None) -> bool:
     if best is None:
         return True
     return value > best if HIGHER_IS_BETTER[monitor] else value < best
+
+
+def position_after(position: Position, monitor: str, value: float | None) -> Position:
+    """Returns the position after a validation in which the monitored score had a value.
+
+    As long as the score is undefined (None), the newest network counts as the best.
+    """
+    better = value is not None and is_better(monitor, value, position.best_value)
+    if better or position.best_value is None:
+        position = replace(position, best_value=value, best_step=position.step)
+    return replace(position, stale=0 if better else position.stale + 1)
+
+
+def out_of_patience(position: Position, config: TrainingConfig) -> bool:
+    """Whether so many validations without a better score end the run."""
+    return config.patience is not None and position.stale >= config.patience

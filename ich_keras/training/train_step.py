@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from ich_keras.experiment.schema import TrainingConfig
 from ich_keras.model.network import with_logits
@@ -39,15 +40,35 @@ def choose_precision(name: str) -> str:
     return "mixed_bfloat16" if capable else "float32"
 
 
+class WarmupThenConstant(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate rises linearly from 0 over the first steps, then stays."""
+
+    def __init__(self, learning_rate: float, warmup_steps: int) -> None:
+        super().__init__()
+        self._learning_rate = learning_rate
+        self._warmup_steps = warmup_steps
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        rising = self._learning_rate * (step / max(self._warmup_steps, 1))
+        return ops.where(step < self._warmup_steps, rising, self._learning_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"learning_rate": self._learning_rate, "warmup_steps": self._warmup_steps}
+
+
 def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """The optimizer with its warm-up and schedule; normalisation and biases do not decay."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        warmup_target=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        decay_steps=max(config.max_steps - config.warmup_steps, 1),
-        alpha=0.0 if config.schedule == "cosine" else 1.0,
-    )
+    """Returns the optimizer with its schedule; normalization and biases do not decay."""
+    schedule: keras.optimizers.schedules.LearningRateSchedule
+    if config.schedule == "cosine":
+        schedule = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0,
+            warmup_target=config.learning_rate,
+            warmup_steps=config.warmup_steps,
+            decay_steps=max(config.max_steps - config.warmup_steps, 1),
+        )
+    else:
+        schedule = WarmupThenConstant(config.learning_rate, config.warmup_steps)
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(
             schedule, momentum=0.9, nesterov=True, weight_decay=config.weight_decay

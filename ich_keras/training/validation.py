@@ -1,17 +1,63 @@
-"""What a validation says of a network: scores, and whether it still looks at the slices."""
+"""Validation: scores, and whether the network's answer still depends on the slice."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ich_keras.model.forward import predict_split
 from ich_keras.model.predictions import Predictions
 from ich_keras.scores import metrics
 from ich_keras.scores.calibration import logits
+from ich_keras.training.checks import TrainingError
 from ich_keras.training.losses import Loss
+from ich_keras.training.session import Session
 
-SAME = 1e-3  # probabilities that differ by less, over all slices, are one answer
+SAME = 1e-3  # probabilities that differ by less over all slices count as the same answer
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the network answers on the validation slices.
+
+    Attributes:
+        columns: of the history: the scores and `warning`.
+        seconds: the time it took.
+    """
+
+    predictions: Predictions
+    columns: dict[str, Any]
+    seconds: float
+
+
+def validate(session: Session, step: int) -> Validation:
+    """Runs the network over the validation split, or over the part that the experiment names.
+
+    Raises:
+        TrainingError: if an answer is not finite.
+    """
+    began = time.monotonic()
+    predictions = predict_split(
+        session.forward,
+        session.shards,
+        "val",
+        batch_size=session.experiment.evaluation.batch_size,
+        slices=session.experiment.training.validation_slices,
+    )
+    probabilities = predictions.probabilities
+    if not np.isfinite(probabilities).all():
+        raise TrainingError(
+            f"the network's answers are not finite at step {step}; lower training.learning_rate,"
+            " or set training.precision to float32"
+        )
+    scores = validation_scores(predictions, session.loss)
+    columns = scores | {"warning": collapse(probabilities)}
+    return Validation(predictions, columns, time.monotonic() - began)
 
 
 def validation_scores(predictions: Predictions, loss: Loss) -> dict[str, float | None]:
-    """The validation columns of the history, without intervals.
+    """Returns the validation columns of the history, without intervals.
 
     Args:
         predictions: of the validation split, or of a part of it.
@@ -32,16 +78,16 @@ def validation_scores(predictions: Predictions, loss: Loss) -> dict[str, float |
 
 
 def collapse(probabilities: np.ndarray) -> str:
-    """What is wrong with a network whose answer does not depend on the slice; else "".
+    """Describes a network whose answer does not depend on the slice; "" if it does.
 
-    Such a network can have a small loss and, where bleedings are rare, a high accuracy.
+    Such a network can have a small loss and, if hemorrhages are rare, a high accuracy.
 
     Args:
         probabilities: float (N, 6).
     """
-    says = probabilities >= 0.5
+    positive = probabilities >= 0.5
     if np.ptp(probabilities, axis=0).max() < SAME:
         return "the same answer for every slice"
-    if not says.any():
+    if not positive.any():
         return "always negative"
-    return "always positive" if says.all() else ""
+    return "always positive" if positive.all() else ""

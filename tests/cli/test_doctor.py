@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 
 from ich_keras.cli import doctor
-from ich_keras.training import gpus
 from tests.support.rsna_folder import write_rsna
 from tfrecords_tools.dicom.pixels import Plugin
 
@@ -90,34 +89,6 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path):
     found = findings(tmp_path)["runs"]
     assert found.state == "failed"
     assert "Not a directory" in found.found
-
-
-@pytest.mark.parametrize(
-    ("variables", "driver", "reason"),
-    [
-        ({}, False, None),
-        ({}, True, "an NVIDIA driver is loaded"),
-        ({"CUDA_VISIBLE_DEVICES": "0"}, False, "CUDA_VISIBLE_DEVICES is 0"),
-        ({"CUDA_VISIBLE_DEVICES": "-1"}, True, None),
-        ({"CUDA_VISIBLE_DEVICES": ""}, True, None),
-    ],
-)
-def test_why_a_gpu_is_expected(tmp_path, monkeypatch, variables, driver, reason):
-    if driver:
-        (tmp_path / "version").touch()
-    monkeypatch.setattr(gpus, "DRIVER", tmp_path / "version")
-    assert gpus.why_expected(variables) == reason
-
-
-def test_what_to_do_about_a_gpu_depends_on_what_is_missing(tmp_path, monkeypatch):
-    driver, container = tmp_path / "driver", tmp_path / "container"
-    monkeypatch.setattr(gpus, "DRIVER", driver)
-    monkeypatch.setattr(gpus, "IN_CONTAINER", (container,))
-    assert "install the NVIDIA driver" in gpus.how_to_mend()
-    container.touch()
-    assert "--gpus all" in gpus.how_to_mend()
-    driver.touch()
-    assert "ich-keras[gpu]" in gpus.how_to_mend()
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")

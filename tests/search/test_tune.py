@@ -16,7 +16,7 @@ from ich_keras.run.folder import RunError, RunFolder
 from ich_keras.search.config import load_search
 from ich_keras.search.tune import JOURNAL_NAME, LOCK_NAME, tune
 from ich_keras.search.tuner import role
-from ich_keras.training import gpus
+from ich_keras.training import devices
 from ich_keras.training.fit import TrainingError, fit
 from tests.support.shard_files import write_shards
 from tests.support.small_search import start, trained_here, trials, write_grid
@@ -202,20 +202,20 @@ def seen_by_tensorflow(monkeypatch, count):
 def test_usable_gpus_are_those_that_are_listed_and_seen(monkeypatch, listed, seen, usable):
     seen_by_tensorflow(monkeypatch, seen)
     variables = {} if listed is None else {"CUDA_VISIBLE_DEVICES": listed}
-    assert gpus.usable_gpus(variables) == usable
+    assert devices.usable_gpus(variables) == usable
 
 
 def test_each_worker_has_a_gpu_of_its_own():
-    assert gpus.devices_of(2, ["3", "5", "6"]) == [
+    assert devices.devices_of(2, ["3", "5", "6"]) == [
         {"CUDA_VISIBLE_DEVICES": "3"},
         {"CUDA_VISIBLE_DEVICES": "5"},
     ]
-    assert gpus.devices_of(3, []) == [{}, {}, {}]  # they share the cores
+    assert devices.devices_of(3, []) == [{}, {}, {}]  # they share the cores
 
 
 def test_a_gpu_that_is_listed_twice_is_shared_with_its_memory():
     shared = {"CUDA_VISIBLE_DEVICES": "0", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    assert gpus.devices_of(3, ["0", "0", "1"]) == [shared, shared, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert devices.devices_of(3, ["0", "0", "1"]) == [shared, shared, {"CUDA_VISIBLE_DEVICES": "1"}]
 
 
 @pytest.mark.parametrize(

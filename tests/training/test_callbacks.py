@@ -8,8 +8,8 @@ from ich_keras.experiment.schema import CallbackConfig
 from ich_keras.model.network import load_model
 from ich_keras.run.folder import RunFolder
 from ich_keras.run.state import read_position
-from ich_keras.training.callbacks import CallbackError, load_callback
 from ich_keras.training.fit import fit
+from ich_keras.training.run_log import CallbackError, load_callback
 from tests.support import small_run
 from tests.support.shard_files import write_shards
 

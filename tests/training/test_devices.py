@@ -16,8 +16,10 @@ from ich_keras.training.devices import (
     DistributionError,
     Workers,
     find_workers,
+    how_to_fix,
     refuse_xla_on_several_devices,
     resolve_strategy,
+    why_expected,
 )
 from tests.support import program, small_run
 from tests.support.curves import SAME_ON_ALL, assert_same_curves
@@ -136,3 +138,29 @@ def test_xla_on_several_devices_is_refused_at_the_start():
     refuse_xla_on_several_devices(strategies[0], True)
     with pytest.raises(DistributionError, match="jit_compile is true, and there are 2 devices"):
         refuse_xla_on_several_devices(strategies[1], True)
+
+
+@pytest.mark.parametrize(
+    ("variables", "driver", "reason"),
+    [
+        ({}, False, None),
+        ({}, True, "an NVIDIA driver is loaded"),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, False, "CUDA_VISIBLE_DEVICES is 0"),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, True, None),
+        ({"CUDA_VISIBLE_DEVICES": ""}, True, None),
+    ],
+)
+def test_why_a_gpu_is_expected(tmp_path, variables, driver, reason):
+    if driver:
+        (tmp_path / "version").touch()
+    assert why_expected(variables, driver=tmp_path / "version") == reason
+
+
+def test_what_to_do_about_a_gpu_depends_on_what_is_missing(tmp_path):
+    driver, container = tmp_path / "driver", tmp_path / "container"
+    paths = {"driver": driver, "container_files": (container,)}
+    assert "install the NVIDIA driver" in how_to_fix(**paths)
+    container.touch()
+    assert "--gpus all" in how_to_fix(**paths)
+    driver.touch()
+    assert "ich-keras[gpu]" in how_to_fix(**paths)

@@ -177,7 +177,7 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(
     finished, shards, tmp_path, monkeypatch, stop_at
 ):
     run = RunFolder(tmp_path / "run")
-    from ich_keras.training import fit as training
+    from ich_keras.training import session as training
 
     def stopping(*arguments):
         step = compile_step(*arguments)
@@ -384,7 +384,7 @@ def test_a_run_that_an_undefined_score_broke_goes_on(healthy_first, tmp_path):
 def test_a_validation_takes_as_many_slices_as_it_is_told(shards, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(
-        "ich_keras.training.fit.validation_scores",
+        "ich_keras.training.validation.validation_scores",
         lambda predictions, loss: seen.append(predictions) or validation_scores(predictions, loss),
     )
     fit(

@@ -1,0 +1,186 @@
+"""What one session of a run computes with: network, optimizer, step and batches."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ich_keras.data.batches import training_batches
+from ich_keras.data.shards import ShardSet
+from ich_keras.experiment.experiment import Experiment
+from ich_keras.model.forward import Forward, compile_forward
+from ich_keras.model.network import build_model, summarize
+from ich_keras.run.environment import Computation, current_environment, record_session
+from ich_keras.run.folder import RunFolder
+from ich_keras.run.state import Position
+from ich_keras.training.checks import warm_start
+from ich_keras.training.devices import (
+    ChiefsValue,
+    Workers,
+    device_names,
+    warn_without_gpu,
+)
+from ich_keras.training.losses import Loss, constant_guess_loss, make_loss
+from ich_keras.training.schedule import Schedule
+from ich_keras.training.train_step import TrainStep, compile_train_step, make_optimizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session of a run, in one of the processes that train together.
+
+    Attributes:
+        share: slices of a batch that one device takes.
+        forward: the network without dropout.
+        chiefs_value: makes all workers decide by the same score.
+    """
+
+    experiment: Experiment
+    shards: ShardSet
+    run: RunFolder
+    workers: Workers
+    strategy: tf.distribute.Strategy
+    computation: Computation
+    share: int
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    loss: Loss
+    forward: Forward
+    train_step: TrainStep
+    chiefs_value: ChiefsValue
+
+    @property
+    def variables(self) -> list[Any]:
+        """All that a step changes: weights, statistics, dropout seeds, and the optimizer's own."""
+        return [*self.model.variables, *self.optimizer.variables]
+
+
+def open_session(
+    experiment: Experiment,
+    shards: ShardSet,
+    run: RunFolder,
+    workers: Workers,
+    strategy: tf.distribute.Strategy,
+    computation: Computation,
+    share: int,
+) -> Session:
+    """Builds the network as it is before the first step, and compiles what computes with it.
+
+    A device takes `share` slices of a batch.
+
+    Raises:
+        RunError: if `model.weights` are of another network.
+    """
+    config = experiment.training
+    keras.utils.set_random_seed(experiment.seed)
+    tf.random.set_seed(max(experiment.seed, 1))  # tf.data fails at 0 beside a seed of a pass
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(computation.precision)
+    with strategy.scope():
+        model = build_model(
+            experiment.model,
+            shards.input.channels,
+            synchronized=strategy.num_replicas_in_sync > 1,
+        )
+        warm_start(model, experiment.model)
+        optimizer = make_optimizer(config)
+        optimizer.build(model.trainable_variables)
+    loss = make_loss(config)
+    return Session(
+        experiment=experiment,
+        shards=shards,
+        run=run,
+        workers=workers,
+        strategy=strategy,
+        computation=computation,
+        share=share,
+        model=model,
+        optimizer=optimizer,
+        loss=loss,
+        forward=compile_forward(model),
+        train_step=compile_train_step(
+            strategy, model, optimizer, loss, config.batch_size, computation.jit_compile
+        ),
+        chiefs_value=ChiefsValue(strategy, workers),
+    )
+
+
+def batches_from(session: Session, start_step: int) -> Any:
+    """Returns the batches of this worker from a step on, each in one part per device.
+
+    For a single processor the dataset is returned as it is. `distribute_datasets_from_function`
+    prefetches to the device, so that each step on a processor allocates its memory again from the
+    system and takes 1.5 times as long.
+    """
+    dataset = training_batches(
+        session.shards,
+        session.experiment.data,
+        batch_size=session.experiment.training.batch_size,
+        seed=session.experiment.seed,
+        start_step=start_step,
+        worker=session.workers.index,
+        workers=session.workers.count,
+    )
+    if device_names(session.strategy) == ["CPU:0"]:
+        return dataset
+    return session.strategy.distribute_datasets_from_function(
+        lambda _: dataset.rebatch(session.share, drop_remainder=True)
+    )
+
+
+def record(session: Session, position: Position) -> None:
+    """Adds the session to `environment.json`."""
+    devices = [device.name for device in tf.config.list_logical_devices()]
+    fingerprint, seed = session.shards.manifest.fingerprint, session.experiment.seed
+    record_session(
+        session.run,
+        position.step,
+        current_environment(devices, session.computation),
+        {"data_fingerprint": fingerprint, "seed": seed},
+    )
+
+
+def describe(session: Session, schedule: Schedule, position: Position) -> None:
+    """Logs the size of the network and of the data, and the scores that a constant reaches."""
+    warn_without_gpu()
+    shards, config = session.shards, session.experiment.training
+    size, pixel_mm = shards.input.size, shards.pixel_mm
+    summary = summarize(session.model, session.experiment.model, size, pixel_mm)
+    field_mm = summary.receptive_field_mm
+    log.info(
+        "%s: %s parameters, %.0f million multiply-adds per slice of %d px, a receptive field of"
+        " %d px%s",
+        session.experiment.name,
+        f"{summary.parameters:,}",
+        summary.multiply_adds / 1e6,
+        size,
+        summary.receptive_field,
+        "" if field_mm is None else f" or {field_mm:.0f} mm",
+    )
+    log.info(
+        "%s slices to train on, on %s of worker %d of %d",
+        f"{shards.slices('train'):,}",
+        ", ".join(device_names(session.strategy)),
+        session.workers.index,
+        session.workers.count,
+    )
+    prevalences = shards.prevalences("val")
+    log.info(
+        "on the validation slices the best constant guess has a loss of %.4f, and always answering"
+        ' "no" an accuracy of %.4f',
+        constant_guess_loss(config, prevalences),
+        1 - prevalences.mean(),
+    )
+    slices = min(config.validation_slices or 2**62, shards.slices("val"))
+    log.info(
+        "a validation takes %s slices, all validations about %.0f %% of the multiply-adds",
+        f"{slices:,}",
+        100 * schedule.validation_share(slices),
+    )
+    if position.step:
+        log.info("resumed at step %d", position.step)
