@@ -299,11 +299,19 @@ def test_it_learns_what_can_be_learned(shards, tmp_path):
     assert result.position.best_value > 0.85  # a coin scores 0.5
 
 
-def test_the_learning_rate_warms_up_and_decays():
-    config = load_experiment("faithful_halfres", ["training.max_steps=1000"]).training
-    schedule = make_optimizer(config)._learning_rate
-    rates = [float(schedule(step)) for step in (0, 128, 256, 1000)]
-    assert rates == pytest.approx([0, 0.0075, 0.015, 0], abs=1e-6)
+@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0), ("constant", 0.015)])
+def test_the_learning_rate_warms_up_and_decays_or_stays(schedule, last):
+    settings = ["training.max_steps=1000", f"training.schedule={schedule}"]
+    optimizer = make_optimizer(load_experiment("faithful_halfres", settings).training)
+    rates = [float(optimizer._learning_rate(step)) for step in (0, 128, 256, 1000)]
+    assert rates == pytest.approx([0, 0.0075, 0.015, last], abs=1e-6)
+    assert optimizer.get_config()["learning_rate"]  # callbacks record it
+
+
+def test_without_a_warm_up_the_first_step_has_the_whole_learning_rate():
+    settings = ["training.warmup_steps=0", "training.schedule=constant"]
+    optimizer = make_optimizer(load_experiment("faithful_halfres", settings).training)
+    assert float(optimizer._learning_rate(0)) == pytest.approx(0.015)
 
 
 def test_runs_are_numbered(tmp_path):
@@ -411,7 +419,7 @@ def test_the_share_of_validation_is_said_before_and_after(shards, tmp_path, capl
     with caplog.at_level("INFO", logger="ich_keras"):
         fit(experiment(), shards, RunFolder(tmp_path))
     assert (
-        "a validation takes 28 slices, all of them about 23 % of the multiply-adds" in caplog.text
+        "a validation takes 28 slices, all validations about 23 % of the multiply-adds" in caplog.text
     )
     assert len(re.findall(r"the validation took \d+ s, \d+ % of the time", caplog.text)) == 1
 

@@ -56,10 +56,10 @@ def test_a_callback_that_the_experiment_names_watches_the_run(tmp_path):
         ("nowhere.Callback", {}, "ModuleNotFoundError: No module named 'nowhere'; install"),
         ("keras.callbacks.Missing", {}, "has no attribute 'Missing'; install"),
         ("keras.callbacks.CSVLogger", {"x": 1}, "unexpected keyword argument 'x'; install"),
-        ("keras.layers.Add", {}, "keras.layers.Add is no Keras callback"),
+        ("keras.layers.Add", {}, "keras.layers.Add is not a Keras callback"),
     ],
 )
-def test_a_callback_that_is_not_to_be_had_is_one_line(path, arguments, said):
+def test_a_callback_that_cannot_be_loaded_is_one_line(path, arguments, said):
     with pytest.raises(CallbackError, match=r"^training\.callbacks: [^\n]*$") as error:
         load_callback(CallbackConfig(path=path, arguments=arguments))
     assert said in str(error.value)
@@ -105,7 +105,7 @@ class Rate(keras.callbacks.Callback):
     ("kind", "said"),
     [
         (Stopper, "set model.stop_training, but callbacks cannot steer"),
-        (Faulty, "failed in on_epoch_end: RuntimeError: no connection; mend it, and"),
+        (Faulty, "failed in on_epoch_end: RuntimeError: no connection; fix it, and"),
         (Rate, "failed in on_epoch_end: TypeError"),
     ],
 )
