@@ -419,7 +419,8 @@ def test_the_share_of_validation_is_said_before_and_after(shards, tmp_path, capl
     with caplog.at_level("INFO", logger="ich_keras"):
         fit(experiment(), shards, RunFolder(tmp_path))
     assert (
-        "a validation takes 28 slices, all validations about 23 % of the multiply-adds" in caplog.text
+        "a validation takes 28 slices, all validations about 23 % of the multiply-adds"
+        in caplog.text
     )
     assert len(re.findall(r"the validation took \d+ s, \d+ % of the time", caplog.text)) == 1
 
