@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ich_keras.data.s3 import check_s3
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.storage.shard_path import S3Path, ShardPath, shard_path
+from tfrecords_tools.storage.shard_path import ShardPath, shard_path
 
 DEFAULT_DATA = Path("/data/rsna-ich")
 
@@ -26,12 +27,10 @@ def runs_folder() -> Path:
     return Path(os.environ.get("ICH_RUNS", "runs"))
 
 
-def shards_folder(
-    option: ShardPath | None, experiment_shards: str | None, *, gpus: bool = True
-) -> ShardPath:
+def shards_folder(option: ShardPath | None, experiment_shards: str | None) -> ShardPath:
     """Returns the shards to use: --shards, else the experiment's, $ICH_SHARDS, or ./shards."""
     folder = option or (shard_path(experiment_shards) if experiment_shards else default_shards())
-    load_store(folder, gpus=gpus)
+    check_s3(folder)
     if not folder.is_dir():
         raise UsageError(
             f"no shards at {folder}; make them with `ich-keras convert SRC --out {folder}`,"
@@ -57,12 +56,6 @@ def load_tensorflow(*, gpus: bool = True) -> None:
             tf.config.set_visible_devices([], "GPU")
         if "TF_CONFIG" not in os.environ:  # workers must connect before any device is initialized
             tf.config.list_logical_devices()
-
-
-def load_store(folder: ShardPath, *, gpus: bool = True) -> None:
-    """Loads what reads and writes an object store, if the folder is on one."""
-    if isinstance(folder, S3Path):
-        load_tensorflow(gpus=gpus)
 
 
 @contextlib.contextmanager

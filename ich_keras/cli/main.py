@@ -22,8 +22,8 @@ from ich_keras.cli.commands.predict import predict
 from ich_keras.cli.commands.synth import synth
 from ich_keras.cli.commands.tune import tune
 from ich_keras.cli.commands.verify import verify
+from ich_keras.data.s3 import aborts_at_exit
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.storage.shard_path import store_was_used
 
 COMMANDS = (convert, demo, doctor, evaluate, export, fit, predict, synth, tune, verify)
 INTERRUPTED = 130
@@ -38,7 +38,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # like standard error, on any console
     exit_code = _run()
-    if store_was_used():  # its library would abort an orderly exit
+    if aborts_at_exit():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)

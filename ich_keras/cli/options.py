@@ -9,14 +9,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.storage.shard_path import SCHEMES, shard_path
+from tfrecords_tools.storage.object_store import is_remote
+from tfrecords_tools.storage.shard_path import shard_path
 
 
 class LocalPath(click.Path):
     """A path on this machine."""
 
     def convert(self, value: Any, *context: Any) -> Any:
-        if str(value).startswith(SCHEMES):
+        if is_remote(str(value)):
             raise UsageError(f"{value}: only shards can lie on an object store; give a local path")
         return Path(os.fsdecode(super().convert(value, *context)))
 
@@ -25,7 +26,7 @@ class ShardFolder(click.Path):
     """A folder of shards, on this machine or on an object store."""
 
     def convert(self, value: Any, *context: Any) -> Any:
-        if str(value).startswith(SCHEMES):
+        if is_remote(str(value)):
             return shard_path(str(value))
         return Path(os.fsdecode(super().convert(value, *context)))
 

@@ -1,6 +1,7 @@
 """Shards to batches, as tf.data pipelines."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ich_keras.data.passes import training_passes, without_autograph
 from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tfrecords_tools.records.schema import parse_examples
-from tfrecords_tools.storage.shard_path import ShardPath, plain_message
+from tfrecords_tools.storage.shard_path import ShardPath
 
 # Batches prepared in parallel: one per core, but not so many that they fill the memory.
 PARALLEL_BATCHES = min(os.cpu_count() or 1, 16)
@@ -42,9 +43,16 @@ def reading(folder: ShardPath) -> Iterator[None]:
                 f"{folder}: {WRONG_LABEL}; `ich-keras verify {folder}` tells which: convert again"
             ) from error
         raise DatasetError(
-            f"{folder}: a shard cannot be read ({plain_message(error)}); `ich-keras verify"
+            f"{folder}: a shard cannot be read ({_plain_message(error)}); `ich-keras verify"
             f" {folder}` tells which"
         ) from error
+
+
+def _plain_message(error: tf.errors.OpError) -> str:
+    """The message of an error, without where in a graph it was raised."""
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*|\n.*", "", error.message, flags=re.DOTALL).strip(" :")
+    text = text.removeprefix("No response body.")  # in answer to any request for a header
+    return text or type(error).__name__
 
 
 def training_batches(

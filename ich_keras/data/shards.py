@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.s3 import register_s3
 from ich_keras.experiment.schema import DataConfig
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.manifest import (
@@ -134,8 +135,10 @@ def open_shards(folder: ShardPath, config: DataConfig, size: int | None = None) 
     Raises:
         ManifestError: if the folder has no readable manifest.
         DatasetError: if the shards do not have this size, these windows or as many neighbours.
+        UsageError: if the folder is on `s3://` and tensorflow-io is missing.
     """
     manifest = read_manifest(folder)
+    register_s3(folder)
     stored = manifest.format
     size = size or config.size or stored.size
     if size > stored.size:

@@ -1,4 +1,4 @@
-"""Shards on an object store are those on disk: written, checked, gone on with and learned from."""
+"""Shards on an object store equal those on disk: written, verified, resumed and trained from."""
 
 import csv
 import os
@@ -57,7 +57,7 @@ def test_the_bucket_holds_the_bytes_of_a_conversion_on_disk(local, bucket, shard
     assert bucket.contents(shards) == contents(local)
 
 
-def test_a_complete_conversion_is_left_alone_and_another_is_refused(source, bucket, shards):
+def test_a_complete_conversion_is_kept_and_another_is_refused(source, bucket, shards):
     url = f"{bucket.url}/{shards}"
     done = run(bucket.endpoint, "convert", source, "--out", url, *SMALL)
     assert done.returncode == 0
@@ -90,7 +90,7 @@ def undisturbed(source, endpoint, tmp_path_factory) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("how", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["kill", "ctrl-c"]
 )
-def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
+def test_an_interrupted_conversion_resumes_to_the_same_bytes(
     source, undisturbed, bucket, how, exit_code
 ):
     folder = f"interrupted-{exit_code}"
@@ -144,8 +144,7 @@ def test_verify_names_a_flipped_byte_and_a_missing_object(bucket, shards):
     assert "Traceback" not in done.stderr
 
 
-def test_a_shard_without_a_slice_is_an_object_all_the_same(endpoint, bucket, tmp_path):
-    """Of the file system, one that nothing is written to is not sent."""
+def test_an_empty_shard_is_uploaded_too(endpoint, bucket, tmp_path):
     truths = write_rsna(tmp_path / "rsna", patients=6)
     for slice_id in list(truths)[:3]:
         path = tmp_path / "rsna" / "stage_2_train" / f"{slice_id}.dcm"
@@ -164,7 +163,7 @@ def history(run_folder: Path) -> list[dict[str, str]]:
         return [{**row, "seconds": ""} for row in csv.DictReader(file)]
 
 
-def test_a_run_learns_the_same_from_the_bucket(local, bucket, shards, tmp_path):
+def test_a_run_trained_from_the_bucket_is_the_same(local, bucket, shards, tmp_path):
     places = {"local": local, "bucket": f"{bucket.url}/{shards}"}
     for name, place in places.items():
         fit = ("fit", "demo.yaml", *SHORT, "--run", tmp_path / name)
@@ -185,7 +184,7 @@ def test_a_search_reads_the_bucket(bucket, shards, tmp_path):
     assert "best of 2 trials" in succeed(bucket.endpoint, *given, by=typed_in, cwd=tmp_path)
 
 
-def test_a_shard_that_is_gone_ends_a_run_in_one_line(bucket, shards, tmp_path):
+def test_a_missing_shard_ends_a_run_with_one_line(bucket, shards, tmp_path):
     bucket.copy(shards, "gone")
     for name in bucket.names("gone"):
         if "/train-" in name:
@@ -196,11 +195,11 @@ def test_a_shard_that_is_gone_ends_a_run_in_one_line(bucket, shards, tmp_path):
     fail(bucket.endpoint, 1, message, *given, *at, by=typed_in)
 
 
-def test_a_bucket_that_is_not_there_is_named(source, endpoint):
-    message = "s3://nowhere/shards: there is no such bucket or object; make the bucket s3://nowhere"
-    given = ("convert", source, "--out", "s3://nowhere/shards")
-    fail(endpoint, 1, message, *given, by=typed_in)
-    fail(endpoint, 1, message, "verify", "s3://nowhere/shards")
+def test_a_missing_bucket_is_named(source, endpoint):
+    message = ": there is no such bucket or object; make the bucket s3://nowhere, or"
+    url = "s3://nowhere/shards"
+    fail(endpoint, 1, f"{url}{message}", "convert", source, "--out", url, by=typed_in)
+    fail(endpoint, 1, f"{url}/dataset.json{message}", "verify", url)
 
 
 def test_a_folder_without_shards_is_named(bucket):
@@ -209,14 +208,14 @@ def test_a_folder_without_shards_is_named(bucket):
     fail(bucket.endpoint, 2, f"no shards at {url}", "fit", "demo.yaml", "--shards", url)
 
 
-def test_a_server_that_is_not_there_is_said_in_seconds():
+def test_a_missing_server_is_named_within_seconds():
     began = time.monotonic()
-    message = "s3://bucket/shards: curlCode: 7, Couldn't connect to server; check S3_ENDPOINT"
+    message = "s3://bucket/shards/dataset.json: Could not connect to the endpoint URL"
     fail("http://127.0.0.1:9", 1, message, "verify", "s3://bucket/shards")
     assert time.monotonic() - began < 60
 
 
-def test_what_the_store_forbids_is_said():
+def test_a_store_that_denies_permission_is_named():
     class Forbids(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.send_response(403)
@@ -230,6 +229,6 @@ def test_what_the_store_forbids_is_said():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Forbids)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    message = "s3://bucket/shards: permission denied; check AWS_ACCESS_KEY_ID"
+    message = "s3://bucket/shards/dataset.json: permission denied; check AWS_ACCESS_KEY_ID"
     fail(endpoint, 1, message, "verify", "s3://bucket/shards")
     server.shutdown()

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.test_cli import run
 from tests.support.rsna_folder import write_rsna
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.storage.shard_path import S3Path, shard_path
+from tfrecords_tools.storage.shard_path import ObjectPath, shard_path
 
 without_extra = pytest.mark.skipif(
     find_spec("tensorflow_io") is not None, reason="tensorflow-io is here, so nothing is missing"
@@ -21,8 +21,6 @@ without_extra = pytest.mark.skipif(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["convert", ".", "--out", "s3://bucket/shards"],
-        ["verify", "s3://bucket/shards"],
         ["fit", "demo.yaml", "--shards", "s3://bucket/shards"],
         ["fit", "demo.yaml", "--set", "data.shards=s3://bucket/shards"],
         ["tune", "demo_hparams.yaml", "--shards", "s3://bucket/shards"],
@@ -33,9 +31,8 @@ def test_without_the_extra_an_object_store_is_refused_in_one_line(arguments):
 
 
 @without_extra
-@pytest.mark.parametrize("arguments", [["convert", "."], ["fit", "demo.yaml"]])
-def test_without_the_extra_the_environments_shards_are_refused_too(arguments):
-    done = run(*arguments, ICH_SHARDS="s3://bucket/shards")
+def test_without_the_extra_the_environments_shards_are_refused_too():
+    done = run("fit", "demo.yaml", ICH_SHARDS="s3://bucket/shards")
     refused(done, "pip install 'ich-keras[s3]', which brings TensorFlow 2.17")
 
 
@@ -59,7 +56,7 @@ def test_an_address_without_a_bucket_is_refused():
 
 
 def test_the_parts_of_an_address():
-    path = S3Path("s3://bucket/some") / "shards" / Path("index.csv")
+    path = ObjectPath("s3://bucket/some") / "shards" / Path("index.csv")
     assert str(path) == "s3://bucket/some/shards/index.csv"
     assert path.name == "index.csv"
     assert str(path.parent) == "s3://bucket/some/shards"

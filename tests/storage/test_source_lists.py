@@ -221,11 +221,15 @@ def test_in_processes_of_their_own_too(store, files, tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("runner", ["local", "beam"])
-def test_shards_lie_in_a_bucket_as_on_disk(gs, source, files, whole, tmp_path, monkeypatch, runner):
+@pytest.mark.parametrize(
+    ("store", "runner"), [("s3", "local"), ("gs", "local"), ("gs", "beam")], indirect=["store"]
+)
+def test_shards_in_a_bucket_equal_those_on_disk(
+    store, runner, source, files, whole, tmp_path, monkeypatch
+):
     monkeypatch.undo()  # `whole` is written without processes
     monkeypatch.chdir(source)
-    out = shard_path(f"{gs.url}/{runner}/shards")
+    out = shard_path(f"{store.url}/{runner}/shards")
     listed = [str(path.relative_to(source)) for path in files]
     labels = source / "stage_2_train.csv"
     convert(listed[:13], out, ConvertOptions(labels=labels, runner=runner, **OPTIONS))
@@ -244,10 +248,17 @@ def test_shards_lie_in_a_bucket_as_on_disk(gs, source, files, whole, tmp_path, m
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("gs")
-def test_what_is_no_bucket_is_one_line(source, tmp_path):
-    with pytest.raises(StoreError, match=r"^gs://none/.*: .* make the bucket gs://none, or"):
-        convert(source, shard_path("gs://none/shards"), ConvertOptions(workers=1, **OPTIONS))
+def test_a_missing_bucket_is_one_line(store, source):
+    scheme, _, _ = store.url.partition("://")
+    with pytest.raises(
+        StoreError, match=rf"^{scheme}://none/.*: .* make the bucket {scheme}://none"
+    ):
+        convert(source, shard_path(f"{scheme}://none/shards"), ConvertOptions(workers=1, **OPTIONS))
+    with pytest.raises(StoreError, match=rf"there is no such bucket .* {scheme}://none"):
+        (shard_path(f"{scheme}://none/shards") / "dataset.json").is_file()
+
+
+def test_an_address_without_a_bucket_is_refused():
     with pytest.raises(UsageError, match=r"gs://: names no bucket; give gs://BUCKET/FOLDER"):
         shard_path("gs://")
 

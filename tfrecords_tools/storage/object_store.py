@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -9,19 +10,18 @@ from tfrecords_tools.errors import UsageError
 
 # Each scheme, and the package by which fsspec reads it.
 STORES = {"s3://": "s3fs", "gs://": "gcsfs"}
-PATIENCE = {"connect_timeout": 10, "read_timeout": 30, "retries": {"mode": "standard"}}
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is one on an object store."""
+    """Whether a path is on an object store."""
     return path.startswith(tuple(STORES))
 
 
 def check_store(path: str) -> None:
-    """Checks that what reads an object store is there.
+    """Checks that the package that reads an object store is installed.
 
     Raises:
-        UsageError: if it is not installed.
+        UsageError: if it is not.
     """
     package = STORES[path[: path.index("://") + 3]]
     if find_spec(package) is None:
@@ -31,17 +31,40 @@ def check_store(path: str) -> None:
 
 
 @functools.cache
-def object_store(protocol: str) -> Any:
-    """The file system of `s3` or `gs`, one a process."""
+def object_store(scheme: str) -> Any:
+    """The file system of `s3` or `gs`, one per process."""
     import fsspec
 
-    if protocol == "gs":
-        # Else each process asks another interface what kind of bucket it is, and waits a minute.
+    if scheme == "gs":
+        # Otherwise each process asks another API for the kind of bucket, and waits for a minute.
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         return fsspec.filesystem("gs", use_listings_cache=False)
-    return fsspec.filesystem(
+    store = fsspec.filesystem(
         "s3",
         use_listings_cache=False,
-        endpoint_url=os.environ.get("S3_ENDPOINT"),  # as for shards
-        config_kwargs=PATIENCE,
+        endpoint_url=os.environ.get("S3_ENDPOINT"),
+        client_kwargs=_client_settings(os.environ),
+        config_kwargs=_timeouts(os.environ),
     )
+    store.retries = 1  # botocore tries three times already
+    return store
+
+
+def _client_settings(variables: Mapping[str, str]) -> dict[str, Any]:
+    """What tensorflow-io reads from these variables, so that one set serves both."""
+    settings: dict[str, Any] = {}
+    if "AWS_REGION" in variables:
+        settings["region_name"] = variables["AWS_REGION"]
+    if variables.get("S3_VERIFY_SSL") == "0":
+        settings["verify"] = False
+    elif "S3_CA_FILE" in variables:
+        settings["verify"] = variables["S3_CA_FILE"]
+    return settings
+
+
+def _timeouts(variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "connect_timeout": int(variables.get("S3_CONNECT_TIMEOUT_MSEC", "10000")) / 1000,
+        "read_timeout": int(variables.get("S3_REQUEST_TIMEOUT_MSEC", "30000")) / 1000,
+        "retries": {"mode": variables.get("AWS_RETRY_MODE", "standard")},
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ich_keras.cli.defaults import data_folder, default_shards, load_store
+from ich_keras.cli.defaults import data_folder, default_shards
 from ich_keras.cli.options import Command, LocalPath, ShardFolder, workers_option
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.shard_path import ShardPath
@@ -89,7 +89,6 @@ def convert(
             " (no data yet? `ich-keras synth SRC` writes phantom studies)"
         )
     given = ConvertOptions(pipeline_options=pipeline_options, **options)
-    load_store(out)
     before = read_manifest(out) if given.add and (out / MANIFEST_NAME).is_file() else None
     files = read_list(sys.stdin.buffer) if listed else source
     manifest = write_shards(files, out, given)

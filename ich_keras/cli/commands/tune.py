@@ -37,7 +37,7 @@ def tune(
     from ich_keras.search.config import load_search
 
     search = load_search(hparams, overrides)
-    folder = shards_folder(shards, search.base.data.shards, gpus=False)
+    folder = shards_folder(shards, search.base.data.shards)
     load_tensorflow(gpus=False)
     from ich_keras.run.folder import choose_run
     from ich_keras.search.tune import tune as run_search

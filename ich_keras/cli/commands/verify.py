@@ -4,7 +4,6 @@ import os
 
 import click
 
-from ich_keras.cli.defaults import load_store
 from ich_keras.cli.options import Command, ShardFolder, workers_option
 from tfrecords_tools.storage.shard_path import ShardPath
 
@@ -16,6 +15,5 @@ def verify(shards: ShardPath, workers: int | None) -> None:
     """Reads every record of SHARDS against its manifest."""
     from tfrecords_tools.verify import verify as verify_shards
 
-    load_store(shards)
     summary = verify_shards(shards, workers=workers or os.cpu_count() or 1)
     click.echo(f"{shards}: {summary.records:,} records in {summary.shards} shards are as written")
