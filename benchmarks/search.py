@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich_keras.evaluation.evaluate import RunScorer
+from ich_keras.evaluation.run_scorer import RunScorer
 from ich_keras.run.folder import trained_run
 from ich_keras.scores.metrics import weighted_log_loss
 from ich_keras.scores.ranking import roc_auc

@@ -21,14 +21,10 @@ from ich_keras.data.studies import (
     write_rejects,
 )
 from ich_keras.evaluation import cq500
-from ich_keras.evaluation.evaluate import (
-    EvaluateResult,
-    RunScorer,
-    draw_scores,
-    save_errors,
-    write_scores,
-)
+from ich_keras.evaluation.evaluate import draw_scores, draw_worst_errors
 from ich_keras.evaluation.report import write_report
+from ich_keras.evaluation.run_scorer import EvaluateResult, RunScorer
+from ich_keras.evaluation.score_files import write_scores
 from ich_keras.model.baseline import plain_rule_areas
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunFolder
@@ -125,14 +121,13 @@ def evaluate_dicom(
         "labels_without_files": len(truth.labels) - len(names & set(truth.labels.index)),
         **card,
     }
-    write_scores(scorer, name, scores, predictions)
+    write_scores(run, name, scores, predictions)
     write_rejects(run.evaluation / f"{name}_rejects.csv", rejects)
     cases = scorer.cases(predictions)
     if by_study:
         cases = cases.maximum("study", predictions.study_id)
-    thresholds = postprocessing.thresholds[truth.unit] if postprocessing else None
-    draw_scores(scorer, name, cases, thresholds, None if by_study else postprocessing)
-    save_errors(
+    draw_scores(scorer, name, cases, postprocessing)
+    draw_worst_errors(
         scorer,
         name,
         _most_suspicious(predictions) if by_study else predictions,

@@ -1,15 +1,15 @@
-"""The page a person opens: one HTML file without scripts that needs no network."""
+"""The report of a run: one HTML file without scripts that needs no network."""
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 from typing import Any
 
-from ich_keras.evaluation.pages import base64_of, render
-from ich_keras.evaluation.summary import number_of, plain_answer, unit_of
-from ich_keras.evaluation.value_rows import environment_rows, flat_rows
+import jinja2
+
+from ich_keras.evaluation.pictures import SPLIT_ORDER, read_pictures
+from ich_keras.evaluation.summary import number_of, outdated, plain_answer, unit_of
 from ich_keras.experiment.yaml_files import read_file
 from ich_keras.run.environment import read_environment
 from ich_keras.run.folder import RunError, RunFolder
@@ -18,62 +18,9 @@ from ich_keras.scores.metrics import UNITS
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.storage.atomic import write_text
 
-# The first that was scored gives the answer, of those scored with the run's best checkpoint if any.
-SPLIT_ORDER = ("test", "val")
-MAX_PICTURE_BYTES = 7_000_000  # encoded; the page stays below 8 MB
-FIGURES = {
-    "curves": (
-        "Training",
-        "Loss, accuracy and mean AUC against the step. A dash-dotted line is what can be had"
-        " without looking at a validation slice; the dotted one marks the checkpoint that was kept."
-        " Training under data.balance sees more bleedings than validation does.",
-    ),
-    "class_grid": (
-        "Class grid",
-        "Slices with at least the column's label; control slices bear none. The left bar shows the"
-        " accuracy on the column's label, the right bar over all six: red is no better than always"
-        " saying no, bright green is right.",
-    ),
-    "class_maps": (
-        "Where it sees the bleeding",
-        "The class map of the most probable bleeding over slices in the brain window: how probable"
-        " each place alone would make it. The network was taught with whole slices, never with"
-        " outlines.",
-    ),
-    "errors": (
-        "The worst errors",
-        "Bleedings that were missed altogether, then false alarms, each the worst first and at most"
-        " one a patient; last, of each kind, the one that was missed by most.",
-    ),
-    "roc": (
-        "ROC, precision and recall",
-        "Every threshold of every label. The dots are the threshold used in the tables.",
-    ),
-    "thresholds": (
-        "What a threshold comes to",
-        "Sensitivity rises to the left, specificity to the right. Where bleedings are rare,"
-        " accuracy follows specificity alone, which is why it misleads.",
-    ),
-    "reliability": (
-        "Whether probabilities mean what they say",
-        "How often a label was there against how probable it was said to be, and the expected error"
-        " of that. The larger a dot, the more slices; hollow below ten. On the dotted line both are"
-        " equal.",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the run, as the page shows it."""
-
-    title: str
-    caption: str
-    png: str  # base64
-
 
 def write_report(run: Path) -> Path:
-    """Builds `report.html` from what the run folder holds; what is missing is said on the page.
+    """Writes `report.html` from the files in the run folder; the page names what is missing.
 
     Reads `evaluation/*.json`, `figures/*.png`, `history.csv`, `experiment.yaml` and
     `environment.json`.
@@ -84,20 +31,19 @@ def write_report(run: Path) -> Path:
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder; give one that `ich-keras fit` wrote")
     folder = RunFolder(run)
-    experiment = _read_yaml(folder.experiment)
-    best = _best_step(folder)
+    experiment = read_file(folder.experiment).content if folder.experiment.is_file() else {}
+    best = read_position(folder).best_step if folder.position.is_file() else None
     evaluations = _read_evaluations(folder, best)
     history = _read_rows(folder.history)
-    pictures, left_out = _read_pictures(folder, evaluations, best)
+    pictures, left_out = read_pictures(folder.figures, evaluations, best)
+    first = next(iter(evaluations), None)
     page = render(
         "report.html.j2",
         name=experiment.get("name", "run"),
         labels=LABELS,
         evaluations=evaluations,
-        answer=[
-            x for name in list(evaluations)[:1] for x in _answer(evaluations[name], name, best)
-        ],
-        outdated=lambda step: _outdated(step, best),
+        answer=list(_answer(evaluations[first], first, best)) if first else [],
+        outdated=lambda step: outdated(step, best),
         levels=_levels,
         number_of=number_of,
         units_of=lambda scores: UNITS[unit_of(scores)],
@@ -108,36 +54,33 @@ def write_report(run: Path) -> Path:
         training_warning=_training_warning(history),
         pictures=pictures,
         left_out=left_out,
-        experiment=list(flat_rows(experiment)),
-        environment=list(environment_rows(read_environment(folder))),
+        experiment=list(_flat_rows(experiment)),
+        environment=list(_environment_rows(read_environment(folder))),
     )
     write_text(folder.report, page)
     return folder.report
 
 
+def render(template: str, **values: Any) -> str:
+    """A page from a template of the package; a missing value is an error, not a gap."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ich_keras"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
+
+
 def _answer(scores: dict[str, Any], name: str, best: int | None) -> Iterator[str]:
-    """The answer of a set of scores, with the checkpoint that gave it."""
+    """The summary of a set of scores, with the checkpoint that was scored."""
     step = scores.get("checkpoint_step")
-    if _outdated(step, best):
-        yield _outdated(step, best)
+    if outdated(step, best):
+        yield outdated(step, best)
     yield from plain_answer(scores, name)
     if step is not None:
         yield f"The network is the checkpoint of step {step:,}."
-
-
-def _outdated(step: int | None, best: int | None) -> str:
-    """Says that a later checkpoint is the best now, or nothing."""
-    if step is None or best is None or step == best:
-        return ""
-    return (
-        "These are not the scores of the run's best checkpoint, which is now that of step"
-        f" {best:,}: `ich-keras evaluate` scores it."
-    )
-
-
-def _best_step(folder: RunFolder) -> int | None:
-    """The step of `best.keras`; None if the folder does not tell."""
-    return read_position(folder).best_step if folder.position.is_file() else None
 
 
 def _levels(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -151,24 +94,20 @@ def _levels(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _operating_points(scores: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Label, level, name of the rule, and what the threshold comes to."""
-    names = {"sensitivity_95": "95 % sensitivity", "youden": "Youden"}
+    """Label, level, name of the rule, and the scores at its threshold."""
+    rules = {"sensitivity_95": "95 % sensitivity", "youden": "Youden"}
     points = scores["operating_points"]
     of_studies = ("any",) if "slice" in points else LABELS
-    for level, labels in (
-        ("study", of_studies),
-        ("study_smoothed", of_studies),
-        ("slice", LABELS),
-    ):
+    for level, labels in (("study", of_studies), ("study_smoothed", of_studies), ("slice", LABELS)):
         for label in reversed(labels):
-            for rule, name in names.items():
+            for rule, name in rules.items():
                 point = points.get(level, {}).get(rule, {}).get(label)
                 if point is not None:
                     yield label, level.replace("_", ", "), name, point
 
 
 def _read_sizes(folder: RunFolder) -> dict[str, list[dict[str, str]]]:
-    """The tables of sizes by the name of the scores, where there is more than one size."""
+    """The tables of sizes by the name of the scores, if there is more than one size."""
     tables = {}
     for path in sorted(folder.evaluation.glob("*_sizes.csv")):
         rows = _read_rows(path)
@@ -188,52 +127,11 @@ def _rounded(row: dict[str, str]) -> dict[str, str]:
 
 
 def _read_evaluations(folder: RunFolder, best: int | None) -> dict[str, dict[str, Any]]:
-    """The scores by split, the one that answers best first, those of older checkpoints last."""
+    """The scores by name: first the test split, then validation, last older checkpoints."""
     scores = {path.stem: _read_json(path) for path in sorted(folder.evaluation.glob("*.json"))}
-    old = {x: bool(_outdated(scores[x].get("checkpoint_step"), best)) for x in scores}
+    old = {x: bool(outdated(scores[x].get("checkpoint_step"), best)) for x in scores}
     order = sorted(scores, key=lambda x: (old[x], x not in SPLIT_ORDER, x != SPLIT_ORDER[0], x))
-    return {split: scores[split] for split in order}
-
-
-def _read_pictures(
-    folder: RunFolder, evaluations: dict[str, dict[str, Any]], best: int | None
-) -> tuple[list[Picture], list[str]]:
-    """One figure of each kind, of errors one per set, and the names of those without room."""
-    pictures: list[Picture] = []
-    left_out: list[str] = []
-    room = MAX_PICTURE_BYTES
-    paths = [(x, path) for x in FIGURES for path in _figure_files(folder.figures, x, evaluations)]
-    for kind, path in paths:
-        title, caption = FIGURES[kind]
-        png = base64_of(path)
-        if len(png) > room:
-            left_out.append(path.name)
-            continue
-        room -= len(png)
-        suffix = path.stem.removeprefix(kind).strip("_")
-        part = f"step {int(suffix):,}" if suffix.isdecimal() else f"“{suffix}”"
-        step = evaluations.get(suffix, {}).get("checkpoint_step")
-        made = "" if step is None else f" Checkpoint of step {step:,}. {_outdated(step, best)}"
-        pictures.append(
-            Picture(f"{title}, {part}" if suffix else title, (caption + made).strip(), png)
-        )
-    return pictures, left_out
-
-
-def _figure_files(folder: Path, kind: str, splits: Iterable[str]) -> list[Path]:
-    """The run's figures of a kind: of the split that gives the answer, or of the latest step.
-
-    Errors are shown of every external set too, since they are others than those of a split.
-    """
-    names = (kind, *(f"{kind}_{split}" for split in splits))
-    found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").is_file()]
-    if found:
-        splits_of_shards = {f"{kind}_{split}.png" for split in SPLIT_ORDER}
-        external = [x for x in found[1:] if kind == "errors" and x.name not in splits_of_shards]
-        return [found[0], *external]
-    drawn = [(x.stem.removeprefix(f"{kind}_"), x) for x in folder.glob(f"{kind}_*.png")]
-    steps = [(int(step), x) for step, x in drawn if step.isdecimal()]
-    return [max(steps)[1]] if steps else []
+    return {name: scores[name] for name in order}
 
 
 def _training_sentence(history: list[dict[str, str]]) -> str:
@@ -244,18 +142,50 @@ def _training_sentence(history: list[dict[str, str]]) -> str:
 
 
 def _training_warning(history: list[dict[str, str]]) -> str:
-    """The last validation at which the network's answers did not depend on the slice."""
-    said = [row for row in history if row.get("warning")]
-    if not said:
+    """Says how often the predictions of a validation did not depend on the slice; "" if never."""
+    collapsed = [row for row in history if row.get("warning")]
+    if not collapsed:
         return ""
     validations = sum(bool(row.get("val_loss")) for row in history)
     return (
-        f"At {len(said)} of {validations} validations during training its answers did not depend on"
-        f" the slice, last at step {int(said[-1]['step']):,}: {said[-1]['warning']}."
+        f"At {len(collapsed)} of {validations} validations during training, the predictions did not"
+        f" depend on the slice, last at step {int(collapsed[-1]['step']):,}:"
+        f" {collapsed[-1]['warning']}."
     )
 
 
+def _flat_rows(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and their values as text; mappings in a list are numbered from 1.
+
+    Only the last part of a path is shown, because the page may be given to others.
+    """
+    for key, value in values.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            value = {str(number): item for number, item in enumerate(value, 1)}
+        if isinstance(value, dict):
+            yield from _flat_rows(value, f"{prefix}{key}.")
+        else:
+            items = value if isinstance(value, list) else [value]
+            yield f"{prefix}{key}", ", ".join(_without_folder(str(x)) for x in items)
+
+
+def _environment_rows(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The rows of `environment.json`: the start of the run, then the changes of each session."""
+    start = dict(_flat_rows({key: value for key, value in content.items() if key != "sessions"}))
+    yield from start.items()
+    for number, session in enumerate(content.get("sessions", []), 1):
+        rows = _flat_rows({key: value for key, value in session.items() if key != "step"})
+        changed = [f"{key} {value}" for key, value in rows if start.get(key) != value]
+        name = f"session {number}, from step {session['step']:,}"
+        yield name, "; ".join(changed) or "as at the start"
+
+
+def _without_folder(text: str) -> str:
+    return PurePath(text.replace("\\", "/")).name if "/" in text or "\\" in text else text
+
+
 def _read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none if there is no file."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -263,20 +193,10 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """The content, which is empty if there is no file.
-
-    Raises:
-        RunError: if it is not JSON, or no object.
-    """
-    if not path.is_file():
-        return {}
+    """The content of a JSON file that holds an object."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         content.keys()
     except (ValueError, AttributeError) as error:
         raise RunError(f"{path}: damaged ({error}); remove it, and write the page again") from error
     return content
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    return read_file(path).content if path.is_file() else {}

@@ -1,13 +1,14 @@
-"""The class grid: one column a class, six slices each, and how well each was judged.
+"""The class grid: one column per class, six slices each, and how accurate each prediction is.
 
-Columns hold slices with at least their label; the control column slices without any bleeding. The
-bar at the left of a slice shows the accuracy on the column's label, the one at the right that over
-all six. The accuracy of one slice is the share of the labels in question that are decided rightly
-at 0.5: 0 or 1 at the left, sixths at the right, as the steps in the colours of the original figure
-have it. The control column's label is `any`, rightly decided where it is denied.
+Columns hold slices with at least their label; the control column holds slices without hemorrhage.
+The bar at the left of a slice shows the accuracy on the column's label, the bar at the right the
+accuracy over all six. The accuracy of one slice is the share of the labels in question that are
+predicted correctly at 0.5: 0 or 1 at the left, sixths at the right, as in the original figure. The
+control column's label is `any`, which is correct if it is negative.
 
-Red is the baseline, what denying every bleeding scores on the very slices shown, or anything below;
-bright green is 1. Whoever cannot tell the two reads the probability and the sixths below a slice.
+Red is the baseline or less, bright green is 1. The baseline is the accuracy of always predicting
+"no" on the slices shown. The probability and the sixths are also written below each slice, for
+readers who cannot tell red from green.
 """
 
 from collections.abc import Sequence
@@ -22,22 +23,22 @@ from matplotlib.figure import Figure
 from tfrecords_tools.classes import ANY, LABELS
 
 COLUMNS = ("control", *LABELS)
-COLUMN_LABELS = (ANY, *range(len(LABELS)))  # what the left bar judges
+COLUMN_LABELS = (ANY, *range(len(LABELS)))  # of the left bar
 ROWS = 6
-MAX_EDGE = 192  # pixels of a slice in the grid; larger ones are averaged down to it
-GREY = 178  # of the ground
+MAX_EDGE = 192  # pixels of a slice in the grid; larger slices are averaged down to it
+GREY = 178  # of the background
 DPI = 100
 
 
 def choose_grid_slices(labels: np.ndarray, patients: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Chooses the slices of the grid, always the same for the same seed.
+    """Chooses the slices of the grid; the same seed gives the same slices.
 
-    As many patients as possible are shown. Control slices come from patients without any bleeding
-    as long as there is one.
+    As many patients as possible are shown. Control slices come from patients without hemorrhage if
+    there are any.
 
     Args:
         labels: int (N, 6), 0 or 1.
-        patients: (N,), whose slice each is.
+        patients: (N,), the patient of each slice.
         seed: of the choice.
 
     Returns:
@@ -50,13 +51,15 @@ def choose_grid_slices(labels: np.ndarray, patients: np.ndarray, seed: int = 0) 
     for column, member in enumerate((control, *(labels.T == 1))):
         rng = np.random.default_rng([seed, column])
         shuffled = rng.permutation(np.flatnonzero(member))
-        chosen = shuffled[np.argsort(_seen_before(patients[shuffled]), kind="stable")][:ROWS]
+        chosen = shuffled[np.argsort(_earlier_occurrences(patients[shuffled]), kind="stable")][
+            :ROWS
+        ]
         choice[: len(chosen), column] = chosen
     return choice
 
 
-def _seen_before(values: np.ndarray) -> list[int]:
-    """How often each value has come before, so that a stable sort takes turns among them."""
+def _earlier_occurrences(values: np.ndarray) -> list[int]:
+    """How often each value occurs earlier, so that a stable sort takes values in turn."""
     seen: dict[str, int] = {}
     counts = []
     for value in values:
@@ -66,11 +69,11 @@ def _seen_before(values: np.ndarray) -> list[int]:
 
 
 def bar_colors(accuracy: np.ndarray, baseline: float) -> np.ndarray:
-    """Red at and below the baseline, over yellow, to bright green at 1.
+    """Red at and below the baseline, then yellow, then bright green at 1.
 
     Args:
         accuracy: (...), 0..1.
-        baseline: accuracy to be beaten, 0..1.
+        baseline: 0..1.
 
     Returns:
         uint8 (..., 3), RGB.
@@ -85,10 +88,10 @@ def slice_accuracy(
     labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy on the column's label (M,) and over all labels (M,) of the slices in the cells."""
-    right = (probabilities >= 0.5) == (labels == 1)
+    correct = (probabilities >= 0.5) == (labels == 1)
     column_label = np.array(COLUMN_LABELS)[np.nonzero(filled)[1]]
-    own = np.take_along_axis(right, column_label[:, np.newaxis], axis=1)[:, 0]
-    return own.astype(float), right.mean(axis=1)
+    own = np.take_along_axis(correct, column_label[:, np.newaxis], axis=1)[:, 0]
+    return own.astype(float), correct.mean(axis=1)
 
 
 def class_grid(
@@ -96,18 +99,17 @@ def class_grid(
 ) -> np.ndarray:
     """The grid as pixels: slices with their two bars on grey, without text.
 
-    The slices come in reading order, row by row, one for each cell that is filled. With
-    `choice` from `choose_grid_slices` they are the rows `choice[choice >= 0]`, and `filled` is
-    `choice >= 0`.
+    The slices are in reading order, row by row, one for each filled cell. With `choice` from
+    `choose_grid_slices` they are the rows `choice[choice >= 0]`, and `filled` is `choice >= 0`.
 
     Args:
-        images: uint8 (M, size, size, channels); the first channel is shown, the brain window.
+        images: uint8 (M, size, size); the brain window.
         labels: int (M, 6), 0 or 1.
         probabilities: float (M, 6), 0..1.
         filled: bool (6, 7), which cells hold a slice.
 
     Returns:
-        uint8 (height, width, 3), RGB. See `cell_corner` for what lies where.
+        uint8 (height, width, 3), RGB; `cell_corner` gives the place of each cell.
     """
     edge = grid_edge(images)
     bar, gap = _bar(edge), _gap(edge)
@@ -121,13 +123,13 @@ def class_grid(
         top, start = cell_corner(edge, row, column)
         cell = picture[top : top + edge, start : start + edge + 2 * bar]
         cell[:, :bar] = left[i]
-        cell[:, bar:-bar] = _shrunk(images[i, :, :, 0], edge)[:, :, np.newaxis]
+        cell[:, bar:-bar] = _shrunk(images[i], edge)[:, :, np.newaxis]
         cell[:, -bar:] = right[i]
     return picture
 
 
 def always_negative_accuracy(labels: np.ndarray) -> float:
-    """The accuracy over all labels of denying every bleeding; 1 where there is none."""
+    """The accuracy over all labels of always predicting "no"; 1 without slices."""
     return float(1 - labels.mean()) if labels.size else 1.0
 
 
@@ -137,7 +139,7 @@ def grid_edge(images: np.ndarray) -> int:
 
 
 def cell_corner(edge: int, row: int, column: int) -> tuple[int, int]:
-    """Top and left pixel of a cell: bar, slice and bar beside each other, `edge` high."""
+    """Top and left pixel of a cell: bar, slice and bar side by side, `edge` pixels high."""
     gap = _gap(edge)
     return gap + row * (edge + gap), gap + column * (edge + 2 * _bar(edge) + gap)
 
@@ -164,14 +166,10 @@ def class_grid_figure(
     *,
     step: int,
 ) -> Figure:
-    """The grid with titles, what was said of each slice, and the scale of the bars.
+    """The grid with titles, a caption below each slice, and the scale of the bars.
 
-    Args:
-        images: as for `class_grid`; slices under 128 pixels are enlarged by whole factors.
-        labels: as for `class_grid`.
-        probabilities: as for `class_grid`.
-        filled: as for `class_grid`.
-        step: of the training that these probabilities are from.
+    Arguments are those of `class_grid`, and the step of the training; slices of fewer than 128
+    pixels are enlarged by a whole factor.
     """
     factor = max(1, 128 // images.shape[1])
     images = images.repeat(factor, axis=1).repeat(factor, axis=2)
@@ -181,7 +179,7 @@ def class_grid_figure(
     total = height + head + foot
     figure = Figure(figsize=(width / DPI, total / DPI), dpi=DPI, facecolor=str(GREY / 255))
     figure.figimage(picture, 0, foot)
-    points = edge * 72 / DPI  # of a text as high as a slice
+    points = edge * 72 / DPI  # font size of a text as high as a slice
 
     def write(x: float, y: float, text: str, size: float, **style: Any) -> None:
         """Writes at pixels from the left and the top of the grid."""
@@ -202,7 +200,7 @@ def class_grid_figure(
 def _captions(
     labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
 ) -> Sequence[tuple[tuple[int, int], str, bool]]:
-    """Of each slice: its cell, what was said of the column's label, and whether that is wrong."""
+    """For each slice: its cell, its caption, and whether the column's label is wrong."""
     own, overall = slice_accuracy(labels, probabilities, filled)
     captions = []
     for i, (row, column) in enumerate(np.argwhere(filled)):
@@ -229,8 +227,8 @@ def _draw_scale(figure: Figure, baseline: float, edge: int, foot: float, points:
         0.27,
         0.84 * foot,
         "Left bar: accuracy on the column's label (control: “any”).  Right bar: over all six.\n"
-        "Below: probability p of the column's label, and labels decided rightly at 0.5.\n"
-        "First channel shown. Columns hold slices with at least the label. For research only.",
+        "Below: probability p of the column's label, and the share of correct labels at 0.5.\n"
+        "First window shown. Columns hold slices with at least the label. For research only.",
         fontsize=size,
         va="top",
         linespacing=1.5,

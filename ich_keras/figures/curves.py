@@ -4,20 +4,15 @@ Drawn without pyplot, so that nothing is shared between figures. The colours are
 Ito, which the colour-blind can tell apart, and never the only difference between two lines.
 """
 
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.storage.atomic import whole_file
 
@@ -26,8 +21,6 @@ LABEL_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#000000"
 LABEL_STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), "-")
 SMOOTHING = 0.6  # TensorBoard's default
 OVERFIT = 1.05  # validation loss over its minimum
-SHEET_COLUMNS = 6
-MAP_OPACITY = 0.7  # of a class map at 1
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -142,62 +135,3 @@ def dress(axes: Axes, title: str, x_label: str) -> None:
     axes.grid(color="#dddddd", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def class_map_overlay(
-    images: np.ndarray,
-    maps: np.ndarray,
-    probabilities: np.ndarray,
-    labels: np.ndarray | None = None,
-    titles: Sequence[str] | None = None,
-    *,
-    inches: float = 2.3,
-) -> Figure:
-    """A contact sheet: slices in grey, over each the class map of its most probable bleeding.
-
-    `any` has no map here, as it says nothing about which bleeding.
-
-    Args:
-        images: uint8 (N, height, width, channels); the first channel is shown, the brain window.
-        maps: float (N, map height, map width, 6), 0..1, stretched over the image.
-        probabilities: float (N, 6), 0..1.
-        labels: int (N, 6), 0 or 1; None where the truth is not known.
-        titles: one a slice, above what is said of it.
-        inches: edge of a slice.
-    """
-    columns = min(SHEET_COLUMNS, len(images))
-    rows = -(-len(images) // columns)
-    size = (inches * columns + 0.9, (inches + 0.65) * rows + 0.3)
-    figure = Figure(figsize=size, dpi=100, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    for i, axes in enumerate(panels.flat[: len(images)]):
-        strongest = int(probabilities[i, : len(SUBTYPES)].argmax())
-        height, width = images.shape[1:3]
-        axes.imshow(images[i, :, :, 0], cmap="gray", vmin=0, vmax=255)
-        axes.imshow(
-            _map_colors(maps[i, :, :, strongest]),
-            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-            interpolation="bilinear",
-        )
-        title = [titles[i]] if titles else []
-        title += [] if labels is None else [_truth(labels[i])]
-        title += [f"{LABELS[strongest]} {probabilities[i, strongest]:.2f}"]
-        title += [f"any {probabilities[i, -1]:.2f}"]
-        axes.set_title("\n".join(title), fontsize=9)
-    scale = ScalarMappable(cmap="magma")
-    figure.colorbar(scale, ax=panels, shrink=0.6, label="class map", aspect=30)
-    return figure
-
-
-def _map_colors(values: np.ndarray) -> np.ndarray:
-    """RGBA (..., 4) of a class map: the more certain, the brighter and the less transparent."""
-    colors = matplotlib.colormaps["magma"](values)
-    colors[..., 3] = MAP_OPACITY * np.clip(values, 0, 1)
-    return colors
-
-
-def _truth(labels: np.ndarray) -> str:
-    present = [name for name, value in zip(LABELS, labels, strict=True) if value and name != "any"]
-    return textwrap.fill("true: " + (", ".join(present) or "none"), 32)

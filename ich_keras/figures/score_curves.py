@@ -1,4 +1,4 @@
-"""Pictures of scores: every threshold of every label, and what probabilities are worth."""
+"""Figures of scores: ROC and precision-recall curves, thresholds, and calibration."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,12 +24,12 @@ from tfrecords_tools.classes import LABELS
 
 RULE_STYLES = {"youden": (0, (5, 1, 1, 1)), "sensitivity_95": (0, (1, 1))}
 RULE_NAMES = {"youden": "Youden", "sensitivity_95": "95 % sensitivity"}
-ENOUGH_SLICES = 10  # in a bin; with fewer it is drawn hollow, and beside the line
-EDGE = 1e-4  # thresholds nearer to 0 or 1 are not drawn
+ENOUGH_SLICES = 10  # in a bin; a bin with fewer is hollow and left out of the line
+EDGE = 1e-4  # thresholds closer to 0 or 1 are not drawn
 
 
 def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: float = 0.5) -> Figure:
-    """ROC, and precision against recall, of each label that has both classes.
+    """ROC and precision-recall curves of each label that has both classes.
 
     Args:
         labels: int (N, 6), 0 or 1.
@@ -44,8 +44,9 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
         if truth.all() or not truth.any():
             continue
         style = {"color": LABEL_COLORS[k], "ls": LABEL_STYLES[k], "lw": 1.8}
-        found, said = (scores >= threshold) & truth, scores >= threshold
-        sensitivity, alarms = found.sum() / truth.sum(), (said & ~truth).sum() / (~truth).sum()
+        predicted = scores >= threshold
+        detected = (predicted & truth).sum()
+        sensitivity, alarms = detected / truth.sum(), (predicted & ~truth).sum() / (~truth).sum()
         roc.plot(*roc_curve(truth, scores), **style, label=f"{label} {roc_auc(truth, scores):.3f}")
         roc.plot(alarms, sensitivity, "o", color=LABEL_COLORS[k])
         area = average_precision(truth, scores)
@@ -54,16 +55,16 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
             **style,
             label=f"{label} {area:.3f} (guess {truth.mean():.3f})",
         )
-        if said.any():
-            recall.plot(sensitivity, found.sum() / said.sum(), "o", color=LABEL_COLORS[k])
-    dress(roc, "ROC, with its area", "false positive rate = 1 - specificity")
+        if predicted.any():
+            recall.plot(sensitivity, detected / predicted.sum(), "o", color=LABEL_COLORS[k])
+    dress(roc, "ROC, with AUC", "false positive rate = 1 - specificity")
     dress(recall, "Precision and recall, with average precision", "recall = sensitivity")
     roc.set_ylabel("sensitivity")
     recall.set_ylabel("precision")
     for axes in (roc, recall):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.plot([], [], "o", color=BASELINE, label=f"at threshold {threshold:g}")
-        # Below, since a weak network's curves are everywhere.
+        # Below, because the curves of a weak network leave no room inside.
         axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
     return figure
 
@@ -71,38 +72,38 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
 def reliability_curves(
     labels: np.ndarray, probabilities: np.ndarray, *, temperature: float | None = None
 ) -> Figure:
-    """How often a label is there, against how probable it was said to be; a panel a label.
+    """Observed frequency against predicted probability, one panel per label.
 
     Args:
         labels: int (N, 6), 0 or 1.
         probabilities: float (N, 6), 0..1.
-        temperature: of validation; None where none is to be judged.
+        temperature: of validation; None leaves its curve out.
     """
     figure, panels = _panels()
     for k, axes in enumerate(panels):
-        axes.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="as said")
-        found = reliability(labels[:, k], probabilities[:, k])
-        _draw_bins(axes, found, TRAINING, "o-", "network")
-        title = f"{LABELS[k]}: {found.error:.4f}"
+        axes.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="equal")
+        before = reliability(labels[:, k], probabilities[:, k])
+        _draw_bins(axes, before, TRAINING, "o-", "network")
+        title = f"{LABELS[k]}: {before.error:.4f}"
         if temperature is not None:
-            cooled = reliability(labels[:, k], at_temperature(probabilities[:, k], temperature))
-            _draw_bins(axes, cooled, VALIDATION, "s--", f"at temperature {temperature:.2f}")
-            title += f", then {cooled.error:.4f}"
-        dress(axes, title, "said")
+            after = reliability(labels[:, k], at_temperature(probabilities[:, k], temperature))
+            _draw_bins(axes, after, VALIDATION, "s--", f"at temperature {temperature:.2f}")
+            title += f", then {after.error:.4f}"
+        dress(axes, title, "predicted")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="observed")
     _legend_below(figure, panels[-1])
     return figure
 
 
-def _draw_bins(axes: Axes, found: Reliability, color: str, style: str, name: str) -> None:
-    """Of one label: a dot a bin, the larger the more slices; a line through those with enough."""
+def _draw_bins(axes: Axes, bins: Reliability, color: str, style: str, name: str) -> None:
+    """One dot per bin, larger with more slices; the line joins the bins with enough slices."""
     marker, line = style[0], style[1:]
-    enough = found.slices >= ENOUGH_SLICES
-    axes.plot(found.said[enough], found.observed[enough], color=color, ls=line, lw=1.5)
-    sizes = 8 + 20 * np.log10(np.maximum(found.slices, 1))
+    enough = bins.slices >= ENOUGH_SLICES
+    axes.plot(bins.predicted[enough], bins.observed[enough], color=color, ls=line, lw=1.5)
+    sizes = 8 + 20 * np.log10(np.maximum(bins.slices, 1))
     colors = [color if x else "none" for x in enough]
     axes.scatter(
-        found.said, found.observed, sizes, marker=marker, edgecolors=color, facecolors=colors
+        bins.predicted, bins.observed, sizes, marker=marker, edgecolors=color, facecolors=colors
     )
     axes.plot([], [], color=color, ls=line, marker=marker, label=name)
 
@@ -114,7 +115,7 @@ def threshold_sweep(
     threshold: float = 0.5,
     chosen: dict[str, dict[str, float | None]] | None = None,
 ) -> Figure:
-    """Sensitivity, specificity and accuracy against the threshold; a panel a label.
+    """Sensitivity, specificity and accuracy against the threshold, one panel per label.
 
     Args:
         labels: int (N, 6), 0 or 1.
@@ -137,10 +138,10 @@ def threshold_sweep(
         axes.axhline(1 - share, color=BASELINE, lw=1, ls=":", label="accuracy of always “no”")
         axes.axvline(threshold, color=BASELINE, lw=1, label=f"threshold {threshold:g}")
         for rule, by_label in (chosen or {}).items():
-            place = by_label[LABELS[k]]
-            if place is not None:
-                name = f"{RULE_NAMES[rule]}, of validation"
-                axes.axvline(place, color="#CC79A7", lw=1.5, ls=RULE_STYLES[rule], label=name)
+            value = by_label[LABELS[k]]
+            if value is not None:
+                name = f"{RULE_NAMES[rule]} on validation"
+                axes.axvline(value, color="#CC79A7", lw=1.5, ls=RULE_STYLES[rule], label=name)
         dress(axes, LABELS[k], "threshold")
         axes.set_xscale("logit", one_half="0.5")
         axes.set(xlim=(EDGE, 1 - EDGE), ylim=(-0.03, 1.03))
@@ -150,7 +151,7 @@ def threshold_sweep(
 
 
 def _panels() -> tuple[Figure, list[Axes]]:
-    """A panel a label."""
+    """One panel per label."""
     figure = Figure(figsize=(12, 7.6), dpi=100, layout="constrained")
     return figure, list(figure.subplots(2, 3).flat)
 

@@ -1,8 +1,8 @@
-"""A network's answer as DICOM objects beside the study that it is of: research, not diagnosis.
+"""Class maps as DICOM objects that belong to the predicted study: for research, not for diagnosis.
 
-Of each series a Secondary Capture series (PS3.3 A.8.1) shows the class maps over the slices, for
-any viewer; a Segmentation (A.51) holds them as numbers, at their own resolution, where the series
-has a frame of reference. Patient and study are those of the files, so that both lie beside them.
+For each series, a Secondary Capture series (PS3.3 A.8.1) shows the class maps over the slices in
+any viewer. A Segmentation (A.51) holds the maps as numbers, at their own resolution, if the series
+has a frame of reference. Both have the patient and the study of the files.
 """
 
 import logging
@@ -15,13 +15,13 @@ import highdicom as hd
 import numpy as np
 import pydicom
 from highdicom.seg import Segmentation, SegmentDescription
-from matplotlib import colormaps
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from ich_keras import __version__
 from ich_keras.data.studies import SliceFile
-from tfrecords_tools.classes import LABELS, SUBTYPES
+from ich_keras.figures.class_maps import most_probable_subtype, overlay_pixels
+from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.storage.atomic import whole_file
 from tfrecords_tools.windows import WINDOWS, apply_windows
@@ -30,25 +30,23 @@ log = logging.getLogger(__name__)
 
 NOTICE = "FOR RESEARCH, NOT FOR DIAGNOSIS"
 MANUFACTURER = "ich-keras"
-CAPTURE_NUMBER, MAPS_NUMBER = 9001, 9002  # of the series; far from a scanner's
-OPACITY = 0.6  # of a class map at 1
+CAPTURE_NUMBER, MAPS_NUMBER = 9001, 9002  # of the series; higher than a scanner's
 TEXT_HEIGHT = 24  # of a line, in pixels of a slice of 512
 MAY_BE_EMPTY = (  # of patient and study, by PS3.3 C.7.1.1 and C.7.2.1
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"),
     *("StudyTime", "AccessionNumber", "ReferringPhysicianName"),
 )
-# What highdicom raises on headers that do not serve.
-MALFORMED = (ValueError, TypeError, AttributeError, KeyError)
+MALFORMED = (ValueError, TypeError, AttributeError, KeyError)  # highdicom's, for unusable headers
 AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # towards which x, y, z grow, and the opposite
 
 
 @dataclass(frozen=True, eq=False)
 class AnsweredSlice:
-    """A slice and what the network says of it.
+    """A slice with the network's output.
 
     Attributes:
         found: its file.
-        ct: its HU.
+        ct: its header and HU.
         maps: float, shape (map height, map width, 6), 0..1, over the slice padded to a square.
         probabilities: float, shape (6,), 0..1.
     """
@@ -64,33 +62,22 @@ def write_dicom(folder: Path, slices: Sequence[AnsweredSlice]) -> int:
 
     Args:
         folder: of the study; made if missing.
-        slices: along the normal, of one series or several.
+        slices: along the slice normal, of one or several series.
 
     Returns:
-        How many objects were written. What cannot be written is said and left out.
+        The number of objects written. A series that cannot be written is logged and left out.
     """
     by_series: dict[str, list[AnsweredSlice]] = {}
-    for one in slices:
-        by_series.setdefault(one.ct.header.series_id, []).append(one)
+    for answered in slices:
+        by_series.setdefault(answered.ct.header.series_id, []).append(answered)
     written = 0
     for number, members in enumerate(by_series.values(), start=1):
         try:
-            references = [_reference(x.found) for x in members]
-            objects = {
-                f"series_{number}_capture_{place:04d}.dcm": _capture(reference, one, place)
-                for place, (reference, one) in enumerate(
-                    zip(references, members, strict=True), start=1
-                )
-            }
-            objects |= _maps(references, members, f"series_{number}_class_maps.dcm")
+            objects = _series_objects(members, f"series_{number}")
         except MALFORMED as error:
             log.debug("the error in full", exc_info=True)
-            log.warning(
-                "%s: series %d: no DICOM objects, as its headers do not serve: %s",
-                folder,
-                number,
-                error,
-            )
+            message = "%s: series %d: no DICOM objects, its headers cannot be used: %s"
+            log.warning(message, folder, number, error)
             continue
         for name, dataset in objects.items():
             with whole_file(folder / name) as temporary:
@@ -99,37 +86,47 @@ def write_dicom(folder: Path, slices: Sequence[AnsweredSlice]) -> int:
     return written
 
 
-def overlay(one: AnsweredSlice) -> np.ndarray:
-    """The slice in the brain window under the class map of its most probable bleeding.
+def _series_objects(members: list[AnsweredSlice], name: str) -> dict[str, pydicom.Dataset]:
+    """The objects of a series by the names of their files."""
+    references = [_reference(x.found) for x in members]
+    pairs = enumerate(zip(references, members, strict=True), start=1)
+    objects: dict[str, pydicom.Dataset] = {
+        f"{name}_capture_{place:04d}.dcm": _capture(reference, answered, place)
+        for place, (reference, answered) in pairs
+    }
+    segmentation = _segmentation(references, members)
+    if segmentation is not None:
+        objects[f"{name}_class_maps.dcm"] = segmentation
+    return objects
+
+
+def overlay(answered: AnsweredSlice) -> np.ndarray:
+    """The slice in the brain window under the class map of its most probable subtype.
 
     Returns:
-        uint8, RGB, shape (rows, columns, 3), with what is said written into it.
+        uint8, RGB, shape (rows, columns, 3), with the probabilities written into it.
     """
-    grey = apply_windows(one.ct.hu, (WINDOWS["brain"],))[..., 0]
-    strongest = int(one.probabilities[: len(SUBTYPES)].argmax())
-    rows, columns = grey.shape
-    edge = max(rows, columns)
-    square = cv2.resize(one.maps[..., strongest].astype(np.float32), (edge, edge))
-    top, left = (edge - rows) // 2, (edge - columns) // 2
-    values = np.clip(square[top : top + rows, left : left + columns], 0, 1)
-    alpha = OPACITY * values[..., np.newaxis]
-    colors = 255 * colormaps["magma"](values)[..., :3]
-    image = np.round((1 - alpha) * grey[..., np.newaxis] + alpha * colors).astype(np.uint8)
-    kind, bleeding = one.probabilities[strongest], one.probabilities[-1]
-    said = f"{LABELS[strongest]} {kind:.2f}  any {bleeding:.2f}"
-    scale = rows / 512
-    for line, text in enumerate((NOTICE, said), start=1):
-        place = (int(8 * scale), int(TEXT_HEIGHT * scale * line))
-        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6 * scale, (255, 255, 255), 1)
+    grey = apply_windows(answered.ct.hu, (WINDOWS["brain"],))[..., 0]
+    strongest = most_probable_subtype(answered.probabilities)
+    image = overlay_pixels(grey, answered.maps[..., strongest])
+    subtype, hemorrhage = answered.probabilities[strongest], answered.probabilities[ANY]
+    caption = f"{LABELS[strongest]} {subtype:.2f}  any {hemorrhage:.2f}"
+    scale = len(grey) / 512
+    for line, text in enumerate((NOTICE, caption), start=1):
+        corner = (int(8 * scale), int(TEXT_HEIGHT * scale * line))
+        cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.6 * scale, (255, 255, 255), 1)
     return np.ascontiguousarray(image)
 
 
 def _reference(found: SliceFile) -> pydicom.Dataset:
-    """The header of a file, with identifiers that DICOM allows."""
+    """The header of a file; identifiers that are no valid UIDs are replaced by derived ones."""
     with found.source.open() as file:
         header = pydicom.dcmread(file, stop_before_pixels=True)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        setattr(header, keyword, _valid_uid(str(header.get(keyword, ""))))
+        text = str(header.get(keyword, ""))
+        if not UID(text).is_valid:
+            text = generate_uid(entropy_srcs=[text])
+        setattr(header, keyword, text)
     header.setdefault("SOPClassUID", CTImageStorage)
     for keyword in MAY_BE_EMPTY:
         if keyword not in header:
@@ -139,30 +136,28 @@ def _reference(found: SliceFile) -> pydicom.Dataset:
     return header
 
 
-def _valid_uid(text: str) -> str:
-    """The identifier itself where it is a UID; else one that follows from it."""
-    return text if UID(text).is_valid else generate_uid(entropy_srcs=[text])
+def _series_uid(reference: pydicom.Dataset, what: str) -> str:
+    return generate_uid(entropy_srcs=[MANUFACTURER, what, reference.SeriesInstanceUID])
 
 
 def _derived_uid(reference: pydicom.Dataset, what: str) -> str:
-    """A UID that follows from a series or slice, so that a second run replaces the first."""
+    """A UID derived from a slice, so that a second run replaces the objects of the first."""
     return generate_uid(entropy_srcs=[MANUFACTURER, __version__, what, reference.SOPInstanceUID])
 
 
-def _capture(reference: pydicom.Dataset, one: AnsweredSlice, place: int) -> pydicom.Dataset:
-    series = generate_uid(entropy_srcs=[MANUFACTURER, "capture", reference.SeriesInstanceUID])
+def _capture(reference: pydicom.Dataset, answered: AnsweredSlice, place: int) -> pydicom.Dataset:
     capture = hd.sc.SCImage.from_ref_dataset(
         reference,
-        overlay(one),
+        overlay(answered),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        series_instance_uid=series,
+        series_instance_uid=_series_uid(reference, "capture"),
         series_number=CAPTURE_NUMBER,
         sop_instance_uid=_derived_uid(reference, "capture"),
         instance_number=place,
         manufacturer=MANUFACTURER,
-        patient_orientation=_directions(one.ct.header.orientation),
+        patient_orientation=_directions(answered.ct.header.orientation),
         transfer_syntax_uid=RLELossless,
     )
     capture.SeriesDescription = f"ICH class maps, {NOTICE.lower()}"
@@ -173,7 +168,7 @@ def _capture(reference: pydicom.Dataset, one: AnsweredSlice, place: int) -> pydi
 
 
 def _directions(orientation: Sequence[float]) -> tuple[str, ...]:
-    """Towards which side of the patient rows and columns run, by their largest cosines."""
+    """The side of the patient that rows and columns point to, by their largest cosines."""
     vectors = np.reshape(orientation, (2, 3))
     axes = np.abs(vectors).argmax(axis=1)
     return tuple(
@@ -181,42 +176,33 @@ def _directions(orientation: Sequence[float]) -> tuple[str, ...]:
     )
 
 
-def _maps(
-    references: list[pydicom.Dataset], members: list[AnsweredSlice], name: str
-) -> dict[str, pydicom.Dataset]:
-    """The class maps of a series by the name of their file; none where their place is not known."""
+def _segmentation(
+    references: list[pydicom.Dataset], members: list[AnsweredSlice]
+) -> Segmentation | None:
+    """The class maps as fractions of 1, at their own resolution; None without a place in space."""
     first, header = references[0], members[0].ct.header
     thickness, spacing = _thickness(first, members), header.pixel_spacing
-    same = {(x.ct.hu.shape, x.ct.header.pixel_spacing, x.ct.header.orientation) for x in members}
-    framed = all(reference.get("FrameOfReferenceUID") for reference in references)
-    if not framed or spacing is None or thickness is None or len(same) > 1:
+    geometries = {
+        (x.ct.hu.shape, x.ct.header.pixel_spacing, x.ct.header.orientation) for x in members
+    }
+    framed = all(x.get("FrameOfReferenceUID") for x in references)
+    if not framed or spacing is None or thickness is None or len(geometries) > 1:
         log.info(
-            "a series without one frame of reference, spacing, thickness and orientation:"
-            " its class maps are captures only"
+            "a series has no common frame of reference, spacing, thickness and orientation:"
+            " its class maps are written as captures only"
         )
-        return {}
-    return {name: _segmentation(references, members, spacing, thickness)}
-
-
-def _segmentation(
-    references: list[pydicom.Dataset],
-    members: list[AnsweredSlice],
-    spacing: tuple[float, ...],
-    thickness: float,
-) -> Segmentation:
-    """The maps as fractions of 1, at the resolution of their cells; spacing, thickness in mm."""
-    first = references[0]
-    edge = max(members[0].ct.hu.shape)
-    cells = np.array(members[0].maps.shape[:2])
-    pixels = edge / cells  # of a cell, along rows and columns
+        return None
+    cells = members[0].maps.shape[:2]
+    pixels = max(members[0].ct.hu.shape) / np.array(cells)  # per cell, along rows and columns
+    positions = [
+        hd.PlanePositionSequence("PATIENT", _first_cell(x, pixels, spacing)) for x in members
+    ]
     segmentation = Segmentation(
         source_images=references,
         pixel_array=np.stack([x.maps[..., : len(SUBTYPES)] for x in members]).clip(0, 1),
         segmentation_type="FRACTIONAL",
-        segment_descriptions=[_segment(k, kind) for k, kind in enumerate(SUBTYPES, start=1)],
-        series_instance_uid=generate_uid(
-            entropy_srcs=[MANUFACTURER, "maps", first.SeriesInstanceUID]
-        ),
+        segment_descriptions=[_segment(k, name) for k, name in enumerate(SUBTYPES, start=1)],
+        series_instance_uid=_series_uid(first, "maps"),
         series_number=MAPS_NUMBER,
         sop_instance_uid=_derived_uid(first, "maps"),
         instance_number=1,
@@ -227,14 +213,9 @@ def _segmentation(
         content_label="ICH_CLASS_MAPS",
         content_description=NOTICE.lower(),
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        pixel_measures=hd.PixelMeasuresSequence(
-            pixel_spacing=tuple(float(x) for x in pixels * spacing),
-            slice_thickness=thickness,
-        ),
-        plane_orientation=hd.PlaneOrientationSequence("PATIENT", members[0].ct.header.orientation),
-        plane_positions=[
-            hd.PlanePositionSequence("PATIENT", _first_cell(x, pixels, spacing)) for x in members
-        ],
+        pixel_measures=hd.PixelMeasuresSequence((pixels * spacing).tolist(), thickness),
+        plane_orientation=hd.PlaneOrientationSequence("PATIENT", header.orientation),
+        plane_positions=positions,
         omit_empty_frames=False,
     )
     segmentation.SeriesDescription = f"ICH class maps, {NOTICE.lower()}"
@@ -242,17 +223,17 @@ def _segmentation(
 
 
 def _thickness(first: pydicom.Dataset, members: list[AnsweredSlice]) -> float | None:
-    """Of a slice in mm: what the file says, else their median distance; None if neither is told."""
+    """In mm: as in the file, otherwise the median distance of slices; None if both are unknown."""
     if first.get("SliceThickness"):
         return float(first.SliceThickness)
     distances = np.diff([x.ct.header.position_mm for x in members])
     return float(np.median(distances)) if len(distances) and np.median(distances) > 0 else None
 
 
-def _segment(number: int, kind: str) -> SegmentDescription:
+def _segment(number: int, label: str) -> SegmentDescription:
     return SegmentDescription(
         segment_number=number,
-        segment_label=kind,
+        segment_label=label,
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.IntracranialHemorrhage,
         algorithm_type="AUTOMATIC",
@@ -262,10 +243,12 @@ def _segment(number: int, kind: str) -> SegmentDescription:
     )
 
 
-def _first_cell(one: AnsweredSlice, pixels: np.ndarray, spacing: tuple[float, ...]) -> list[float]:
-    """The centre of the first cell of the class maps, mm: they lie over the padded square."""
-    header = one.ct.header
-    rows, columns = one.ct.hu.shape
+def _first_cell(
+    answered: AnsweredSlice, pixels: np.ndarray, spacing: tuple[float, ...]
+) -> list[float]:
+    """The centre of the first cell of the class maps in mm; they cover the padded square."""
+    header = answered.ct.header
+    rows, columns = answered.ct.hu.shape
     edge = max(rows, columns)
     down = (pixels[0] - 1) / 2 - (edge - rows) // 2
     right = (pixels[1] - 1) / 2 - (edge - columns) // 2

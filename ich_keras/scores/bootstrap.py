@@ -1,7 +1,7 @@
-"""How sure a score is: the same score on patients drawn anew, all draws at once.
+"""Confidence intervals of scores by resampling patients (bootstrap), all draws at once.
 
-The slices of a patient are anything but independent, so patients are drawn, never slices. In every
-array over draws row 0 is the data themselves and the others are redrawn.
+The slices of a patient are not independent, so patients are resampled, never slices. In every array
+over draws, row 0 is the data themselves and the other rows are resampled.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import numpy as np
 
 from ich_keras.scores.ranking import rank, ranking_scores, ratio
 
-CHUNK_ELEMENTS = 1_000_000  # rows times draws at once: some tens of MB
+CHUNK_ELEMENTS = 1_000_000  # rows times draws at a time: some tens of MB
 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """Patients drawn anew with replacement; the same for every score that is computed by it.
+    """Patients drawn with replacement; the same draws serve every score.
 
     Attributes:
-        patient: int, shape (N,): whose each row (slice, study) is, from 0.
-        weights: int32, shape (1 + draws, patients): how often each patient counts in a draw.
+        patient: int, shape (N,): index of the patient of each row (slice, study), from 0.
+        weights: int32, shape (1 + draws, patients): how often each patient is in a draw.
     """
 
     patient: np.ndarray
@@ -31,12 +31,7 @@ class Resampling:
         return self.weights.shape[1]
 
     def rankings(self, labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """AUC and average precision of each column, float (1 + draws, columns).
-
-        Args:
-            labels: (N, columns), 0 or 1.
-            scores: (N, columns), any numbers.
-        """
+        """AUC and average precision, float (1 + draws, columns); both arguments (N, columns)."""
         auc, precision = np.empty((2, len(self.weights), labels.shape[1]))
         step = max(1, CHUNK_ELEMENTS // len(labels))
         for k in range(labels.shape[1]):
@@ -44,62 +39,62 @@ class Resampling:
             ordered = self.patient[ranking.order]
             for start in range(0, len(self.weights), step):
                 rows = slice(start, start + step)
-                of_slices = np.take(self.weights[rows], ordered, axis=1)
-                auc[rows, k], precision[rows, k] = ranking_scores(ranking, of_slices)
+                weights = np.take(self.weights[rows], ordered, axis=1)
+                auc[rows, k], precision[rows, k] = ranking_scores(ranking, weights)
         return auc, precision
 
     def counts(self, outcomes: np.ndarray) -> np.ndarray:
-        """How many rows have each outcome, int (1 + draws, columns); outcomes (N, columns)."""
+        """The number of rows with each outcome, (1 + draws, columns); outcomes (N, columns)."""
         by_patient = [np.bincount(self.patient, x, self.patients) for x in outcomes.T]
         return self.weights @ np.stack(by_patient, axis=1)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """The mean over rows of values (N,); float (1 + draws,)."""
+        """The mean of values (N,) over rows; float (1 + draws,)."""
         totals = self.weights @ np.bincount(self.patient, values, self.patients)
         return totals / (self.weights @ np.bincount(self.patient, minlength=self.patients))
 
     def rates(self, labels: np.ndarray, decided: np.ndarray) -> dict[str, np.ndarray]:
-        """What follows from counting decisions, each float (1 + draws, columns).
+        """Rates of decisions by name, each float (1 + draws, columns).
 
         Args:
             labels: (N, columns), 0 or 1.
-            decided: bool (N, columns), whether the label is said to be there.
+            decided: bool (N, columns), whether the label is predicted.
         """
         truth = labels == 1
-        found, dismissed = self.counts(decided & truth), self.counts(~decided & ~truth)
+        detected, dismissed = self.counts(decided & truth), self.counts(~decided & ~truth)
         positives, negatives = self.counts(truth), self.counts(~truth)
         return {
-            "accuracy": (found + dismissed) / (positives + negatives),
+            "accuracy": (detected + dismissed) / (positives + negatives),
             "always_negative": negatives / (positives + negatives),
-            "sensitivity": ratio(found, positives),
+            "sensitivity": ratio(detected, positives),
             "specificity": ratio(dismissed, negatives),
         }
 
 
 def resample(patients: np.ndarray, draws: int, seed: int) -> Resampling:
-    """Draws patients anew.
+    """Resamples patients.
 
     Args:
-        patients: (N,), whose each row is. One patient cannot be redrawn, and gets row 0 alone.
-        draws: how often.
-        seed: equal patients, draws and seed give equal weights.
+        patients: (N,), the patient of each row. A single patient gets row 0 only.
+        draws: number of samples.
+        seed: the same patients, draws and seed give the same weights.
     """
     names, patient = np.unique(patients, return_inverse=True)
     draws = draws if len(names) > 1 else 0
     chances = np.full(len(names), 1 / len(names))
-    redrawn = np.random.default_rng(seed).multinomial(len(names), chances, size=draws)
-    weights = np.vstack([np.ones((1, len(names)), int), redrawn]).astype(np.int32)
+    drawn = np.random.default_rng(seed).multinomial(len(names), chances, size=draws)
+    weights = np.vstack([np.ones((1, len(names)), int), drawn]).astype(np.int32)
     return Resampling(patient, weights)
 
 
 def estimate(values: np.ndarray) -> dict[str, Any]:
-    """Row 0 with the 95 % percentile interval of those of the others that are defined.
+    """Row 0 with the 95 % percentile interval of the other rows, as far as they are defined.
 
     Returns:
         `value`, and `interval` as [low, high]; None where undefined.
     """
-    value, redrawn = values[0], values[1:][~np.isnan(values[1:])]
+    value, resampled = values[0], values[1:][~np.isnan(values[1:])]
     if np.isnan(value):
         return {"value": None, "interval": None}
-    interval = np.quantile(redrawn, [0.025, 0.975]).tolist() if redrawn.size else None
+    interval = np.quantile(resampled, [0.025, 0.975]).tolist() if resampled.size else None
     return {"value": float(value), "interval": interval}

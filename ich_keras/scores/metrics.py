@@ -1,8 +1,8 @@
 """Scores from probabilities and labels: NumPy in, numbers out.
 
-Everywhere `labels` is int (N, 6), 0 or 1, and `probabilities` float (N, 6), 0..1, in the order of
-LABELS, a row a slice. What is undefined, as an AUC without positives, is NaN in arrays and None in
-the result of `evaluate_scores`, which goes into a JSON file.
+`labels` is always int (N, 6), 0 or 1, and `probabilities` float (N, 6), 0..1, in the order of
+LABELS, one row per slice. Undefined scores, such as an AUC without positives, are NaN in arrays and
+None in the result of `evaluate_scores`, which goes into a JSON file.
 """
 
 from typing import Any
@@ -14,32 +14,32 @@ from ich_keras.scores.cases import Cases
 from ich_keras.scores.ranking import ratio, roc_auc
 from tfrecords_tools.classes import LABELS
 
-LOG_LOSS_WEIGHTS = np.array([1, 1, 1, 1, 1, 2]) / 7  # the challenge's: `any` counts twice
+LOG_LOSS_WEIGHTS = np.array([1, 1, 1, 1, 1, 2]) / 7  # of the challenge: `any` counts twice
 LOG_LOSS_CLIP = 1e-6
 UNITS = {"slice": "slices", "study": "studies", "patient": "patients"}
-FEW_PATIENTS = 10  # with the label; below, its interval is itself not to be trusted
+FEW_PATIENTS = 10  # with the label; with fewer, even the interval is unreliable
 
 
 def mean_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean of the labels' AUC, over those that have one; NaN where none has."""
+    """The mean AUC of the labels that have one; NaN if none has."""
     areas = np.array([roc_auc(labels[:, k], probabilities[:, k]) for k in range(len(LABELS))])
     defined = areas[~np.isnan(areas)]
     return float(defined.mean()) if defined.size else float("nan")
 
 
 def slice_log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The challenge's weighted log loss of each slice, float64 (N,)."""
+    """The weighted log loss of each slice, float64 (N,)."""
     p = np.clip(np.asarray(probabilities, np.float64), LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
     return -np.where(labels == 1, np.log(p), np.log1p(-p)) @ LOG_LOSS_WEIGHTS
 
 
 def weighted_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The RSNA 2019 challenge's score: `any` weighs 2 of 7, the others 1, clipped at 1e-6."""
+    """The score of the RSNA 2019 challenge: `any` weighs 2 of 7, the others 1, clipped at 1e-6."""
     return float(slice_log_losses(labels, probabilities).mean())
 
 
 def prior_weighted_log_loss(labels: np.ndarray) -> float:
-    """What the best constant guess scores: the prevalences of these very labels."""
+    """The score of the best constant guess, which is the prevalences of these labels."""
     return weighted_log_loss(labels, np.broadcast_to(labels.mean(axis=0), labels.shape))
 
 
@@ -96,26 +96,18 @@ def evaluate_scores(cases: Cases, threshold: float) -> dict[str, Any]:
 
 
 def mean_of_defined(areas: np.ndarray) -> np.ndarray:
-    """The mean over the labels that have an area in the data themselves; float (1 + draws,).
-
-    Args:
-        areas: (1 + draws, 6), NaN where undefined.
-    """
+    """The mean of areas (1 + draws, 6) over the labels that have one in row 0; (1 + draws,)."""
     defined = ~np.isnan(areas[0])
     return areas[:, defined].mean(axis=1) if defined.any() else areas[:, 0]
 
 
 def error_counts(truth: np.ndarray, decided: np.ndarray) -> dict[str, Any]:
-    """Errors of type I (false alarms) and type II (missed), by label.
-
-    Args:
-        truth: bool (N, 6).
-        decided: bool (N, 6).
+    """Errors of type I (false alarms) and type II (missed), by label; arguments bool (N, 6).
 
     Returns:
-        `false_positives` and `false_negatives`, counts; `false_positive_rate`, of the slices
-        without the label, and `false_negative_rate`, of those with it; `type_1_share`, of the
-        label's errors. A rate or share of nothing is None.
+        `false_positives` and `false_negatives`, counts; `false_positive_rate` of the slices
+        without the label, `false_negative_rate` of the slices with it; `type_1_share` of the
+        errors of the label. A rate or share of nothing is None.
     """
     alarms, missed = (decided & ~truth).sum(axis=0), (~decided & truth).sum(axis=0)
     return {
@@ -138,23 +130,23 @@ def by_label(values: np.ndarray) -> dict[str, Any]:
 def score_warnings(cases: Cases, threshold: float) -> list[str]:
     """Reasons not to take the scores at face value, one sentence each."""
     unit, patient = cases.unit, cases.resampling.patient
-    warnings = [] if len(set(patient)) > 1 else ["one patient only: there are no intervals"]
+    warnings = [] if len(set(patient)) > 1 else ["only one patient: there are no intervals"]
     undefined = 0
     for k, label in enumerate(LABELS):
         truth, scores = cases.labels[:, k] == 1, cases.probabilities[:, k]
-        bleeding = len(set(patient[truth]))
+        positive = len(set(patient[truth]))
         if truth.all() or not truth.any():
             undefined += 1
             which = "negative" if truth.all() else "positive"
             warnings.append(f"{label}: no {which} {unit}, so it has no AUC")
-        elif bleeding < FEW_PATIENTS:
-            warnings.append(f"{label}: too few patients have it ({bleeding}) to say much")
+        elif positive < FEW_PATIENTS:
+            warnings.append(f"{label}: too few patients have it ({positive}) for reliable scores")
         if len(scores) > 1 and np.ptp(scores) < LOG_LOSS_CLIP:
             warnings.append(
                 f"{label}: every {unit} gets the same probability; the network collapsed"
             )
         elif truth.any() and scores.max() < threshold:
-            warnings.append(f"{label}: never found, no probability reaches {threshold:g}")
+            warnings.append(f"{label}: never predicted, no probability reaches {threshold:g}")
     if undefined:
         warnings.append(f"the mean AUC is over {len(LABELS) - undefined} of {len(LABELS)} labels")
     return warnings

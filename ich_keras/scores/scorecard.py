@@ -205,6 +205,6 @@ def _add_plain_rule(card: dict[str, Any], cases: Cases, dense_mm2: np.ndarray) -
     if difference["value"] is None or (difference["interval"] or [difference["value"]])[0] > 0:
         return
     card["warnings"].append(
-        f"any: not shown to beat a plain rule (AUC {float(rule[0, 0]):.3f}, the network"
-        f" {float(network[0, 0]):.3f}): the largest region as dense as blood"
+        "any: not shown to be better than a plain rule, the largest region as dense as blood"
+        f" (AUC {float(network[0, 0]):.3f}, that of the rule {float(rule[0, 0]):.3f})"
     )

@@ -186,11 +186,11 @@ def test_predict_answers_on_files_folders_and_archives(demo, tmp_path):
     with (out / "rejects.csv").open() as file:
         assert [row["path"] for row in csv.DictReader(file)] == ["study.zip:readme.txt"]
     drawn = {path.name for path in out.glob("*.png")}
-    studies = json.loads((out / "studies.json").read_text())
+    with (out / "studies.csv").open() as file:
+        studies = list(csv.DictReader(file))
     assert len(drawn) == 2 * len(studies)
     assert {"study_001.png", "study_001_look.png"} <= drawn
     assert {x for study in studies for x in study["worth_a_look"].split()} == set(rows)
-    assert len(json.loads((out / "slices.json").read_text())) == 3
 
 
 def test_predict_gives_the_answer_of_evaluate(demo, tmp_path):

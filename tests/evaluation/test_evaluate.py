@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ich_keras.evaluation.evaluate import evaluate, score_table
+from ich_keras.evaluation.evaluate import evaluate
+from ich_keras.evaluation.score_files import score_table
 from ich_keras.run.folder import RunFolder
 from tests.support.scored_run import scored_run
 from tests.support.shard_files import write_shards
@@ -79,7 +80,7 @@ def test_the_same_evaluation_gives_the_same_bytes(scored):
     assert {path.name: path.read_bytes() for path in run.evaluation.iterdir()} == before
 
 
-def test_thresholds_of_validation_are_judged_on_test_and_only_there(scored, on_test):
+def test_thresholds_of_validation_are_applied_to_test_only(scored, on_test):
     run, _, on_validation = scored
     assert "operating_points" not in on_validation.scores
     fitted = json.loads(run.fitted(32).read_text())
@@ -90,7 +91,7 @@ def test_thresholds_of_validation_are_judged_on_test_and_only_there(scored, on_t
                 assert point["threshold"] == fitted["thresholds"][level][rule][label]
 
 
-def test_what_was_fitted_to_another_checkpoint_is_fitted_anew(scored):
+def test_what_was_fitted_to_another_checkpoint_is_fitted_again(scored):
     run, shards, _ = scored
     good = run.fitted(32).read_text()
     stale = json.loads(good)
@@ -101,7 +102,7 @@ def test_what_was_fitted_to_another_checkpoint_is_fitted_anew(scored):
     assert run.fitted(32).read_text() == good
 
 
-def test_without_the_shards_of_the_training_there_are_no_thresholds_and_that_is_said(
+def test_without_the_shards_of_the_training_there_are_no_thresholds_and_a_warning(
     scored, tmp_path, caplog
 ):
     run, shards, _ = scored
@@ -117,7 +118,7 @@ def test_without_the_shards_of_the_training_there_are_no_thresholds_and_that_is_
 
 
 @pytest.mark.slow
-def test_each_size_is_a_row_beside_the_same_weights(scored):
+def test_each_size_of_the_same_checkpoint_is_a_row(scored):
     run, shards, result = scored
     evaluate(run, shards, size=16, name="sizes")
     evaluate(run, shards, name="sizes")
@@ -146,13 +147,13 @@ def test_a_run_beside_itself_differs_by_nothing(scored):
 
 
 @pytest.mark.usefixtures("on_test")
-def test_every_picture_is_drawn_and_stands_in_the_report(scored):
+def test_every_figure_is_drawn_and_in_the_report(scored):
     run, _, _ = scored
     drawn = {path.stem for path in run.figures.glob("*_test.png")}
     kinds = ("roc", "reliability", "thresholds", "class_maps", "class_grid", "errors")
     assert drawn == {f"{kind}_test" for kind in kinds}
     page = run.report.read_text()
-    for title in ("The worst errors", "What a threshold comes to", "Thresholds of validation"):
+    for title in ("The worst errors", "Thresholds chosen on validation"):
         assert title in page
 
 

@@ -146,18 +146,18 @@ def test_the_tables_hold_the_figures_of_the_json(run, scores):
     assert rows["Brier score"][:2] == [[f"{scores['brier']:.4f}"], [f"{scores['prior_brier']:.4f}"]]
 
 
-def test_a_training_that_collapsed_is_said(run):
+def test_a_training_that_collapsed_is_reported(run):
     assert "depend on" not in read(write_report(run))
     (run / "history.csv").write_text(
         "step,seconds,loss,val_loss,warning\n"
         "10,1,.2,.2,always negative\n20,2,.2,,\n30,3,.2,.1,\n40,4,.2,.3,always negative\n",
         encoding="utf-8",
     )
-    said = "At 2 of 3 validations during training its answers did not depend on the slice"
-    assert f"{said}, last at step 40: always negative." in read(write_report(run))
+    warning = "At 2 of 3 validations during training, the predictions did not depend on the slice"
+    assert f"{warning}, last at step 40: always negative." in read(write_report(run))
 
 
-def test_the_page_stands_alone_and_tells_no_path(run):
+def test_the_page_needs_no_other_file_and_shows_no_path(run):
     text = read(write_report(run))
     page = Page(text)
     assert len(page.sources) == 4
@@ -186,7 +186,7 @@ def test_the_same_run_gives_the_same_page(run):
 def test_a_run_without_evaluation_says_so(tmp_path):
     text = read(write_report(tmp_path))
     assert "Not scored yet" in text
-    assert "There are none yet" in text
+    assert "There are no figures yet" in text
     assert "Experiment: not recorded." in text
 
 
@@ -204,7 +204,7 @@ def test_undefined_scores_are_a_dash(run, scores):
     row = next(row for row in Page(text).rows if row[0] == ["epidural"])
     assert row[2] == ["-"]
     assert "<li>epidural: no positive slice" in text
-    assert "not shown to do better than chance on: epidural." in text
+    assert "not shown to be better than chance on: epidural." in text
 
 
 def test_pictures_beyond_the_limit_are_named(run):
@@ -217,27 +217,27 @@ def test_pictures_beyond_the_limit_are_named(run):
 @pytest.mark.parametrize(
     ("interval", "verdict"),
     [
-        ([0.01, 0.02], "Yes, it is better than always saying no:"),
-        ([-0.01, 0.02], "Not shown to be better than always saying no:"),
-        ([-0.02, -0.01], "No, it is worse than always saying no:"),
-        (None, "Whether it is better than always saying no is not known:"),
+        ([0.01, 0.02], "It is better than always “no”:"),
+        ([-0.01, 0.02], "It is not shown to be better than always “no”:"),
+        ([-0.02, -0.01], "It is worse than always “no”:"),
+        (None, "It is not known whether it is better than always “no”:"),
     ],
 )
-def test_the_answer_follows_the_interval(scores, interval, verdict):
+def test_the_summary_follows_the_interval(scores, interval, verdict):
     changed = scores | {"accuracy_gain": {"value": 0.0, "interval": interval}}
     assert plain_answer(changed, "val")[0].startswith(verdict)
 
 
-def test_the_answer_counts_and_tells_on_what_it_rests(scores):
+def test_the_summary_has_counts_and_names_its_data(scores):
     answer = " ".join(plain_answer(scores, "val"))
     missed, positives = scores["false_negatives"]["any"], scores["positives"]["any"]
-    assert f"misses {missed} of {positives} slices with any bleeding" in answer
+    assert f"misses {missed} of {positives} slices with a hemorrhage" in answer
     assert "2,000 slices of 100 patients" in answer
     assert "chosen on this split" in answer
     assert "chosen on this split" not in " ".join(plain_answer(scores, "test"))
 
 
-def test_the_test_split_gives_the_answer_where_it_was_scored(run, scores):
+def test_the_summary_is_of_the_test_split_if_it_was_scored(run, scores):
     (run / "evaluation/test.json").write_text(json.dumps(scores), encoding="utf-8")
     (run / "figures/roc_test.png").write_bytes(ONE_PIXEL)
     text = read(write_report(run))
@@ -245,7 +245,7 @@ def test_the_test_split_gives_the_answer_where_it_was_scored(run, scores):
     assert "ROC, precision and recall, “test”" in Page(text).headings
 
 
-def test_scores_of_an_older_checkpoint_are_named_and_do_not_answer(run, scores):
+def test_scores_of_an_older_checkpoint_are_marked_and_not_summarised(run, scores):
     """The test split was scored at step 500; since then another checkpoint is the best."""
     test = scores | {"checkpoint_step": 500, "accuracy_mean": 0.1234}
     (run / "evaluation/test.json").write_text(json.dumps(test), encoding="utf-8")
@@ -254,27 +254,27 @@ def test_scores_of_an_older_checkpoint_are_named_and_do_not_answer(run, scores):
     position = {"step": 700, "best_step": 700}
     (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
     text = read(write_report(run))
-    answer = text.partition('aria-label="The answer"')[2].partition("</section>")[0]
+    answer = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
     assert "checkpoint of step 700" in answer
     assert "“val”; intervals" in answer and "12.3 %" not in answer
     headings = Page(text).headings
     assert headings.index("Scores, “val”, checkpoint of step 700") < headings.index(
         "Scores, “test”, checkpoint of step 500"
     )
-    stale = "not the scores of the run's best checkpoint, which is now that of step 700"
-    assert text.count(stale.replace("'", "&#39;")) == 1  # at the scores of test
+    stale = "not of the best checkpoint, which is now that of step 700"
+    assert text.count(stale) == 1  # at the scores of test
     assert "ROC, precision and recall, “val”" in headings
 
 
-def test_an_answer_of_an_older_checkpoint_says_so(run, scores):
+def test_a_summary_of_an_older_checkpoint_says_so(run, scores):
     (run / "last").mkdir()
     position = {"step": 900, "best_step": 900}
     (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
     text = read(write_report(run))
-    stale = "not the scores of the run&#39;s best checkpoint, which is now that of step 900"
-    answer = text.partition('aria-label="The answer"')[2].partition("</section>")[0]
+    stale = "not of the best checkpoint, which is now that of step 900"
+    answer = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
     assert stale in answer
-    assert text.count(stale) == 4  # the answer, the scores, and both pictures of them
+    assert text.count(stale) == 4  # the summary, the scores, and both pictures of them
 
 
 def test_two_runs_are_compared_by_named_checkpoints(run):
@@ -287,7 +287,7 @@ def test_two_runs_are_compared_by_named_checkpoints(run):
     text = " ".join(read(write_report(run)).split())
     assert "Checkpoints of step 700 of this run and of step 1,300 of the other." in text
     path.write_text(json.dumps(compared), encoding="utf-8")
-    assert "Their checkpoints are not recorded." in read(write_report(run))
+    assert "The checkpoints were not recorded." in read(write_report(run))
 
 
 def test_the_worst_errors_of_every_set_are_shown(run, scores):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from ich_keras.evaluation.evaluate import EvaluateResult, evaluate
+from ich_keras.evaluation.evaluate import evaluate
+from ich_keras.evaluation.run_scorer import EvaluateResult
 from ich_keras.run.folder import RunFolder
 from tests.support.scored_run import scored_run
 from tfrecords_tools.classes import LABELS
@@ -22,11 +23,11 @@ SCREEN, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844
 
 @dataclass
 class Opened:
-    """A page, with what the browser had to say of it and what it asked the network for."""
+    """A page, with the messages of the browser and the addresses that it requested."""
 
     page: playwright.Page
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def scored(tmp_path_factory) -> tuple[RunFolder, EvaluateResult]:
 
 def opened(browser: playwright.Browser, path: Path, viewport: dict[str, int]) -> Opened:
     found = Opened(browser.new_page(viewport=viewport))
-    found.page.on("console", lambda message: found.said.append(message.text))
-    found.page.on("pageerror", lambda error: found.said.append(str(error)))
-    found.page.on("request", lambda request: found.asked.append(request.url))
+    found.page.on("console", lambda message: found.messages.append(message.text))
+    found.page.on("pageerror", lambda error: found.messages.append(str(error)))
+    found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.goto(path.as_uri())
     return found
 
@@ -59,20 +60,20 @@ def report(request, browser, scored) -> Opened:
     return opened(browser, scored[0].report, request.param)
 
 
-def test_the_browser_complains_of_nothing_and_asks_for_nothing_else(report):
-    assert report.said == []
-    assert report.asked == [report.page.url]
+def test_the_browser_reports_no_error_and_requests_nothing_else(report):
+    assert report.messages == []
+    assert report.requests == [report.page.url]
 
 
-def test_a_page_with_an_error_would_be_found_out(browser, tmp_path):
+def test_a_page_with_an_error_is_detected(browser, tmp_path):
     path = tmp_path / "page.html"
     path.write_text("<script>console.error('wrong')</script><img src='gone.png'>")
     found = opened(browser, path, SCREEN)
-    assert "wrong" in found.said
-    assert len(found.asked) == 2
+    assert "wrong" in found.messages
+    assert len(found.requests) == 2
 
 
-def test_every_picture_is_decoded_and_none_is_wider_than_the_page(report, scored):
+def test_every_figure_is_decoded_and_none_is_wider_than_the_page(report, scored):
     widths = report.page.evaluate("[...document.images].map(x => [x.naturalWidth, x.width])")
     drawn = [x for x in scored[0].figures.glob("*.png") if x.stem.endswith(("_test", "curves"))]
     assert len(widths) == len(drawn) > 5
@@ -98,9 +99,9 @@ def test_the_figures_on_the_page_are_those_of_the_json(report, scored):
         assert cells[9] == [f"{scores['always_negative_accuracy'][label]:.3f}"]
 
 
-def test_the_answer_is_seen_without_scrolling(report):
+def test_the_summary_is_visible_without_scrolling(report):
     answer = report.page.locator(".answer p").first
-    assert "saying no" in answer.inner_text()
+    assert "always “no”" in answer.inner_text()
     box = answer.bounding_box()
     assert box["y"] + box["height"] < report.page.viewport_size["height"]
 

@@ -17,7 +17,7 @@ from tfrecords_tools.classes import LABELS
 RED, YELLOW, GREEN = (255, 0, 0), (255, 255, 0), (0, 255, 0)
 
 
-def test_columns_stand_in_the_order_of_the_write_up():
+def test_columns_are_in_the_order_of_the_original_figure():
     assert COLUMNS == (
         "control",
         "epidural",
@@ -34,15 +34,14 @@ def test_colors_go_from_red_at_the_baseline_to_bright_green():
     np.testing.assert_array_equal(bar_colors(accuracy, 0.94), [RED, RED, YELLOW, GREEN])
 
 
-def test_right_is_green_even_where_always_no_is_always_right():
+def test_correct_is_green_even_where_always_no_is_always_correct():
     np.testing.assert_array_equal(bar_colors(np.array([5 / 6, 1.0]), 1.0), [RED, GREEN])
 
 
 def toy():
-    """Two slices: an epidural bleeding that was missed though `any` was found, and a control."""
-    images = np.zeros((2, 48, 48, 3), np.uint8)
-    images[0, ..., 0], images[1, ..., 0] = 10, 20
-    images[..., 1:] = 99  # other windows, not shown
+    """Two slices: an epidural hemorrhage that was missed though `any` was found, and a control."""
+    images = np.zeros((2, 48, 48), np.uint8)
+    images[0], images[1] = 10, 20
     labels = np.array([[1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]])
     probabilities = np.array([[0.2, 0, 0, 0, 0, 0.9], [0, 0, 0, 0, 0, 0.1]])
     filled = np.zeros((6, 7), bool)
@@ -65,7 +64,7 @@ def test_every_pixel_of_a_toy_grid():
     np.testing.assert_array_equal(class_grid(images, labels, probabilities, filled), expected)
 
 
-def test_a_control_slice_is_judged_by_any():
+def test_the_left_bar_of_a_control_slice_is_the_accuracy_on_any():
     images, labels, probabilities, filled = toy()
     probabilities[1] = [0, 0, 0, 0, 0, 0.8]  # a false alarm
     picture = class_grid(images, labels, probabilities, filled)
@@ -84,7 +83,7 @@ def test_five_of_six_right_is_between_red_and_green():
 
 
 def test_large_slices_are_averaged_down():
-    images = np.full((1, 512, 512, 1), 77, np.uint8)
+    images = np.full((1, 512, 512), 77, np.uint8)
     filled = np.zeros((6, 7), bool)
     filled[0, 0] = True
     picture = class_grid(images, np.zeros((1, 6), int), np.zeros((1, 6)), filled)
@@ -110,13 +109,13 @@ def test_slices_belong_to_their_columns_and_are_spread_over_patients():
     assert choice.shape == (6, 7)
     for column in range(6):
         assert labels[choice[:, column + 1], column].all(), LABELS[column]
-    bleeding = set(patients[labels.any(axis=1)])
-    assert not bleeding & set(patients[choice[:, 0]])
+    positive = set(patients[labels.any(axis=1)])
+    assert not positive & set(patients[choice[:, 0]])
     for column in choice.T:
         assert len(set(patients[column])) == 6
 
 
-def test_the_choice_is_that_of_the_seed():
+def test_the_same_seed_chooses_the_same_slices():
     labels, patients = split()
     first = choose_grid_slices(labels, patients, seed=1)
     np.testing.assert_array_equal(first, choose_grid_slices(labels, patients, seed=1))
@@ -136,7 +135,7 @@ def test_the_figure_holds_the_grid_pixel_by_pixel(tmp_path, size):
     import matplotlib.image
 
     images, labels, probabilities, filled = toy()
-    images = np.zeros((2, size, size, 1), np.uint8)
+    images = np.zeros((2, size, size), np.uint8)
     enlarged = images.repeat(max(1, 128 // size), axis=1).repeat(max(1, 128 // size), axis=2)
     picture = class_grid(enlarged, labels, probabilities, filled)
     path = tmp_path / "grid.png"

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ich_keras.figures.curves import class_map_overlay, curves, overfit_from, save_png, smoothed
+from ich_keras.figures.curves import curves, overfit_from, save_png, smoothed
 from ich_keras.figures.score_curves import roc_curves
 
 
@@ -91,29 +91,6 @@ def test_roc_curves_leave_out_a_label_without_positives():
     assert "any 1.000" in texts(figure)
     assert "any 1.000 (guess 0.250)" in texts(figure)
     assert not any(x.startswith("epidural") for x in texts(figure))
-
-
-def overlay(labels):
-    images = np.full((7, 64, 64, 3), 128, np.uint8)
-    maps = np.zeros((7, 8, 8, 6))
-    maps[..., 2, 2, 4] = 1
-    probabilities = np.tile([0.1, 0.2, 0.3, 0.2, 0.8, 0.9], (7, 1))
-    return class_map_overlay(images, maps, probabilities, labels)
-
-
-def test_overlay_shows_the_map_of_the_most_probable_bleeding_at_its_place():
-    panels = overlay(np.tile([0, 1, 0, 0, 1, 1], (7, 1))).axes[:12]
-    assert panels[0].get_title() == "true: intraparenchymal, subdural\nsubdural 0.80\nany 0.90"
-    image, colors = panels[0].images
-    assert image.get_array().shape == (64, 64)
-    assert colors.get_array()[2, 2, 3] == pytest.approx(0.7)
-    assert colors.get_array()[..., 3].sum() == pytest.approx(0.7)  # transparent elsewhere
-    assert colors.get_extent() == image.get_extent()
-    assert [len(x.images) for x in panels] == [2] * 7 + [0] * 5
-
-
-def test_overlay_of_slices_whose_truth_is_not_known():
-    assert overlay(None).axes[0].get_title() == "subdural 0.80\nany 0.90"
 
 
 def test_the_same_figure_gives_the_same_bytes_and_no_metadata(history, tmp_path):

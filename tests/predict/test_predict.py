@@ -1,9 +1,9 @@
-"""What is written of somebody's own study."""
+"""The tables that `predict` writes."""
 
 import numpy as np
 import pandas as pd
 
-from ich_keras.predict.predict import found_labels, submission, worth_a_look
+from ich_keras.predict.predict import labels_at_thresholds, submission, worth_a_look
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.tables.label_csv import read_labels
 
@@ -14,15 +14,15 @@ def answers(count: int) -> pd.DataFrame:
 
 
 def test_the_submission_is_in_the_format_of_the_labels(tmp_path):
-    said = answers(5)
-    said[list(LABELS)] = said[list(LABELS)].round()
-    said["any"] = said[list(LABELS[:5])].max(axis=1)
-    table = submission(said)
+    slices = answers(5)
+    slices[list(LABELS)] = slices[list(LABELS)].round()
+    slices["any"] = slices[list(LABELS[:5])].max(axis=1)
+    table = submission(slices)
     assert table["ID"][:6].tolist() == [f"ID_000000000_{label}" for label in LABELS]
     table.assign(Label=table["Label"].astype(int)).to_csv(tmp_path / "x.csv", index=False)
     back = read_labels(tmp_path / "x.csv")
-    found = back.loc[said["slice_id"], list(LABELS)]
-    np.testing.assert_array_equal(found.to_numpy(), said[list(LABELS)].to_numpy())
+    found = back.loc[slices["slice_id"], list(LABELS)]
+    np.testing.assert_array_equal(found.to_numpy(), slices[list(LABELS)].to_numpy())
 
 
 def test_the_three_most_probable_slices_are_worth_a_look():
@@ -33,7 +33,7 @@ def test_the_three_most_probable_slices_are_worth_a_look():
     assert worth_a_look(probabilities[:2]).tolist() == [1, 0]
 
 
-def test_labels_are_found_from_their_thresholds_on():
+def test_labels_at_or_above_their_thresholds_are_listed():
     studies = pd.DataFrame([[0.5] * 6, [0.1] * 6], columns=list(LABELS))
     thresholds = {"epidural": 0.5, "subdural": 0.6, "any": 0.05, "subarachnoid": None}
-    assert found_labels(studies, thresholds) == ["epidural any", "any"]
+    assert labels_at_thresholds(studies, thresholds) == ["epidural any", "any"]

@@ -20,11 +20,11 @@ def truthful(slices: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_curve_is_that_of_scikit_learn():
     labels, probabilities = truthful(3000)
-    found = reliability(labels[:, 0], probabilities[:, 0])
-    observed, said = calibration_curve(labels[:, 0], probabilities[:, 0], n_bins=10)
-    np.testing.assert_allclose(found.observed, observed, atol=1e-12)
-    np.testing.assert_allclose(found.said, said, atol=1e-12)
-    assert found.slices.sum() == 3000
+    bins = reliability(labels[:, 0], probabilities[:, 0])
+    observed, predicted = calibration_curve(labels[:, 0], probabilities[:, 0], n_bins=10)
+    np.testing.assert_allclose(bins.observed, observed, atol=1e-12)
+    np.testing.assert_allclose(bins.predicted, predicted, atol=1e-12)
+    assert bins.slices.sum() == 3000
 
 
 def test_the_expected_error_of_a_hand_made_case():
@@ -35,9 +35,9 @@ def test_the_expected_error_of_a_hand_made_case():
 
 
 def test_0_and_1_have_their_bins():
-    found = reliability(np.array([0, 1]), np.array([0.0, 1.0]))
-    assert found.slices.tolist() == [1] + [0] * 8 + [1]
-    assert found.error == 0
+    bins = reliability(np.array([0, 1]), np.array([0.0, 1.0]))
+    assert bins.slices.tolist() == [1] + [0] * 8 + [1]
+    assert bins.error == 0
 
 
 def test_a_truthful_network_is_left_alone():

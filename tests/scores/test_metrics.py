@@ -33,7 +33,7 @@ def made_up(slices=600, patients=40, seed=0, noise=1.5):
     labels[:, :5] = rng.random((slices, 5)) < (0.05, 0.1, 0.08, 0.1, 0.15)
     labels[:, 5] = labels[:, :5].any(axis=1)
     logits = 3 * labels - 2 + noise * rng.normal(size=labels.shape)
-    probabilities = np.round(1 / (1 + np.exp(-logits)), 2)  # rounded, so that there are ties
+    probabilities = np.round(1 / (1 + np.exp(-logits)), 2)  # rounded, to have ties
     owners = np.array([f"p{i}" for i in rng.integers(0, patients, slices)])
     return labels, probabilities, owners
 
@@ -113,7 +113,7 @@ def test_weighted_log_loss_by_hand():
 
 
 def test_baselines_of_the_challenges_data():
-    """What facts of the field say: 0.2311, .05169 and .94327 for the whole training set."""
+    """For the whole training set, with the prevalences that the challenge published."""
     labels = np.arange(RSNA_SLICES)[:, np.newaxis] < np.array(RSNA_POSITIVES)
     assert prior_weighted_log_loss(labels) == pytest.approx(0.2311, abs=5e-5)
     assert prior_brier(labels) == pytest.approx(0.05169, abs=5e-6)
@@ -130,7 +130,7 @@ def test_the_prior_is_the_best_constant():
 
 
 def test_losses_are_in_double_precision_whatever_the_arrays_are():
-    """A network answers in float32, and tables of labels are uint8."""
+    """Probabilities of a network are float32, tables of labels uint8."""
     labels, probabilities, _ = made_up()
     probabilities[0] = 1 - labels[0]  # certain and wrong
     answers = probabilities.astype(np.float32)
@@ -201,7 +201,7 @@ def test_a_rate_of_nothing_is_null():
     assert scores["type_1_share"]["epidural"] is None  # no error
 
 
-def test_values_by_label_are_one_a_label():
+def test_values_by_label_are_one_per_label():
     assert by_label(np.arange(6)) == dict(zip(LABELS, range(6), strict=True))
     with pytest.raises(ValueError):
         by_label(np.arange(5))
@@ -235,7 +235,7 @@ def test_intervals_are_those_of_a_bootstrap_that_copies_patients():
         assert interval == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-9)
 
 
-def test_slices_of_one_patient_are_not_taken_for_independent():
+def test_slices_of_one_patient_are_not_treated_as_independent():
     labels, probabilities, _ = made_up()
     once = np.arange(200).astype(str)
     copies = [np.tile(x[:200], (10, 1)) for x in (labels, probabilities)]
@@ -259,7 +259,7 @@ def test_the_same_seed_gives_the_same_scores_whatever_the_order():
         assert other["auc"][label]["interval"] == pytest.approx(first["auc"][label]["interval"])
 
 
-def test_a_label_without_positives_is_null_and_said():
+def test_a_label_without_positives_is_null_and_has_a_warning():
     labels, probabilities, patients = made_up()
     labels[:, 0] = 0
     with warnings.catch_warnings():
@@ -278,7 +278,7 @@ def test_a_label_without_positives_is_null_and_said():
 @pytest.mark.parametrize(
     ("unit", "plural"), [("slice", "slices"), ("study", "studies"), ("patient", "patients")]
 )
-def test_rows_are_counted_and_called_by_what_they_are(unit, plural):
+def test_cases_are_counted_and_named_by_their_unit(unit, plural):
     labels, probabilities, _ = made_up()
     labels[:, 0] = 0
     scores = scores_of(labels, probabilities, np.arange(600), draws=30, unit=unit)
@@ -286,7 +286,7 @@ def test_rows_are_counted_and_called_by_what_they_are(unit, plural):
     assert f"epidural: no positive {unit}, so it has no AUC" in scores["warnings"]
 
 
-def test_a_label_without_negatives_is_said():
+def test_a_label_without_negatives_has_a_warning():
     labels, probabilities, patients = made_up()
     labels[:, 0], labels[:, 5] = 0, 1
     found = scores_of(labels, probabilities, patients, draws=30)["warnings"]
@@ -298,7 +298,7 @@ def test_a_label_without_negatives_is_said():
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_bleeding_at_all_leaves_no_mean_auc():
+def test_without_any_positive_there_is_no_mean_auc():
     _, probabilities, patients = made_up()
     scores = scores_of(np.zeros((600, 6), int), probabilities, patients, draws=30)
     assert scores["mean_auc"] == {"value": None, "interval": None}
@@ -306,16 +306,16 @@ def test_no_bleeding_at_all_leaves_no_mean_auc():
     assert np.isnan(mean_auc(np.zeros((600, 6), int), probabilities))
 
 
-def test_few_patients_are_said():
+def test_few_patients_with_a_label_have_a_warning():
     labels, probabilities, patients = made_up()
     labels[:, 0] = patients == "p3"
     scores = scores_of(labels, probabilities, patients, draws=30)
-    assert "epidural: too few patients have it (1) to say much" in scores["warnings"]
-    for bleeding in (9, 10):
-        labels[:, 0] = np.isin(patients, np.unique(patients)[:bleeding])
+    assert "epidural: too few patients have it (1) for reliable scores" in scores["warnings"]
+    for positive in (9, 10):
+        labels[:, 0] = np.isin(patients, np.unique(patients)[:positive])
         scores = scores_of(labels, probabilities, patients, draws=30)
-        few = ["epidural: too few patients have it (9) to say much"]
-        assert scores["warnings"] == (few if bleeding == 9 else [])
+        few = ["epidural: too few patients have it (9) for reliable scores"]
+        assert scores["warnings"] == (few if positive == 9 else [])
 
 
 def test_one_patient_gets_no_interval():
@@ -323,13 +323,13 @@ def test_one_patient_gets_no_interval():
     scores = scores_of(labels, probabilities, np.full(600, "p"))
     assert scores["auc"]["any"]["interval"] is None
     assert scores["weighted_log_loss_interval"] is None
-    assert "one patient only: there are no intervals" in scores["warnings"]
+    assert "only one patient: there are no intervals" in scores["warnings"]
     scores = scores_of(labels, probabilities, np.repeat(["p", "q"], 300))
     assert scores["auc"]["any"]["interval"] is not None
-    assert "one patient only: there are no intervals" not in scores["warnings"]
+    assert "only one patient: there are no intervals" not in scores["warnings"]
 
 
-def test_a_collapsed_network_is_found_out():
+def test_a_collapsed_network_has_a_warning():
     labels, probabilities, patients = made_up(slices=2000, patients=200)
     always_no = scores_of(labels, np.full(labels.shape, 0.01), patients, draws=30)
     assert always_no["accuracy_mean"] == pytest.approx(always_no["always_negative_accuracy_mean"])
@@ -337,7 +337,7 @@ def test_a_collapsed_network_is_found_out():
     collapsed = [x for x in always_no["warnings"] if x.endswith("the network collapsed")]
     assert len(collapsed) == 6
     timid = scores_of(labels, probabilities * 0.4, patients, draws=30)
-    assert "any: never found, no probability reaches 0.5" in timid["warnings"]
+    assert "any: never predicted, no probability reaches 0.5" in timid["warnings"]
 
 
 @pytest.mark.parametrize(
@@ -352,10 +352,10 @@ def test_equal_answers_are_a_collapse_from_two_slices_on(answers, collapsed):
     assert ("any: every slice gets the same probability; the network collapsed" in found) is (
         collapsed
     )
-    assert not any("never found" in x for x in found)  # nothing is there to be found
+    assert not any("never predicted" in x for x in found)  # there is nothing to predict
 
 
-def test_a_probability_at_the_threshold_is_found():
+def test_a_probability_at_the_threshold_is_predicted():
     labels, probabilities, patients = made_up()
     scores = scores_of(labels, np.minimum(probabilities, 0.5), patients, draws=30)
     assert scores["sensitivity"]["any"]["value"] > 0.5
@@ -397,7 +397,7 @@ def with_one(value, row, k):
         ),
     ],
 )
-def test_what_cannot_be_scored_is_refused_in_one_line(change, message):
+def test_arrays_that_cannot_be_scored_are_refused_in_one_line(change, message):
     with pytest.raises(ScoreError) as error:
         scores_of(*change(*made_up()))
     assert re.fullmatch(message, str(error.value))

@@ -1,4 +1,4 @@
-"""What validation decides is judged elsewhere, and nowhere else."""
+"""What is fitted on validation is applied to other splits only; comparisons are paired."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ def judged(postprocessing):
     return scorecard(made_up(seed=2), CONFIG, 0, postprocessing)
 
 
-def test_operating_points_are_the_thresholds_of_validation_judged_on_these_slices(
+def test_operating_points_are_the_thresholds_of_validation_applied_to_these_slices(
     postprocessing, judged
 ):
     test = made_up(seed=2)
@@ -49,7 +49,7 @@ def test_operating_points_are_the_thresholds_of_validation_judged_on_these_slice
                 assert point["specificity"]["value"] == pytest.approx(tn / (tn + fp))
 
 
-def test_on_validation_itself_nothing_that_it_chose_is_judged():
+def test_on_validation_itself_nothing_that_it_chose_is_scored():
     card = scorecard(made_up(seed=1), CONFIG, 0, None)
     assert not {"operating_points", "smoothing"} & set(card)
     assert "study_smoothed" not in card["levels"]
@@ -72,7 +72,7 @@ def test_the_gain_of_smoothing_is_that_of_its_own_two_values(judged):
     assert loss["difference"]["interval"][1] < 0  # it helps on these slices
 
 
-def test_a_network_that_does_not_beat_the_plain_rule_is_told_so():
+def test_a_network_no_better_than_the_plain_rule_has_a_warning():
     given = made_up(seed=4)
     perfect = given.labels[:, 5] * 100.0
     blind = np.random.default_rng(0).random(len(perfect))
@@ -116,7 +116,7 @@ def test_values_are_those_of_scikit_learn_and_the_difference_is_theirs():
     assert found["weighted_log_loss"]["difference"]["value"] == pytest.approx(losses[0] - losses[1])
 
 
-def test_an_answer_beside_itself_differs_by_nothing():
+def test_compared_with_itself_the_difference_is_zero():
     given = made_up()
     cases = slice_cases(given, draws=50)
     found = compare(cases, given.probabilities)

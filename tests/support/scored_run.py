@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ich_keras.evaluation.evaluate import EvaluateResult, evaluate
+from ich_keras.evaluation.evaluate import evaluate
+from ich_keras.evaluation.run_scorer import EvaluateResult
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunFolder
 from ich_keras.training.fit import fit
