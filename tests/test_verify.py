@@ -251,6 +251,7 @@ def each_damage(whole: bytes):
     yield whole + b"\n"
 
 
+@pytest.mark.slow
 def test_every_damaged_byte_of_every_file_is_found_and_its_file_named(tiny):
     assert len(list(tiny.iterdir())) == 3 + 3
     for path in sorted(tiny.iterdir()):

@@ -64,6 +64,7 @@ def follow(line: str, folder: Path) -> None:
     assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
 
 
+@pytest.mark.slow
 def test_the_first_page_leads_to_answers(reader):
     assert (reader / "phantom-run" / "report.html").stat().st_size > 0
     assert (reader / "phantom-answers" / "studies.csv").stat().st_size > 0

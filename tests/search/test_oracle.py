@@ -80,7 +80,10 @@ def space(folder, tuner):
     return load_search(write_space(folder, tuner, TUNERS[tuner]))
 
 
-@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize(
+    "tuner",
+    [pytest.param(x, marks=pytest.mark.slow if x == "bayesian" else ()) for x in TUNERS],
+)
 @pytest.mark.parametrize("workers", [1, 3])
 def test_interrupted_after_any_event_it_comes_to_the_same_trials(tmp_path, tuner, workers):
     names = [f"worker_{i}" for i in range(workers)]

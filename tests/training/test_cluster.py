@@ -119,12 +119,14 @@ def by_slurm(shards, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_two_workers_of_slurm_learn_like_one(by_slurm, shards, tmp_path):
     alone = small_run.train(shards, tmp_path, experiment="halfres.yaml", **TINY)
     assert_same_curves(alone, pd.read_csv(by_slurm.history))
     assert len(list(by_slurm.tensorboard.iterdir())) == 1  # of the chief alone
 
 
+@pytest.mark.slow
 def test_a_worker_of_kubernetes_that_is_killed_ends_the_other_and_started_again_both_go_on(
     by_slurm, shards, tmp_path
 ):
@@ -158,6 +160,7 @@ def test_a_worker_of_kubernetes_that_is_killed_ends_the_other_and_started_again_
     pd.testing.assert_frame_equal(*histories, check_exact=True)
 
 
+@pytest.mark.slow
 def test_chief_and_worker_of_kubernetes_search_together(shards, tmp_path):
     path = write_grid(tmp_path, rates="1e-3")
     places = {

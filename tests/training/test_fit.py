@@ -98,6 +98,7 @@ def test_each_session_records_its_environment_and_a_changed_one_is_told(
     assert "precision float32, now mixed_bfloat16" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_environment_without_sessions_becomes_the_first_one(shards, tmp_path, caplog):
     run = RunFolder(tmp_path / "run")
     fit(experiment(), shards, run, until=4)
@@ -115,7 +116,16 @@ def test_an_environment_without_sessions_becomes_the_first_one(shards, tmp_path,
     assert "another environment" not in caplog.text
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"sessions": [{}]}', '{"sessions": null}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        *(
+            pytest.param(content, marks=pytest.mark.slow)
+            for content in ("[]", '{"sessions": [{}]}', '{"sessions": null}')
+        ),
+    ],
+)
 def test_a_damaged_environment_is_one_line(shards, tmp_path, content):
     run = RunFolder(tmp_path / "run")
     fit(experiment(), shards, run, until=4)
