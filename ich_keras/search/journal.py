@@ -42,12 +42,7 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="ev
 
 
 class Journal:
-    """`journal.jsonl` of a search: the search in the first line, then its events.
-
-    Attributes:
-        path: the file.
-        events: the events so far.
-    """
+    """`journal.jsonl` of a search: the search in the first line, then its events."""
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         """Opens the journal, or begins it.

@@ -32,15 +32,7 @@ UNLIMITED = 2**31
 
 
 class JournaledOracle(keras_tuner.Oracle):
-    """What is added to a KerasTuner oracle.
-
-    Attributes:
-        journal: of the search.
-        stop_reason: why the search ends early, or "".
-        last_seen: when a worker last requested a trial, or a trial was last requested by its id.
-        on_change: called after a trial began or ended.
-        failure: the error that kept a worker from its answer; every later request raises it.
-    """
+    """What is added to a KerasTuner oracle."""
 
     ongoing_trials: dict[str, Trial]  # KerasTuner's, by worker
     tuner_ids: set[str]  # KerasTuner's, of the workers it waits for
@@ -49,10 +41,10 @@ class JournaledOracle(keras_tuner.Oracle):
         super().__init__(**options)
         self.verbose = 0
         self.journal = journal
-        self.stop_reason = ""
-        self.last_seen: dict[str, float] = {}
-        self.on_change: Callable[[], None] = _nothing
-        self.failure: Exception | None = None
+        self.stop_reason = ""  # why the search ends early
+        self.last_seen: dict[str, float] = {}  # by worker, and by trial
+        self.on_change: Callable[[], None] = lambda: None  # called after a trial began or ended
+        self.failure: Exception | None = None  # of a request; every later one raises it
         self._lock = threading.RLock()
         self._interrupted: list[Trial] = []
 
@@ -192,10 +184,6 @@ class JournaledOracle(keras_tuner.Oracle):
         last = [self.trials[x] for x in self.end_order[-FAILURES_IN_A_ROW:]]
         if len(last) == FAILURES_IN_A_ROW and {x.status for x in last} == {TrialStatus.FAILED}:
             self.stop_reason = f"{FAILURES_IN_A_ROW} trials in a row failed"
-
-
-def _nothing() -> None:
-    """Until somebody wants to know of changes."""
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import keras_tuner
 
 from ich_keras.experiment.experiment import Experiment, with_values
-from ich_keras.search.config import Dimension, Search
+from ich_keras.search.config import Search
+from ich_keras.search.dimension import Dimension
 
 SEED_STRIDE = 1_000  # between the samples of a point
 

@@ -26,19 +26,12 @@ POLL_S = 0.1  # between two looks at whether the search was stopped
 
 @dataclass(frozen=True)
 class Sample:
-    """A training to be done.
-
-    Attributes:
-        experiment: what to train.
-        shards: to train and validate on.
-        run: its folder.
-        until: step at which to stop, with a validation.
-    """
+    """A training to be done."""
 
     experiment: Experiment
     shards: ShardPath
     run: RunFolder
-    until: int
+    until: int  # step at which to stop, with a validation
 
     @property
     def outcome(self) -> Path:
@@ -61,31 +54,23 @@ class Sample:
 class Outcome:
     """The result of a training.
 
-    Attributes:
-        state: `done`; `failed`, after which the search goes on; `refused`, for a reason that holds
-            for every other training too; `broken`, by an error of this program.
-        message: why it is not done.
-        seconds: spent on training.
-        scores: of the last validation, by column of the history; None where one does not exist.
+    The search goes on after `failed`. `refused` has a reason that holds for every other training
+    too; `broken` is an error of this program.
     """
 
     state: Literal["done", "failed", "refused", "broken"]
-    message: str = ""
-    seconds: float = 0.0
+    message: str = ""  # why it is not done
+    seconds: float = 0.0  # of training
+    # of the last validation, by column of the history; None where a score does not exist
     scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains samples one after the other, each in a process of its own.
+    """Trains samples one after the other, each in a process of its own."""
 
-    Attributes:
-        environment: variables of a training beside those of this process, such as its GPU.
-        stop: ends the training in progress when another thread sets it.
-    """
-
-    environment: Mapping[str, str] = field(default_factory=dict)
-    stop: threading.Event = field(default_factory=threading.Event)
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables, such as a GPU
+    stop: threading.Event = field(default_factory=threading.Event)  # ends the current training
 
     def run(self, sample: Sample) -> Outcome:
         """Trains in another process, unless the sample is done already.

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ich_keras.run.folder import RunFolder
 from ich_keras.search.space import Point, maximized
 from ich_keras.search.training_process import Outcome
 
@@ -17,25 +15,15 @@ STATES = {"RUNNING": "running", "COMPLETED": "done", "FAILED": "failed", "INVALI
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A trial.
+    """A trial and its results so far."""
 
-    Attributes:
-        trial: its id.
-        point: the values that it tries.
-        state: running, done or failed.
-        steps: of each of its trainings.
-        samples: the objective of each training that is done.
-        failure: why it failed, or "".
-        seconds: spent on training.
-    """
-
-    trial: str
+    trial: str  # its id
     point: Point
-    state: str
-    steps: int
-    samples: tuple[float, ...] = ()
-    failure: str = ""
-    seconds: float = 0.0
+    state: str  # running, done or failed
+    steps: int  # per training
+    samples: tuple[float, ...] = ()  # the objective of each training that is done
+    failure: str = ""  # why it failed
+    seconds: float = 0.0  # of training
 
     @property
     def mean(self) -> float:
@@ -46,11 +34,6 @@ class TrialRow:
     def spread(self) -> float:
         """Standard deviation over the samples; NaN for fewer than two."""
         return float(np.std(self.samples, ddof=1)) if len(self.samples) > 1 else np.nan
-
-
-def sample_run(folder: Path, first_trial: str, sample: int) -> RunFolder:
-    """Returns the run of a sample, counted from 0, below the trial that began it."""
-    return RunFolder(folder / "trials" / first_trial / f"sample_{sample + 1}")
 
 
 def trial_row(

@@ -35,7 +35,6 @@ from ich_keras.search.tuner import (
     SearchTask,
     SearchTuner,
     role,
-    run_tuner,
 )
 from ich_keras.training.checks import TrainingError
 from ich_keras.training.devices import devices_of, usable_gpus, warn_without_gpu
@@ -52,23 +51,14 @@ JOURNAL_NAME, LOCK_NAME = "journal.jsonl", "search.lock"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The result of a search.
+    """The best point of a search."""
 
-    Attributes:
-        folder: of the search, with `trials.csv`, `best.yaml` and `report.html`.
-        objective: name of the score that was compared.
-        value: mean objective of the best point.
-        point: the best point.
-        trials: number of trials.
-        statement: whether the best point differs from the next.
-    """
-
-    folder: Path
-    objective: str
-    value: float
+    folder: Path  # of the search
+    objective: str  # its name
+    value: float  # mean objective of the point
     point: Point
-    trials: int
-    statement: str
+    trials: int  # their number
+    statement: str  # whether the point differs from the next
 
     def sentence(self) -> str:
         """Returns the result and where it is."""
@@ -112,7 +102,7 @@ def tune(
             elif devices:
                 chief.train_on(devices)
             else:
-                run_tuner(chief.tuner)
+                chief.tuner.search()
         return chief.result()
 
 
@@ -171,7 +161,7 @@ class _Chief:
                 for number, variables in enumerate(devices, 1)
             ]
             try:
-                for worker in as_completed([threads.submit(run_tuner, x) for x in tuners]):
+                for worker in as_completed([threads.submit(x.search) for x in tuners]):
                     worker.result()
             finally:
                 stop.set()

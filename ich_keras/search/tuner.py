@@ -18,12 +18,11 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
-from ich_keras.run.folder import RunError
+from ich_keras.run.folder import RunError, RunFolder
 from ich_keras.search.config import Search
 from ich_keras.search.oracle import oracle_options
 from ich_keras.search.space import experiment_of, point_of, steps_of
 from ich_keras.search.training_process import Sample, Trainer
-from ich_keras.search.trials import sample_run
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.storage.shard_path import ShardPath
 
@@ -38,17 +37,11 @@ IDLE_S = 1  # between two requests for a trial
 
 @dataclass(frozen=True)
 class SearchTask:
-    """A search, its data and its folder.
-
-    Attributes:
-        search: what to try.
-        shards: to train and validate on.
-        folder: of the search, which all workers see.
-    """
+    """A search, its data and its folder."""
 
     search: Search
     shards: ShardPath
-    folder: Path
+    folder: Path  # all workers see it
 
     def samples(self, oracle: Any, trial: Trial) -> list[Sample]:
         """Returns the trainings of a trial; Hyperband's promoted trials continue earlier runs.
@@ -58,12 +51,12 @@ class SearchTask:
             trial: one of its trials.
         """
         point = point_of(self.search, trial.hyperparameters)
-        first = _first_rung(oracle, trial)
+        runs = self.folder / "trials" / _first_rung(oracle, trial)
         samples = []
         for number in range(self.search.samples_per_point):
             experiment = experiment_of(self.search, point, number)
             until = steps_of(self.search, experiment, trial.hyperparameters.values)
-            run = sample_run(self.folder, first, number)
+            run = RunFolder(runs / f"sample_{number + 1}")
             samples.append(Sample(experiment, self.shards, run, until))
         return samples
 
@@ -87,6 +80,14 @@ def role() -> str:
     return CHIEF if CHIEF in tuner_id else "worker"
 
 
+class _FatalInputError(keras_tuner.errors.FatalError, InputError):
+    """Ends the search; KerasTuner counts errors that are not fatal as failed trials."""
+
+
+class _FatalRunError(keras_tuner.errors.FatalError, RunError):
+    """Ends the search, too."""
+
+
 class SearchTuner(BaseTuner):
     """Requests trials and trains them."""
 
@@ -101,24 +102,14 @@ class SearchTuner(BaseTuner):
     def worker(
         self, tuner_id: str, environment: Mapping[str, str], stop: threading.Event
     ) -> "SearchTuner":
-        """Returns a tuner that shares the oracle and runs in a thread of its own.
-
-        Args:
-            tuner_id: its name for the oracle.
-            environment: variables of its trainings.
-            stop: ends its search when it is set.
-        """
+        """Returns a tuner for another thread, which shares the oracle."""
         tuner = copy(self)
         tuner.tuner_id = tuner_id
         tuner.trainer = Trainer(environment, stop)
         return tuner
 
     def pre_create_trial(self) -> None:
-        """Waits between two requests without a trial.
-
-        Raises:
-            KeyboardInterrupt: if the search is stopped.
-        """
+        """Waits after a request without a trial; ends the search when it is stopped."""
         if self.trainer.stop.wait(IDLE_S if self._requests else 0):
             raise KeyboardInterrupt
         self._requests += 1
@@ -133,7 +124,9 @@ class SearchTuner(BaseTuner):
     def run_trial(self, trial: Trial, *_args: Any, **_kwargs: Any) -> dict[str, float]:
         """Returns the mean objective over the samples; NaN, which fails the trial, if one has none.
 
-        KerasTuner ends the search at a fatal error, and counts all others as failed trials.
+        Raises:
+            InputError: if the data cannot be used.
+            RunError: if the training broke.
         """
         objective = self.task.search.objective
         values = []
@@ -141,9 +134,9 @@ class SearchTuner(BaseTuner):
             for sample in self.task.samples(self.oracle, trial):
                 outcome = self.trainer.run(sample)
                 if outcome.state == "refused":
-                    raise keras_tuner.errors.FatalValueError(outcome.message)
+                    raise _FatalInputError(outcome.message)
                 if outcome.state == "broken":
-                    raise keras_tuner.errors.FatalRuntimeError(outcome.message)
+                    raise _FatalRunError(f"a trial broke: {outcome.message}")
                 value = outcome.scores.get(objective)
                 values.append(np.nan if value is None else value)
                 if outcome.state == "failed":
@@ -168,36 +161,27 @@ class SearchTuner(BaseTuner):
             over.set()
 
 
-def run_tuner(tuner: SearchTuner) -> None:
-    """Requests and trains until there are no more trials.
-
-    Raises:
-        InputError: if the data cannot be used.
-        RunError: if a trial broke, or the chief does not answer.
-    """
-    try:
-        tuner.search()
-    except keras_tuner.errors.FatalValueError as error:
-        raise InputError(str(error)) from None
-    except keras_tuner.errors.FatalRuntimeError as error:
-        raise RunError(f"a trial broke: {error}") from None
-    except grpc.RpcError as error:
-        reason = error.code().name
-        raise RunError(f"the chief does not answer ({reason}); start all processes again") from None
-
-
 def work(task: SearchTask) -> None:
     """Trains the trials of a chief until it has no more.
 
     Nothing is written before the chief answers, because it refuses a folder that is not its own.
     This process ends when the chief is gone; KerasTuner would wait for an hour.
+
+    Raises:
+        InputError: as `SearchTuner.run_trial`.
+        RunError: also if the chief does not answer.
     """
     if not _chief_answers():
         log.info("waiting for the chief at %s:%d", *_address())
     while not _chief_answers():
         time.sleep(IDLE_S)
     threading.Thread(target=_end_without_a_chief, daemon=True).start()
-    run_tuner(SearchTuner(keras_tuner.Oracle(**oracle_options(task.search)), task))
+    tuner = SearchTuner(keras_tuner.Oracle(**oracle_options(task.search)), task)
+    try:
+        tuner.search()
+    except grpc.RpcError as error:
+        reason = error.code().name
+        raise RunError(f"the chief does not answer ({reason}); start all processes again") from None
 
 
 def _address() -> tuple[str, int]:
