@@ -23,8 +23,10 @@ from tfrecords_tools.dicom.pixels import PixelFormat
 from tfrecords_tools.dicom.reader import SliceFormat
 from tfrecords_tools.dicom.rescale import Line, Rescale
 from tfrecords_tools.planning.file_scan import ScannedFile
-from tfrecords_tools.planning.plan import Options, make_plan
-from tfrecords_tools.planning.scan import Source, scan
+from tfrecords_tools.planning.options import PlanOptions
+from tfrecords_tools.planning.plan import make_plan
+from tfrecords_tools.planning.scan import scan
+from tfrecords_tools.planning.source import Source
 from tfrecords_tools.planning.split import parse_split
 from tfrecords_tools.windows import parse_windows
 
@@ -85,11 +87,11 @@ def main(slices: int, neighbours: int) -> None:
     windows = parse_windows("brain,subdural,bone")
     fractions = parse_split("0.8,0.1,0.1")
     shard_format = ShardFormat(windows, neighbours, size=256, encoding="zlib")
-    options = Options(shard_format, fractions, seed=0, shard_size=3051)
+    options = PlanOptions(shard_format, fractions, seed=0, shard_size=3051)
     start = time.perf_counter()
-    found = scan(Source("simulated", paths, (), Path("simulated.csv")), _headers)
+    found = scan(Source("simulated", paths, Path("simulated.csv")), _headers)
     scanned = time.perf_counter()
-    plan = make_plan(found.slices, found.rejects, labels, options)
+    plan = make_plan(found, labels, options)
     planned = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     click.echo(

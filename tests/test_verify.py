@@ -63,7 +63,7 @@ def rewritten(folder, name: str, change) -> list[str]:
     return faults(folder)
 
 
-def test_what_was_converted_is_sound(sound):
+def test_converted_shards_have_no_faults(sound):
     assert verify(sound) == Verified(shards=len(read_manifest(sound).shards), records=42)
 
 
@@ -84,13 +84,13 @@ def test_a_flipped_byte_is_found_wherever_it_is(shards):
     verify(shards)
 
 
-def test_a_flipped_byte_of_a_record_is_placed(shards):
+def test_a_flipped_byte_is_reported_with_its_record(shards):
     path = shards / "train-00001-of-00003.tfrecord"
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
     path.write_bytes(content)
     found = faults(shards)
-    assert f"{path.name}: its SHA-256 is not the manifest's" in found
+    assert f"{path.name}: its SHA-256 differs from the manifest" in found
     assert any(x.startswith(f"{path.name}: record 5 at byte ") for x in found)
 
 
@@ -131,25 +131,25 @@ def test_a_lost_record_is_found(shards):
     assert f"{name}: {records - 1} slices, {records} in the manifest" in found
 
 
-def test_a_record_that_stands_twice_is_found(shards):
+def test_a_record_that_occurs_twice_is_found(shards):
     found = rewritten(shards, "val-00000-of-00002.tfrecord", lambda x: [*x[:-1], x[0]])
-    assert any("stands twice" in fault for fault in found)
+    assert any("occurs twice" in fault for fault in found)
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
         ({"label": (1, 0, 0, 0, 0, 0)}, "`any` is not the OR of the five labels"),
-        ({"label": (1, 1, 1, 1, 1, 1)}, "the label is not the index's"),
+        ({"label": (1, 1, 1, 1, 1, 1)}, "the label differs from the index"),
         ({"label": None}, "there is no label"),
-        ({"study_id": "ID_other"}, "study or patient are not the index's"),
-        ({"patient_key": "0" * 16}, "study or patient are not the index's"),
-        ({"position_mm": 3.0}, "the position is not the index's"),
+        ({"study_id": "ID_other"}, "study or patient differ from the index"),
+        ({"patient_key": "0" * 16}, "study or patient differ from the index"),
+        ({"position_mm": 3.0}, "the position differs from the index"),
         ({"slice_id": "ID_other"}, "the index does not name this slice in this shard"),
         ({"image": np.zeros((EDGE, EDGE, 1), np.uint8)}, r"the image has the shape"),
     ],
 )
-def test_a_wrong_record_is_found_behind_right_checksums(shards, change, fault):
+def test_a_wrong_record_with_correct_checksums_is_found(shards, change, fault):
     name = "train-00000-of-00003.tfrecord"
     found = rewritten(shards, name, lambda x: [x[0], replace(x[1], **change), *x[2:]])
     assert any(x.startswith(f"{name}: record 1: {fault}") for x in found)
@@ -158,7 +158,7 @@ def test_a_wrong_record_is_found_behind_right_checksums(shards, change, fault):
 def test_a_fault_of_many_records_is_one_line(shards):
     name = "train-00000-of-00003.tfrecord"
     found = rewritten(shards, name, lambda x: [replace(y, position_mm=-1.0) for y in x])
-    assert found == [f"{name}: record 0 and 5 more: the position is not the index's"]
+    assert found == [f"{name}: record 0 and 5 more: the position differs from the index"]
 
 
 def index_after(folder, change) -> list[str]:
@@ -176,21 +176,21 @@ def test_a_patient_in_two_splits_is_found(shards):
         val = next(row for row in rows if row[3] == "val")
         return [[*row[:2], train[2], *row[3:]] if row is val else row for row in rows]
 
-    assert any("stands in several splits" in fault for fault in index_after(shards, share))
+    assert any("is in several splits" in fault for fault in index_after(shards, share))
 
 
-def test_rows_lost_and_doubled_are_found(shards):
+def test_lost_and_duplicated_rows_are_found(shards):
     found = index_after(shards, lambda rows: [rows[1], *rows[1:]])
     assert any(fault.startswith("index.csv: slice ") for fault in found)
     assert any(fault.endswith("that the index names") for fault in found)
 
 
 @pytest.mark.parametrize("value", ["1e999", "nan", "", "0.5"])
-def test_labels_that_are_no_counts_are_found(shards, value):
+def test_labels_that_are_no_numbers_are_found(shards, value):
     index_after(shards, lambda rows: [[*row[:5], value, *row[6:]] for row in rows])
 
 
-def test_counts_of_the_manifest_are_held_against_the_index(shards):
+def test_counts_of_the_manifest_are_compared_with_the_index(shards):
     manifest = read_manifest(shards)
     split = manifest.splits["train"]
     for wrong in (
@@ -217,7 +217,7 @@ def test_a_folder_without_shards_says_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format_version": 2}', "\xff"])
-def test_a_manifest_that_is_none_is_refused(tmp_path, text):
+def test_an_invalid_manifest_is_refused(tmp_path, text):
     (tmp_path / MANIFEST_NAME).write_text(text, encoding="latin-1")
     with pytest.raises(ManifestError, match=r"damaged .*; convert again"):
         read_manifest(tmp_path)

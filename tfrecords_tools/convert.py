@@ -1,25 +1,27 @@
-"""The whole conversion: what there is, which slice goes where, and the shards."""
+"""The whole conversion: finds files, plans, and writes the shards."""
 
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
-from tfrecords_tools.dataset.existing import read_standing
+from tfrecords_tools.dataset.existing import Existing, no_shards, read_existing
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, Manifest
 from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.engines.local import local_engine
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.planning.plan import Options, Plan, default_shard_size, make_plan
-from tfrecords_tools.planning.scan import Source, find_source, listed_source, scan
-from tfrecords_tools.planning.split import parse_split, read_split
+from tfrecords_tools.planning.options import PlanOptions
+from tfrecords_tools.planning.plan import Plan, default_shard_size, make_plan
+from tfrecords_tools.planning.scan import scan
+from tfrecords_tools.planning.source import Source, find_source, listed_source
+from tfrecords_tools.planning.split import parse_split
+from tfrecords_tools.planning.split_file import read_split
 from tfrecords_tools.progress import progress
 from tfrecords_tools.records.schema import check_encoding
 from tfrecords_tools.storage.shard_path import ShardPath, remove_folder
@@ -35,7 +37,7 @@ from tfrecords_tools.writing.ownership import (
     finished,
     only_writer,
 )
-from tfrecords_tools.writing.shard import Job, file_content, written_names
+from tfrecords_tools.writing.shard import Job, written_names
 
 LOCAL = "local"
 
@@ -141,29 +143,21 @@ def convert(
         OSError: if a file cannot be read or written.
     """
     shard_format = options.format
-    split = options.split
-    given = read_split(Path(split)) if split.endswith((".csv", ".csv.gz")) else None
-    fractions = parse_split(split) if given is None else None
+    is_file = options.split.endswith((".csv", ".csv.gz"))
+    split = read_split(Path(options.split)) if is_file else parse_split(options.split)
     key = _read_key(options.patient_key_file)
     check_free(out)
-    found = _find_source(source, options)
-    check_apart(out, found)
-    table = read_labels(found.label_file) if found.label_file else None
+    files = _find_source(source, options)
+    check_apart(out, files)
+    labels = read_labels(files.label_file) if files.label_file else None
     with only_writer(out), _engine(out, options) as engine:
-        add = options.add and (out / MANIFEST_NAME).is_file()
-        standing = read_standing(out) if add else None
-        if standing:
-            _check_same_format(out, standing.manifest.format, shard_format)
-        scanned = scan(found, engine.scan, hash_pixels=options.group_duplicates)
+        existing = _existing(out, options)
+        scanned = scan(files, engine.scan, hash_pixels=options.group_duplicates)
         shard_size = options.shard_size or default_shard_size(shard_format, len(scanned.slices))
-        plan_options = Options(shard_format, fractions, options.seed, shard_size)
-        content_of = partial(file_content, scanned.root)
-        plan = make_plan(
-            *(scanned.slices, scanned.rejects, table, plan_options, key),
-            *(given, standing, content_of),
-        )
+        plan_options = PlanOptions(shard_format, split, options.seed, shard_size, key)
+        plan = make_plan(scanned, labels, plan_options, existing)
         job = Job(scanned.root, shard_format)
-        del scanned, table  # large for a million slices
+        del scanned, labels  # large for a million slices
         manifest = _carry_out(out, plan, job, engine, fresh=options.fresh)
         remove_folder(out / WORK)
     return manifest
@@ -173,7 +167,7 @@ def _find_source(source: Path | Iterable[str], options: ConvertOptions) -> Sourc
     if isinstance(source, Path):
         return find_source(source, label_file=options.labels, unlabelled=options.unlabelled)
     if options.labels is None and not options.unlabelled:
-        raise UsageError("a list of files says nothing of labels; give --labels or --unlabelled")
+        raise UsageError("a list of files has no labels; give --labels or --unlabelled")
     return listed_source(source, label_file=options.labels)
 
 
@@ -192,47 +186,53 @@ def _engine(out: ShardPath, options: ConvertOptions) -> AbstractContextManager[E
     return beam_engine(out, options.pipeline_options)
 
 
-def _check_same_format(out: ShardPath, existing: ShardFormat, new: ShardFormat) -> None:
-    if existing != new:
+def _existing(out: ShardPath, options: ConvertOptions) -> Existing:
+    if not options.add or not (out / MANIFEST_NAME).is_file():
+        return no_shards(options.format)
+    existing = read_existing(out)
+    shard_format = existing.manifest.format
+    if shard_format != options.format:
         raise UsageError(
-            f"{out}: the existing shards have {existing.command_options()}; add with the same"
+            f"{out}: the existing shards have {shard_format.command_options()}; add with the same"
         )
+    return existing
 
 
 def _carry_out(out: ShardPath, plan: Plan, job: Job, engine: Engine, *, fresh: bool) -> Manifest:
-    if plan.standing is None:
+    if plan.existing.is_empty:
         if fresh:
             clear(out, plan)
         manifest = finished(out, plan)
         if manifest is not None:
             return manifest
         begin(out, plan)
-    elif plan.empty:
+    elif plan.changes_nothing:
         log.info("%s: holds all of this already, nothing to add", out)
-        return plan.standing.manifest
+        return plan.existing.manifest
     else:
-        begin_addition(out, plan, plan.standing)
+        begin_addition(out, plan)
     _write_shards(engine, job, out, plan)
     return finish(out, plan, job.format)
 
 
 def _write_shards(engine: Engine, job: Job, out: ShardPath, plan: Plan) -> None:
-    """Writes the shards that are not there yet."""
+    """Writes the shards that do not exist yet."""
     written = written_names(out)
-    waiting = [x for x in plan.shards if x.name not in written]
-    if len(waiting) < len(plan.shards):
-        log.info("%d of %d shards stand already", len(plan.shards) - len(waiting), len(plan.shards))
-    total = sum(len(shard.slices) for shard in waiting)
+    missing = [x for x in plan.shards if x.name not in written]
+    if len(missing) < len(plan.shards):
+        done = len(plan.shards) - len(missing)
+        log.info("%d of %d shards are written already", done, len(plan.shards))
+    total = sum(len(shard.slices) for shard in missing)
     with progress(total=total, desc="convert", unit="slice") as bar:
-        for shard in engine.write(job, waiting):
+        for shard in engine.write(job, missing):
             bar.update(len(shard.slices))
 
 
 def _read_key(path: Path | None) -> bytes | None:
     if path is None:
         log.info(
-            "patient ids are hashed without a secret, so a list of the patients tells who is who;"
-            " enough for public data, give --patient-key-file for others"
+            "patient ids are hashed without a secret, so anyone with a list of the patients can"
+            " re-identify them; enough for public data, give --patient-key-file for other data"
         )
         return None
     key = path.read_bytes()

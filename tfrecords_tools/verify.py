@@ -1,42 +1,47 @@
-"""Every record of a folder of shards, read again and held against manifest and index."""
+"""Reads every record of a folder of shards and compares it with the manifest and the index."""
 
+import math
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,
+    SPLITS,
     Manifest,
+    Shard,
     file_sha256,
     read_manifest,
     split_of,
 )
+from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.processes import worker_pool
 from tfrecords_tools.progress import progress
-from tfrecords_tools.shard_faults import UNLABELLED, shard_faults
+from tfrecords_tools.records.schema import Example, SchemaError, decode_example
+from tfrecords_tools.records.tfrecord import RecordError, read_records
 from tfrecords_tools.storage.shard_path import ObjectPath, ShardPath, StoreError, local_copy
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TEXT_COLUMNS = ("slice_id", "study_id", "patient_key", "split", "shard")
+UNLABELLED = SPLITS[-1]
+Row = Mapping[Hashable, Any]
 
 
 class VerifyError(InputError):
-    """Shards that are not as they were written; the message has a line a fault."""
+    """Shards that are not as they were written; the message has one line per fault."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was read and found whole.
-
-    Attributes:
-        shards: files.
-        records: in them.
-    """
+    """Number of shards and records that were read without a fault."""
 
     shards: int
     records: int
@@ -47,46 +52,23 @@ def verify(folder: ShardPath, *, workers: int = 1) -> Verified:
 
     Args:
         folder: of the shards.
-        workers: processes to read with; of an object store this one alone reads.
+        workers: number of processes; an object store is read by this process alone.
 
     Raises:
-        ManifestError: if the manifest is missing or not as it was written.
+        ManifestError: if the manifest is missing or damaged.
         VerifyError: names every fault.
     """
     manifest = read_manifest(folder)
     faults = [*_stray_faults(folder, manifest), *_table_faults(folder, manifest)]
     index = _read_index(folder / INDEX_NAME)
-    checked = _checked(folder, manifest, index, workers)
-    for found in progress(checked, desc="verify", unit="shard", total=len(manifest.shards)):
+    shards = _all_shard_faults(folder, manifest, index, workers)
+    for found in progress(shards, desc="verify", unit="shard", total=len(manifest.shards)):
         faults += found
     faults += _index_faults(manifest, index)
     if faults:
         count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
         raise VerifyError("\n".join([f"{folder}: {count}; convert again", *faults]))
     return Verified(len(manifest.shards), sum(shard.records for shard in manifest.shards))
-
-
-def _checked(
-    folder: ShardPath, manifest: Manifest, index: pd.DataFrame, workers: int
-) -> Iterator[list[str]]:
-    """What is wrong with each shard, in order."""
-    places = index.groupby("shard").indices
-    common = replace(manifest, shards=(), refused=())  # which a task needs not, and may be many
-    tasks = (
-        (folder / x.name, x, common, index.iloc[places.get(x.name, [])].to_dict("records"))
-        for x in manifest.shards
-    )
-    if workers == 1 or isinstance(folder, ObjectPath):
-        yield from (shard_faults(*task) for task in tasks)
-        return
-    with worker_pool(min(workers, len(manifest.shards))) as pool:
-        running = deque[Future]()
-        for task in tasks:
-            with uninterrupted():
-                running.append(pool.schedule(shard_faults, args=task))
-            if len(running) == 2 * workers:  # each holds the rows of its slices
-                yield running.popleft().result()
-        yield from (task.result() for task in running)
 
 
 def _stray_faults(folder: ShardPath, manifest: Manifest) -> Iterator[str]:
@@ -101,10 +83,12 @@ def _table_faults(folder: ShardPath, manifest: Manifest) -> Iterator[str]:
         if not (folder / name).is_file():
             yield f"{name}: is missing"
         elif file_sha256(folder / name) != sha256:
-            yield f"{name}: its SHA-256 is not the manifest's"
+            yield f"{name}: its SHA-256 differs from the manifest"
 
 
-def _read_index(path: ShardPath) -> pd.DataFrame:
+def _read_index(path: ShardPath) -> "pd.DataFrame":
+    import pandas as pd  # not loaded by the worker processes
+
     try:
         with local_copy(path) as local:
             texts = dict.fromkeys(TEXT_COLUMNS, str)
@@ -117,12 +101,12 @@ def _read_index(path: ShardPath) -> pd.DataFrame:
         raise VerifyError(f"{path}: cannot be read ({error}); convert again") from error
 
 
-def _index_faults(manifest: Manifest, index: pd.DataFrame) -> Iterator[str]:
+def _index_faults(manifest: Manifest, index: "pd.DataFrame") -> Iterator[str]:
     for slice_id in index["slice_id"][index["slice_id"].duplicated()].unique():
-        yield f"{INDEX_NAME}: slice {slice_id} stands twice"
+        yield f"{INDEX_NAME}: slice {slice_id} occurs twice"
     splits = index[index["split"] != UNLABELLED].groupby("patient_key")["split"].nunique()
     for patient_key in splits.index[splits > 1]:
-        yield f"{INDEX_NAME}: patient {patient_key} stands in several splits"
+        yield f"{INDEX_NAME}: patient {patient_key} is in several splits"
     records: Counter[str] = Counter()
     for shard in manifest.shards:
         records[split_of(shard.name)] += shard.records
@@ -130,6 +114,104 @@ def _index_faults(manifest: Manifest, index: pd.DataFrame) -> Iterator[str]:
         rows, split = index[index["split"] == name], manifest.splits.get(name)
         positives = {} if name == UNLABELLED else rows[list(LABELS)].sum().to_dict()
         if split is None or not len(rows) == records[name] == split.slices:
-            yield f"split {name}: manifest, shards and index count its slices differently"
+            yield f"split {name}: manifest, shards and index disagree on the number of slices"
         elif (rows["patient_key"].nunique(), positives) != (split.patients, split.positives):
-            yield f"split {name}: manifest and index count patients or positives differently"
+            yield f"split {name}: manifest and index disagree on patients or positive slices"
+
+
+def _all_shard_faults(
+    folder: ShardPath, manifest: Manifest, index: "pd.DataFrame", workers: int
+) -> Iterator[list[str]]:
+    """The faults of each shard, in order."""
+    places = index.groupby("shard").indices
+    tasks = (
+        (
+            folder / shard.name,
+            shard,
+            manifest.format,
+            index.iloc[places.get(shard.name, [])].to_dict("records"),
+        )
+        for shard in manifest.shards
+    )
+    if workers == 1 or isinstance(folder, ObjectPath):
+        yield from (_shard_faults(*task) for task in tasks)
+        return
+    with worker_pool(min(workers, len(manifest.shards))) as pool:
+        running = deque[Future]()
+        for task in tasks:
+            with uninterrupted():
+                running.append(pool.schedule(_shard_faults, args=task))
+            if len(running) == 2 * workers:  # each holds the rows of its slices
+                yield running.popleft().result()
+        yield from (task.result() for task in running)
+
+
+def _shard_faults(
+    path: ShardPath, shard: Shard, shard_format: ShardFormat, rows: Sequence[Row]
+) -> list[str]:
+    """Compares every record of a shard with its rows of the index."""
+    if not path.is_file():
+        return [f"{shard.name}: is missing"]
+    with local_copy(path) as local:
+        return list(_content_faults(local, shard, shard_format, rows))
+
+
+def _content_faults(
+    path: Path, shard: Shard, shard_format: ShardFormat, rows: Sequence[Row]
+) -> Iterator[str]:
+    if file_sha256(path) != shard.sha256:
+        yield f"{shard.name}: its SHA-256 differs from the manifest"
+    expected = {row["slice_id"]: row for row in rows}
+    seen: Counter[str] = Counter()
+    records: dict[str, list[int]] = {}  # the numbers of the records with each fault
+    try:
+        for number, record in enumerate(read_records(path)):
+            for fault in _record_faults(record, shard_format, expected, seen):
+                records.setdefault(fault, []).append(number)
+    except RecordError as error:
+        yield str(error)
+    for fault, numbers in records.items():
+        more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+        yield f"{shard.name}: record {numbers[0]}{more}: {fault}"
+    if len(seen) != shard.records:
+        yield f"{shard.name}: {len(seen)} slices, {shard.records} in the manifest"
+    if seen.keys() != expected.keys():
+        yield f"{shard.name}: its slices are not the {len(expected)} that the index names"
+
+
+def _record_faults(
+    record: bytes, shard_format: ShardFormat, expected: Mapping[str, Row], seen: Counter[str]
+) -> Iterator[str]:
+    """The faults of one record; counts its slice in `seen`."""
+    try:
+        example = decode_example(record, shard_format.encoding)
+    except SchemaError as error:
+        yield str(error)
+        return
+    shape = (shard_format.size, shard_format.size, shard_format.channels)
+    if example.image.shape != shape:
+        yield f"the image has the shape {example.image.shape}, expected {shape}"
+    seen[example.slice_id] += 1
+    if seen[example.slice_id] > 1:
+        yield f"slice {example.slice_id} occurs twice"
+    if example.slice_id in expected:
+        yield from _row_faults(example, expected[example.slice_id])
+    else:
+        yield "the index does not name this slice in this shard"
+
+
+def _row_faults(example: Example, row: Row) -> Iterator[str]:
+    """Compares an example with its row of the index."""
+    if (example.study_id, example.patient_key) != (row["study_id"], row["patient_key"]):
+        yield "study or patient differ from the index"
+    # The index has three decimals, the record a float32.
+    if not math.isclose(example.position_mm, row["z_mm"], rel_tol=1e-6, abs_tol=1e-3):
+        yield "the position differs from the index"
+    if example.label is None:
+        if row["split"] != UNLABELLED:
+            yield "there is no label"
+        return
+    if example.label != tuple(row[name] for name in LABELS):
+        yield "the label differs from the index"
+    if example.label[-1] != max(example.label[: len(SUBTYPES)]):
+        yield "`any` is not the OR of the five labels"

@@ -23,7 +23,7 @@ from ich_keras.training.train_step import choose_precision
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.dicom.pixels import PLUGINS
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.planning.scan import find_source
+from tfrecords_tools.planning.source import find_source
 from tfrecords_tools.storage.shard_path import ShardPath
 
 # Of a slice of 512x512 in three windows as `convert` writes it by default; a real head takes 144 kB
@@ -228,12 +228,13 @@ def _data(source: Path) -> tuple[int, Finding]:
     try:
         if not source.is_dir():
             return 0, Finding("data", "note", f"none at {source}", fix)
-        files = find_source(source)
+        found = find_source(source)
     except (InputError, OSError) as error:
         return 0, Finding("data", "failed", str(error), fix)
-    labelled, others = len(tuple(files.labelled)), len(tuple(files.unlabelled))
-    text = f"{source}: {labelled:,} files with labels, {others:,} without"
-    return labelled + others, Finding("data", "ok", text)
+    labelled = [found.is_labelled(path) for path in found.files]
+    files, with_labels = len(labelled), sum(labelled)
+    text = f"{source}: {with_labels:,} files with labels, {files - with_labels:,} without"
+    return files, Finding("data", "ok", text)
 
 
 def _shards(shards: ShardPath) -> Finding:

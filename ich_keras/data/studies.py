@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
-from tfrecords_tools.dicom.header import RefusedSlice
 from tfrecords_tools.dicom.parsing import ChangedHeaderError
 from tfrecords_tools.dicom.reader import CTSlice, FileHeader, read_header, read_hu
-from tfrecords_tools.planning.left_out import DUPLICATE_ID
+from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.planning.neighbours import find_neighbours
+from tfrecords_tools.planning.rejected import DUPLICATE_ID
 from tfrecords_tools.progress import progress
 from tfrecords_tools.storage.atomic import whole_file
 from tfrecords_tools.tables.csv_cells import path_cell

@@ -1,4 +1,4 @@
-"""More shards beside those that stand: nothing that stood changes, nobody changes sides."""
+"""Additions to existing shards: no existing shard changes, and no patient changes its split."""
 
 import logging
 from dataclasses import replace
@@ -12,19 +12,15 @@ from tests.support.rsna_folder import EDGE, contents, write_labels, write_rsna, 
 from tests.support.serial_engine import serial_engine
 from tfrecords_tools import convert as module
 from tfrecords_tools.convert import ConvertOptions, convert
-from tfrecords_tools.dataset.existing import StandingError
+from tfrecords_tools.dataset.existing import ExistingError
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.planning.plan import PlanError
 from tfrecords_tools.verify import verify
-from tfrecords_tools.writing import index as finish_module
+from tfrecords_tools.writing import index as index_module
 
-OPTIONS = {
-    "size": EDGE,
-    "windows": "brain,bone",
-    "split": "0.5,0.25,0.25",
-    "shard_size": 5,
-}
+OPTIONS = ConvertOptions(size=EDGE, windows="brain,bone", split="0.5,0.25,0.25", shard_size=5)
+ADD = replace(OPTIONS, add=True)
 PATIENTS = 16
 
 
@@ -39,7 +35,7 @@ def truths(tmp_path_factory):
 
 
 def write(root: Path, truths) -> Path:
-    """A data set of these slices, and labels of them alone."""
+    """Writes a data set of these slices, with labels for them alone."""
     for truth in truths:
         write_slice(root / "stage_2_train" / f"{truth.slice_id}.dcm", truth)
     write_labels(root / "stage_2_train.csv", truths)
@@ -48,17 +44,17 @@ def write(root: Path, truths) -> Path:
 
 @pytest.fixture
 def source(truths, tmp_path) -> Path:
-    """Half of the patients, and of one of the others the first slice."""
+    """Half of the patients, and the first slice of one more."""
     return write(tmp_path / "rsna", truths[: 3 * PATIENTS // 2 + 1])
 
 
 @pytest.fixture
 def out(source, tmp_path) -> Path:
-    convert(source, tmp_path / "out", ConvertOptions(**OPTIONS))
+    convert(source, tmp_path / "out", OPTIONS)
     return tmp_path / "out"
 
 
-def sides(out: Path) -> dict[str, str]:
+def splits(out: Path) -> dict[str, str]:
     index = pd.read_csv(out / "index.csv", dtype=str)
     assert (index.groupby("patient_key")["split"].nunique() == 1).all()
     return dict(zip(index["slice_id"], index["split"], strict=True))
@@ -68,11 +64,11 @@ def shards(out: Path) -> dict[Path, tuple[int, bytes]]:
     return {x: (x.stat().st_mtime_ns, x.read_bytes()) for x in out.glob("*.tfrecord")}
 
 
-def test_what_stands_is_not_touched_and_what_is_new_stands_beside_it(source, out, truths):
-    before, stood = sides(out), shards(out)
-    manifest = convert(write(source, truths), out, ConvertOptions(add=True, **OPTIONS))
+def test_existing_shards_are_not_touched_and_new_slices_get_new_shards(source, out, truths):
+    before, stood = splits(out), shards(out)
+    manifest = convert(write(source, truths), out, ADD)
     assert verify(out).records == len(truths) == manifest.slices
-    after = sides(out)
+    after = splits(out)
     assert before.items() <= after.items()
     assert stood.items() <= shards(out).items()
     added = {path.name for path in shards(out)} - {path.name for path in stood}
@@ -80,28 +76,28 @@ def test_what_stands_is_not_touched_and_what_is_new_stands_beside_it(source, out
     assert not (out / ".work").exists()
 
 
-def test_the_rest_of_a_patient_goes_where_its_first_slice_is(source, out, truths):
+def test_further_slices_of_a_patient_join_its_split(source, out, truths):
     first, *rest = truths[3 * PATIENTS // 2 : 3 * PATIENTS // 2 + 3]
     assert {x.patient_id for x in rest} == {first.patient_id}
-    convert(write(source, truths), out, ConvertOptions(add=True, **{**OPTIONS, "split": "0,0,1"}))
-    after = sides(out)
+    convert(write(source, truths), out, replace(ADD, split="0,0,1"))
+    after = splits(out)
     assert {after[x.slice_id] for x in rest} == {after[first.slice_id]}
     new = truths[3 * PATIENTS // 2 + 3 :]
     assert {after[x.slice_id] for x in new} == {"test"}
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_however_studies_come_in_each_slice_stands_once_on_its_patients_side(
+def test_slices_added_in_any_order_are_stored_once_in_the_split_of_their_patient(
     truths, tmp_path, seed
 ):
     rng = np.random.default_rng(seed)
     coming = [truths[i] for i in rng.permutation(len(truths))]
     root, out, stands = tmp_path / "rsna", tmp_path / "out", {}
     for until in (*sorted(rng.choice(np.arange(6, len(coming)), 3, replace=False)), len(coming)):
-        convert(write(root, coming[:until]), out, ConvertOptions(add=True, **OPTIONS))
+        convert(write(root, coming[:until]), out, ADD)
         assert verify(out).records == until
-        assert stands.items() <= sides(out).items()
-        stands = sides(out)
+        assert stands.items() <= splits(out).items()
+        stands = splits(out)
     patients = pd.read_csv(out / "index.csv").groupby("split")["patient_key"].nunique()
     shares = {"train": 8, "val": 4, "test": 4}
     assert all(abs(patients[name] - share) <= 1 for name, share in shares.items())
@@ -112,61 +108,61 @@ def test_the_same_additions_give_the_same_bytes(source, out, truths, tmp_path):
         convert(
             write(tmp_path / "half", truths[: 3 * PATIENTS // 2 + 1]),
             place,
-            ConvertOptions(add=True, **OPTIONS),
+            ADD,
         )
-        convert(write(source, truths), place, ConvertOptions(add=True, **OPTIONS))
+        convert(write(source, truths), place, ADD)
     assert contents(out) == contents(tmp_path / "again")
 
 
-def test_where_nothing_is_new_nothing_changes(source, out):
+def test_without_new_slices_nothing_changes(source, out):
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    manifest = convert(source, out, ConvertOptions(add=True, **OPTIONS))
+    manifest = convert(source, out, ADD)
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
     assert manifest == read_manifest(out)
 
 
-def test_what_its_pixels_refuse_is_told_once(source, out, truths):
+def test_a_slice_refused_for_its_pixels_is_listed_once(source, out, truths):
     path = write(source, truths) / "stage_2_train" / f"{truths[-1].slice_id}.dcm"
     content = path.read_bytes()
     path.write_bytes(content[: -2 * EDGE * EDGE] + b"\x01\x80" * (EDGE * EDGE))
-    first = convert(source, out, ConvertOptions(add=True, **OPTIONS))
+    first = convert(source, out, ADD)
     assert first.rejected == {"implausible_hu": 1}
-    assert convert(source, out, ConvertOptions(add=True, **OPTIONS)) == first
+    assert convert(source, out, ADD) == first
     assert len(pd.read_csv(out / "rejects.csv")) == 1
 
 
-def test_new_rejects_alone_are_told_and_the_shards_stay_what_they_are(source, out):
+def test_new_rejects_alone_are_listed_and_the_shards_do_not_change(source, out):
     before = read_manifest(out)
     (source / "stage_2_train" / "notes.txt").write_text("no slice")
-    after = convert(source, out, ConvertOptions(add=True, **OPTIONS))
+    after = convert(source, out, ADD)
     assert after.rejected == {"not_dicom": 1}
     assert (after.fingerprint, after.shards) == (before.fingerprint, before.shards)
     assert verify(out).records == before.slices
 
 
-def test_with_a_key_patients_are_known_by_their_hash(source, truths, tmp_path):
+def test_with_a_key_patients_are_recognized_by_their_hash(source, truths, tmp_path):
     (tmp_path / "key").write_bytes(b"secret")
-    keyed = {**OPTIONS, "patient_key_file": tmp_path / "key"}
+    keyed = replace(OPTIONS, patient_key_file=tmp_path / "key")
     out = tmp_path / "keyed"
-    convert(source, out, ConvertOptions(**keyed))
-    before = sides(out)
-    convert(write(source, truths), out, ConvertOptions(add=True, **keyed))
+    convert(source, out, keyed)
+    before = splits(out)
+    convert(write(source, truths), out, replace(keyed, add=True))
     assert verify(out).records == len(truths)
-    assert before.items() <= sides(out).items()
+    assert before.items() <= splits(out).items()
     with pytest.raises(PlanError, match="another --seed or --patient-key-file"):
-        convert(source, out, ConvertOptions(add=True, **OPTIONS))
+        convert(source, out, ADD)
 
 
-def test_labels_that_changed_and_slices_that_are_doubted_are_said(source, out, truths, caplog):
-    doubted = source / "stage_2_train" / "copy.dcm"
-    doubted.write_bytes((source / "stage_2_train" / f"{truths[1].slice_id}.dcm").read_bytes())
+def test_changed_labels_and_doubtful_slices_are_reported(source, out, truths, caplog):
+    duplicate = source / "stage_2_train" / "copy.dcm"
+    duplicate.write_bytes((source / "stage_2_train" / f"{truths[1].slice_id}.dcm").read_bytes())
     before = contents(out)
     turned = replace(truths[2], label=(1, 0, 0, 0, 0, 1))
     write_labels(source / "stage_2_train.csv", [turned if x is truths[2] else x for x in truths])
     with caplog.at_level(logging.WARNING):
-        manifest = convert(source, out, ConvertOptions(add=True, **OPTIONS))
-    assert "1 slices that stand have other labels now" in caplog.text
-    assert "1 slices that stand are in doubt now, as rejects.csv tells" in caplog.text
+        manifest = convert(source, out, ADD)
+    assert "1 existing slices have other labels now" in caplog.text
+    assert "1 existing slices are in doubt now, for the reasons in rejects.csv" in caplog.text
     assert manifest.rejected == {"duplicate_id": 2}
     assert {x: y for x, y in contents(out).items() if x.endswith(".tfrecord")} == {
         x: y for x, y in before.items() if x.endswith(".tfrecord")
@@ -174,7 +170,7 @@ def test_labels_that_changed_and_slices_that_are_doubted_are_said(source, out, t
 
 
 def interrupt(monkeypatch, where, what: str, source: Path, out: Path) -> None:
-    """Adds to what stands, and is interrupted before the function that is named."""
+    """Adds to existing shards, and is interrupted before a function is called."""
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -182,49 +178,49 @@ def interrupt(monkeypatch, where, what: str, source: Path, out: Path) -> None:
     with monkeypatch.context() as interrupted:
         interrupted.setattr(where, what, stop)
         with pytest.raises(KeyboardInterrupt):
-            convert(source, out, ConvertOptions(add=True, **OPTIONS))
+            convert(source, out, ADD)
 
 
 @pytest.fixture
 def interrupted_at_the_end(source, out, truths, monkeypatch):
-    """The tables are those of the whole already, the manifest is not."""
-    interrupt(monkeypatch, finish_module, "write_manifest", write(source, truths[:-3]), out)
+    """The tables include the addition already, the manifest does not."""
+    interrupt(monkeypatch, index_module, "write_manifest", write(source, truths[:-3]), out)
     return out
 
 
-def test_interrupted_at_its_end_the_same_command_ends_it(
+def test_the_same_command_finishes_an_addition_that_was_interrupted_at_its_end(
     interrupted_at_the_end, source, truths, tmp_path
 ):
     out = interrupted_at_the_end
-    convert(source, out, ConvertOptions(add=True, **OPTIONS))
+    convert(source, out, ADD)
     assert verify(out).records == len(truths) - 3
     half = write(tmp_path / "half", truths[: 3 * PATIENTS // 2 + 1])
-    convert(half, tmp_path / "quiet", ConvertOptions(**OPTIONS))
-    convert(source, tmp_path / "quiet", ConvertOptions(add=True, **OPTIONS))
+    convert(half, tmp_path / "quiet", OPTIONS)
+    convert(source, tmp_path / "quiet", ADD)
     assert contents(out) == contents(tmp_path / "quiet")
 
 
-def test_interrupted_at_its_end_another_addition_begins_anew(
+def test_another_addition_discards_one_that_was_interrupted_at_its_end(
     interrupted_at_the_end, source, truths
 ):
     out = interrupted_at_the_end
-    convert(write(source, truths), out, ConvertOptions(add=True, **OPTIONS))
+    convert(write(source, truths), out, ADD)
     assert verify(out).records == len(truths)
 
 
-def test_interrupted_on_the_way_it_goes_on(source, out, truths, monkeypatch):
+def test_an_interrupted_addition_is_resumed(source, out, truths, monkeypatch):
     interrupt(monkeypatch, module, "finish", write(source, truths), out)
     written = shards(out)
-    convert(source, out, ConvertOptions(add=True, **OPTIONS))
+    convert(source, out, ADD)
     assert shards(out) == written
     assert verify(out).records == len(truths)
 
 
-def test_what_cannot_be_added_is_refused(source, out, tmp_path):
+def test_incompatible_additions_are_refused(source, out, tmp_path):
     def refused(kind, message, **changes):
         before = contents(out)
         with pytest.raises(kind, match=message):
-            convert(source, out, ConvertOptions(add=True, **{**OPTIONS, **changes}))
+            convert(source, out, replace(ADD, **changes))
         assert contents(out) == before
 
     refused(UsageError, "shards have --size 32 --windows brain=40/80,bone=600/2800", size=16)
@@ -238,11 +234,11 @@ def test_what_cannot_be_added_is_refused(source, out, tmp_path):
     moved.to_csv(tmp_path / "moved.csv", index=False)
     refused(PlanError, "moves 9 patients", split=str(tmp_path / "moved.csv"))
     (out / "index.csv").write_text("damaged", encoding="utf-8")
-    refused(StandingError, r"index\.csv: is not the manifest's; give --fresh")
+    refused(ExistingError, r"index\.csv: does not match the manifest; convert again with --fresh")
 
 
-def test_where_nothing_stands_it_is_a_first_conversion(source, out, tmp_path):
-    convert(source, tmp_path / "new", ConvertOptions(add=True, **OPTIONS))
+def test_without_existing_shards_it_is_a_first_conversion(source, out, tmp_path):
+    convert(source, tmp_path / "new", ADD)
     assert contents(tmp_path / "new") == contents(out)
     with pytest.raises(InputError, match="holds shards of other data or options"):
-        convert(source, out, ConvertOptions(**{**OPTIONS, "shard_size": 3}))
+        convert(source, out, replace(OPTIONS, shard_size=3))

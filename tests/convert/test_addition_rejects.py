@@ -1,7 +1,8 @@
-"""What `--add` says of files left out before: as a conversion of the whole folder would say."""
+"""`--add` reports files rejected earlier as a single conversion of the whole folder would."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tfrecords_tools.dataset.manifest import (
 )
 from tfrecords_tools.verify import verify
 
-OPTIONS = {"size": EDGE, "windows": "brain", "split": "0.5,0.25,0.25", "shard_size": 5}
+OPTIONS = ConvertOptions(size=EDGE, windows="brain", split="0.5,0.25,0.25", shard_size=5)
 PATIENTS = 6
 PIXEL_BYTES = 2 * EDGE * EDGE
 
@@ -37,9 +38,9 @@ def truths(tmp_path_factory) -> list[Truth]:
 
 
 class Folder:
-    """A data set that changes, and its shards."""
+    """A data set that changes, with its shards."""
 
-    def __init__(self, place: Path, truths: Sequence[Truth], options: dict) -> None:
+    def __init__(self, place: Path, truths: Sequence[Truth], options: ConvertOptions) -> None:
         self.root, self.out, self.truths, self.options = place / "r", place / "out", truths, options
         self._other = place / "other"
         for number in range(len(truths)):
@@ -53,12 +54,12 @@ class Folder:
         write_slice(self.path(number), self.truths[number])
 
     def truncated(self, number: int) -> None:
-        """Its header tells."""
+        """Refused by its header."""
         self.good(number)
         self.path(number).write_bytes(self.path(number).read_bytes()[:-100])
 
     def damaged(self, number: int, value: bytes = b"\x01\x80") -> None:
-        """Of the same size and header; its pixels tell."""
+        """With the same size and header, refused by its pixels."""
         self.good(number)
         content = self.path(number).read_bytes()
         pixels = value * (PIXEL_BYTES // len(value))
@@ -76,18 +77,13 @@ class Folder:
         write_labels(self.root / "stage_2_train.csv", list(truths))
 
     def convert(self, **changes) -> Manifest:
-        """The first time converts, then adds; nothing may be left to do then."""
-        manifest = convert(
-            self.root, self.out, ConvertOptions(add=True, **{**self.options, **changes})
-        )
+        """Converts or adds; repeating it must change nothing."""
+        manifest = convert(self.root, self.out, replace(self.options, add=True, **changes))
         assert manifest == read_manifest(self.out)
         verify(self.out)
-        assert manifest.left_out == len(self.rejects())
+        assert manifest.rejected_files == len(self.rejects())
         before = contents(self.out)
-        assert (
-            convert(self.root, self.out, ConvertOptions(add=True, **{**self.options, **changes}))
-            == manifest
-        )
+        assert convert(self.root, self.out, replace(self.options, add=True, **changes)) == manifest
         assert contents(self.out) == before
         return manifest
 
@@ -97,8 +93,8 @@ class Folder:
         return {Path(x.path).name: x.reason for x in table.itertuples()}
 
     def check_as_converted_at_once(self) -> None:
-        """A conversion of the folder as it is, by the same options, is the reference."""
-        once = convert(self.root, self._other, ConvertOptions(**self.options, fresh=True))
+        """Compares with a single conversion of the folder as it is now."""
+        once = convert(self.root, self._other, replace(self.options, fresh=True))
         now = read_manifest(self.out)
         assert (self.out / "rejects.csv").read_text() == (self._other / "rejects.csv").read_text()
         assert now.rejected == once.rejected
@@ -110,17 +106,17 @@ class Folder:
 
 @pytest.fixture(params=["", "key"])
 def folder(request, tmp_path, truths) -> Folder:
-    options = dict(OPTIONS)
+    options = OPTIONS
     if request.param:
         (tmp_path / "key").write_bytes(b"secret")
-        options["patient_key_file"] = tmp_path / "key"
+        options = replace(options, patient_key_file=tmp_path / "key")
     return Folder(tmp_path, truths, options)
 
 
 @pytest.mark.parametrize("fault", ["truncated", "damaged", "text"])
-def test_a_file_that_is_mended_is_converted_and_no_reject_any_more(folder, fault):
+def test_a_repaired_file_is_converted_and_no_longer_rejected(folder, fault):
     getattr(folder, fault)(4)
-    assert folder.convert().left_out == 1
+    assert folder.convert().rejected_files == 1
     folder.good(4)
     manifest = folder.convert()
     assert (manifest.rejected, manifest.refused) == ({}, ())
@@ -130,15 +126,15 @@ def test_a_file_that_is_mended_is_converted_and_no_reject_any_more(folder, fault
 
 @pytest.mark.parametrize("before", ["truncated", "damaged", "text"])
 @pytest.mark.parametrize("after", ["truncated", "damaged", "text"])
-def test_a_file_that_is_refused_for_another_reason_has_that_one_alone(folder, before, after):
-    """And is refused for the first one again where it is as it was."""
+def test_a_file_rejected_for_another_reason_has_only_that_reason(folder, before, after):
+    """And has the first reason again once it is as before."""
     for fault in (before, after, before):
         getattr(folder, fault)(4)
-        assert folder.convert().left_out == 1
+        assert folder.convert().rejected_files == 1
         folder.check_as_converted_at_once()
 
 
-def test_other_pixels_that_are_refused_too_are_tried(folder):
+def test_other_pixels_are_tried_and_refused_again(folder):
     folder.damaged(4)
     first = folder.convert()
     folder.damaged(4, b"\x02\x80")
@@ -174,7 +170,7 @@ def test_a_label_file_that_changes_alone(folder, truths):
     folder.check_as_converted_at_once()
 
 
-def test_without_labels_nothing_new_is_known_of_them(folder):
+def test_without_a_label_file_the_count_of_labels_without_files_stays(folder):
     folder.path(4).unlink()
     folder.convert()
     assert folder.convert(unlabelled=True).labels_without_files == 1
@@ -185,14 +181,14 @@ def test_a_split_file_that_names_a_slice_later(folder, tmp_path):
     split = tmp_path / "split.csv"
     table = pd.DataFrame({"study_id": ids, "split": "train"}).drop_duplicates()
     table[1:].to_csv(split, index=False)
-    folder.options["split"] = str(split)
+    folder.options = replace(folder.options, split=str(split))
     assert folder.convert().rejected == {"no_split": 3}
     table.to_csv(split, index=False)
     assert folder.convert().rejected == {}
     folder.check_as_converted_at_once()
 
 
-def test_a_slice_in_two_files_of_other_names_has_a_file(folder):
+def test_a_slice_in_two_files_with_other_names_has_a_file(folder):
     folder.copy(4, "a.dcm")
     folder.path(4).rename(folder.path(4).with_name("b.dcm"))
     manifest = folder.convert()
@@ -204,7 +200,7 @@ def test_a_slice_in_two_files_of_other_names_has_a_file(folder):
 
 
 @pytest.mark.parametrize("gone", ["copy", "first"])
-def test_of_two_files_of_one_slice_one_is_removed(folder, gone):
+def test_one_of_two_files_of_a_slice_is_removed(folder, gone):
     copy = folder.copy(4, "copy.dcm")
     assert folder.convert().rejected == {"duplicate_id": 2}
     (copy if gone == "copy" else folder.path(4)).unlink()
@@ -213,7 +209,7 @@ def test_of_two_files_of_one_slice_one_is_removed(folder, gone):
     folder.check_as_converted_at_once()
 
 
-def test_a_copy_of_a_slice_that_stands_comes_and_goes(folder):
+def test_a_copy_of_an_existing_slice_appears_and_disappears(folder):
     folder.convert()
     copy = folder.copy(4, "copy.dcm")
     assert folder.convert().rejected == {"duplicate_id": 2}
@@ -223,7 +219,7 @@ def test_a_copy_of_a_slice_that_stands_comes_and_goes(folder):
 
 
 @pytest.mark.parametrize("fault", ["truncated", "damaged"])
-def test_a_slice_that_comes_in_another_file_of_its_name(folder, fault):
+def test_a_slice_appears_in_another_file_with_its_name(folder, fault):
     getattr(folder, fault)(4)
     folder.convert()
     folder.path(4).unlink()
@@ -232,7 +228,7 @@ def test_a_slice_that_comes_in_another_file_of_its_name(folder, fault):
     folder.check_as_converted_at_once()
 
 
-def test_a_refused_file_that_moves_is_told_where_it_is_now(folder):
+def test_a_refused_file_that_moves_is_listed_at_its_new_place(folder):
     folder.damaged(4)
     folder.convert()
     moved = folder.path(4).parent / "moved" / folder.path(4).name
@@ -245,46 +241,44 @@ def test_a_refused_file_that_moves_is_told_where_it_is_now(folder):
 def test_the_manifest_names_no_file(folder):
     folder.damaged(4)
     folder.copy(5, "Mary Miller.dcm")
-    assert folder.convert().left_out == 3
+    assert folder.convert().rejected_files == 3
     content = (folder.out / MANIFEST_NAME).read_text()
     assert "Miller" not in content
     assert "stage_2" not in content
 
 
 @pytest.mark.parametrize("fault", ["truncated", "damaged", "text"])
-def test_a_rejected_file_that_vanishes_stays_told(folder, fault):
-    """As a slice does that stands; it may be that a list only does not name it."""
+def test_a_rejected_file_that_vanishes_stays_in_the_table(folder, fault):
+    """As existing slices stay: perhaps a list just does not name it."""
     getattr(folder, fault)(4)
     first = folder.convert()
     folder.path(4).unlink()
     assert folder.convert() == first
 
 
-def test_a_list_of_what_is_new_takes_nothing_back(folder, monkeypatch):
+def test_a_list_of_new_files_removes_no_other_rejects(folder, monkeypatch):
     folder.truncated(3)
     folder.damaged(4)
     folder.copy(5, "copy.dcm")
     new = folder.path(0)
     new.unlink()
     monkeypatch.chdir(folder.root)  # which the paths of a list are relative to
-    told = folder.convert()
-    assert (told.left_out, told.labels_without_files) == (4, 1)
+    before = folder.convert()
+    assert (before.rejected_files, before.labels_without_files) == (4, 1)
     folder.good(0)
     labels = folder.root / "stage_2_train.csv"
-    added = convert(
-        [str(new)], folder.out, ConvertOptions(add=True, labels=labels, **folder.options)
-    )
-    assert (added.rejected, added.labels_without_files) == (told.rejected, 0)
-    assert added.refused == told.refused
-    assert added.slices == told.slices + 1
+    added = convert([str(new)], folder.out, replace(folder.options, add=True, labels=labels))
+    assert (added.rejected, added.labels_without_files) == (before.rejected, 0)
+    assert added.refused == before.refused
+    assert added.slices == before.slices + 1
     folder.good(3)
-    mended = [str(folder.path(3))]
-    added = convert(mended, folder.out, ConvertOptions(add=True, labels=labels, **folder.options))
+    repaired = [str(folder.path(3))]
+    added = convert(repaired, folder.out, replace(folder.options, add=True, labels=labels))
     assert added.rejected == {"duplicate_id": 2, "implausible_hu": 1}
     folder.check_as_converted_at_once()
 
 
-def test_a_slice_whose_file_is_damaged_later_stays_and_the_file_is_told(folder):
+def test_a_slice_whose_file_is_damaged_later_stays_and_the_file_is_listed(folder):
     folder.convert()
     folder.truncated(4)
     manifest = folder.convert()
@@ -295,7 +289,7 @@ def test_a_slice_whose_file_is_damaged_later_stays_and_the_file_is_told(folder):
     folder.check_as_converted_at_once()
 
 
-def test_shards_of_before_that_name_refused_slices_alone_are_added_to(folder):
+def test_shards_of_older_releases_that_store_only_ids_of_refused_slices_are_added_to(folder):
     folder.damaged(4)
     manifest = folder.convert()
     path = folder.out / MANIFEST_NAME
@@ -310,21 +304,21 @@ def test_shards_of_before_that_name_refused_slices_alone_are_added_to(folder):
     folder.check_as_converted_at_once()
 
 
-def test_the_command_says_what_is_mended(folder, caplog):
+def test_the_command_reports_repaired_files(folder, caplog):
     folder.truncated(4)
     before = folder.convert()
     folder.good(4)
     with caplog.at_level("INFO"):
         after = folder.convert()
-    assert "1 files of rejects.csv are not left out any more" in caplog.text
+    assert "1 files of rejects.csv are no longer rejected" in caplog.text
     assert after.addition(before).endswith(", 1 fewer rejected")
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_however_files_are_mended_the_end_is_that_of_one_conversion(tmp_path, truths, seed):
-    """Each file goes from fault to fault, and then is good or stays as it is."""
+def test_any_sequence_of_repairs_ends_like_a_single_conversion(tmp_path, truths, seed):
+    """Each file goes from fault to fault, and is good or stays damaged in the end."""
     rng = np.random.default_rng(seed)
-    folder = Folder(tmp_path, truths, dict(OPTIONS))
+    folder = Folder(tmp_path, truths, OPTIONS)
     faults = [folder.truncated, folder.damaged, folder.text]
     bad = {int(x) for x in rng.choice(len(truths), 9, replace=False)}
     folder.label([x for i, x in enumerate(truths) if i not in bad or rng.random() < 0.5])

@@ -30,7 +30,7 @@ from tfrecords_tools.tables.label_csv import read_labels
 from tfrecords_tools.verify import verify
 from tfrecords_tools.windows import parse_windows, window_slice
 
-OPTIONS = {"size": 32, "split": "0.6,0.2,0.2", "shard_size": 40, "workers": 2}
+OPTIONS = ConvertOptions(size=32, split="0.6,0.2,0.2", shard_size=40, workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shards(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "shards"
-    return out, convert(source, out, ConvertOptions(**OPTIONS))
+    return out, convert(source, out, OPTIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def test_the_manifest_counts_what_tensorflow_reads(shards):
 def test_the_number_of_workers_changes_no_byte(source, shards, tmp_path, monkeypatch):
     out, _ = shards
     monkeypatch.setattr(module, "local_engine", local_engine)
-    convert(source, tmp_path / "one", ConvertOptions(**{**OPTIONS, "workers": 1}))
+    convert(source, tmp_path / "one", replace(OPTIONS, workers=1))
     assert files(out) == files(tmp_path / "one")
 
 
@@ -126,7 +126,7 @@ def test_a_processor_without_fma_gives_the_same_bytes(source, tmp_path):
     options = ("--size", "48", "--split", "0.6,0.2,0.2", "--shard-size", "40", "--workers", "1")
     command = [sys.executable, "-m", "ich_keras", "convert", source, "--out", tmp_path / "baseline"]
     subprocess.run([*command, *options, "--quiet"], env=baseline_environment(), check=True)
-    convert(source, tmp_path / "here", ConvertOptions(**{**OPTIONS, "size": 48}))
+    convert(source, tmp_path / "here", replace(OPTIONS, size=48))
     assert files(tmp_path / "baseline") == files(tmp_path / "here")
 
 
@@ -148,7 +148,7 @@ def test_patients_are_named_by_a_hash(source, shards, tmp_path):
     assert not [name for name in patients if name.encode() in everything]
     key = tmp_path / "key"
     key.write_bytes(b"secret of the hospital")
-    convert(source, tmp_path / "keyed", ConvertOptions(**OPTIONS, patient_key_file=key))
+    convert(source, tmp_path / "keyed", replace(OPTIONS, patient_key_file=key))
     one = pd.read_csv(out / "index.csv")
     other = pd.read_csv(tmp_path / "keyed" / "index.csv")
     assert not set(one["patient_key"]) & set(other["patient_key"])
@@ -159,8 +159,8 @@ def test_patients_are_named_by_a_hash(source, shards, tmp_path):
 
 def test_a_published_split_is_reproduced_from_its_index(source, shards, tmp_path):
     out, manifest = shards
-    other = {**OPTIONS, "split": str(out / "index.csv"), "seed": 9}
-    again = convert(source, tmp_path / "again", ConvertOptions(**other))
+    other = replace(OPTIONS, split=str(out / "index.csv"), seed=9)
+    again = convert(source, tmp_path / "again", other)
     assert again.splits == manifest.splits
     ours, theirs = (pd.read_csv(x / "index.csv") for x in (tmp_path / "again", out))
     assert list(ours["slice_id"]) == list(theirs["slice_id"])
@@ -172,8 +172,8 @@ def test_what_a_split_file_does_not_name_is_left_out_and_counted(source, shards,
     left_out = index["study_id"].unique()[:3]
     named = index[~index["study_id"].isin(left_out)]
     named[["study_id", "split"]].to_csv(tmp_path / "split.csv", index=False)
-    options = {**OPTIONS, "split": str(tmp_path / "split.csv")}
-    manifest = convert(source, tmp_path / "out", ConvertOptions(**options))
+    options = replace(OPTIONS, split=str(tmp_path / "split.csv"))
+    manifest = convert(source, tmp_path / "out", options)
     assert manifest.rejected["no_split"] == len(index) - len(named)
     assert sum(x.slices for x in manifest.splits.values()) == len(named)
     verify(tmp_path / "out")
@@ -186,27 +186,25 @@ def test_patients_with_an_identical_slice_stay_together(tmp_path):
     for patient in range(0, 20, 2):
         picture, twin = truths[3 * patient], truths[3 * (patient + 1)]
         write_slice(folder / f"{twin.slice_id}.dcm", replace(twin, hu=picture.hu))
-    options = {**OPTIONS, "split": "0.5,0.25,0.25"}
+    options = replace(OPTIONS, split="0.5,0.25,0.25")
 
     def torn(out: Path) -> int:
         split = pd.read_csv(out / "index.csv").set_index("slice_id")["split"]
         pairs = [(truths[3 * p].slice_id, truths[3 * (p + 1)].slice_id) for p in range(0, 20, 2)]
         return sum(split[one] != split[other] for one, other in pairs)
 
-    convert(tmp_path / "rsna", tmp_path / "apart", ConvertOptions(**options))
+    convert(tmp_path / "rsna", tmp_path / "apart", options)
     assert torn(tmp_path / "apart")
-    convert(
-        tmp_path / "rsna", tmp_path / "together", ConvertOptions(group_duplicates=True, **options)
-    )
+    convert(tmp_path / "rsna", tmp_path / "together", replace(options, group_duplicates=True))
     assert not torn(tmp_path / "together")
 
 
 def test_a_complete_conversion_is_left_alone_and_another_is_refused(source, shards):
     out, manifest = shards
     before = files(out)
-    assert convert(source, out, ConvertOptions(**OPTIONS)) == manifest
+    assert convert(source, out, OPTIONS) == manifest
     with pytest.raises(UsageError, match="holds shards of other data or options"):
-        convert(source, out, ConvertOptions(**{**OPTIONS, "size": 16}))
+        convert(source, out, replace(OPTIONS, size=16))
     assert files(out) == before
 
 
@@ -223,13 +221,13 @@ def test_changed_labels_are_noticed(source, shards, tmp_path):
     ]
     table.write_text("\n".join(changed) + "\n")
     with pytest.raises(UsageError, match="holds shards of other data or options"):
-        convert(other, shards[0], ConvertOptions(**OPTIONS))
+        convert(other, shards[0], OPTIONS)
 
 
 def test_a_folder_in_use_is_refused(source, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not empty and holds no shards"):
-        convert(source, tmp_path, ConvertOptions(**OPTIONS))
+        convert(source, tmp_path, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +238,7 @@ def test_an_output_among_the_files_that_are_read_is_refused(tmp_path, out, unlab
     write_rsna(tmp_path / "rsna", patients=2)
     place = tmp_path / "rsna" / out
     with pytest.raises(UsageError, match=r"which is read; choose another|holds no shards"):
-        convert(tmp_path / "rsna", place, ConvertOptions(unlabelled=unlabelled, **OPTIONS))
+        convert(tmp_path / "rsna", place, replace(OPTIONS, unlabelled=unlabelled))
     assert not list(place.glob("*.tfrecord"))
 
 
@@ -260,7 +258,7 @@ def test_a_folder_of_another_layout_is_named(tmp_path):
 )
 def test_options_that_cannot_be_are_refused(source, tmp_path, option, message):
     with pytest.raises(UsageError, match=message):
-        convert(source, tmp_path / "out", ConvertOptions(**{**OPTIONS, **option}))
+        convert(source, tmp_path / "out", replace(OPTIONS, **option))
     assert not (tmp_path / "out").exists()
 
 
@@ -272,13 +270,13 @@ def test_slices_without_labels_are_left_out_or_converted_as_such(source, tmp_pat
     gone = lines[1].split("_epidural")[0]
     kept = [line for line in lines if not line.startswith(gone)]
     table.write_text("\n".join([*kept, *(f"ID_fffffffff_{label},0" for label in LABELS)]) + "\n")
-    manifest = convert(other, tmp_path / "out", ConvertOptions(**OPTIONS))
+    manifest = convert(other, tmp_path / "out", OPTIONS)
     assert manifest.rejected["no_label"] == 1
     assert manifest.labels_without_files == 1
     manifest = convert(
         source / "stage_2_train",
         tmp_path / "bare",
-        ConvertOptions(**{**OPTIONS, "unlabelled": True}),
+        replace(OPTIONS, unlabelled=True),
     )
     assert set(manifest.splits) == {"unlabelled"}
     assert all(example.label is None for _, example in examples(tmp_path / "bare"))
@@ -293,7 +291,7 @@ def test_what_is_no_regular_file_is_left_out_and_named(tmp_path):
     (root / "stage_2_train" / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "stage_2_train" / "broken.dcm").symlink_to(tmp_path / "nowhere")
     os.mkfifo(root / "stage_2_train" / "pipe")
-    manifest = convert(root, tmp_path / "out", ConvertOptions(**OPTIONS))
+    manifest = convert(root, tmp_path / "out", OPTIONS)
     assert manifest.rejected == {"not_dicom": 3}
     rejects = pd.read_csv(tmp_path / "out" / "rejects.csv")
     assert [Path(path).name for path in rejects["path"]] == ["broken.dcm", "linked", "pipe"]
@@ -303,7 +301,7 @@ def test_what_is_no_regular_file_is_left_out_and_named(tmp_path):
 def test_the_test_folder_becomes_the_unlabelled_split(tmp_path):
     truths = write_rsna(tmp_path / "rsna", patients=12, test_patients=2)
     out = tmp_path / "out"
-    manifest = convert(tmp_path / "rsna", out, ConvertOptions(**OPTIONS))
+    manifest = convert(tmp_path / "rsna", out, OPTIONS)
     assert list(manifest.splits) == ["train", "val", "test", "unlabelled"]
     assert manifest.pixel_mm == 0.5  # as the slices are neither padded nor resampled
     assert manifest.splits["unlabelled"] == Split(slices=6, patients=2, positives={})
@@ -326,7 +324,7 @@ def test_a_renamed_file_is_refused_rather_than_given_another_ones_label(source, 
     names[0].rename(other / "swap")
     names[1].rename(names[0])
     (other / "swap").rename(names[1])
-    manifest = convert(other, tmp_path / "out", ConvertOptions(**OPTIONS))
+    manifest = convert(other, tmp_path / "out", OPTIONS)
     assert manifest.rejected["id_mismatch"] == 2
 
 
@@ -336,13 +334,11 @@ def test_no_usable_slice_is_an_error_that_says_why(tmp_path):
     rows = "".join(f"ID_1_{label},0\n" for label in LABELS)
     (tmp_path / "stage_2_train.csv").write_text("ID,Label\n" + rows)
     with pytest.raises(InputError, match=r"no usable slice: not_dicom \(1\)"):
-        convert(tmp_path, tmp_path / "out", ConvertOptions(**OPTIONS))
+        convert(tmp_path, tmp_path / "out", OPTIONS)
 
 
 def test_every_real_file_is_converted_or_refused(realdata, tmp_path, capfd):
-    manifest = convert(
-        realdata, tmp_path / "out", ConvertOptions(**{**OPTIONS, "unlabelled": True})
-    )
+    manifest = convert(realdata, tmp_path / "out", replace(OPTIONS, unlabelled=True))
     rejects = pd.read_csv(tmp_path / "out" / "rejects.csv")
     found = [path for path in realdata.rglob("*") if path.is_file()]
     assert manifest.splits["unlabelled"].slices + len(rejects) == len(found)
@@ -354,7 +350,7 @@ def test_every_real_file_is_converted_or_refused(realdata, tmp_path, capfd):
 
 def test_the_pixels_of_a_real_slice(realdata, tmp_path):
     folder = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
-    convert(folder, tmp_path / "out", ConvertOptions(**{**OPTIONS, "unlabelled": True}))
+    convert(folder, tmp_path / "out", replace(OPTIONS, unlabelled=True))
     hu = {ct.header.slice_id: ct.hu for ct in map(read_slice, folder.glob("*.dcm"))}
     windows = parse_windows("brain,subdural,bone")
     for _, example in examples(tmp_path / "out"):

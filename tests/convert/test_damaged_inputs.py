@@ -19,7 +19,7 @@ from tests.support.shard_files import write_shards
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, ManifestError, read_manifest
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.planning.split import GIVEN_SPLITS, SplitError, read_split
+from tfrecords_tools.planning.split_file import GIVEN_SPLITS, SplitError, read_split
 from tfrecords_tools.records.example_proto import ExampleMessage
 from tfrecords_tools.records.schema import ENCODINGS, SchemaError, decode_example, encode_example
 from tfrecords_tools.records.tfrecord import RecordError, read_records, write_records

@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,21 +14,26 @@ from tests.fuzzing.hostile_corpus import made_samples, phantom_samples
 from tests.fuzzing.mutations import Sample, damaged, with_value
 from tests.support.rsna_folder import EDGE, Truth, contents, write_rsna
 from tfrecords_tools.convert import ConvertOptions, convert
-from tfrecords_tools.dataset.manifest import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, Manifest
+from tfrecords_tools.dataset.manifest import (
+    INDEX_COLUMNS,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    REJECT_COLUMNS,
+    REJECTS_NAME,
+    Manifest,
+)
 from tfrecords_tools.dicom.reader import read_header
 from tfrecords_tools.dicom.refusal import RefusedSlice
-from tfrecords_tools.planning.scan import REJECT_COLUMNS
 from tfrecords_tools.records.schema import decode_example
 from tfrecords_tools.records.tfrecord import read_records
 from tfrecords_tools.tables.csv_cells import path_cell
 from tfrecords_tools.verify import verify
 from tfrecords_tools.windows import parse_windows, window_slice
-from tfrecords_tools.writing.index import INDEX_COLUMNS
 
 SEED, HOSTILE = 11, 300
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, of damaged files
 
-OPTIONS = {"size": EDGE, "windows": "brain,bone", "shard_size": 40, "workers": 2}
+OPTIONS = ConvertOptions(size=EDGE, windows="brain,bone", shard_size=40, workers=2)
 NAMES = (
     "=cmd|' !A0",
     "+1",
@@ -93,7 +99,7 @@ def test_a_hostile_folder_costs_its_hostile_files_alone(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     before, out = contents(folder.root), tmp_path / "out"
-    manifest = convert(folder.root, out, ConvertOptions(unlabelled=unlabelled, **OPTIONS))
+    manifest = convert(folder.root, out, replace(OPTIONS, unlabelled=unlabelled))
     assert contents(folder.root) == before
     assert set(tmp_path.iterdir()) == {elsewhere, out}
     assert not list(elsewhere.iterdir())

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,13 @@ from tests.support import crashing_codec, slow_source
 from tests.support.rsna_folder import EDGE, contents, write_rsna
 from tfrecords_tools import convert as module
 from tfrecords_tools.convert import ConvertOptions, convert
-from tfrecords_tools.engines import crashes as deaths
+from tfrecords_tools.engines import crashes as crashes_module
 from tfrecords_tools.engines import local as local_engine
 from tfrecords_tools.errors import ConvertError, InputError, UsageError
 from tfrecords_tools.verify import verify
 
-OPTIONS = {"size": EDGE, "windows": "brain,bone", "split": "0.5,0.25,0.25", "shard_size": 5}
-SLOW = {**OPTIONS, "size": 512, "shard_size": 1}  # time enough to be interrupted
+OPTIONS = ConvertOptions(size=EDGE, windows="brain,bone", split="0.5,0.25,0.25", shard_size=5)
+SLOW = replace(OPTIONS, size=512, shard_size=1)  # time enough to be interrupted
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,14 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "shards"
-    convert(source, out, ConvertOptions(workers=2, **SLOW))
+    convert(source, out, replace(SLOW, workers=2))
     return contents(out)
 
 
 def command(source: Path, out: Path) -> list[str]:
     program = "from ich_keras.cli.main import main; main()"
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in SLOW.items()]
+    names = ("size", "windows", "split", "shard_size")
+    flags = [f"--{name.replace('_', '-')}={getattr(SLOW, name)}" for name in names]
     folders = [str(source), "--out", str(out)]
     return [sys.executable, "-c", program, "convert", *folders, *flags, "--workers=1"]
 
@@ -71,8 +73,8 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
     assert not (out / "dataset.json").exists()
 
     with pytest.raises(UsageError, match="was begun with other data or options"):
-        convert(source, out, ConvertOptions(workers=1, **OPTIONS))
-    convert(source, out, ConvertOptions(workers=2, **SLOW))
+        convert(source, out, replace(OPTIONS, workers=1))
+    convert(source, out, replace(SLOW, workers=2))
     assert contents(out) == undisturbed
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
 
@@ -101,7 +103,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(source, undisturbed, 
 def accidents(source, monkeypatch):
     """Lets a decoder crash or hang in the workers, on files of this data set."""
     monkeypatch.setattr(local_engine, "write_shard", crashing_codec.write_shard)
-    monkeypatch.setattr(deaths, "SECONDS_A_FILE", 1)
+    monkeypatch.setattr(crashes_module, "SECONDS_PER_FILE", 1)
     yield lambda of_file: crashing_codec.plan_accidents(source, of_file)
     for path in source.glob("*.crashed"):
         path.unlink()
@@ -115,7 +117,7 @@ def rejects(out: Path) -> dict[str, tuple[str, str]]:
 def test_a_decoder_that_crashes_or_hangs_costs_that_file_alone(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents({names[4]: crashing_codec.CRASHES, names[7]: crashing_codec.HANGS})
-    manifest = convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
+    manifest = convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
     assert rejects(tmp_path / "out") == {
         f"stage_2_train/{names[4]}": (
             "decoder_crash",
@@ -130,30 +132,30 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_file_alone(source, accidents
     assert verify(tmp_path / "out").records == len(names) - 2
 
 
-def test_a_worker_that_dies_by_chance_costs_nothing(source, accidents, tmp_path):
+def test_a_worker_that_crashes_by_chance_costs_nothing(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents({names[4]: crashing_codec.CRASHES_ONCE, names[9]: crashing_codec.CRASHES_ONCE})
-    convert(source, tmp_path / "disturbed", ConvertOptions(workers=2, **OPTIONS))
+    convert(source, tmp_path / "disturbed", replace(OPTIONS, workers=2))
     accidents({})
-    convert(source, tmp_path / "quiet", ConvertOptions(workers=2, **OPTIONS))
+    convert(source, tmp_path / "quiet", replace(OPTIONS, workers=2))
     assert rejects(tmp_path / "disturbed") == {}
     assert contents(tmp_path / "disturbed") == contents(tmp_path / "quiet")
 
 
-def test_workers_that_die_at_whatever_file_are_said_in_one_line(source, accidents, tmp_path):
+def test_workers_that_crash_at_any_file_end_the_conversion_in_one_line(source, accidents, tmp_path):
     accidents({"*": crashing_codec.CRASHES_ONCE})
     message = r"^.*8 workers died and no shard was finished in between.*fewer --workers"
     with pytest.raises(ConvertError, match=message):
-        convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
+        convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
 @pytest.mark.slow
-def test_rare_deaths_do_not_end_a_long_conversion(source, accidents, tmp_path):
+def test_rare_crashes_do_not_end_a_long_conversion(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents(dict.fromkeys(names[::4], crashing_codec.CRASHES_ONCE))
-    assert len(names[::4]) > deaths.UNEXPLAINED_DEATHS
-    convert(source, tmp_path / "out", ConvertOptions(workers=2, **{**OPTIONS, "shard_size": 1}))
+    assert len(names[::4]) > crashes_module.CRASHES_WITHOUT_PROGRESS
+    convert(source, tmp_path / "out", replace(OPTIONS, workers=2, shard_size=1))
     assert rejects(tmp_path / "out") == {}
     assert verify(tmp_path / "out").records == len(names)
 
@@ -162,7 +164,7 @@ def test_rare_deaths_do_not_end_a_long_conversion(source, accidents, tmp_path):
 def stalls(source, monkeypatch):
     """Lets the source stall, fail or kill its reader, on files of this data set."""
     monkeypatch.setattr(local_engine, "write_shard", slow_source.write_shard)
-    monkeypatch.setattr(deaths, "SECONDS_A_FILE", slow_source.SECONDS_A_FILE)
+    monkeypatch.setattr(crashes_module, "SECONDS_PER_FILE", slow_source.SECONDS_PER_FILE)
     yield lambda of_file: slow_source.plan_stalls(source, of_file)
     for path in (source / "stage_2_train").glob("*.killed"):
         path.unlink()
@@ -171,9 +173,9 @@ def stalls(source, monkeypatch):
 def test_a_source_that_stalls_is_waited_for_and_no_decoder_blamed(source, stalls, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.STALLS})
-    convert(source, tmp_path / "slow", ConvertOptions(workers=2, **OPTIONS, neighbours=1))
+    convert(source, tmp_path / "slow", replace(OPTIONS, workers=2, neighbours=1))
     stalls({})
-    convert(source, tmp_path / "quick", ConvertOptions(workers=2, **OPTIONS, neighbours=1))
+    convert(source, tmp_path / "quick", replace(OPTIONS, workers=2, neighbours=1))
     assert rejects(tmp_path / "slow") == {}
     assert contents(tmp_path / "slow") == contents(tmp_path / "quick")
 
@@ -181,7 +183,7 @@ def test_a_source_that_stalls_is_waited_for_and_no_decoder_blamed(source, stalls
 def test_a_process_killed_while_it_reads_blames_no_decoder(source, stalls, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.KILLS_TWICE})
-    convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
+    convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
     assert rejects(tmp_path / "out") == {}
     assert verify(tmp_path / "out").records == len(names)
 
@@ -189,11 +191,11 @@ def test_a_process_killed_while_it_reads_blames_no_decoder(source, stalls, tmp_p
 def test_a_source_that_times_out_ends_it_in_one_line_and_is_tried_again(source, stalls, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.TIMES_OUT})
-    message = rf"the store does not answer: '.*{names[4]}'; .*the same command goes on$"
+    message = rf"the store does not answer: '.*{names[4]}'; .*the same command resumes$"
     with pytest.raises(ConvertError, match=message):
-        convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
+        convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
     stalls({})
-    convert(source, tmp_path / "out", ConvertOptions(workers=2, **OPTIONS))
+    convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
     assert rejects(tmp_path / "out") == {}
     assert verify(tmp_path / "out").records == len(names)
 
@@ -208,7 +210,7 @@ def test_a_full_disk_ends_it_in_one_line_and_the_same_command_goes_on(source, tm
     failed = subprocess.run(given, stderr=subprocess.PIPE, preexec_fn=little_space, text=True)
     assert failed.returncode == 1
     assert "File too large" in failed.stderr.splitlines()[-1]
-    assert "once that is mended, the same command goes on" in failed.stderr.splitlines()[-1]
+    assert "once that is fixed, the same command resumes" in failed.stderr.splitlines()[-1]
     assert "Traceback" not in failed.stderr
     assert not list(out.glob("[!.]*"))
     subprocess.run(given, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -225,28 +227,28 @@ def test_files_written_anew_on_the_way_are_noticed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_write_shards", stop)
     with pytest.raises(KeyboardInterrupt):
-        convert(root, out, ConvertOptions(**OPTIONS))
+        convert(root, out, OPTIONS)
     monkeypatch.undo()
     path = min((root / "stage_2_train").iterdir())
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="was begun with files that were written anew since"):
-        convert(root, out, ConvertOptions(**OPTIONS))
-    convert(root, out, ConvertOptions(fresh=True, **OPTIONS))
-    convert(root, tmp_path / "other", ConvertOptions(**OPTIONS))
+    with pytest.raises(UsageError, match="was begun with files that were written again since"):
+        convert(root, out, OPTIONS)
+    convert(root, out, replace(OPTIONS, fresh=True))
+    convert(root, tmp_path / "other", OPTIONS)
     assert contents(out) == contents(tmp_path / "other")
 
 
 def test_fresh_replaces_other_shards_and_leaves_its_own(source, tmp_path):
     out = tmp_path / "out"
-    convert(source, out, ConvertOptions(**OPTIONS))
+    convert(source, out, OPTIONS)
     whole = contents(out)
-    convert(source, out, ConvertOptions(**{**OPTIONS, "shard_size": 3}, fresh=True))
-    convert(source, out, ConvertOptions(**OPTIONS, fresh=True))
+    convert(source, out, replace(OPTIONS, shard_size=3, fresh=True))
+    convert(source, out, replace(OPTIONS, fresh=True))
     assert contents(out) == whole
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    convert(source, out, ConvertOptions(**OPTIONS, fresh=True))
+    convert(source, out, replace(OPTIONS, fresh=True))
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
@@ -265,8 +267,8 @@ def after_the_scan(monkeypatch, change):
 def test_a_source_that_shrinks_ends_it_in_one_line(tmp_path, monkeypatch):
     write_rsna(tmp_path / "rsna", patients=3)
     after_the_scan(monkeypatch, lambda paths: (tmp_path / "rsna" / paths[1]).unlink())
-    with pytest.raises(InputError, match=r"^.*No such file.*\.dcm.*the same command goes on$"):
-        convert(tmp_path / "rsna", tmp_path / "out", ConvertOptions(workers=1, **OPTIONS))
+    with pytest.raises(InputError, match=r"^.*No such file.*\.dcm.*the same command resumes$"):
+        convert(tmp_path / "rsna", tmp_path / "out", replace(OPTIONS, workers=1))
 
 
 def test_a_file_that_changes_on_the_way_is_not_taken_for_its_predecessor(tmp_path, monkeypatch):
@@ -278,7 +280,7 @@ def test_a_file_that_changes_on_the_way_is_not_taken_for_its_predecessor(tmp_pat
 
     after_the_scan(monkeypatch, overwrite)
     with pytest.raises(InputError, match="changed while it was being converted"):
-        convert(root, tmp_path / "out", ConvertOptions(workers=1, **OPTIONS))
+        convert(root, tmp_path / "out", replace(OPTIONS, workers=1))
     assert not list((tmp_path / "out").glob("train-00000-*"))
 
 
@@ -297,7 +299,7 @@ def test_a_header_that_changes_unseen_is_not_taken_for_its_predecessor(tmp_path,
 
     after_the_scan(monkeypatch, correct)
     with pytest.raises(InputError, match="changed while it was being converted"):
-        convert(root, tmp_path / "out", ConvertOptions(workers=1, **OPTIONS))
+        convert(root, tmp_path / "out", replace(OPTIONS, workers=1))
 
 
 def test_a_damaged_note_of_what_was_begun_is_one_line(source, tmp_path):
@@ -306,7 +308,7 @@ def test_a_damaged_note_of_what_was_begun_is_one_line(source, tmp_path):
     for content in ("", '{"fingerprint": ', "\udcff"):
         (work / "plan.json").write_bytes(content.encode(errors="surrogateescape"))
         with pytest.raises(InputError, match=r"^.*plan\.json: damaged; remove .*$"):
-            convert(source, tmp_path / "out", ConvertOptions(**OPTIONS))
+            convert(source, tmp_path / "out", OPTIONS)
 
 
 def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
@@ -317,8 +319,8 @@ def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
         FileLock(out / ".work" / "lock"),  # as the first one holds it
         pytest.raises(UsageError, match="another conversion is writing here"),
     ):
-        convert(source, out, ConvertOptions(**OPTIONS))
-    convert(source, out, ConvertOptions(**OPTIONS))
+        convert(source, out, OPTIONS)
+    convert(source, out, OPTIONS)
     assert not (out / ".work").exists()
 
 

@@ -1,6 +1,7 @@
 """A slice with its neighbours, from the converter to the network and to somebody's own study."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.windows import parse_windows, window_slice
 
 WINDOWS = "brain,bone"
-OPTIONS = {"size": EDGE, "windows": WINDOWS, "split": "0.5,0.25,0.25", "workers": 2}
+OPTIONS = ConvertOptions(size=EDGE, windows=WINDOWS, split="0.5,0.25,0.25", workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shards(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "shards"
-    convert(source[0], out, ConvertOptions(neighbours=1, **OPTIONS))
+    convert(source[0], out, replace(OPTIONS, neighbours=1))
     return out
 
 
@@ -61,7 +62,7 @@ def test_each_window_has_the_slice_below_itself_and_the_slice_above(source, shar
 
 
 def test_an_experiment_may_leave_the_neighbours_or_a_window_aside(source, shards, tmp_path):
-    convert(source[0], tmp_path / "bare", ConvertOptions(**OPTIONS))
+    convert(source[0], tmp_path / "bare", OPTIONS)
     alone, bare = images_of(shards, neighbours=0), images_of(tmp_path / "bare")
     whole, bone = images_of(shards), images_of(shards, windows=("bone",))
     for slice_id, image in bare.items():

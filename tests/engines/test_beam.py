@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,9 @@ pytestmark = pytest.mark.integration
 beam_engine = pytest.importorskip(
     "tfrecords_tools.engines.beam", reason="needs Apache Beam: make test-slow"
 )
-OPTIONS = {
-    "size": EDGE,
-    "windows": "brain,bone",
-    "split": "0.5,0.25,0.25",
-    "shard_size": 5,
-    "neighbours": 1,
-}
+OPTIONS = ConvertOptions(
+    size=EDGE, windows="brain,bone", split="0.5,0.25,0.25", shard_size=5, neighbours=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +42,7 @@ def source(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def local(source, tmp_path_factory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("local") / "shards"
-    manifest = convert(source, out, ConvertOptions(workers=2, **OPTIONS))
+    manifest = convert(source, out, replace(OPTIONS, workers=2))
     assert sum(manifest.rejected.values()) == 2
     return contents(out)
 
@@ -65,7 +62,7 @@ def asked_hosts(monkeypatch) -> set[str]:
 
 
 def test_in_this_process_it_writes_the_same_and_asks_nobody(source, local, tmp_path, asked_hosts):
-    manifest = convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
+    manifest = convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert contents(tmp_path / "out") == local
     assert sum(manifest.rejected.values()) == 2
     assert asked_hosts <= {"localhost", "127.0.0.1", "::1"}
@@ -88,7 +85,7 @@ def test_over_the_portable_interface_it_writes_the_same(source, local, tmp_path)
             convert(
                 source,
                 tmp_path / "out",
-                ConvertOptions(runner="beam", pipeline_options=options, **OPTIONS),
+                replace(OPTIONS, runner="beam", pipeline_options=options),
             )
         finally:
             process.kill()
@@ -112,7 +109,7 @@ def test_a_task_that_is_done_twice_at_once_is_done_once(source, local, tmp_path,
                 list(both.map(lambda _: process(self, name), range(2)))
 
         monkeypatch.setattr(kind, "process", twice)
-    convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
+    convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert contents(tmp_path / "out") == local
 
 
@@ -124,12 +121,12 @@ def test_what_the_one_runner_began_the_other_ends(source, local, tmp_path, monke
 
     monkeypatch.setattr(module, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
-        convert(source, out, ConvertOptions(runner="beam", **OPTIONS))
+        convert(source, out, replace(OPTIONS, runner="beam"))
     monkeypatch.undo()
     lost, *kept = sorted(out.glob("*.tfrecord"))
     lost.unlink()
     written = {path: path.stat().st_mtime_ns for path in kept}
-    convert(source, out, ConvertOptions(workers=1, **OPTIONS))
+    convert(source, out, replace(OPTIONS, workers=1))
     assert contents(out) == local
     assert {path: path.stat().st_mtime_ns for path in kept} == written
 
@@ -138,7 +135,7 @@ def test_a_codec_that_crashes_costs_that_file_alone(source, tmp_path, monkeypatc
     name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
     crashing_codec.plan_accidents(source, {name: crashing_codec.CRASHES})
     monkeypatch.setattr(beam_engine, "write_shard", crashing_codec.write_shard)
-    manifest = convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
+    manifest = convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert manifest.rejected["decoder_crash"] == 1
     assert verify(tmp_path / "out").records == 8 * 3 + 2 * 3 - 3
 
@@ -147,7 +144,7 @@ def test_a_source_that_stalls_is_waited_for(source, local, tmp_path, monkeypatch
     name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
     slow_source.plan_stalls(source, {name: slow_source.STALLS})
     monkeypatch.setattr(beam_engine, "write_shard", slow_source.write_shard)
-    convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
+    convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert contents(tmp_path / "out") == local
 
 
@@ -162,8 +159,8 @@ def test_what_fails_on_a_worker_is_one_line_here(source, tmp_path, monkeypatch):
         return plan
 
     monkeypatch.setattr(module, "make_plan", hooked)
-    with pytest.raises(ConvertError, match=r"^\[Errno 2\] No such file.*the same command goes on$"):
-        convert(root, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
+    with pytest.raises(ConvertError, match=r"^\[Errno 2\] No such file.*the same command resumes$"):
+        convert(root, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
@@ -176,17 +173,17 @@ def test_what_headers_say_of_patients_does_not_stay(source, tmp_path, monkeypatc
         return usual(root, paths, hash_pixels)
 
     monkeypatch.setattr(beam_engine, "scan_files", scan_files)
-    monkeypatch.setattr(scan_module, "FILES_A_TASK", 4)
-    monkeypatch.setattr(beam_engine, "CHUNKS_A_TASK", 1)
-    with pytest.raises(ConvertError, match=r"^\[Errno 5\] Input/output error: .* goes on$"):
-        convert(source, tmp_path / "out", ConvertOptions(runner="beam", **OPTIONS))
+    monkeypatch.setattr(scan_module, "FILES_PER_TASK", 4)
+    monkeypatch.setattr(beam_engine, "CHUNKS_PER_TASK", 1)
+    with pytest.raises(ConvertError, match=r"^\[Errno 5\] Input/output error: .* resumes$"):
+        convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert not (tmp_path / "out").exists()
 
 
 def test_options_that_are_none_are_refused(source, tmp_path, monkeypatch):
     def refused(message, **options):
         with pytest.raises(UsageError, match=message):
-            convert(source, tmp_path / "out", ConvertOptions(**OPTIONS, **options))
+            convert(source, tmp_path / "out", replace(OPTIONS, **options))
 
     refused(
         "pipeline options: argument --direct_num_workers: invalid int value: 'two'",

@@ -1,4 +1,4 @@
-"""Which deaths of workers are a file's fault, which are chance, and which end a conversion."""
+"""Which crashes of workers are due to a file, which are chance, and which end a conversion."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ import pytest
 from pebble import ProcessExpired
 
 from tfrecords_tools.dataset.work import WORK
-from tfrecords_tools.engines.crashes import UNEXPLAINED_DEATHS, Deaths
+from tfrecords_tools.engines.crashes import CRASHES_WITHOUT_PROGRESS, Crashes
 from tfrecords_tools.errors import ConvertError
-from tfrecords_tools.writing import watchdog as decoding_module
+from tfrecords_tools.writing import watchdog as watchdog_module
 from tfrecords_tools.writing.shard import decoding_note
-from tfrecords_tools.writing.watchdog import decoded_at_death, decoding_watch
+from tfrecords_tools.writing.watchdog import file_at_crash, watchdog
 
 KILLED = ProcessExpired("killed", code=-signal.SIGKILL)
 
@@ -28,88 +28,88 @@ def kill_while_decoding(note: Path, file: str) -> None:
     """A real process notes the file and is killed."""
     child = os.fork()
     if not child:
-        with decoding_watch(note) as decoding, decoding(file):
+        with watchdog(note) as watch, watch.decoding(file):
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
 
 
-def die(out: Path, deaths: Deaths, shard: str, file: str | None = None) -> None:
-    """A process that writes a shard dies, as it decodes a file or does anything else."""
+def crash(out: Path, crashes: Crashes, shard: str, file: str | None = None) -> None:
+    """A process that writes a shard dies while it decodes a file, or does anything else."""
     if file is not None:
         kill_while_decoding(decoding_note(out, shard), file)
-    deaths.note(shard, KILLED)
+    crashes.add(shard, KILLED)
 
 
 @pytest.mark.parametrize("file", [None, "a{}.dcm"], ids=["no file", "another file each"])
-def test_deaths_without_progress_end_it(out, file):
-    deaths = Deaths(out, out)
-    for number in range(UNEXPLAINED_DEATHS - 1):
-        die(out, deaths, f"s{number}", file and file.format(number))
+def test_crashes_without_progress_end_the_conversion(out, file):
+    crashes = Crashes(out, out)
+    for number in range(CRASHES_WITHOUT_PROGRESS - 1):
+        crash(out, crashes, f"s{number}", file and file.format(number))
     with pytest.raises(ConvertError, match=r"8 workers died and no shard was finished in between"):
-        die(out, deaths, "last", file and file.format("last"))
+        crash(out, crashes, "last", file and file.format("last"))
 
 
 @pytest.mark.slow
-def test_any_number_of_deaths_is_borne_while_shards_are_finished(out):
-    deaths = Deaths(out, out)
-    for number in range(10 * UNEXPLAINED_DEATHS):
-        for attempt in range(UNEXPLAINED_DEATHS - 1):
-            die(out, deaths, f"s{number}", f"{number}-{attempt}.dcm" if attempt % 2 else None)
-        deaths.finished(f"s{number}")
-    assert deaths.given_up == {}
+def test_any_number_of_crashes_is_tolerated_while_shards_are_finished(out):
+    crashes = Crashes(out, out)
+    for number in range(10 * CRASHES_WITHOUT_PROGRESS):
+        for attempt in range(CRASHES_WITHOUT_PROGRESS - 1):
+            crash(out, crashes, f"s{number}", f"{number}-{attempt}.dcm" if attempt % 2 else None)
+        crashes.shard_finished(f"s{number}")
+    assert crashes.given_up == {}
 
 
-def test_a_file_that_kills_its_decoder_is_given_up_however_many_others_are_finished(out):
-    deaths = Deaths(out, out)
-    die(out, deaths, "s0", "bad.dcm")
+def test_a_file_that_crashes_its_decoder_is_given_up_even_if_other_shards_are_finished(out):
+    crashes = Crashes(out, out)
+    crash(out, crashes, "s0", "bad.dcm")
     for number in range(1, 20):
-        deaths.finished(f"s{number}")
-    die(out, deaths, "s0", "bad.dcm")
+        crashes.shard_finished(f"s{number}")
+    crash(out, crashes, "s0", "bad.dcm")
     detail = "2 processes that read it were ended by SIGKILL"
-    assert deaths.given_up == {"bad.dcm": ("decoder_crash", detail)}
-    assert Deaths(out, out).given_up == deaths.given_up
+    assert crashes.given_up == {"bad.dcm": ("decoder_crash", detail)}
+    assert Crashes(out, out).given_up == crashes.given_up
 
 
 def test_files_that_are_given_up_do_not_count_as_unexplained(out):
-    deaths = Deaths(out, out)
-    for number in range(3 * UNEXPLAINED_DEATHS):
-        die(out, deaths, "s0", f"bad{number}.dcm")
-        die(out, deaths, "s0", f"bad{number}.dcm")
-    assert len(deaths.given_up) == 3 * UNEXPLAINED_DEATHS
+    crashes = Crashes(out, out)
+    for number in range(3 * CRASHES_WITHOUT_PROGRESS):
+        crash(out, crashes, "s0", f"bad{number}.dcm")
+        crash(out, crashes, "s0", f"bad{number}.dcm")
+    assert len(crashes.given_up) == 3 * CRASHES_WITHOUT_PROGRESS
 
 
-def test_a_death_that_its_shard_survived_was_chance(out):
-    """Neighbours are decoded for several shards; two chance deaths are not the file's fault."""
-    deaths = Deaths(out, out)
-    die(out, deaths, "s0", "good.dcm")
-    deaths.finished("s0")
-    die(out, deaths, "s1", "good.dcm")
-    assert deaths.given_up == {}
+def test_a_crash_that_its_shard_survived_was_chance(out):
+    """Neighbours are decoded for several shards; two chance crashes are not due to the file."""
+    crashes = Crashes(out, out)
+    crash(out, crashes, "s0", "good.dcm")
+    crashes.shard_finished("s0")
+    crash(out, crashes, "s1", "good.dcm")
+    assert crashes.given_up == {}
 
 
-def test_a_file_is_not_blamed_for_the_next_process_or_an_earlier_attempt(out):
-    """A process may die before it decodes anything, as where there is no memory to start it."""
-    deaths = Deaths(out, out)
-    die(out, deaths, "s0", "good.dcm")
-    die(out, deaths, "s0")
-    assert deaths.given_up == {}
+def test_a_file_is_not_blamed_for_crashes_of_the_next_process_or_an_earlier_attempt(out):
+    """A process may die before it decodes anything, for example for lack of memory."""
+    crashes = Crashes(out, out)
+    crash(out, crashes, "s0", "good.dcm")
+    crash(out, crashes, "s0")
+    assert crashes.given_up == {}
     kill_while_decoding(decoding_note(out, "s1"), "good.dcm")
-    again = Deaths(out, out)
-    die(out, again, "s1")
-    die(out, again, "s1", "good.dcm")
+    again = Crashes(out, out)
+    crash(out, again, "s1")
+    crash(out, again, "s1", "good.dcm")
     assert again.given_up == {}
 
 
-def test_between_files_nothing_is_noted_and_nothing_is_timed(tmp_path, monkeypatch):
-    """As while a slow store gives the next one, or takes a record."""
-    monkeypatch.setattr(decoding_module, "SECONDS_A_FILE", 0.2)
+def test_between_files_no_path_is_noted_and_no_time_is_limited(tmp_path, monkeypatch):
+    """For example while a slow store provides the next file, or receives a record."""
+    monkeypatch.setattr(watchdog_module, "SECONDS_PER_FILE", 0.2)
     note = tmp_path / WORK / "note"
-    with decoding_watch(note) as decoding:
-        with decoding("a.dcm"):
+    with watchdog(note) as watch:
+        with watch.decoding("a.dcm"):
             assert note.read_bytes().startswith(b"a.dcm\0")
             assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.2
         time.sleep(0.3)
         assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
-        assert decoded_at_death(note) is None
+        assert file_at_crash(note) is None
         note.touch()
     assert not note.exists()

@@ -13,17 +13,14 @@ import pytest
 from tests.support.rsna_folder import SLICES, Truth, scanned, write_rsna
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.shard_format import ShardFormat
-from tfrecords_tools.planning.plan import (
-    Options,
-    PlanError,
-    default_shard_size,
-    make_plan,
-)
+from tfrecords_tools.planning.options import PlanError, PlanOptions
+from tfrecords_tools.planning.plan import Plan, default_shard_size, make_plan
+from tfrecords_tools.planning.scan import Scan
 from tfrecords_tools.tables.label_csv import read_labels
 from tfrecords_tools.windows import WINDOWS, parse_windows
 
 FORMAT = ShardFormat(windows=(WINDOWS["brain"],), neighbours=0, size=64, encoding="zlib")
-OPTIONS = Options(FORMAT, split=(0.6, 0.2, 0.2), seed=1, shard_size=7)
+OPTIONS = PlanOptions(FORMAT, split=(0.6, 0.2, 0.2), seed=1, shard_size=7)
 ONE_REJECT = pd.DataFrame({"path": ["a.dcm"], "reason": ["not_ct"], "detail": ["no image"]})
 NO_REJECTS = pd.DataFrame(columns=["path", "reason", "detail"])
 
@@ -47,6 +44,15 @@ def tables(count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
     return slices, labels.loc[slices["slice_id"]]
 
 
+def plan_of(
+    slices: pd.DataFrame,
+    labels: pd.DataFrame,
+    options: PlanOptions = OPTIONS,
+    rejects: pd.DataFrame = NO_REJECTS,
+) -> Plan:
+    return make_plan(Scan("", slices, rejects), labels, options)
+
+
 def planned(plan) -> pd.DataFrame:
     """Every planned slice, with its split and shard."""
     return pd.concat(x.slices.assign(shard=x.name, split=x.name.split("-")[0]) for x in plan.shards)
@@ -61,7 +67,7 @@ def same(left, right) -> bool:
 
 def test_every_slice_is_planned_once_and_patients_are_kept_whole():
     slices, labels = tables()
-    table = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS))
+    table = planned(plan_of(slices, labels))
     assert sorted(table["slice_id"]) == sorted(slices["slice_id"])
     assert (table.groupby("patient_key")["split"].nunique() == 1).all()
     joined = table.set_index("slice_id")[list(LABELS)]
@@ -70,7 +76,7 @@ def test_every_slice_is_planned_once_and_patients_are_kept_whole():
 
 def test_shards_are_even_full_at_most_and_named_by_their_number():
     slices, labels = tables()
-    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
+    plan = plan_of(slices, labels)
     for split, shards in planned(plan).groupby("split"):
         sizes = shards.groupby("shard").size()
         count = math.ceil(len(shards) / OPTIONS.shard_size)
@@ -82,7 +88,7 @@ def test_shards_are_even_full_at_most_and_named_by_their_number():
 
 def test_a_shard_is_a_sample_of_its_split():
     slices, labels = tables(count=100)
-    plan = make_plan(slices, NO_REJECTS, labels, replace(OPTIONS, shard_size=60))
+    plan = plan_of(slices, labels, replace(OPTIONS, shard_size=60))
     train = [x.slices for x in plan.shards if x.name.startswith("train")]
     assert len(train) == 3
     assert all(shard["patient_key"].nunique() > 35 for shard in train)
@@ -90,11 +96,9 @@ def test_a_shard_is_a_sample_of_its_split():
 
 def test_the_plan_knows_no_order_and_no_folder():
     slices, labels = tables()
-    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
+    plan = plan_of(slices, labels)
     moved = slices.assign(path="elsewhere/" + slices["path"]).sample(frac=1, random_state=1)
-    again = make_plan(
-        moved.reset_index(drop=True), NO_REJECTS, labels.sample(frac=1, random_state=2), OPTIONS
-    )
+    again = plan_of(moved.reset_index(drop=True), labels.sample(frac=1, random_state=2))
     assert same(plan, again)
 
 
@@ -113,8 +117,8 @@ def test_the_plan_knows_no_order_and_no_folder():
 )
 def test_every_option_changes_the_fingerprint(change):
     slices, labels = tables()
-    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
-    other = make_plan(slices, NO_REJECTS, labels, replace(OPTIONS, **change))
+    plan = plan_of(slices, labels)
+    other = plan_of(slices, labels, replace(OPTIONS, **change))
     assert other.fingerprint != plan.fingerprint
 
 
@@ -126,15 +130,15 @@ def test_every_change_of_the_data_changes_the_fingerprint():
         patient_id=slices["patient_id"].replace(slices["patient_id"][9], "ID_x")
     )
     plans = [
-        make_plan(slices, NO_REJECTS, labels, OPTIONS),
-        make_plan(slices, NO_REJECTS, turned, OPTIONS),
-        make_plan(slices[1:], NO_REJECTS, labels, OPTIONS),
-        make_plan(slices.assign(bytes=999), NO_REJECTS, labels, OPTIONS),
-        make_plan(slices, ONE_REJECT, labels, OPTIONS),
-        make_plan(slices.assign(header_hash=999), NO_REJECTS, labels, OPTIONS),
-        make_plan(other_patient, NO_REJECTS, labels, OPTIONS),
-        make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"secret"),
-        make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"other secret"),
+        plan_of(slices, labels),
+        plan_of(slices, turned),
+        plan_of(slices[1:], labels),
+        plan_of(slices.assign(bytes=999), labels),
+        plan_of(slices, labels, rejects=ONE_REJECT),
+        plan_of(slices.assign(header_hash=999), labels),
+        plan_of(other_patient, labels),
+        plan_of(slices, labels, replace(OPTIONS, key=b"secret")),
+        plan_of(slices, labels, replace(OPTIONS, key=b"other secret")),
     ]
     assert len({plan.fingerprint for plan in plans}) == len(plans)
 
@@ -144,17 +148,17 @@ def test_slices_of_doubtful_identity_are_set_aside_with_their_reason():
     slices.loc[3, "path"] = "stage_2_train/ID_0badbad.dcm"
     slices.loc[5, ["slice_id", "path"]] = slices.loc[4, "slice_id"], "copies/a.dcm"
     slices.loc[6, ["slice_id", "path"]] = "1.2.3.4", "clinic/b.dcm"
-    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
-    reasons = dict(zip(plan.left_out.rejects["path"], plan.left_out.rejects["reason"], strict=True))
+    plan = plan_of(slices, labels)
+    reasons = dict(zip(plan.rejected.rejects["path"], plan.rejected.rejects["reason"], strict=True))
     assert reasons == {
         "stage_2_train/ID_0badbad.dcm": "id_mismatch",
         "copies/a.dcm": "duplicate_id",
         slices.loc[4, "path"]: "duplicate_id",
         "clinic/b.dcm": "no_label",
     }
-    assert plan.left_out.rejects["detail"].str.len().min() > 20
+    assert plan.rejected.rejects["detail"].str.len().min() > 20
     assert (
-        plan.left_out.labels_without_files == 3
+        plan.rejected.labels_without_files == 3
     )  # of slices 3 to 6, one has a file that is left out
     assert len(planned(plan)) == len(slices) - 4
 
@@ -163,15 +167,15 @@ def test_a_swapped_file_does_not_take_its_victim_along():
     """The file named A that holds B is refused; the rightful B stays."""
     slices, labels = tables()
     slices.loc[0, "slice_id"] = slices.loc[1, "slice_id"]
-    plan = make_plan(slices, NO_REJECTS, labels, OPTIONS)
-    assert list(plan.left_out.rejects["path"]) == [slices.loc[0, "path"]]
+    plan = plan_of(slices, labels)
+    assert list(plan.rejected.rejects["path"]) == [slices.loc[0, "path"]]
     assert slices.loc[1, "slice_id"] in set(planned(plan)["slice_id"])
 
 
 def test_unlabelled_slices_form_a_split_of_their_own():
     slices, labels = tables()
     slices.loc[60:, "labelled"] = False
-    table = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS))
+    table = planned(plan_of(slices, labels))
     of_test = table[table["split"] == "unlabelled"]
     assert sorted(of_test["slice_id"]) == sorted(slices["slice_id"][60:])
     assert of_test[list(LABELS)].isna().all(axis=None)
@@ -181,7 +185,7 @@ def test_unlabelled_slices_form_a_split_of_their_own():
 def test_patients_are_hashed_with_the_seed_and_other_ids_kept():
     slices, labels = tables(count=1)
     truth = {truth.slice_id: truth for truth in _read()[0]}
-    for row in planned(make_plan(slices, NO_REJECTS, labels, OPTIONS)).itertuples():
+    for row in planned(plan_of(slices, labels)).itertuples():
         patient = truth[row.slice_id].patient_id.encode()
         assert row.patient_key == hmac.digest(b"1", patient, "sha256").hex()[:16]
         assert row.study_id == truth[row.slice_id].study_id
@@ -189,8 +193,8 @@ def test_patients_are_hashed_with_the_seed_and_other_ids_kept():
 
 def test_with_a_key_no_identifier_is_left_and_who_is_where_stays():
     slices, labels = tables()
-    bare = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS))
-    table = planned(make_plan(slices, NO_REJECTS, labels, OPTIONS, key=b"secret"))
+    bare = planned(plan_of(slices, labels))
+    table = planned(plan_of(slices, labels, replace(OPTIONS, key=b"secret")))
     published = table[["slice_id", "study_id", "patient_key"]]
     assert published.map(lambda text: len(text) == 16 and int(text, 16) >= 0).all(axis=None)
     assert list(table["shard"]) == list(bare["shard"])
@@ -201,17 +205,17 @@ def test_with_a_key_no_identifier_is_left_and_who_is_where_stays():
 
 def test_slices_that_name_no_patient_go_by_study():
     slices, labels = tables()
-    table = planned(make_plan(slices.assign(patient_id=""), NO_REJECTS, labels, OPTIONS))
+    table = planned(plan_of(slices.assign(patient_id=""), labels))
     assert table.groupby("study_id")["patient_key"].nunique().eq(1).all()
     assert table["patient_key"].nunique() == 40
     bare = slices.assign(patient_id="", study_id="")
-    assert planned(make_plan(bare, NO_REJECTS, labels, OPTIONS))["patient_key"].nunique() == 1
+    assert planned(plan_of(bare, labels))["patient_key"].nunique() == 1
 
 
 def test_nothing_usable_is_an_error_that_counts_why():
     slices, labels = tables(count=2)
     with pytest.raises(PlanError, match=r"no usable slice: no_label \(6\); check the folder"):
-        make_plan(slices, NO_REJECTS, labels.rename(index=lambda name: name + "9"), OPTIONS)
+        plan_of(slices, labels.rename(index=lambda name: name + "9"))
 
 
 @pytest.mark.parametrize(

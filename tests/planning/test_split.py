@@ -15,15 +15,11 @@ from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import split_of
 from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import UsageError
-from tfrecords_tools.planning.left_out import NO_SPLIT
-from tfrecords_tools.planning.plan import Options, make_plan
-from tfrecords_tools.planning.split import (
-    SplitError,
-    assign_splits,
-    join_duplicates,
-    parse_split,
-    read_split,
-)
+from tfrecords_tools.planning.options import PlanOptions
+from tfrecords_tools.planning.plan import make_plan
+from tfrecords_tools.planning.rejected import NO_SPLIT
+from tfrecords_tools.planning.split import assign_splits, join_duplicates, parse_split
+from tfrecords_tools.planning.split_file import SplitError, read_split
 from tfrecords_tools.tables.label_csv import read_labels
 from tfrecords_tools.windows import WINDOWS
 
@@ -32,7 +28,7 @@ FRACTIONS = (0.8, 0.1, 0.1)
 
 def patients(bleedings: list[tuple[int, ...]]) -> pd.DataFrame:
     rows = [(f"p{i}", *bits, max(bits)) for i, bits in enumerate(bleedings)]
-    return pd.DataFrame(rows, columns=["patient_key", *LABELS])
+    return pd.DataFrame(rows, columns=["group", *LABELS])
 
 
 def test_the_shares_are_those_asked_for():
@@ -60,7 +56,7 @@ def test_each_patient_has_one_split_and_rows_in_any_order_give_the_same(bleeding
     table = patients(bleedings)
     doubled = pd.concat([table, table])
     splits = assign_splits(doubled, FRACTIONS, seed)
-    assert splits.keys() == set(table["patient_key"])
+    assert splits.keys() == set(table["group"])
     assert set(splits.values()) <= {"train", "val", "test"}
     shuffled = doubled.sample(frac=1, random_state=0)
     assert assign_splits(shuffled, FRACTIONS, seed) == splits
@@ -70,7 +66,7 @@ def test_each_patient_has_one_split_and_rows_in_any_order_give_the_same(bleeding
 @given(counts=st.lists(st.integers(3, 60), min_size=5, max_size=5), seed=st.integers(0, 5))
 def test_every_label_reaches_every_split(counts, seed):
     rows = [tuple(int(j == k) for j in range(5)) for k, n in enumerate(counts) for _ in range(n)]
-    table = patients(rows).set_index("patient_key")
+    table = patients(rows).set_index("group")
     splits = assign_splits(table.reset_index(), FRACTIONS, seed)
     for label in SUBTYPES:
         assert {splits[key] for key in table.index[table[label] == 1]} == {"train", "val", "test"}
@@ -163,13 +159,13 @@ def followed(root: Path, given_split: pd.Series) -> dict[str, str]:
     """Each slice's split in the plan of these files, "" where it is left out as NO_SPLIT."""
     headers = scanned(root)
     shard_format = ShardFormat((WINDOWS["brain"],), 0, 32, "zlib")
-    options = Options(shard_format, split=None, seed=0, shard_size=2)
+    options = PlanOptions(shard_format, given_split, seed=0, shard_size=2)
     labels = read_labels(root / "stage_2_train.csv")
-    plan = make_plan(headers.slices, headers.rejects, labels, options, given_split=given_split)
-    assert set(plan.left_out.rejects["reason"]) <= {NO_SPLIT}
-    left_out = {Path(path).stem: "" for path in plan.left_out.rejects["path"]}
+    plan = make_plan(headers, labels, options)
+    assert set(plan.rejected.rejects["reason"]) <= {NO_SPLIT}
+    without_split = {Path(path).stem: "" for path in plan.rejected.rejects["path"]}
     splits = {x: split_of(shard.name) for shard in plan.shards for x in shard.slices["slice_id"]}
-    return dict(sorted((splits | left_out).items()))
+    return dict(sorted((splits | without_split).items()))
 
 
 @pytest.mark.parametrize(
@@ -193,10 +189,10 @@ def test_a_split_file_is_followed_by_patient_study_or_slice(rsna, tmp_path, text
         ("patient,split\npa,train\n", "has the columns patient, split; expected split and one of"),
         ("patient_id,fold\npa,train\n", "expected split and one of slice_id, study_id, patient_id"),
         ("study_id,split\nsa,train\nsb,fold 2\n", "line 3: expected the split train, val or test"),
-        ("study_id,split\nsa,train\nsb,val\nsa,val\n", "line 4: its id stands in another split"),
+        ("study_id,split\nsa,train\nsb,val\nsa,val\n", "line 4: its id is in another split"),
         ("patient_id,split\npa,train,\npb,test,\n", "not a readable CSV .Length of header"),
-        ("patient_id,split\npa,train\n,test\n", "line 3: its patient_id is empty; name slices"),
-        ("study_id,split\n", "puts nothing into train, val or test"),
+        ("patient_id,split\npa,train\n,test\n", "line 3: its patient_id is empty; use another id"),
+        ("study_id,split\n", "assigns nothing to train, val or test"),
         ("", "not a readable CSV"),
     ],
 )
@@ -220,7 +216,7 @@ def test_a_split_file_that_tears_a_patient_apart_is_refused(rsna, tmp_path):
 def test_patients_that_share_a_slice_are_one():
     slices = pd.DataFrame(
         {
-            "patient_key": ["d", "a", "a", "b", "c", "c", "e", "f"],
+            "patient": ["d", "a", "a", "b", "c", "c", "e", "f"],
             "pixel_hash": [9, 1, 2, 2, 3, 9, 0, 0],  # a-b and c-d; plain slices join nobody
         }
     )
@@ -230,8 +226,8 @@ def test_patients_that_share_a_slice_are_one():
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 8)), min_size=1, max_size=30))
 def test_joining_is_what_following_shared_slices_from_patient_to_patient_finds(pairs):
-    slices = pd.DataFrame(pairs, columns=["patient_key", "pixel_hash"])
-    joined = dict(zip(slices["patient_key"], join_duplicates(slices), strict=True))
+    slices = pd.DataFrame(pairs, columns=["patient", "pixel_hash"])
+    joined = dict(zip(slices["patient"], join_duplicates(slices), strict=True))
     for start in joined:
         reached, known = {start}, set()
         while reached != known:

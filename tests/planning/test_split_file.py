@@ -15,7 +15,7 @@ from ich_keras.cli.main import main
 from tests.support.rsna_folder import EDGE, Truth, write_labels, write_rsna, write_slice
 from tests.support.serial_engine import serial_engine
 from tfrecords_tools import convert as module
-from tfrecords_tools.planning.split import GIVEN_SPLITS, ID_COLUMNS
+from tfrecords_tools.planning.split_file import GIVEN_SPLITS, ID_COLUMNS
 from tfrecords_tools.verify import verify
 
 PATIENTS = 12
@@ -155,7 +155,9 @@ def test_an_addition_moves_nobody(wanted, tmp_path, monkeypatch, capsys, column)
     )
     path = split_file(tmp_path, moved, column)
     assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "out", path, "--add") == 1
-    assert f"moves {PATIENTS} patients that stand on another side" in capsys.readouterr().err
+    assert (
+        f"moves {PATIENTS} patients of existing shards to another split" in capsys.readouterr().err
+    )
     assert splits(tmp_path / "out") == there
 
 

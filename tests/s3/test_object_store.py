@@ -120,7 +120,7 @@ def test_an_interrupted_conversion_resumes_to_the_same_bytes(
     fail(bucket.endpoint, 2, "was begun with other data or options", *given, "--seed=1")
     done = run(bucket.endpoint, *given)
     assert done.returncode == 0, done.stderr
-    assert f"of {len(undisturbed) - 3} shards stand already" in done.stderr
+    assert f"of {len(undisturbed) - 3} shards are written already" in done.stderr
     assert bucket.contents(folder) == undisturbed
 
 
@@ -139,7 +139,7 @@ def test_verify_names_a_flipped_byte_and_a_missing_object(bucket, shards):
     bucket.delete(missing)
     done = run(bucket.endpoint, "verify", f"{bucket.url}/faulty")
     assert done.returncode == 1
-    assert f"{Path(flipped).name}: its SHA-256 is not the manifest's" in done.stderr
+    assert f"{Path(flipped).name}: its SHA-256 differs from the manifest" in done.stderr
     assert f"{Path(missing).name}: is missing" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -7,6 +7,7 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,15 @@ from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.planning.file_scan import scan_files
-from tfrecords_tools.planning.scan import listed_source, read_list, scan
+from tfrecords_tools.planning.scan import scan
+from tfrecords_tools.planning.source import listed_source, read_list
 from tfrecords_tools.storage.object_store import object_store
 from tfrecords_tools.storage.shard_path import StoreError, shard_path
 from tfrecords_tools.storage.source_files import SourceError
 from tfrecords_tools.verify import Verified, verify
 from tfrecords_tools.writing import shard
 
-OPTIONS = {"size": EDGE, "windows": "brain,bone", "shard_size": 5}
+OPTIONS = ConvertOptions(size=EDGE, windows="brain,bone", shard_size=5)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def files(source) -> list[Path]:
 @pytest.fixture
 def whole(source, tmp_path, without_processes) -> dict[str, bytes]:
     """What the conversion of the folder writes."""
-    convert(source, tmp_path / "whole", ConvertOptions(**OPTIONS))
+    convert(source, tmp_path / "whole", OPTIONS)
     return contents(tmp_path / "whole")
 
 
@@ -60,7 +62,7 @@ def test_a_list_in_any_order_gives_the_bytes_of_the_folder(
     relative = [str(path.relative_to(source)) for path in files]
     twice = [*reversed(relative), *map(str, files[:5])]
     labels = source / "stage_2_train.csv"
-    convert(iter(twice), tmp_path / "out", ConvertOptions(labels=labels, **OPTIONS))
+    convert(iter(twice), tmp_path / "out", replace(OPTIONS, labels=labels))
     assert contents(tmp_path / "out") == whole
 
 
@@ -72,15 +74,15 @@ def test_labels_serve_a_folder_in_any_order(source, files, tmp_path):
         deeper.write_bytes(path.read_bytes())
     out = tmp_path / "out"
     labels = source / "stage_2_train.csv"
-    manifest = convert(tmp_path / "archive", out, ConvertOptions(labels=labels, **OPTIONS))
+    manifest = convert(tmp_path / "archive", out, replace(OPTIONS, labels=labels))
     assert manifest.slices == len(files) - 1
     with pytest.raises(UsageError, match=r"expected stage_2_train\.csv beside .* --labels CSV"):
-        convert(tmp_path / "archive", tmp_path / "other", ConvertOptions(**OPTIONS))
+        convert(tmp_path / "archive", tmp_path / "other", OPTIONS)
 
 
 @pytest.mark.usefixtures("without_processes")
 def test_no_path_of_the_machine_is_told(files, tmp_path):
-    convert(map(str, files), tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
+    convert(map(str, files), tmp_path / "out", replace(OPTIONS, unlabelled=True))
     assert (tmp_path / "out" / "rejects.csv").read_text().splitlines()[1].startswith("notes.txt,")
     assert not any(str(files[0].parent).encode() in x for x in contents(tmp_path / "out").values())
 
@@ -125,10 +127,14 @@ def test_the_command_reads_standard_input_and_adds_what_comes_next(files, tmp_pa
     first = command(*small, given=b"".join(lines[:9]))
     assert first.stdout.decode().strip() == f"9 slices in 1 shards, 0 rejected: {out}"
     second = command(*small, "--add", given=b"".join(lines))
-    said = "15 slices in 1 shards came to 9 (unlabelled 15 slices, 0 new patients), 1 more rejected"
+    said = (
+        "15 slices in 1 shards added to 9 (unlabelled 15 slices, 0 new patients), 1 more rejected"
+    )
     assert second.stdout.decode().strip() == f"{said}: {out}"
     third = command(*small, "--add", given=b"".join(lines[3:7]))
-    assert third.stdout.decode().strip().startswith("0 slices in 0 shards came to 24 (nothing new)")
+    assert (
+        third.stdout.decode().strip().startswith("0 slices in 0 shards added to 24 (nothing new)")
+    )
     nothing = command("--unlabelled", "--out", tmp_path / "none", given=b"\n")
     assert nothing.returncode == 2
     assert b"the list on standard input names no file" in nothing.stderr.splitlines()[-1]
@@ -205,18 +211,14 @@ def store(request, files) -> Store:
 @pytest.mark.integration
 def test_objects_give_the_bytes_of_the_files(store, source, files, whole, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
-    convert(
-        listed, tmp_path / "out", ConvertOptions(labels=source / "stage_2_train.csv", **OPTIONS)
-    )
+    convert(listed, tmp_path / "out", replace(OPTIONS, labels=source / "stage_2_train.csv"))
     assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.integration
 def test_in_processes_of_their_own_too(store, files, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
-    manifest = convert(
-        listed, tmp_path / "out", ConvertOptions(unlabelled=True, workers=1, **OPTIONS)
-    )
+    manifest = convert(listed, tmp_path / "out", replace(OPTIONS, unlabelled=True, workers=1))
     assert manifest.slices == len(files) - 1
 
 
@@ -232,11 +234,9 @@ def test_shards_in_a_bucket_equal_those_on_disk(
     out = shard_path(f"{store.url}/{runner}/shards")
     listed = [str(path.relative_to(source)) for path in files]
     labels = source / "stage_2_train.csv"
-    convert(listed[:13], out, ConvertOptions(labels=labels, runner=runner, **OPTIONS))
+    convert(listed[:13], out, replace(OPTIONS, labels=labels, runner=runner))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    manifest = convert(
-        listed, out, ConvertOptions(labels=labels, add=True, runner=runner, **OPTIONS)
-    )
+    manifest = convert(listed, out, replace(OPTIONS, labels=labels, add=True, runner=runner))
     assert verify(out) == Verified(len(manifest.shards), manifest.slices)
     assert manifest.slices == read_manifest(tmp_path / "whole").slices
     after = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -244,7 +244,7 @@ def test_shards_in_a_bucket_equal_those_on_disk(
     assert all(after[name] == before[name] for name in before if name not in tables)
     assert set(after) == {*tables, *(shard.name for shard in manifest.shards)}
     with pytest.raises(UsageError, match="holds shards of other data or options"):
-        convert(listed, out, ConvertOptions(labels=labels, runner=runner, **OPTIONS))
+        convert(listed, out, replace(OPTIONS, labels=labels, runner=runner))
 
 
 @pytest.mark.integration
@@ -253,7 +253,7 @@ def test_a_missing_bucket_is_one_line(store, source):
     with pytest.raises(
         StoreError, match=rf"^{scheme}://none/.*: .* make the bucket {scheme}://none"
     ):
-        convert(source, shard_path(f"{scheme}://none/shards"), ConvertOptions(workers=1, **OPTIONS))
+        convert(source, shard_path(f"{scheme}://none/shards"), replace(OPTIONS, workers=1))
     with pytest.raises(StoreError, match=rf"there is no such bucket .* {scheme}://none"):
         (shard_path(f"{scheme}://none/shards") / "dataset.json").is_file()
 
@@ -267,7 +267,7 @@ def test_an_address_without_a_bucket_is_refused():
 @pytest.mark.usefixtures("without_processes")
 def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_path, monkeypatch):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
-    usual = shard._example
+    usual = shard._record
 
     def overwritten(*arguments):
         content = bytearray(files[2].read_bytes())
@@ -275,9 +275,9 @@ def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_
         store.write(f"stage_2_train/{files[2].name}", bytes(content))
         return usual(*arguments)
 
-    monkeypatch.setattr(shard, "_example", overwritten)
+    monkeypatch.setattr(shard, "_record", overwritten)
     with pytest.raises(InputError, match="changed while it was being converted"):
-        convert(listed, tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
+        convert(listed, tmp_path / "out", replace(OPTIONS, unlabelled=True))
 
 
 @pytest.mark.integration
@@ -288,13 +288,13 @@ def test_what_a_store_does_not_give_is_no_damaged_file(store, files, tmp_path):
 
     def refused(kind, message, *listed):
         with pytest.raises(kind, match=message):
-            convert(listed, tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
+            convert(listed, tmp_path / "out", replace(OPTIONS, unlabelled=True))
         assert not (tmp_path / "out").exists()
 
     refused(SourceError, "none.dcm: there is no such object", there, f"{store.url}/none.dcm")
     refused(SourceError, "is no object", there, f"{store.url}/stage_2_train")
     refused(UsageError, "and of an object store, or of several buckets", there, str(files[0]))
-    refused(UsageError, "ftp://x/y: of URIs, s3:// and gs:// are read", "ftp://x/y")
+    refused(UsageError, "ftp://x/y: only s3:// and gs:// URIs can be read", "ftp://x/y")
 
 
 @pytest.mark.usefixtures("without_processes")
@@ -304,7 +304,7 @@ def test_a_store_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     object_store.cache_clear()
     with pytest.raises(SourceError, match=r"^s3://a/b: .*connect.*; check credentials, endpoint"):
-        convert(["s3://a/b"], tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
+        convert(["s3://a/b"], tmp_path / "out", replace(OPTIONS, unlabelled=True))
     object_store.cache_clear()
 
 
@@ -312,7 +312,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("tfrecords_tools.storage.object_store.find_spec", lambda _: None)
     monkeypatch.setattr(module, "local_engine", serial_engine)
     with pytest.raises(UsageError, match=r"gs://a/b: needs .* pip install 'ich-keras\[cloud\]'"):
-        convert(["gs://a/b"], tmp_path / "out", ConvertOptions(unlabelled=True, **OPTIONS))
+        convert(["gs://a/b"], tmp_path / "out", replace(OPTIONS, unlabelled=True))
 
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrecords_tools.writing import shard
-from tfrecords_tools.writing import watchdog as decoding
+from tfrecords_tools.writing import shard, watchdog
 
 _decode = shard._decode  # as it is, before it is replaced
 CRASHES, HANGS, CRASHES_ONCE, ALWAYS = "crashes", "hangs", "once", "always"
@@ -23,7 +22,7 @@ def write_shard(job, folder, name, slices, given_up) -> None:
     """Stands in for `shard.write_shard`; runs in a worker."""
     lines = (Path(job.root) / ACTS).read_text().splitlines()
     accidents = dict(line.split() for line in lines)
-    decoding.SECONDS_A_FILE = 1
+    watchdog.SECONDS_PER_FILE = 1
 
     def decode(root, file, content) -> np.ndarray:
         what = accidents.get(Path(file.path).name, accidents.get("*"))

@@ -10,7 +10,8 @@ import numpy as np
 from tests.support.made_dicom import make_dataset, saved
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.planning.file_scan import scan_files
-from tfrecords_tools.planning.scan import Scan, find_source, scan
+from tfrecords_tools.planning.scan import Scan, scan
+from tfrecords_tools.planning.source import find_source
 
 EDGE = 32  # pixels
 SLICES = 3  # a study

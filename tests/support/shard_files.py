@@ -10,6 +10,7 @@ import pandas as pd
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import (
     FORMAT_VERSION,
+    INDEX_COLUMNS,
     INDEX_NAME,
     MANIFEST_NAME,
     Manifest,
@@ -23,7 +24,6 @@ from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.records.schema import Example, encode_example
 from tfrecords_tools.records.tfrecord import write_records
 from tfrecords_tools.windows import WINDOWS
-from tfrecords_tools.writing.index import INDEX_COLUMNS
 
 SIZE, CHANNELS = 32, 3
 PIXEL_MM = 0.5  # in the index alone

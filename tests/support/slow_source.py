@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfrecords_tools.storage.source_files import open_source
-from tfrecords_tools.writing import shard
-from tfrecords_tools.writing import watchdog as decoding
+from tfrecords_tools.writing import shard, watchdog
 
 STALLS, TIMES_OUT, KILLS_TWICE = "stalls", "times_out", "kills_twice"
-STALLED_SECONDS, SECONDS_A_FILE = 1.5, 0.5
+STALLED_SECONDS, SECONDS_PER_FILE = 1.5, 0.5
 ACTS = "slow"  # a file beside the data set: name of a DICOM file, and what reading it does
 
 
@@ -23,7 +22,7 @@ def plan_stalls(source: Path, stalls: dict[str, str]) -> None:
 def write_shard(job, folder, name, slices, given_up) -> None:
     """Stands in for `shard.write_shard`; runs in a worker."""
     stalls = dict(line.split() for line in (Path(job.root) / ACTS).read_text().splitlines())
-    decoding.SECONDS_A_FILE = SECONDS_A_FILE
+    watchdog.SECONDS_PER_FILE = SECONDS_PER_FILE
 
     @contextmanager
     def opened(path: str, **options):

@@ -1,4 +1,4 @@
-"""`dataset.json`: what a folder of shards holds. Written last, so it vouches for the rest."""
+"""`dataset.json`, the manifest of a folder of shards. It is written last, so it proves the rest."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.atomic import write_text
@@ -17,6 +18,12 @@ MANIFEST_NAME = "dataset.json"
 INDEX_NAME = "index.csv"
 REJECTS_NAME = "rejects.csv"
 SPLITS = ("train", "val", "test", "unlabelled")
+INDEX_COLUMNS = [
+    *("slice_id", "study_id", "patient_key", "split", "shard"),
+    *LABELS,
+    *("z_mm", "pixel_mm"),
+]
+REJECT_COLUMNS = ["path", "reason", "detail"]
 
 
 class ManifestError(InputError):
@@ -28,8 +35,8 @@ class Shard:
     """One record file.
 
     Attributes:
-        name: of the file.
-        records: in it.
+        name: file name.
+        records: number of records.
         sha256: of its bytes, hexadecimal.
     """
 
@@ -40,12 +47,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class Split:
-    """What a split holds.
+    """Counts of a split.
 
     Attributes:
-        slices: records over all its shards.
-        patients: that they come from; no patient stands in two splits.
-        positives: label to slices that bear it; empty where unlabelled.
+        slices: number of records in all its shards.
+        patients: number of patients; no patient is in two splits.
+        positives: number of positive slices by label; empty if unlabelled.
     """
 
     slices: int
@@ -55,14 +62,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Refused:
-    """A file that was left out although its header was good.
+    """A file that was rejected although its header is valid.
 
     Attributes:
-        file: keyed hash of its path in `rejects.csv`, as this file holds no path; empty in shards
-            of before it was kept.
-        slice_id: of its slice, as shards have ids.
-        content: keyed hash of its bytes if its pixels were refused; empty if it is a duplicate, or
-            in shards of before it was kept.
+        file: keyed hash of its path in `rejects.csv`, since the manifest contains no paths; empty
+            in shards of older releases.
+        slice_id: public id of its slice.
+        content: keyed hash of its bytes if its pixels were refused; empty if it is a duplicate, and
+            in shards of older releases.
     """
 
     file: str
@@ -76,18 +83,18 @@ class Manifest:
 
     Attributes:
         format_version: of the shards.
-        fingerprint: of the sources, the labels and every option that changes bytes.
+        fingerprint: of the files, the labels and every option that changes bytes.
         format: of the images.
         splits: by name.
-        shards: of all splits, by name.
-        rejected: reason to files left out.
-        labels_without_files: slices of the label file given last that no file was found for.
-        pixel_mm: edge of a pixel, the median of all slices; None where no file gave it.
-        tables: name of a CSV file beside it to the SHA-256 of its bytes.
-        key_check: what tells whether another conversion would hash its patients alike; None in
-            shards of before there was such a thing.
-        refused: files that were left out because of their pixels, which are not tried again as
-            long as they have the same bytes, or because their slice is in another file too.
+        shards: of all splits, in order.
+        rejected: number of rejected files by reason.
+        labels_without_files: number of slices in the last label file without a file.
+        pixel_mm: edge of a pixel, the median of all slices; None if no file gives it.
+        tables: SHA-256 of the CSV files, by name.
+        key_check: tells whether another conversion hashes its patients alike; None in shards of
+            older releases.
+        refused: files that were rejected because of their pixels, and are not tried again until
+            their bytes change, or because their slice is in another file too.
     """
 
     format_version: int
@@ -104,20 +111,19 @@ class Manifest:
 
     @property
     def slices(self) -> int:
-        """Of all splits."""
         return sum(split.slices for split in self.splits.values())
 
     @property
-    def left_out(self) -> int:
-        """Files, for whatever reason."""
+    def rejected_files(self) -> int:
         return sum(self.rejected.values())
 
     def sentence(self) -> str:
-        """What was written."""
-        return f"{self.slices:,} slices in {len(self.shards)} shards, {self.left_out:,} rejected"
+        """The result of a first conversion."""
+        rejected = self.rejected_files
+        return f"{self.slices:,} slices in {len(self.shards)} shards, {rejected:,} rejected"
 
     def addition(self, before: "Manifest") -> str:
-        """What came to that which was there before."""
+        """The result of an addition to the shards of an earlier manifest."""
         parts = []
         for name, now in self.splits.items():
             then = before.splits.get(name, Split(0, 0, {}))
@@ -125,9 +131,9 @@ class Manifest:
             if new:
                 parts.append(f"{name} {new:,} slices, {patients:,} new patients")
         shards = len(self.shards) - len(before.shards)
-        rejected = self.left_out - before.left_out
+        rejected = self.rejected_files - before.rejected_files
         return (
-            f"{self.slices - before.slices:,} slices in {shards} shards came to"
+            f"{self.slices - before.slices:,} slices in {shards} shards added to"
             f" {before.slices:,} ({'; '.join(parts) or 'nothing new'}),"
             f" {abs(rejected):,} {'fewer' if rejected < 0 else 'more'} rejected"
         )
@@ -138,13 +144,13 @@ class Manifest:
 
 
 def shard_name(split: str, number: int, count: int, addition: int = 0) -> str:
-    """The file name of shard `number` of `count`, of the first conversion or of an addition."""
+    """File name of shard `number` of `count`, of the first conversion or of an addition."""
     added = f"add{addition}-" if addition else ""
     return f"{split}-{added}{number:05d}-of-{count:05d}.tfrecord"
 
 
 def split_of(name: str) -> str:
-    """The split that a shard's file name says."""
+    """The split in the file name of a shard."""
     return name.split("-", 1)[0]
 
 
@@ -158,7 +164,7 @@ def file_sha256(path: ShardPath) -> str:
 
 
 def write_manifest(path: ShardPath, manifest: Manifest) -> None:
-    """Writes the manifest to a file, whole or not at all."""
+    """Writes the manifest to a file."""
     content: dict[str, Any] = {}
     for name, value in asdict(manifest).items():
         content |= value if name == "format" else {name: value}
@@ -167,10 +173,10 @@ def write_manifest(path: ShardPath, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: ShardPath) -> Manifest:
-    """The manifest of a folder of shards.
+    """Reads the manifest of a folder of shards.
 
     Raises:
-        ManifestError: if it is missing, not as it was written, or of another format version.
+        ManifestError: if it is missing, damaged, or of another format version.
     """
     path = folder / MANIFEST_NAME
     if not path.is_file():
@@ -191,7 +197,7 @@ def read_manifest(folder: ShardPath) -> Manifest:
 
 
 def _sealed(content: dict[str, Any]) -> str:
-    """The text of the manifest, its last entry a checksum of all others."""
+    """The text of the manifest; its last entry is a checksum of all others."""
     plain = json.dumps(content, indent=2)
     checksum = hashlib.sha256(plain.encode()).hexdigest()
     return json.dumps({**content, "checksum": checksum}, indent=2) + "\n"
@@ -215,5 +221,5 @@ def _unsealed(content: dict[str, Any], text: str) -> Manifest:
 
 
 def _refused(entry: dict[str, str] | str) -> Refused:
-    """Shards of before have the id of the slice alone."""
+    """Older releases only stored the id of the slice."""
     return Refused("", entry, "") if isinstance(entry, str) else Refused(**entry)

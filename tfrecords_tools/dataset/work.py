@@ -1,4 +1,4 @@
-"""The notes of an unfinished conversion, which it needs to resume."""
+"""Notes of an unfinished conversion, which it needs to resume."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.shard_path import ShardPath
 
-WORK = ".work"  # the folder of the notes, beside the shards
+WORK = ".work"  # folder of the notes, beside the shards
 
 
 class DamagedWorkError(InputError):
@@ -14,7 +14,7 @@ class DamagedWorkError(InputError):
 
 
 def read_work(path: ShardPath) -> Any:
-    """What stands in a JSON file of WORK.
+    """Reads a JSON file of WORK.
 
     Raises:
         DamagedWorkError: if it cannot be read.

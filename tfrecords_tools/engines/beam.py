@@ -1,9 +1,9 @@
-"""A conversion by Apache Beam, on whatever cluster it runs: an element a task.
+"""A conversion by Apache Beam, on any cluster: one element per task.
 
-Of a pipeline only the names of tasks are asked to travel. Tasks and what comes of them are files in
-the folder of work beside the shards, which all workers must reach as they do the DICOM files: a
-shared folder, or an object store. Two attempts at one task write the same bytes, each under a name
-of its own until they are whole, so a runner may repeat what it likes.
+Only the names of tasks travel through the pipeline. Tasks and their results are files in WORK,
+beside the shards, which all workers must reach as they reach the DICOM files: on a shared folder or
+an object store. Two attempts at one task write the same bytes, each under its own name until they
+are complete, so a runner may repeat tasks.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,14 +28,15 @@ from pebble import ProcessExpired, concurrent
 
 from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.engines.beam_tasks import (
-    dump_paths,
+    ScanTask,
+    dump_scan_task,
     dump_scanned,
     dump_shard,
-    load_paths,
+    load_scan_task,
     load_scanned,
     load_shard,
 )
-from tfrecords_tools.engines.crashes import Deaths
+from tfrecords_tools.engines.crashes import Crashes
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.errors import ConvertError, InputError, UsageError
 from tfrecords_tools.planning.file_scan import ScannedFile, scan_files
@@ -45,12 +47,11 @@ from tfrecords_tools.storage.object_store import is_remote
 from tfrecords_tools.storage.shard_path import ShardPath, shard_path
 from tfrecords_tools.writing.shard import Job, read_result, result_file, write_shard, written_names
 
-# Beam's own default asks the network for a program (Prism) that it would rather run.
-IN_PROCESS = "FnApiRunner"
+IN_PROCESS = "FnApiRunner"  # Beam's own default would download a program (Prism)
 NAMESPACE = "ich-keras"  # of counters
-CHUNKS_A_TASK = 8  # of files whose headers are read; each task costs two objects of a store
-# How often it is looked what came of the tasks: at first often, then less so; a store counts it.
-FIRST_LOOK_SECONDS, LOOK_EVERY_SECONDS = 0.2, 15.0
+CHUNKS_PER_TASK = 8  # chunks of files whose headers are read; each task costs two objects
+# The folder is listed for results less and less often, since a store charges for each listing.
+FIRST_POLL_SECONDS, POLL_SECONDS = 0.2, 15.0
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +61,11 @@ def beam_engine(out: ShardPath, arguments: Sequence[str]) -> Iterator[Engine]:
     """The engine of a Beam runner.
 
     Args:
-        out: where the shards go; all workers must reach it.
+        out: folder of the shards; all workers must reach it.
         arguments: pipeline options; without `--runner` the pipeline runs in this process.
 
     Raises:
-        UsageError: if the options are none of Beam's.
+        UsageError: if the options are invalid.
     """
     with _without_tracebacks():
         yield _BeamEngine(out.resolve(), _options(arguments))
@@ -72,7 +73,7 @@ def beam_engine(out: ShardPath, arguments: Sequence[str]) -> Iterator[Engine]:
 
 @contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Silences Beam, which writes each error several times; what fails is told in one line."""
+    """Silences Beam, which logs each error several times; it is reported in one line instead."""
     root = logging.getLogger()
     level = root.level
     if not log.isEnabledFor(logging.DEBUG):
@@ -109,102 +110,136 @@ class _BeamEngine:
         self, root: str, chunks: Iterator[Sequence[str]], hash_pixels: bool
     ) -> Iterator[list[ScannedFile]]:
         root = root if not root or is_remote(root) else os.path.abspath(root)  # noqa: PTH100
-        names: list[str] = []
         for name in self._scanned_names():
-            _found_file(self.out, name).unlink()  # of an earlier attempt
-        while paths := [*chain.from_iterable(islice(chunks, CHUNKS_A_TASK))]:
+            _scanned_file(self.out, name).unlink()  # from an earlier attempt
+        names: list[str] = []
+        while paths := [*chain.from_iterable(islice(chunks, CHUNKS_PER_TASK))]:
             names.append(f"scan-{len(names):06d}")
-            write_text(_task_file(self.out, names[-1]), dump_paths(root, paths, hash_pixels))
-        ready: set[str] = set()
-        told = 0
+            task = ScanTask(root, paths, hash_pixels)
+            write_text(_task_file(self.out, names[-1]), dump_scan_task(task))
+        finished: set[str] = set()
+        waiting = deque(names)
         try:
-            for name in self._done("Scan", names, _Scan(str(self.out)), self._scanned_names):
-                ready.add(name)
-                while told < len(names) and names[told] in ready:  # in order
-                    found = _found_file(self.out, names[told])
-                    yield load_scanned(found.read_text(encoding="utf-8"))
-                    told += 1
+            for name in self._run("Scan", names, _Scan(str(self.out)), self._scanned_names):
+                finished.add(name)
+                while waiting and waiting[0] in finished:
+                    text = _scanned_file(self.out, waiting.popleft()).read_text(encoding="utf-8")
+                    yield load_scanned(text)
         finally:
-            for name in names:  # they name patients
+            for name in names:  # these files contain patient ids
                 _task_file(self.out, name).unlink(missing_ok=True)
-                _found_file(self.out, name).unlink(missing_ok=True)
+                _scanned_file(self.out, name).unlink(missing_ok=True)
 
     def write(self, job: Job, shards: Sequence[PlannedShard]) -> Iterator[PlannedShard]:
         by_name = {shard.name: shard for shard in shards}
         for name, shard in by_name.items():
             write_text(_task_file(self.out, name), dump_shard(job, shard.records()))
         do = _WriteShard(str(self.out))
-        for name in self._done("Convert", list(by_name), do, lambda: written_names(self.out)):
+        for name in self._run("Convert", list(by_name), do, lambda: written_names(self.out)):
             yield by_name[name]
 
     def _scanned_names(self) -> set[str]:
-        work, end = self.out / WORK, _found_file(self.out, "").name
+        work, end = self.out / WORK, _scanned_file(self.out, "").name
         names = [path.name for path in work.iterdir()] if work.is_dir() else []
         return {name.removesuffix(end) for name in names if name.endswith(end)}
 
-    def _done(
+    def _run(
         self, label: str, names: Sequence[str], do: beam.DoFn, finished: Callable[[], set[str]]
     ) -> Iterator[str]:
-        """The name of each task, once what comes of it is there."""
-        left = set(names)
-        if not left:
+        """Runs a pipeline, and yields the name of each task once its result is there."""
+        if not names:
             return
         pipeline = beam.Pipeline(options=self.options)
         _ = pipeline | beam.Create(names) | beam.Reshuffle() | label >> beam.ParDo(do)
-        results: list[PipelineResult] = []
-        running = _run(pipeline, results)
-        pause = FIRST_LOOK_SECONDS
+        run = _PipelineRun(pipeline)
         try:
-            while left or not running.done():
-                over = running.done()  # before looking, or what came last would be missed
-                if over:
-                    running.result()
-                ready = left & finished()
-                left -= ready
-                yield from sorted(ready)
-                if over and left:
-                    raise ConvertError(f"Beam ended, and {len(left)} tasks of {label} did not")
-                if not over:
-                    time.sleep(pause)
-                    pause = min(1.2 * pause, LOOK_EVERY_SECONDS)
-            running.result()
+            yield from _poll(run, label, set(names), finished)
+            run.wait()
         except InputError:
             raise
-        except Exception as error:  # each runner has its own for what its workers raise
+        except Exception as error:  # each runner wraps the errors of its workers differently
             raise ConvertError(
-                f"{_plain(error)}; once that is mended, the same command goes on"
+                f"{_without_beam(error)}; once that is fixed, the same command resumes"
             ) from error
         finally:
-            if results and not running.done():
-                results[0].cancel()
-        _tell(results[0])
+            run.cancel()
+        run.log_counters()
 
 
-@concurrent.thread(daemon=True)
-def _run(pipeline: beam.Pipeline, results: list[PipelineResult]) -> None:
-    """Runs a pipeline to its end; its result is there as soon as it can be cancelled."""
-    results.append(pipeline.run())
-    results[0].wait_until_finish()
+def _poll(
+    run: "_PipelineRun", label: str, names: set[str], finished: Callable[[], set[str]]
+) -> Iterator[str]:
+    """Yields the names of finished tasks, until all are finished."""
+    pause = FIRST_POLL_SECONDS
+    while names:
+        ended = run.ended()  # asked before the results are listed, or the last would be missed
+        ready = names & finished()
+        names = names - ready
+        yield from sorted(ready)
+        if names and ended:
+            raise ConvertError(f"Beam ended, and {len(names)} tasks of {label} did not")
+        if names:
+            time.sleep(pause)
+            pause = min(1.2 * pause, POLL_SECONDS)
+
+
+class _PipelineRun:
+    """A pipeline that runs in a thread."""
+
+    def __init__(self, pipeline: beam.Pipeline) -> None:
+        self._pipeline = pipeline
+        self._result: PipelineResult | None = None
+        self._thread = self._run()
+
+    @concurrent.thread(daemon=True)
+    def _run(self) -> None:
+        self._result = self._pipeline.run()
+        self._result.wait_until_finish()
+
+    def ended(self) -> bool:
+        """Whether the pipeline has ended; raises its error if it failed."""
+        if not self._thread.done():
+            return False
+        self.wait()
+        return True
+
+    def wait(self) -> None:
+        """Waits for the end; raises the error of the pipeline if it failed."""
+        self._thread.result()
+
+    def cancel(self) -> None:
+        """Cancels the pipeline if it is still running."""
+        if self._result is not None and not self._thread.done():
+            self._result.cancel()
+
+    def log_counters(self) -> None:
+        """Logs what the workers counted; a task that was repeated may count twice."""
+        assert self._result is not None
+        counters = self._result.metrics().query()["counters"]
+        ours = {
+            x.key.metric.name: x.result for x in counters if x.key.metric.namespace == NAMESPACE
+        }
+        text = ", ".join(f"{number:,} {name}" for name, number in sorted(ours.items()))
+        log.info("Beam counted %s", text)
 
 
 class _Scan(beam.DoFn):
-    """Reads the headers that a task names."""
+    """Reads the headers of the files of a task."""
 
     def __init__(self, out: str) -> None:
         self._out = out
 
     def process(self, name: str) -> None:
         out = shard_path(self._out)
-        root, paths, hash_pixels = load_paths(_task_file(out, name).read_text(encoding="utf-8"))
-        found = scan_files(root, paths, hash_pixels)
-        _deliver_text(dump_scanned(found), _found_file(out, name))
-        left_out = sum(bool(x.reason) for x in found)
-        _count("files", len(found))
-        _count("files left out by their headers", left_out)
+        task = load_scan_task(_task_file(out, name).read_text(encoding="utf-8"))
+        files = scan_files(*task)
+        _deliver_text(dump_scanned(files), _scanned_file(out, name))
+        _count("files", len(files))
+        _count("files rejected by their headers", sum(bool(x.reason) for x in files))
 
 
 class _WriteShard(beam.DoFn):
-    """Writes a shard, in a process of its own: a codec may crash."""
+    """Writes a shard, in a separate process, because a codec may crash."""
 
     def __init__(self, out: str) -> None:
         self._out = out
@@ -218,32 +253,35 @@ class _WriteShard(beam.DoFn):
 
     def process(self, name: str) -> None:
         out = shard_path(self._out)
-        result = result_file(out, name)
-        if not (result.is_file() and (out / name).is_file()):  # else another attempt came first
-            job, slices = load_shard(_task_file(out, name).read_text(encoding="utf-8"))
-            with tempfile.TemporaryDirectory(prefix="ich-keras-") as temporary:
-                folder = Path(temporary)
-                deaths = Deaths(folder, folder)
-                while True:
-                    arguments = (job, folder, name, slices, dict(deaths.given_up))
-                    try:
-                        self._pool.schedule(write_shard, args=arguments).result()
-                        break
-                    except ProcessExpired as death:
-                        deaths.note(name, death)
-                deliver(folder / WORK / result.name, result)
-                deliver(folder / name, out / name)
-        written = read_result(out, name)
+        if not (result_file(out, name).is_file() and (out / name).is_file()):
+            self._write(out, name)
+        result = read_result(out, name)
         _count("shards")
-        _count("slices", len(written.kept))
-        _count("files left out by their pixels", len(written.rejects))
+        _count("slices", len(result.kept))
+        _count("files rejected by their pixels", len(result.rejects))
+
+    def _write(self, out: ShardPath, name: str) -> None:
+        job, slices = load_shard(_task_file(out, name).read_text(encoding="utf-8"))
+        result = result_file(out, name)
+        with tempfile.TemporaryDirectory(prefix="ich-keras-") as temporary:
+            folder = Path(temporary)
+            crashes = Crashes(folder, folder)
+            while True:
+                arguments = (job, folder, name, slices, dict(crashes.given_up))
+                try:
+                    self._pool.schedule(write_shard, args=arguments).result()
+                    break
+                except ProcessExpired as crash:
+                    crashes.add(name, crash)
+            deliver(folder / WORK / result.name, result)
+            deliver(folder / name, out / name)
 
 
 def _task_file(out: ShardPath, name: str) -> ShardPath:
     return out / WORK / f"{name}.task.json"
 
 
-def _found_file(out: ShardPath, name: str) -> ShardPath:
+def _scanned_file(out: ShardPath, name: str) -> ShardPath:
     return out / WORK / f"{name}.found.json"
 
 
@@ -253,18 +291,11 @@ def _deliver_text(text: str, target: ShardPath) -> None:
         deliver(Path(temporary, target.name), target)
 
 
-def _count(what: str, number: int = 1) -> None:
-    Metrics.counter(NAMESPACE, what).inc(number)
+def _count(name: str, number: int = 1) -> None:
+    Metrics.counter(NAMESPACE, name).inc(number)
 
 
-def _tell(result: PipelineResult) -> None:
-    """The counters, as the workers counted; a task that was repeated may count twice."""
-    counters = result.metrics().query()["counters"]
-    ours = {x.key.metric.name: x.result for x in counters if x.key.metric.namespace == NAMESPACE}
-    log.info("Beam counted %s", ", ".join(f"{n:,} {name}" for name, n in sorted(ours.items())))
-
-
-def _plain(error: Exception) -> str:
-    """What a worker raised, without Beam's words around it."""
+def _without_beam(error: Exception) -> str:
+    """The message of a worker's error, without what Beam adds to it."""
     last = str(error).strip().rpartition("\n")[2].partition(" [while running")[0]
     return re.sub(r"^([\w.]*Error: )+", "", last)

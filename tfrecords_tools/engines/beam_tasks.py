@@ -1,12 +1,12 @@
-"""What workers on other machines are given, and give back: as JSON, through the output's folder.
+"""Tasks and results of workers on other machines, as JSON.
 
-In the graph of a pipeline there is room for the names of these files only, and from a cluster
-nothing comes back but files.
+The graph of a Beam pipeline only has room for the names of these files, and a cluster returns
+nothing but files.
 """
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -15,80 +15,72 @@ from tfrecords_tools.planning.file_scan import ScannedFile
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
 from tfrecords_tools.writing.shard import Job
 
-_FORMAT = TypeAdapter(SliceFormat)
 _JOB = TypeAdapter(Job)
+_FORMATS = TypeAdapter(list[SliceFormat | None])
 
 
-class _Formats:
-    """Each format once, however many files have it; some hold a long table."""
+class ScanTask(NamedTuple):
+    """The arguments of `scan_files`."""
 
-    def __init__(self) -> None:
-        self._numbers: dict[SliceFormat, int] = {}
-
-    def number(self, of_file: SliceFormat | None) -> int | None:
-        return None if of_file is None else self._numbers.setdefault(of_file, len(self._numbers))
-
-    def dump(self) -> list[Any]:
-        return [_FORMAT.dump_python(x, mode="json") for x in self._numbers]
+    root: str
+    paths: list[str]
+    hash_pixels: bool
 
 
-def dump_paths(root: str, paths: Sequence[str], hash_pixels: bool) -> str:
-    """The task to read headers."""
-    return json.dumps({"root": root, "paths": paths, "hash_pixels": hash_pixels})
+def dump_scan_task(task: ScanTask) -> str:
+    return json.dumps(task._asdict())
 
 
-def load_paths(text: str) -> tuple[str, list[str], bool]:
-    """What was given to `dump_paths`."""
-    content = json.loads(text)
-    return content["root"], content["paths"], content["hash_pixels"]
+def load_scan_task(text: str) -> ScanTask:
+    return ScanTask(**json.loads(text))
 
 
-def dump_scanned(found: Sequence[ScannedFile]) -> str:
-    """What headers say."""
-    formats = _Formats()
-    rows = [x._replace(format=formats.number(x.format)) for x in found]  # type: ignore[arg-type]
+def dump_scanned(files: Sequence[ScannedFile]) -> str:
+    formats = _Numbers()
+    rows = [formats.number(file) for file in files]
     return json.dumps({"files": rows, "formats": formats.dump()})
 
 
 def load_scanned(text: str) -> list[ScannedFile]:
-    """What was given to `dump_scanned`."""
     content = json.loads(text)
-    formats = [_FORMAT.validate_python(x) for x in content["formats"]]
-    found = []
-    for row in content["files"]:
-        file = ScannedFile._make(row)
-        number: Any = file.format
-        found.append(file if number is None else file._replace(format=formats[number]))
-    return found
+    formats = _FORMATS.validate_python(content["formats"])
+    return [_with_format(ScannedFile(*row), formats) for row in content["files"]]
 
 
 def dump_shard(job: Job, slices: Sequence[PlannedSlice]) -> str:
-    """The task to write a shard."""
-    formats = _Formats()
-
-    def file(of_slice: SourceFile) -> SourceFile:
-        number = formats.number(of_slice.format)
-        return of_slice._replace(format=number)  # type: ignore[arg-type]
-
+    formats = _Numbers()
     rows = [
-        x._replace(file=file(x.file), neighbours=tuple(map(file, x.neighbours))) for x in slices
+        x._replace(file=formats.number(x.file), neighbours=tuple(map(formats.number, x.neighbours)))
+        for x in slices
     ]
     job_content = _JOB.dump_python(job, mode="json")
     return json.dumps({"job": job_content, "slices": rows, "formats": formats.dump()})
 
 
 def load_shard(text: str) -> tuple[Job, list[PlannedSlice]]:
-    """What was given to `dump_shard`."""
     content = json.loads(text)
-    formats = [_FORMAT.validate_python(x) for x in content["formats"]]
-
-    def file(row: list[Any]) -> SourceFile:
-        *known, number = row
-        return SourceFile._make([*known, formats[number]])
-
+    formats = _FORMATS.validate_python(content["formats"])
     slices = []
-    for of_slice, neighbours, *names, label in content["slices"]:
-        files = file(of_slice), tuple(map(file, neighbours))
-        labels = None if label is None else tuple(label)
-        slices.append(PlannedSlice._make([*files, *names, labels]))
+    for file, neighbours, *ids, label in content["slices"]:
+        own, *others = (_with_format(SourceFile(*x), formats) for x in (file, *neighbours))
+        row = (own, tuple(others), *ids, label and tuple(label))
+        slices.append(PlannedSlice._make(row))
     return _JOB.validate_python(content["job"]), slices
+
+
+class _Numbers:
+    """Numbers formats, so that each is written once: many files share one, and some are long."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[SliceFormat | None, int] = {}
+
+    def number(self, file: Any) -> Any:
+        """A file whose format is replaced by its number."""
+        return file._replace(format=self._numbers.setdefault(file.format, len(self._numbers)))
+
+    def dump(self) -> Any:
+        return _FORMATS.dump_python(list(self._numbers), mode="json")
+
+
+def _with_format(file: Any, formats: Sequence[SliceFormat | None]) -> Any:
+    return file._replace(format=formats[file.format])

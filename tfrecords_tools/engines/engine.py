@@ -1,4 +1,4 @@
-"""What carries a conversion out: the processes of this machine, or Apache Beam."""
+"""What carries out a conversion: processes of this machine, or Apache Beam."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ class Engine(Protocol):
     def scan(
         self, root: str, chunks: Iterator[Sequence[str]], hash_pixels: bool
     ) -> Iterator[list[ScannedFile]]:
-        """What `scan_files` says of each chunk of paths, in order."""
+        """Yields what `scan_files` returns for each chunk of paths, in order."""
 
     def write(self, job: Job, shards: Sequence[PlannedShard]) -> Iterator[PlannedShard]:
-        """Each shard as soon as it stands in the output, with what became of its slices."""
+        """Yields each shard as soon as it is in the output, together with its result."""

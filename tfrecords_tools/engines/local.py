@@ -1,4 +1,4 @@
-"""A conversion on this machine: each process writes whole shards by itself."""
+"""A conversion on this machine, in which each process writes whole shards."""
 
 import os
 from collections import deque
@@ -11,7 +11,7 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessPool
 
 from tfrecords_tools.dataset.work import WORK
-from tfrecords_tools.engines.crashes import Deaths
+from tfrecords_tools.engines.crashes import Crashes
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.interrupts import uninterrupted
@@ -27,8 +27,8 @@ def local_engine(out: ShardPath, workers: int | None) -> Iterator[Engine]:
     """The engine of this machine.
 
     Args:
-        out: where the shards go.
-        workers: processes; None means one a core.
+        out: folder of the shards.
+        workers: number of processes; None means one per core.
     """
     workers = workers or os.cpu_count() or 1
     with local_folder(out) as folder, worker_pool(workers) as pool:
@@ -38,15 +38,15 @@ def local_engine(out: ShardPath, workers: int | None) -> Iterator[Engine]:
 @dataclass(frozen=True)
 class _LocalEngine:
     pool: ProcessPool
-    folder: Path  # where shards are written, before they go to an object store
+    folder: Path  # shards are written here before they are uploaded to an object store
     out: ShardPath
-    queue: int  # shards handed out at a time
+    queue: int  # maximum number of shards that are scheduled at a time
 
     def scan(
         self, root: str, chunks: Iterator[Sequence[str]], hash_pixels: bool
     ) -> Iterator[list[ScannedFile]]:
         tasks: deque[Future] = deque()
-        for chunk in chunks:  # of a list, as it comes
+        for chunk in chunks:  # a list may still be growing
             with uninterrupted():
                 tasks.append(self.pool.schedule(scan_files, args=(root, chunk, hash_pixels)))
             while tasks and tasks[0].done():
@@ -56,35 +56,37 @@ class _LocalEngine:
 
     def write(self, job: Job, shards: Sequence[PlannedShard]) -> Iterator[PlannedShard]:
         try:
-            yield from self._written(job, deque(shards))
+            yield from self._write(job, deque(shards))
         except (OSError, StoreError) as error:
-            raise ConvertError(f"{error}; once that is mended, the same command goes on") from error
+            raise ConvertError(f"{error}; once that is fixed, the same command resumes") from error
 
-    def _written(self, job: Job, waiting: deque[PlannedShard]) -> Iterator[PlannedShard]:
-        """Each shard as soon as it stands; one whose process died is begun again."""
-        deaths = Deaths(self.folder, self.out)
+    def _write(self, job: Job, waiting: deque[PlannedShard]) -> Iterator[PlannedShard]:
+        crashes = Crashes(self.folder, self.out)
         running: dict[Future, PlannedShard] = {}
         while waiting or running:
             while waiting and len(running) < self.queue:
                 shard = waiting.popleft()
-                given_up = dict(deaths.given_up)
-                arguments = (job, self.folder, shard.name, shard.records(), given_up)
-                with uninterrupted():
-                    running[self.pool.schedule(write_shard, args=arguments)] = shard
+                running[self._schedule(job, shard, crashes)] = shard
             for task in wait(running, return_when=FIRST_COMPLETED).done:
                 shard = running.pop(task)
                 try:
                     task.result()
-                except ProcessExpired as death:
-                    deaths.note(shard.name, death)
+                except ProcessExpired as crash:
+                    crashes.add(shard.name, crash)
                     waiting.append(shard)
                 else:
-                    deaths.finished(shard.name)
-                    self._deliver(shard.name)
+                    crashes.shard_finished(shard.name)
+                    self._upload(shard.name)
                     yield shard
 
-    def _deliver(self, name: str) -> None:
-        """Sends what became of a shard's slices to the object store and, last, the shard."""
+    def _schedule(self, job: Job, shard: PlannedShard, crashes: Crashes) -> Future:
+        given_up = dict(crashes.given_up)
+        arguments = (job, self.folder, shard.name, shard.records(), given_up)
+        with uninterrupted():
+            return self.pool.schedule(write_shard, args=arguments)
+
+    def _upload(self, name: str) -> None:
+        """Uploads the result of a shard and, last, the shard, if `out` is on an object store."""
         if isinstance(self.out, ObjectPath):
             for path in (self.folder / WORK / f"{name}.json", self.folder / name):
                 (self.out / path.relative_to(self.folder)).upload(path)

@@ -1,12 +1,13 @@
-"""What the header of one file says; read in processes that need no pandas."""
+"""The header of one file, as one row of a table; importing this loads no pandas."""
 
+import hashlib
 import math
 import os
 import sys
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
-from tfrecords_tools.dicom.parsing import read_pixel_data, short_hash
+from tfrecords_tools.dicom.parsing import MAX_BYTES, read_pixel_data, short_hash
 from tfrecords_tools.dicom.reader import FileHeader, SliceFormat, read_header
 from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.storage.source_files import is_regular, open_source
@@ -19,21 +20,21 @@ class ScannedFile(NamedTuple):
     """A file of a data set.
 
     Attributes:
-        path: relative to the data set.
+        path: relative to the root.
         bytes: size of the file.
-        version: tells whether it was written anew, as `open_source` has it.
-        header_bytes: of what stands before the pixels.
-        header_hash: of that.
-        format: how its pixels become HU; one object for all files where it is equal.
+        version: changes when the file is written again (see `open_source`).
+        header_bytes: length of the header.
+        header_hash: hash of the header.
+        format: how its pixels become HU; equal formats are one object.
         slice_id: SOP Instance UID.
         study_id: Study Instance UID.
         series_id: Series Instance UID.
         patient_id: Patient ID.
-        position_mm: along the slice normal.
-        edge_mm: of the square that its pixels are put on; NaN where it gives no pixel spacing.
-        pixel_hash: 0 where the pixels tell nobody apart, or were not read.
-        reason: why it is left out; empty where it is not.
-        detail: one line about that.
+        position_mm: position along the slice normal.
+        edge_mm: edge of the square that the slice is padded to; NaN without pixel spacing.
+        pixel_hash: hash of the pixels; 0 if they were not read or are too plain to identify anyone.
+        reason: why the file is rejected; empty if it is not.
+        detail: one line about the reason.
     """
 
     path: str
@@ -53,17 +54,33 @@ class ScannedFile(NamedTuple):
     detail: str = ""
 
 
+def absolute_path(root: str, path: str) -> str:
+    """The path or URI of a file below a root, which may be empty."""
+    return os.path.join(root, path)  # noqa: PTH118 - it may be a URI
+
+
+def content_sha256(root: str, path: str) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Raises:
+        OSError: if the file cannot be read.
+        SourceError: if an object store cannot provide the file.
+    """
+    with open_source(absolute_path(root, path)) as (stream, _size, _version):
+        return hashlib.sha256(stream.read(MAX_BYTES)).hexdigest()
+
+
 def scan_files(root: str, paths: Sequence[str], hash_pixels: bool) -> list[ScannedFile]:
-    """Reads the headers of files, and where asked for hashes their pixels.
+    """Reads the headers of files.
 
     Args:
-        root: that paths are relative to; empty where they are not.
-        paths: of files.
-        hash_pixels: whether to.
+        root: folder or bucket that paths are relative to; empty if they are absolute.
+        paths: of the files.
+        hash_pixels: also hash the pixels.
 
     Raises:
         OSError: if a file cannot be read.
-        SourceError: if an object store does not give one.
+        SourceError: if an object store cannot provide a file.
     """
     formats: dict[SliceFormat, SliceFormat] = {}
     return [_scan_file(root, path, hash_pixels, formats) for path in paths]
@@ -72,40 +89,34 @@ def scan_files(root: str, paths: Sequence[str], hash_pixels: bool) -> list[Scann
 def _scan_file(
     root: str, path: str, hash_pixels: bool, formats: dict[SliceFormat, SliceFormat]
 ) -> ScannedFile:
-    whole_path = os.path.join(root, path)  # noqa: PTH118 - it may be a URI
-    if not is_regular(whole_path):  # a pipe would be waited for
-        return ScannedFile(
-            path,
-            0,
-            0,
-            reason="not_dicom",
-            detail="is no regular file; links to folders are not followed",
-        )
+    whole_path = absolute_path(root, path)
+    if not is_regular(whole_path):  # reading a pipe would block
+        detail = "is no regular file; links to folders are not followed"
+        return ScannedFile(path, 0, 0, reason="not_dicom", detail=detail)
     with open_source(whole_path) as (stream, size, version):
         scanned = ScannedFile(path, size, version)
         try:
             header = read_header(stream)
-            pixels = _pixel_hash(stream, header) if hash_pixels else 0
+            pixel_hash = _pixel_hash(stream, header) if hash_pixels else 0
         except RefusedSlice as refusal:
             return scanned._replace(reason=refusal.reason, detail=refusal.detail)
     identity = header.slice
     return scanned._replace(
         header_bytes=header.mark.bytes,
         header_hash=header.mark.hash,
-        # What is equal is one object here, and travels and is kept but once.
-        format=formats.setdefault(header.format, header.format),
+        format=formats.setdefault(header.format, header.format),  # pickled and kept only once
         slice_id=identity.slice_id,
         study_id=sys.intern(identity.study_id),
         series_id=sys.intern(identity.series_id),
         patient_id=sys.intern(identity.patient_id),
         position_mm=identity.position_mm,
         edge_mm=identity.edge_mm,
-        pixel_hash=pixels,
+        pixel_hash=pixel_hash,
     )
 
 
 def _pixel_hash(file: BinaryIO, header: FileHeader) -> int:
-    """A hash of stored pixels; 0 where they are so plain that two patients may have the same."""
+    """A hash of the stored pixels; 0 if they are so plain that two patients may share them."""
     pixels, _ = read_pixel_data(file, header.format.pixels.syntax, header.mark)
     plain = len(pixels) < PLAIN_BYTES or len(set(pixels[::PLAIN_STRIDE])) < PLAIN_VALUES
     return 0 if plain else short_hash(pixels)

@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-TIE_MM = 0.01  # positions that are one; files give three digits or more
-MAX_GAP_MM = 15.0  # the thickest slices lie 10 mm apart; beyond, slices are missing
+TIE_MM = 0.01  # closer positions count as equal; files give three digits or more
+MAX_GAP_MM = 15.0  # the thickest slices lie 10 mm apart; across a larger gap, slices are missing
 
 
 def find_neighbours(slices: pd.DataFrame, reach: int) -> np.ndarray:
-    """Finds the slices next to each one, along the normal of its series.
+    """Finds the slices next to each slice, along the normal of its series.
 
-    Of several slices at one position the first by id stands for them all. Where the series ends,
-    or the next slice is too far away, the last one found is repeated.
+    Among several slices at one position, the first by id is the neighbour. Where the series ends or
+    the next slice is too far away, the last neighbour is repeated.
 
     Args:
         slices: with `study_id`, `series_id`, `slice_id` and `position_mm`.
@@ -19,28 +19,40 @@ def find_neighbours(slices: pd.DataFrame, reach: int) -> np.ndarray:
 
     Returns:
         int64, shape (len(slices), 2 * reach): row numbers, from the lowest to the highest
-        neighbour, the slice itself left out.
+        neighbour, without the slice itself.
     """
     series = slices.groupby(["study_id", "series_id"]).ngroup().to_numpy()
-    heights = slices["position_mm"].to_numpy()
-    order = np.lexsort((slices["slice_id"].to_numpy(str), heights, series))
-    series, heights = series[order], heights[order]
-    starts = np.ones(len(order), bool)
-    starts[1:] = (np.diff(series) != 0) | (np.diff(heights) > TIE_MM)
-    level = np.cumsum(starts) - 1
-    first = np.flatnonzero(starts)
-    near = (np.diff(series[first]) == 0) & (np.diff(heights[first]) <= MAX_GAP_MM)
-    up = np.arange(len(first)) + np.append(near, False)
-    down = np.arange(len(first)) - np.append(False, near)
-    columns = []
-    for step in (down, up):
-        at, found = level, np.arange(len(order))
-        side = []
-        for _ in range(reach):
-            found = np.where(step[at] == at, found, first[step[at]])
-            at = step[at]
-            side.append(order[found])
-        columns += side[::-1] if step is down else side
-    result = np.empty((len(order), 2 * reach), np.int64)
-    result[order] = np.stack(columns, axis=1)
-    return result
+    positions = slices["position_mm"].to_numpy()
+    order = np.lexsort((slices["slice_id"].to_numpy(str), positions, series))
+    series, positions = series[order], positions[order]
+    is_first = np.ones(len(order), bool)  # of the slices at its position
+    is_first[1:] = (np.diff(series) != 0) | (np.diff(positions) > TIE_MM)
+    first = np.flatnonzero(is_first)
+    level = np.cumsum(is_first) - 1  # number of the position that a slice lies at
+    adjacent = (np.diff(series[first]) == 0) & (np.diff(positions[first]) <= MAX_GAP_MM)
+    levels = np.arange(len(first))
+    below = _steps(levels - np.append(False, adjacent), level, first, reach)
+    above = _steps(levels + np.append(adjacent, False), level, first, reach)
+    neighbours = np.empty((len(order), 2 * reach), np.int64)
+    neighbours[order] = np.stack([order[rows] for rows in (*below[::-1], *above)], axis=1)
+    return neighbours
+
+
+def _steps(
+    next_level: np.ndarray, level: np.ndarray, first: np.ndarray, reach: int
+) -> list[np.ndarray]:
+    """The row that each slice reaches in one direction after 1, 2, ... `reach` steps.
+
+    Args:
+        next_level: of each level, the level that a step leads to; the same level at an end.
+        level: of each slice.
+        first: of each level, the first slice.
+        reach: number of steps.
+    """
+    row, rows = np.arange(len(level)), []
+    for _ in range(reach):
+        target = next_level[level]
+        row = np.where(target == level, row, first[target])
+        level = target
+        rows.append(row)
+    return rows

@@ -1,4 +1,4 @@
-"""What a conversion is going to write."""
+"""What a worker is told about the slices that it writes; importing this loads no pandas."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,7 @@ from tfrecords_tools.dicom.reader import SliceFormat
 
 
 class SourceFile(NamedTuple):
-    """A file as it was when its header was read.
-
-    Attributes:
-        path: relative to the source.
-        bytes: size of the file.
-        version: tells whether it was written anew, as `open_source` has it.
-        header_bytes: of what stands before the pixels.
-        header_hash: of that.
-        format: how its pixels become HU.
-    """
+    """A file as it was when its header was read: the first fields of a `ScannedFile`."""
 
     path: str
     bytes: int
@@ -26,17 +17,17 @@ class SourceFile(NamedTuple):
 
 
 class PlannedSlice(NamedTuple):
-    """A record to be.
+    """A record to be written.
 
     Attributes:
-        file: that holds the slice.
-        neighbours: files of the slices below and above, from the lowest to the highest, this one
-            left out; the slice's own file where there is none.
+        file: holds the slice.
+        neighbours: files of the slices below and above, from the lowest to the highest, without
+            `file`; where a neighbour is missing, the nearest slice on that side or `file` itself.
         slice_id: for the record.
         study_id: for the record.
         patient_key: for the record.
         position_mm: for the record.
-        label: 0 or 1 for each of LABELS, or None where unlabelled.
+        label: 0 or 1 for each of LABELS, or None if unlabelled.
     """
 
     file: SourceFile

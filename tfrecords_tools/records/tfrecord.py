@@ -3,7 +3,9 @@
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 
@@ -25,15 +27,39 @@ def frame(record: bytes) -> bytes:
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
 
 
+class RecordWriter:
+    """Writes records to a file.
+
+    Attributes:
+        sha256: of all bytes that are written so far, hexadecimal.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def write(self, record: bytes) -> None:
+        framed = frame(record)
+        self._file.write(framed)
+        self._digest.update(framed)
+
+
+@contextmanager
+def record_writer(path: Path) -> Iterator[RecordWriter]:
+    """Opens a new file for records."""
+    with path.open("wb") as file:
+        yield RecordWriter(file)
+
+
 def write_records(path: Path, records: Iterable[bytes]) -> str:
     """Writes the records to a new file and returns the SHA-256 of its bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("wb") as file:
+    with record_writer(path) as writer:
         for record in records:
-            framed = frame(record)
-            file.write(framed)
-            digest.update(framed)
-    return digest.hexdigest()
+            writer.write(record)
+    return writer.sha256
 
 
 def read_records(path: Path) -> Iterator[bytes]:

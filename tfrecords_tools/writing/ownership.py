@@ -1,4 +1,4 @@
-"""Whose a folder of shards is: nobody's yet, this conversion's, or another's."""
+"""Which conversion owns a folder of shards: none yet, this one, or another."""
 
 import json
 import logging
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tfrecords_tools.dataset.existing import Standing
 from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -19,7 +18,7 @@ from tfrecords_tools.dataset.manifest import (
 from tfrecords_tools.dataset.work import WORK, read_work
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.planning.plan import Plan
-from tfrecords_tools.planning.scan import Source
+from tfrecords_tools.planning.source import Source
 from tfrecords_tools.storage.atomic import PARTIAL, write_text
 from tfrecords_tools.storage.shard_path import ShardPath
 
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def check_free(out: ShardPath) -> None:
-    """Refuses what is not ours, before the time that a scan takes is spent."""
+    """Refuses a folder with foreign files, before the time of a scan is spent."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; choose another --out")
     ours = (out / MANIFEST_NAME).is_file() or (out / WORK).is_dir()
@@ -39,41 +38,42 @@ def check_free(out: ShardPath) -> None:
 
 
 def check_apart(out: ShardPath, source: Source) -> None:
-    """Refuses an output among the files that are read: its shards would be taken for some."""
+    """Refuses a folder inside the source, where the shards would be read as input files."""
     for folder in source.folders:
         if isinstance(out, Path) and out.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"{out}: lies within {folder}, which is read; choose another --out")
+            raise UsageError(f"{out}: is inside {folder}, which is read; choose another --out")
 
 
 @contextmanager
 def only_writer(out: ShardPath) -> Iterator[None]:
-    """Keeps a second conversion from the same folder; an object store knows no locks."""
+    """Locks the folder against a second conversion; object stores have no locks."""
     if not isinstance(out, Path):
         yield
         return
-    made = not out.exists()
+    created = not out.exists()
     (out / WORK).mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / WORK / LOCK_NAME, blocking=False)
     try:
         lock.acquire()
     except Timeout:
         raise UsageError(
-            f"{out}: another conversion is writing here; wait for its end, or choose another --out"
+            f"{out}: another conversion is writing here; wait until it ends, or choose another"
+            " --out"
         ) from None
     try:
         yield
     finally:
         lock.release()
-        with suppress(OSError):  # where more than the lock is left, so is the folder
+        with suppress(OSError):  # a folder that holds more than the lock stays
             (out / WORK / LOCK_NAME).unlink()
             (out / WORK).rmdir()
-            if made:
+            if created:
                 out.rmdir()
 
 
 def clear(out: ShardPath, plan: Plan) -> None:
-    """Removes what another conversion has left; what this one has begun stays."""
-    if not out.is_dir() or _claim(out) == _claim_of(plan) or _is_of(out, plan):
+    """Removes what another conversion left; what this one wrote stays."""
+    if not out.is_dir() or _read_claim(out) == _claim(plan) or _holds(out, plan):
         return
     _clear_work(out)
     for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
@@ -82,23 +82,15 @@ def clear(out: ShardPath, plan: Plan) -> None:
         path.unlink()
 
 
-def _clear_work(out: ShardPath) -> None:
-    for path in (out / WORK).iterdir():
-        if path.name != LOCK_NAME:
-            path.unlink()
-
-
-def _is_of(out: ShardPath, plan: Plan) -> bool:
-    """Whether the folder holds the finished shards of this plan."""
-    complete = (out / MANIFEST_NAME).is_file()
-    return complete and read_manifest(out).fingerprint == plan.fingerprint
-
-
 def finished(out: ShardPath, plan: Plan) -> Manifest | None:
-    """The manifest of a folder that is complete already."""
+    """The manifest of a folder that is complete already.
+
+    Raises:
+        UsageError: if the folder holds finished shards of another plan.
+    """
     if not (out / MANIFEST_NAME).is_file():
         return None
-    if not _is_of(out, plan):
+    if not _holds(out, plan):
         raise UsageError(
             f"{out}: holds shards of other data or options; choose another --out, or give --fresh"
             " to replace them"
@@ -107,45 +99,64 @@ def finished(out: ShardPath, plan: Plan) -> Manifest | None:
     return read_manifest(out)
 
 
-def _claim_of(plan: Plan) -> dict[str, str]:
-    return {"fingerprint": plan.fingerprint, "sources": plan.sources}
-
-
-def _claim(out: ShardPath) -> dict[str, str] | None:
-    """Of which plan and files the conversion is that was begun here."""
-    path = out / WORK / PLAN_NAME
-    return read_work(path) if path.is_file() else None
-
-
 def begin(out: ShardPath, plan: Plan) -> None:
-    """Claims the folder, or finds it claimed by this very conversion."""
-    claim = _claim(out)
+    """Claims the folder, or resumes what this conversion began.
+
+    Raises:
+        UsageError: if another conversion claimed the folder.
+    """
+    claim = _read_claim(out)
     if claim is None:
-        (out / WORK).mkdir(parents=True, exist_ok=True)
-        write_text(out / WORK / PLAN_NAME, json.dumps(_claim_of(plan)))
-    elif claim != _claim_of(plan):
+        _write_claim(out, plan)
+    elif claim != _claim(plan):
         same = claim["fingerprint"] == plan.fingerprint
-        what = "files that were written anew since" if same else "other data or options"
+        cause = "files that were written again since" if same else "other data or options"
         raise UsageError(
-            f"{out}: was begun with {what}; choose another --out, or give --fresh to start anew"
+            f"{out}: was begun with {cause}; choose another --out, or give --fresh to start again"
         )
 
 
-def begin_addition(out: ShardPath, plan: Plan, standing: Standing) -> None:
-    """Claims the folder for more shards; what is left of an addition of other files is removed."""
-    if _claim(out) == _claim_of(plan):
+def begin_addition(out: ShardPath, plan: Plan) -> None:
+    """Claims the folder for more shards, and removes what is left of an unfinished addition."""
+    if _read_claim(out) == _claim(plan):
         return
-    known = {shard.name for shard in standing.manifest.shards}
-    left = [path for path in out.glob("*.tfrecord") if path.name not in known]
-    for path in (*left, *out.glob(f"{PARTIAL}*")):
+    known = {shard.name for shard in plan.existing.manifest.shards}
+    unfinished = [path for path in out.glob("*.tfrecord") if path.name not in known]
+    for path in (*unfinished, *out.glob(f"{PARTIAL}*")):
         path.unlink()
-    if left:
-        log.info("%s: %d shards of an addition that did not end are removed", out, len(left))
-    for name, text in standing.texts.items():  # that addition may have replaced them
+    if unfinished:
+        log.info("%s: removed %d shards of an unfinished addition", out, len(unfinished))
+    texts = plan.existing.texts
+    for name, text in texts.items():  # that addition may have replaced them
         if not (out / name).is_file() or (out / name).read_text(encoding="utf-8") != text:
             write_text(out / name, text)
     if (out / WORK).is_dir():
         _clear_work(out)
-    for name, text in standing.texts.items():
+    for name, text in texts.items():
         write_text(out / WORK / name, text)
-    write_text(out / WORK / PLAN_NAME, json.dumps(_claim_of(plan)))
+    _write_claim(out, plan)
+
+
+def _clear_work(out: ShardPath) -> None:
+    for path in (out / WORK).iterdir():
+        if path.name != LOCK_NAME:
+            path.unlink()
+
+
+def _holds(out: ShardPath, plan: Plan) -> bool:
+    """Whether the folder holds the finished shards of this plan."""
+    complete = (out / MANIFEST_NAME).is_file()
+    return complete and read_manifest(out).fingerprint == plan.fingerprint
+
+
+def _claim(plan: Plan) -> dict[str, str]:
+    return {"fingerprint": plan.fingerprint, "sources": plan.sources}
+
+
+def _read_claim(out: ShardPath) -> dict[str, str] | None:
+    path = out / WORK / PLAN_NAME
+    return read_work(path) if path.is_file() else None
+
+
+def _write_claim(out: ShardPath, plan: Plan) -> None:
+    write_text(out / WORK / PLAN_NAME, json.dumps(_claim(plan)))

@@ -1,56 +1,59 @@
-"""A watch on decoders in native code, which may crash or hang and cannot be interrupted."""
+"""A watchdog for decoders in native code, which may crash or hang and cannot be interrupted."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-SECONDS_A_FILE = 60  # to decode and window it; a thousand times what the slowest codec takes
+SECONDS_PER_FILE = 60  # to decode and window it; a thousand times what the slowest codec takes
 
-Decoding = Callable[[str], AbstractContextManager[None]]  # of a file, by its path
+
+class Watchdog:
+    """Watches this process while it decodes files.
+
+    During decoding, a note names the file, for the parent process that finds this one dead, and the
+    system ends this process after SECONDS_PER_FILE. Otherwise the note is empty and nothing is
+    timed: reading a file and writing a record may take as long as the storage takes.
+    """
+
+    def __init__(self, note: BinaryIO) -> None:
+        self._note = note
+
+    @contextmanager
+    def decoding(self, path: str) -> Iterator[None]:
+        """Watches until the context is left."""
+        self._write(os.fsencode(path))
+        _end_in(SECONDS_PER_FILE)
+        try:
+            yield
+        finally:
+            _end_in(0)
+            self._write(b"")
+
+    def _write(self, path: bytes) -> None:
+        self._note.seek(0)
+        self._note.write(path + b"\0")
 
 
 @contextmanager
-def decoding_watch(note: Path) -> Iterator[Decoding]:
-    """Yields the context in which this process decodes a file.
-
-    Within that context the note names the file, for whoever finds this process dead, and the
-    system ends the process after SECONDS_A_FILE. Outside of it the note is empty and nothing is
-    timed: reading a file and writing a record may take as long as the storage takes.
+def watchdog(note: Path) -> Iterator[Watchdog]:
+    """Creates a watchdog.
 
     Args:
-        note: a file to write; it is removed at the end, and stays if the process dies.
+        note: a file to write; it is removed at the end, and remains if the process dies.
     """
     note.parent.mkdir(parents=True, exist_ok=True)
     with note.open("wb", buffering=0) as stream:
-
-        def write(path: bytes) -> None:
-            stream.seek(0)
-            stream.write(path + b"\0")
-
-        @contextmanager
-        def decoding(path: str) -> Iterator[None]:
-            write(os.fsencode(path))
-            _end_in(SECONDS_A_FILE)
-            try:
-                yield
-            finally:
-                _end_in(0)
-                write(b"")
-
-        yield decoding
+        yield Watchdog(stream)
     note.unlink()
 
 
-def decoded_at_death(note: Path) -> str | None:
-    """Path of the file that a process was decoding when it died.
+def file_at_crash(note: Path) -> str | None:
+    """Path of the file that a process was decoding when it died; None if it was not decoding.
 
-    Removes the note, so that it is not taken for that of the next process, which may die before
-    it writes one.
-
-    Returns:
-        None if it was doing anything else, such as waiting for a file of a slow store.
+    Removes the note, because the next process may die before it writes its own.
     """
     try:
         content = note.read_bytes()
@@ -61,6 +64,6 @@ def decoded_at_death(note: Path) -> str | None:
 
 
 def _end_in(seconds: float) -> None:
-    """Lets the system end this process, whatever it does; 0 takes that back."""
-    if hasattr(signal, "setitimer"):  # Windows has none
+    """Makes the system end this process after some time, whatever it is doing; 0 cancels that."""
+    if hasattr(signal, "setitimer"):  # not on Windows
         signal.setitimer(signal.ITIMER_REAL, seconds)

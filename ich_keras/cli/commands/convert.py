@@ -79,7 +79,7 @@ def convert(
     from tfrecords_tools.convert import ConvertOptions
     from tfrecords_tools.convert import convert as write_shards
     from tfrecords_tools.dataset.manifest import MANIFEST_NAME, read_manifest
-    from tfrecords_tools.planning.scan import read_list
+    from tfrecords_tools.planning.source import read_list
 
     source = source or data_folder()
     listed = source == Path("-")

@@ -1,0 +1,51 @@
+"""Fingerprints, which tell whether two conversions write the same shards."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import asdict
+
+import pandas as pd
+
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dataset.manifest import FORMAT_VERSION
+from tfrecords_tools.planning.options import PlanOptions
+
+# Columns of the plan's table, by the names that they have in the fingerprint.
+IDENTITY = {
+    "slice_id": "slice_id",
+    "study_id": "study_id",
+    "patient": "patient_key",
+    "bytes": "bytes",
+    "header_hash": "header_hash",
+    "split": "split",
+    **{label: label for label in LABELS},
+}
+
+
+def content_fingerprint(slices: pd.DataFrame, rejects: pd.DataFrame, options: PlanOptions) -> str:
+    """SHA-256 of everything the shards follow from, but not of the location of the files."""
+    key = options.key
+    settings = {
+        **asdict(options.format),
+        "split": options.split if isinstance(options.split, tuple) else None,
+        "seed": options.seed,
+        "shard_size": options.shard_size,
+        "format_version": FORMAT_VERSION,
+        "rejected": rejects["reason"].value_counts().to_dict(),
+        "key": hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest() if key else None,
+    }
+    table = slices[[*IDENTITY]].rename(columns=IDENTITY).sort_values("slice_id")
+    text = json.dumps(settings, sort_keys=True) + table.to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def addition_fingerprint(existing: str, added: str) -> str:
+    """The fingerprint of existing shards and of what is added to them."""
+    return hashlib.sha256((existing + added).encode()).hexdigest()
+
+
+def source_fingerprint(slices: pd.DataFrame) -> str:
+    """SHA-256 of the paths, sizes and versions of the files."""
+    table = slices[["path", "bytes", "version"]].sort_values("path").to_csv(index=False)
+    return hashlib.sha256(table.encode(errors="surrogateescape")).hexdigest()

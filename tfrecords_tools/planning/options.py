@@ -1,0 +1,39 @@
+"""The options that a plan follows from."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.errors import InputError
+
+
+class PlanError(InputError):
+    """A data set from which nothing can be converted."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlanOptions:
+    """What the bytes of the shards depend on, besides the data.
+
+    Attributes:
+        format: of the images.
+        split: fractions of the patients for train, val and test, which sum to 1, or the splits of a
+            file (see `read_split`).
+        seed: of the split, the order and, without a key, the patient keys.
+        shard_size: maximum number of records per shard.
+        key: secret that patient, study and slice ids are hashed with. Without a key, slice and
+            study ids are kept and patient ids are salted with the seed alone, so anyone with a list
+            of the patients can re-identify them.
+    """
+
+    format: ShardFormat
+    split: tuple[float, ...] | pd.Series
+    seed: int
+    shard_size: int
+    key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def salt(self) -> bytes:
+        """Secret that patients and files are hashed with."""
+        return self.key or str(self.seed).encode()

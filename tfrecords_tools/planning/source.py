@@ -1,0 +1,122 @@
+"""The files to convert: a folder of DICOM files, or a list of paths."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfrecords_tools.errors import UsageError
+from tfrecords_tools.storage.object_store import check_store, is_remote
+
+STAGES = ("stage_2", "stage_1")  # folder names of the challenge; the later one is preferred
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a data set.
+
+    Attributes:
+        root: folder or bucket that the paths are relative to; None if they are absolute.
+        files: paths of DICOM files; a tuple, or an iterator over a list that is still being read.
+        label_file: labels of the files; None if there are none.
+        unlabelled_folder: folder below the root whose files have no labels; empty if there is none.
+        folders: folders that hold the files, if known.
+    """
+
+    root: str | None
+    files: Iterable[str]
+    label_file: Path | None
+    unlabelled_folder: str = ""
+    folders: tuple[Path, ...] = ()
+
+    def is_labelled(self, path: str) -> bool:
+        """Whether the label file should name the slice in this file."""
+        in_unlabelled = self.unlabelled_folder and path.startswith(f"{self.unlabelled_folder}/")
+        return self.label_file is not None and not in_unlabelled
+
+
+def find_source(root: Path, *, label_file: Path | None = None, unlabelled: bool = False) -> Source:
+    """Finds the files below a folder.
+
+    Without the other arguments, the folder must have the RSNA layout: `stage_2_train/` and
+    `stage_2_train.csv`, and perhaps `stage_2_test/`, or the same of `stage_1`.
+
+    Args:
+        root: the folder.
+        label_file: labels of all files below `root`.
+        unlabelled: take all files below `root` without labels.
+
+    Raises:
+        UsageError: if the layout is another, or there are no files.
+    """
+    if unlabelled or label_file is not None:
+        labels = None if unlabelled else label_file
+        return _not_empty(Source(str(root), _files_below(root, "."), labels, folders=(root,)))
+    for stage in STAGES:
+        train, test = root / f"{stage}_train", root / f"{stage}_test"
+        for labels in (root / f"{stage}_train.csv", root / f"{stage}_train.csv.gz"):
+            if labels.is_file() and train.is_dir():
+                files = _files_below(root, train.name) + _files_below(root, test.name)
+                return _not_empty(Source(str(root), files, labels, test.name, (train, test)))
+    raise UsageError(
+        f"{root}: expected stage_2_train.csv beside the folder stage_2_train of DICOM files; give"
+        " the folder that holds both, --labels CSV for files in another layout, or --unlabelled"
+    )
+
+
+def listed_source(paths: Iterable[str], *, label_file: Path | None) -> Source:
+    """The files that a list names, read lazily.
+
+    Args:
+        paths: local paths, `s3://` or `gs://` URIs.
+        label_file: labels of all files; None if they are unlabelled.
+
+    Raises:
+        UsageError: while the list is read, if an entry is a URI of another kind.
+    """
+    return Source(None, map(_absolute_path, paths), label_file)
+
+
+def read_list(stream: Iterable[bytes]) -> Iterator[str]:
+    """The paths of a list, one per line."""
+    for line in stream:
+        path = os.fsdecode(line.rstrip(b"\r\n"))
+        if path:
+            yield path
+
+
+def _files_below(root: Path, folder: str) -> tuple[str, ...]:
+    """All files below a folder, sorted, and links to folders, which are not followed.
+
+    Empty if there is no such folder.
+    """
+    if not (root / folder).is_dir():
+        return ()
+    files: list[str] = []
+    for parent, folders, names in os.walk(root / folder, onerror=_raise):
+        inside = Path(parent).relative_to(root)
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        files += [(inside / name).as_posix() for name in (*names, *links)]
+    return tuple(sorted(files))
+
+
+def _raise(error: OSError) -> None:
+    """Without this, `os.walk` silently skips a folder that it may not list."""
+    raise error
+
+
+def _not_empty(source: Source) -> Source:
+    if not source.files:
+        raise UsageError(f"{source.root}: holds no DICOM files; give the folder that does")
+    return source
+
+
+def _absolute_path(path: str) -> str:
+    if is_remote(path):
+        check_store(path)
+        return path
+    if "://" in path:
+        raise UsageError(
+            f"{path}: only s3:// and gs:// URIs can be read; copy the file to this machine first"
+        )
+    return os.path.abspath(path)  # noqa: PTH100 - does not resolve links
