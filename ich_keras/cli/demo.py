@@ -1,4 +1,4 @@
-"""The whole way on phantom studies: synth, convert, fit, evaluate, report."""
+"""The demo: synth, convert, fit, evaluate and report on phantom studies."""
 
 import logging
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from tfrecords_tools.phantom.rsna_files import synth
 
 log = logging.getLogger(__name__)
 
-SLICES = 10  # a study: many heads teach more than many slices of each
-SIZE = 128  # pixels; what two cores learn from in minutes
-SPLIT = "0.7,0.15,0.15"  # of a few hundred patients, enough must be left to judge by
+SLICES = 10  # per study; more patients teach more than more slices of each
+SIZE = 128  # pixels; small enough to train on two cores in minutes
+SPLIT = "0.7,0.15,0.15"  # leaves enough of a few hundred patients to score on
 WINDOWS = "brain,subdural,bone"
 
 
@@ -27,11 +27,7 @@ def run_demo(
     workers: int | None,
     overrides: Sequence[str] = (),
 ) -> Path:
-    """Makes, converts, trains and judges; what is there already from before is kept.
-
-    Returns:
-        The report.
-    """
+    """Runs the demo, keeps what an earlier call finished, and returns the report."""
     data, shards, run = directory / "rsna-ich", directory / "shards", RunFolder(directory / "run")
     if not (data / "stage_2_train.csv").is_file():
         log.info("1/4 phantom studies of %d patients", patients)
@@ -44,7 +40,7 @@ def run_demo(
     )
     log.info("3/4 training")
     fit(load_experiment("demo.yaml", overrides), shards, run)
-    log.info("4/4 evaluation on patients never seen")
+    log.info("4/4 evaluation on patients that were not trained on")
     for split in ("val", "test"):
         log.info(evaluate(run, shards, split=split, masks=data / "masks").sentence())
     return run.report

@@ -1,4 +1,4 @@
-"""Whether this machine is ready: versions, GPUs, codecs, data, room; each with what mends it."""
+"""Checks of this machine: versions, GPUs, codecs, data and disk, each with a fix."""
 
 import platform
 import shutil
@@ -26,43 +26,31 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.source import find_source
 from tfrecords_tools.storage.shard_path import ShardPath
 
-# Of a slice of 512x512 in three windows as `convert` writes it by default; a real head takes 144 kB
-# (docs/reference/converting.md), and a quarter of the edge squared at half the size.
-SHARD_BYTES_A_SLICE = 150_000
+SHARD_BYTES_PER_SLICE = 150_000  # 512 px, three windows; measured in docs/reference/converting.md
 GIB = 2**30
-BFLOAT16_ERROR = 0.02  # of a convolution; its numbers have eight bits
-NO_GPU = "training is what needs one: convert, verify, predict and the demo do without"
+BFLOAT16_ERROR = 0.02  # of a convolution; bfloat16 has eight significant bits
+NO_GPU = "only training needs one; convert, verify, predict and the demo do not"
 
-State = Literal["ok", "note", "failed"]
 STYLES = {"ok": "green", "note": "yellow", "failed": "bold red"}
-CHECK_COLUMN = 12  # characters
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found out about one thing.
+    """The result of one check.
 
     Attributes:
-        check: the thing.
-        state: `ok`; `note` where something is missing that not everybody needs; `failed`.
-        found: how it is.
-        fix: what to do about it; empty where it is ok.
+        state: `note` if something is missing that not everybody needs.
+        fix: what to do about it; empty if it is ok.
     """
 
     check: str
-    state: State
-    found: str
+    state: Literal["ok", "note", "failed"]
+    result: str
     fix: str = ""
 
 
 def examine(source: Path, shards: ShardPath, runs: Path) -> Iterator[Finding]:
-    """Looks at one thing after another.
-
-    Args:
-        source: where the data set is expected.
-        shards: where shards are, or will be.
-        runs: where runs are, or will be.
-    """
+    """Runs all checks of this machine, and of the folders of data, shards and runs."""
     yield _program()
     yield from _packages()
     yield _tensorflow()
@@ -71,49 +59,48 @@ def examine(source: Path, shards: ShardPath, runs: Path) -> Iterator[Finding]:
     yield _xla()
     yield from _codecs()
     yield _object_store()
-    files, found = _data(source)
-    yield found
-    found = _shards(shards)
-    yield found
+    files, data = _data(source)
+    yield data
+    converted = _shards(shards)
+    yield converted
     if isinstance(shards, Path):
-        yield _room(shards, files if found.state == "note" else 0)
+        yield _disk(shards, files if converted.state == "note" else 0)
     yield _runs(runs)
 
 
 def show(findings: Iterator[Finding]) -> list[Finding]:
-    """Prints each finding as it comes, what mends it below; returns those that failed."""
+    """Prints each finding with its fix below, and returns those that failed."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     failed = []
     for finding in findings:
         console.print(f"{finding.state:8}", style=STYLES[finding.state], end="")
-        console.print(f"{finding.check:{CHECK_COLUMN}}{finding.found}")
+        console.print(f"{finding.check:12}{finding.result}")
         if finding.fix:
-            console.print(f"{'':{8 + CHECK_COLUMN}}-> {finding.fix}")
+            console.print(f"{'':20}-> {finding.fix}")
         if finding.state == "failed":
             failed.append(finding)
     return failed
 
 
 def _program() -> Finding:
-    where = commit() or "commit not known"
-    text = f"{version('ich-keras')}, {where}; Python {platform.python_version()}"
-    return Finding("ich-keras", "ok", text)
+    program = f"{version('ich-keras')}, {commit() or 'commit not known'}"
+    return Finding("ich-keras", "ok", f"{program}; Python {platform.python_version()}")
 
 
 def _packages() -> Iterator[Finding]:
-    """Whether what is installed is what this version asks for."""
-    for text in requires("ich-keras") or ():
-        wanted = Requirement(text)
-        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+    """Finds packages that are missing, or of a version that this program does not support."""
+    for package in map(Requirement, requires("ich-keras") or ()):
+        if package.marker is not None and not package.marker.evaluate({"extra": ""}):
             continue
-        fix = f"pip install '{wanted.name}{wanted.specifier}'"
         try:
-            installed = version(wanted.name)
+            installed = version(package.name)
+            state = f"{installed}, needed {package.specifier}"
+            suits = package.specifier.contains(installed, prereleases=True)
         except PackageNotFoundError:
-            yield Finding(wanted.name, "failed", "is not installed", fix)
-            continue
-        if not wanted.specifier.contains(installed, prereleases=True):
-            yield Finding(wanted.name, "failed", f"{installed}, wanted {wanted.specifier}", fix)
+            state, suits = "is not installed", False
+        if not suits:
+            fix = f"pip install '{package.name}{package.specifier}'"
+            yield Finding(package.name, "failed", state, fix)
 
 
 def _tensorflow() -> Finding:
@@ -121,11 +108,7 @@ def _tensorflow() -> Finding:
     cuda = "without CUDA"
     if built.get("is_cuda_build"):
         cuda = f"built for CUDA {built['cuda_version']} and cuDNN {built['cudnn_version']}"
-    backend = keras.backend.backend()
-    text = f"{tf.__version__}, {cuda}; Keras {keras.__version__} on {backend}"
-    if backend != "tensorflow":
-        return Finding("TensorFlow", "failed", text, "set KERAS_BACKEND=tensorflow, or unset it")
-    return Finding("TensorFlow", "ok", text)
+    return Finding("TensorFlow", "ok", f"{tf.__version__}, {cuda}; Keras {keras.__version__}")
 
 
 def _gpus() -> Iterator[Finding]:
@@ -138,22 +121,19 @@ def _gpus() -> Iterator[Finding]:
         yield Finding(f"GPU {number}", "ok", text)
     if not devices:
         missing = missing_gpu()
-        state: State = "failed" if missing else "note"
-        yield Finding("GPU", state, "none", missing or NO_GPU)
+        yield Finding("GPU", "failed" if missing else "note", "none", missing or NO_GPU)
 
 
 def _gpu_memory(details: dict, number: int) -> str:
-    """Total and free, from the driver, which alone knows them."""
+    """Returns free and total memory, which only the driver knows."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        address = details.get("pci_bus_id")
-        handle = (
-            pynvml.nvmlDeviceGetHandleByPciBusId(address)
-            if address
-            else pynvml.nvmlDeviceGetHandleByIndex(number)
-        )
+        if address := details.get("pci_bus_id"):
+            handle = pynvml.nvmlDeviceGetHandleByPciBusId(address)
+        else:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(number)
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         driver = pynvml.nvmlSystemGetDriverVersion()
     except ImportError:
@@ -164,11 +144,11 @@ def _gpu_memory(details: dict, number: int) -> str:
 
 
 def _precision() -> Finding:
-    """Whether a convolution in bfloat16 is, but for rounding, that of float32."""
+    """Whether a convolution in bfloat16 equals that in float32, except for rounding."""
     image, kernel = _convolution()
     exact = tf.nn.conv2d(image, kernel, 1, "SAME")
-    half = (tf.cast(x, tf.bfloat16) for x in (image, kernel))
-    rounded = tf.cast(tf.nn.conv2d(*half, 1, "SAME"), tf.float32)
+    rounded = tf.nn.conv2d(tf.cast(image, tf.bfloat16), tf.cast(kernel, tf.bfloat16), 1, "SAME")
+    rounded = tf.cast(rounded, tf.float32)
     error = float(tf.reduce_max(tf.abs(rounded - exact)) / tf.reduce_max(tf.abs(exact)))
     text = f"auto is {choose_precision('auto')} here; bfloat16 is off by {100 * error:.2f} %"
     if error > BFLOAT16_ERROR:
@@ -177,53 +157,46 @@ def _precision() -> Finding:
 
 
 def _xla() -> Finding:
-    image, kernel = _convolution()
-    compiled = tf.function(
-        lambda x: tf.nn.conv2d(x, kernel, 1, "SAME"), jit_compile=True, autograph=False
-    )
+    compiled = tf.function(tf.nn.conv2d, jit_compile=True, autograph=False)
     try:
-        compiled(image)
+        compiled(*_convolution(), 1, "SAME")
     except tf.errors.OpError as error:
-        return Finding(
-            "XLA", "failed", error.message.splitlines()[0], "set training.jit_compile to false"
-        )
+        reason = error.message.splitlines()[0]
+        return Finding("XLA", "failed", reason, "set training.jit_compile to false")
     return Finding("XLA", "ok", "compiles a convolution")
 
 
 def _convolution() -> tuple[tf.Tensor, tf.Tensor]:
-    """An image and a kernel, small and always the same."""
-    draw = np.random.default_rng(0)
-    image = draw.standard_normal((1, 32, 32, 8), np.float32)
-    return tf.constant(image), tf.constant(draw.standard_normal((3, 3, 8, 8), np.float32))
+    """Returns an image and a kernel, always the same."""
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((1, 32, 32, 8), np.float32)
+    return tf.constant(image), tf.constant(rng.standard_normal((3, 3, 8, 8), np.float32))
 
 
 def _codecs() -> Iterator[Finding]:
-    """What reads compressed DICOM files, an extra a line."""
+    """Whether compressed DICOM files can be read; one finding for each extra that is missing."""
     missing: dict[str, list[str]] = {}
-    readable = []
     for syntax, plugin in PLUGINS.items():
-        decoder = get_decoder(syntax)
-        if plugin.name in decoder.available_plugins:
-            readable.append(plugin.package)
-        else:
+        if plugin.name not in get_decoder(syntax).available_plugins:
             missing.setdefault(plugin.extra, []).append(f"{syntax.name} ({plugin.package})")
-    found = f"{len(readable)} of {len(PLUGINS)} compressed transfer syntaxes can be read"
+    readable = len(PLUGINS) - sum(map(len, missing.values()))
+    text = f"{readable} of {len(PLUGINS)} compressed transfer syntaxes can be read"
     if not missing:
-        yield Finding("codecs", "ok", found)
+        yield Finding("codecs", "ok", text)
     for extra, names in missing.items():
-        text = f"{found}; not {', '.join(names)}"
-        yield Finding("codecs", "note", text, f"pip install 'ich-keras[{extra}]', if you have such")
+        fix = f"pip install 'ich-keras[{extra}]', if you have such files"
+        yield Finding("codecs", "note", f"{text}; not {', '.join(names)}", fix)
 
 
 def _object_store() -> Finding:
     if find_spec("tensorflow_io") is None:
-        fix = "pip install 'ich-keras[s3]' in an environment of its own, if shards lie there"
+        fix = "pip install 'ich-keras[s3]' in an environment of its own, if shards are there"
         return Finding("s3://", "note", "tensorflow-io is not installed", fix)
     return Finding("s3://", "ok", f"tensorflow-io {version('tensorflow-io')}")
 
 
 def _data(source: Path) -> tuple[int, Finding]:
-    """How many files there are to convert."""
+    """Returns the number of files to convert, and the finding."""
     fix = "set $ICH_DATA to the folder of stage_2_train.csv; no data yet? `ich-keras synth DIR`"
     try:
         if not source.is_dir():
@@ -238,7 +211,7 @@ def _data(source: Path) -> tuple[int, Finding]:
 
 
 def _shards(shards: ShardPath) -> Finding:
-    fix = f"ich-keras convert --out {shards}, or set $ICH_SHARDS to where they are"
+    fix = f"ich-keras convert --out {shards}, or set $ICH_SHARDS to their folder"
     try:
         if not (shards / "dataset.json").is_file():
             return Finding("shards", "note", f"none at {shards}", fix)
@@ -249,16 +222,16 @@ def _shards(shards: ShardPath) -> Finding:
     return Finding("shards", "ok", f"{shards}: {manifest.format.size} px; {slices}")
 
 
-def _room(shards: Path, files: int) -> Finding:
-    """The disk against what a conversion of the files will take, where they are still to be."""
+def _disk(shards: Path, files: int) -> Finding:
+    """Whether the disk has room for the shards of so many files."""
     place = _existing(shards)
     free = shutil.disk_usage(place).free
-    needed = files * SHARD_BYTES_A_SLICE
+    needed = files * SHARD_BYTES_PER_SLICE
     text = f"{free / GIB:,.0f} GiB free at {place}"
     if files:
         text += f"; shards of {files:,} slices take {needed / GIB:,.1f} GiB at 512 px"
     if free < needed:
-        fix = "give another disk with --out, or --size 256, which takes a quarter"
+        fix = "choose another disk with --out, or --size 256, which takes a quarter"
         return Finding("disk", "failed", text, fix)
     return Finding("disk", "ok", text)
 
@@ -266,14 +239,13 @@ def _room(shards: Path, files: int) -> Finding:
 def _runs(runs: Path) -> Finding:
     place = _existing(runs)
     try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
+        tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
-        fix = "give another folder with --run or $ICH_RUNS, or the permission to write"
+        fix = "give another folder with --run or $ICH_RUNS, or get the permission to write"
         return Finding("runs", "failed", f"{place}: {error.strerror}", fix)
     return Finding("runs", "ok", f"{runs} can be written")
 
 
 def _existing(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that is there."""
+    """Returns the path itself, or the nearest folder above it that exists."""
     return next(x for x in (path.resolve(), *path.resolve().parents) if x.exists())

@@ -1,4 +1,4 @@
-"""What must hold before the first step: shards that serve, a free folder, weights that fit."""
+"""Checks before the first step: of the shards, the folder of the run, and initial weights."""
 
 from pathlib import Path
 
@@ -22,26 +22,31 @@ from tfrecords_tools.storage.atomic import write_text
 
 
 class TrainingError(InputError):
-    """A run that cannot go on."""
+    """A run that cannot continue."""
 
 
 def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, resume: bool) -> None:
-    """Writes what the run is; a folder that holds another run is refused.
+    """Writes experiment and input of the run, unless the folder holds them already.
 
     Raises:
-        RunError: if it does, or what it holds is damaged or of another version.
+        RunError: if it holds another run, a damaged one, or one of another version.
     """
     if run.experiment.is_file():
         if not resume:
             raise RunError(f"{run.path}: holds a run already; give another --run, or --resume")
         _refuse_other_run(run, experiment, shards.manifest.fingerprint)
         return
-    write_input(run, _run_input(shards))
+    shards_folder = str(shards.folder.resolve())
+    write_input(run, RunInput(shards.input, shards_folder, shards.manifest.fingerprint))
     write_text(run.experiment, experiment_to_yaml(experiment))
 
 
 def check_size(shards: ShardSet, config: ModelConfig) -> None:
-    """Refuses slices that are smaller than a cell of the class map."""
+    """Checks that slices are not smaller than a cell of the class map.
+
+    Raises:
+        DatasetError: if they are.
+    """
     cell = stride(config)
     if shards.input.size < cell:
         raise DatasetError(
@@ -51,7 +56,11 @@ def check_size(shards: ShardSet, config: ModelConfig) -> None:
 
 
 def check_splits(shards: ShardSet, monitor: str) -> None:
-    """Refuses at the start what would otherwise be found at the first validation."""
+    """Checks what would otherwise fail at the first validation.
+
+    Raises:
+        DatasetError: if a split is empty, or has no positive slice that the score needs.
+    """
     held = {name: split.slices for name, split in shards.manifest.splits.items() if split.slices}
     if not {"train", "val"} <= held.keys():
         raise DatasetError(
@@ -64,11 +73,15 @@ def check_splits(shards: ShardSet, monitor: str) -> None:
             f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"
             " convert with another --split or --seed, or set training.monitor to loss"
         )
-    shards.check_index("val")  # those of train are compared as they are read
+    shards.check_index("val")  # the index of train is checked as training begins
 
 
 def warm_start(model: keras.Model, config: ModelConfig) -> None:
-    """Takes the weights of another run; its slices may have had any size."""
+    """Takes the weights of another run, whose slices may have any size.
+
+    Raises:
+        RunError: if there is no such file, or its network is another one.
+    """
     if config.weights is None:
         return
     path = Path(config.weights)
@@ -78,18 +91,10 @@ def warm_start(model: keras.Model, config: ModelConfig) -> None:
     shapes = [tuple(x.shape) for x in other.weights]
     if shapes != [tuple(x.shape) for x in model.weights]:
         raise RunError(
-            f"model.weights: {path} is another network; widths, blocks, normalization and the"
+            f"model.weights: {path} is of another network; widths, blocks, normalization and the"
             " number of windows and neighbours must be the same"
         )
     model.set_weights(other.get_weights())
-
-
-def _run_input(shards: ShardSet) -> RunInput:
-    return RunInput(
-        network=shards.input,
-        shards=str(shards.folder.resolve()),
-        fingerprint=shards.manifest.fingerprint,
-    )
 
 
 def _refuse_other_run(run: RunFolder, experiment: Experiment, fingerprint: str) -> None:

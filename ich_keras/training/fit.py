@@ -2,7 +2,7 @@
 
 Keras' own `fit` does not step under the multi-worker strategy and its BackupAndRestore does not
 resume exactly, so the loop is written out: one step function, run by the strategy, and one state
-that holds everything a step depends on. The data is a function of the step (`data/batches.py`).
+that holds everything a step depends on. The data is a function of the step (`data/passes.py`).
 """
 
 import logging

@@ -14,23 +14,23 @@ from scipy.special import logit
 from ich_keras.experiment.schema import TrainingConfig
 from tfrecords_tools.classes import ANY, LABELS
 
-FOCUS = 2.0  # gamma, the best of those that Lin et al. tried
+FOCUS = 2.0  # gamma; the best value of Lin et al.
 
 Loss = Callable[[Any, Any], Any]  # labels and logits, both (N, 6), to a loss (N,)
 
 
 def squared_error(labels: Any, logits: Any) -> Any:
-    """(y - p)², the score of Brier for forecasts."""
+    """(y - p)², the Brier score."""
     return ops.square(labels - ops.sigmoid(logits))
 
 
 def cross_entropy(labels: Any, logits: Any) -> Any:
-    """-log of the probability of the true answer."""
+    """-log of the probability of the true label."""
     return ops.binary_crossentropy(labels, logits, from_logits=True)
 
 
 def focal(labels: Any, logits: Any) -> Any:
-    """The cross-entropy times the squared probability of the wrong answer.
+    """The cross-entropy times the squared probability of the wrong label.
 
     Lin et al., "Focal loss for dense object detection", 2017, equation 4.
     """
@@ -38,7 +38,7 @@ def focal(labels: Any, logits: Any) -> Any:
     return ops.power(wrong, FOCUS) * cross_entropy(labels, logits)
 
 
-OF_A_LABEL: dict[str, Callable[[Any, Any], Any]] = {
+LABEL_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "mse": squared_error,
     "bce": cross_entropy,
     "focal": focal,
@@ -47,7 +47,7 @@ OF_A_LABEL: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def label_shares(config: TrainingConfig) -> np.ndarray:
-    """Which part each label has in the loss; float32 (6,), adding up to 1.
+    """Returns the share of each label in the loss; float32 (6,), summing to 1.
 
     `weighted_log_loss` counts "any" twice, as the RSNA challenge of 2019 did.
     """
@@ -58,31 +58,31 @@ def label_shares(config: TrainingConfig) -> np.ndarray:
 
 
 def make_loss(config: TrainingConfig) -> Loss:
-    """The loss of a training.
+    """Returns the loss function of a training.
 
     Returns:
         A function of labels, float32 (N, 6), and logits, float32 (N, 6), to the loss of each
         slice, float32 (N,): the weighted mean over its labels.
     """
-    of_a_label, shares = OF_A_LABEL[config.loss], label_shares(config)
-    return lambda labels, logits: ops.sum(shares * of_a_label(labels, logits), axis=1)
+    label_loss, shares = LABEL_LOSSES[config.loss], label_shares(config)
+    return lambda labels, logits: ops.sum(shares * label_loss(labels, logits), axis=1)
 
 
 def constant_guess_loss(config: TrainingConfig, prevalences: np.ndarray) -> float:
-    """The loss of the best answer that does not look at the slice.
+    """Returns the loss of the best constant answer, which does not look at the slice.
 
-    Found label by label. For MSE and cross-entropy that answer is the prevalence p, and its loss
-    p (1 - p) or the entropy of p; the focal loss has another one.
+    It is computed per label. For MSE and cross-entropy the best answer is the prevalence p, with a
+    loss of p (1 - p) or the entropy of p; for the focal loss it is another value.
 
     Args:
         config: the loss and its weights.
-        prevalences: the share of slices that bear each label; float (6,).
+        prevalences: the share of slices with each label; float (6,).
     """
-    of_a_label = OF_A_LABEL[config.loss]
+    label_loss = LABEL_LOSSES[config.loss]
 
     def expected(guess: float, prevalence: float) -> float:
         logits = np.full(2, logit(guess))
-        positive, negative = np.asarray(of_a_label(np.array([1.0, 0.0]), logits))
+        positive, negative = np.asarray(label_loss(np.array([1.0, 0.0]), logits))
         return float(prevalence * positive + (1 - prevalence) * negative)
 
     best = [

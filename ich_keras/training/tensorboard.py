@@ -1,4 +1,4 @@
-"""A run as TensorBoard shows it: scalars, pictures, precision-recall curves, hyperparameters."""
+"""TensorBoard: scalars, images, precision-recall curves and hyperparameters of a run."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ Value = bool | int | float | str
 
 
 class EventLog:
-    """The event file of one session. A session that goes on begins another beside it."""
+    """The event file of one session; each session of a run has its own."""
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         self._writer = tf.summary.create_file_writer(str(folder))
@@ -26,7 +26,7 @@ class EventLog:
             hparams.hparams(_flat(experiment.model_dump(mode="json")), trial_id=_group(experiment))
 
     def scalars(self, row: dict[str, Any]) -> None:
-        """The numbers of a row of the history."""
+        """Writes the numbers of a row of the history."""
         with self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 if isinstance(value, float):
@@ -34,7 +34,7 @@ class EventLog:
         self._writer.flush()
 
     def precision_recall(self, step: int, predictions: Predictions) -> None:
-        """A curve for each label that the validation has both with and without."""
+        """Writes a curve for each label that has both positive and negative slices."""
         with self._writer.as_default(step=step):
             for k, label in enumerate(LABELS):
                 truth = predictions.labels[:, k] == 1
@@ -45,7 +45,7 @@ class EventLog:
                     tf.summary.experimental.write_raw_pb(curve.SerializeToString())
 
     def picture(self, step: int, name: str, png: Path) -> None:
-        """A PNG file."""
+        """Writes an image from a PNG file."""
         with self._writer.as_default(step=step):
             tf.summary.image(name, tf.io.decode_png(png.read_bytes(), channels=3)[tf.newaxis])
 
@@ -54,10 +54,10 @@ class EventLog:
 
 
 def describe_search(folder: Path, keys: Sequence[str], objective: str) -> None:
-    """Lets TensorBoard's table of hyperparameters hold what a search varies, and nothing else.
+    """Limits TensorBoard's table of hyperparameters to those that a search varies.
 
     Args:
-        folder: above those of the runs.
+        folder: the parent of the folders of the runs.
         keys: key paths of the experiment.
         objective: column of the history.
     """
@@ -69,7 +69,7 @@ def describe_search(folder: Path, keys: Sequence[str], objective: str) -> None:
 
 
 def _group(experiment: Experiment) -> str:
-    """What runs that differ in their seed alone have in common."""
+    """Returns the same text for runs that differ only in their seed."""
     content = experiment.model_dump(mode="json", exclude={"seed"})
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{experiment.name}-{digest[:8]}"
@@ -80,7 +80,7 @@ def _tag(column: str) -> str:
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Value]:
-    """Key paths to what TensorBoard takes for hyperparameters: the rest of it as text."""
+    """Returns values by key path; what TensorBoard does not take as a hyperparameter, as text."""
     flat: dict[str, Value] = {}
     for key, value in values.items():
         if isinstance(value, dict):

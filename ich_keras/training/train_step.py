@@ -21,7 +21,7 @@ def resolve_computation(config: TrainingConfig, strategy: str, devices: int) -> 
     Args:
         config: the section `training`.
         strategy: its name, from `resolve_strategy`.
-        devices: that share a batch, over all workers.
+        devices: number of devices that share a batch, over all workers.
     """
     return Computation(
         strategy, choose_precision(config.precision), _choose_jit_compile(config, devices)
@@ -29,7 +29,7 @@ def resolve_computation(config: TrainingConfig, strategy: str, devices: int) -> 
 
 
 def choose_precision(name: str) -> str:
-    """The Keras dtype policy: `auto` is bfloat16 on GPUs that compute with it (Ampere on)."""
+    """Returns the Keras dtype policy: `auto` is bfloat16 on GPUs that support it (since Ampere)."""
     if name != "auto":
         return name
     gpus = tf.config.list_physical_devices("GPU")
@@ -89,15 +89,9 @@ def compile_train_step(
     batch_size: int,
     jit_compile: bool,
 ) -> TrainStep:
-    """The step as one graph, run by the strategy: one way for a device, several, and machines.
+    """Compiles the step to one graph, which the strategy runs on all devices and machines.
 
-    Args:
-        strategy: the distribution strategy.
-        model: the network.
-        optimizer: of its weights.
-        loss_function: from labels and logits to the loss of each slice.
-        batch_size: slices per step, over all devices.
-        jit_compile: whether XLA compiles the step.
+    The batch size counts the slices of all devices.
 
     Returns:
         A function from a batch, (image, label), to the scalars (loss, accuracy): means over the
@@ -113,10 +107,10 @@ def compile_train_step(
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_weights)
         optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
-        right = tf.cast((logits >= 0) == (label >= 0.5), tf.float32)  # a probability of 0.5
-        return loss, tf.reduce_sum(tf.reduce_mean(right, axis=-1)) / batch_size
+        correct = tf.cast((logits >= 0) == (label >= 0.5), tf.float32)
+        return loss, tf.reduce_sum(tf.reduce_mean(correct, axis=-1)) / batch_size
 
-    # AutoGraph: as in dataset.py.
+    # AutoGraph: see data/passes.py.
     @tf.function(jit_compile=jit_compile, autograph=False)
     def train_step(image: Any, label: Any) -> tuple[tf.Tensor, tf.Tensor]:
         loss, accuracy = strategy.run(replica_step, args=(image, label))
@@ -130,7 +124,7 @@ def compile_train_step(
 
 
 def _choose_jit_compile(config: TrainingConfig, devices: int) -> bool:
-    """XLA: as asked for; `auto` means one GPU without op determinism, which forbids it."""
+    """Returns whether XLA compiles the step: `auto` on one GPU without op determinism."""
     if config.jit_compile != "auto":
         return config.jit_compile
     return devices == 1 and bool(tf.config.list_logical_devices("GPU")) and not config.deterministic

@@ -280,7 +280,7 @@ def test_a_warm_start_takes_the_weights_of_another_size(finished, shards, tmp_pa
     fit(experiment(*settings, "training.max_steps=4", "training.log_every=4"), shards, warm)
     kernels = [load_model(x.best).get_layer("stem").kernel for x in (run, warm)]
     np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-6)
-    with pytest.raises(RunError, match="is another network"):
+    with pytest.raises(RunError, match="is of another network"):
         other = experiment(f"model.weights={run.best}", "model.widths=[4, 4]")
         fit(other, shards, RunFolder(tmp_path / "other"))
     with pytest.raises(RunError, match="no such file"):
