@@ -1,10 +1,10 @@
-"""What accuracy costs: the demo's network and others that take as long, AUC against seconds.
+"""What accuracy costs: AUC against training time, for the demo's network and alternatives.
 
     python -m benchmarks.accuracy SHARDS OUT
 
-SHARDS are those of `ich-keras demo`. Every network has as many steps as fit into the same time on
-two quiet cores. Runs lie under OUT, where a finished one is kept and a stopped one goes on; the
-figure is OUT/accuracy.png.
+SHARDS are those of `ich-keras demo`. Every network trains for the number of steps that fits into
+the same time on two idle cores. Runs are kept in OUT: a finished one is not repeated, and an
+interrupted one resumes. The figure is OUT/accuracy.png.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from ich_keras.training.fit import fit
 
 GOAL = 0.98
 
-# Name to the values that differ from demo.yaml.
+# Name to the settings that differ from demo.yaml.
 NETWORKS: dict[str, tuple[str, ...]] = {
     "demo.yaml": (),
     "slices as they come": ("data.balance=0.0",),
@@ -29,8 +29,8 @@ NETWORKS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _learn(shards: Path, run: Path, overrides: tuple[str, ...]) -> pd.DataFrame:
-    """The validations of a run: a row each, with step, seconds and val_mean_auc."""
+def _train(shards: Path, run: Path, overrides: tuple[str, ...]) -> pd.DataFrame:
+    """One row per validation of a run: step, seconds and val_mean_auc."""
     experiment = load_experiment("demo", ("training.validate_every=200", *overrides))
     validations = fit(experiment, shards, RunFolder(run)).validations
     return pd.DataFrame(validations)[["step", "seconds", "val_mean_auc"]].astype(float)
@@ -64,11 +64,11 @@ def _table(curves: dict[str, pd.DataFrame]) -> pd.DataFrame:
 @click.argument("shards", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 def main(shards: Path, out: Path) -> None:
-    """Trains one after the other; prints the table and draws OUT/accuracy.png."""
+    """Trains one after another; prints the table and draws OUT/accuracy.png."""
     curves = {}
     for name, overrides in NETWORKS.items():
         folder = out / name.replace(" ", "-")
-        curves[name] = _learn(shards, folder, overrides)
+        curves[name] = _train(shards, folder, overrides)
         click.echo(_table(curves).to_string(float_format="%.4g"))
     save_png(_draw(curves), out / "accuracy.png")
 

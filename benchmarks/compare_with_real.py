@@ -1,9 +1,9 @@
-"""The phantom beside a real head: slices, HU within the skull, texture of the noise.
+"""Compares the phantom with a real head: slices, HU within the skull, texture of the noise.
 
     python -m benchmarks.compare_with_real SERIES OUT
 
-Writes `levels.png`, `hu.png`, `noise.png` and `comparison.json`. The pictures hold pixels of the
-series: they are for whoever has it, and do not belong into the repository.
+Writes `levels.png`, `hu.png`, `noise.png` and `comparison.json`. The images contain pixels of the
+series, so they do not belong in a public repository.
 """
 
 import json
@@ -14,16 +14,22 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.real_head.likeness import FREQUENCIES, Likeness, measure
-from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
+from benchmarks.real_head.series import (
+    Series,
+    SeriesError,
+    as_series,
+    intracranial,
+    read_series,
+)
 from tfrecords_tools.phantom.cohort import subtypes_of
-from tfrecords_tools.phantom.study import Study, make_study
+from tfrecords_tools.phantom.study import make_study
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import apply_windows, parse_windows
 
 WINDOWS = ("brain", "subdural", "bone")
 LEVELS = (20, 40, 60, 80, 100, 120)  # mm below the top of the intracranial space
 SLICES, SIZE = 8, 512  # of each phantom that is measured
-PICTURED = 24  # slices of the one that is drawn, so that some lie near all levels
+PICTURED = 24  # slices of the phantom that is drawn, so that some lie near every level
 BAND = (0.05, 0.95)  # of the phantom patients
 HU_BINS = np.arange(-20, 101, 2)
 
@@ -39,20 +45,20 @@ def compare(source: Path, out: Path, patients: int, seed: int) -> dict:
     _draw_levels((real, real_masks), pictured).savefig(out / "levels.png")
     _draw_hu(like_real, likenesses).savefig(out / "hu.png")
     _draw_noise(like_real, likenesses).savefig(out / "noise.png")
-    found = _table(like_real, likenesses)
-    (out / "comparison.json").write_text(json.dumps(found, indent=1) + "\n")
-    return found
+    comparison = _table(like_real, likenesses)
+    (out / "comparison.json").write_text(json.dumps(comparison, indent=1) + "\n")
+    return comparison
 
 
 def _phantoms(patients: int, seed: int) -> tuple[list[int], list[Likeness]]:
-    """Healthy phantom patients whose vault is whole in the picture, and what they measure."""
+    """Phantom patients without hemorrhage whose vault is complete, and their measurements."""
     numbers, likenesses = [], []
     healthy = (patient for patient in range(100 * patients) if not subtypes_of(patient, seed))
     with progress(total=patients, desc="phantoms", unit="patient") as bar:
         for patient in healthy:
             try:
                 likenesses.append(measure(*_phantom(patient, SLICES, seed)))
-            except SeriesError:  # an enlarged picture cuts the skull off
+            except SeriesError:  # an enlarged reconstruction cuts the skull off
                 continue
             numbers.append(patient)
             bar.update()
@@ -63,20 +69,13 @@ def _phantoms(patients: int, seed: int) -> tuple[list[int], list[Likeness]]:
 
 def _phantom(patient: int, slices: int, seed: int) -> tuple[Series, np.ndarray]:
     """A phantom head and its intracranial space."""
-    series = _as_series(make_study(patient, slices=slices, size=SIZE, seed=seed))
+    series = as_series(make_study(patient, slices=slices, size=SIZE, seed=seed))
     return series, intracranial(series)
 
 
-def _as_series(study: Study) -> Series:
-    """A phantom study as if it had been read from its files."""
-    apart = np.diff(study.positions[:, 2], prepend=-np.inf) > 0
-    along, down = np.reshape(study.orientation, (2, 3)) * study.pixel
-    return Series(study.hu[apart], study.positions[apart], down, along)
-
-
 def _table(real: Likeness, phantoms: list[Likeness]) -> dict:
-    """Of every statistic the real value, the phantoms' range, and whether it lies in it."""
-    values = [one.summary() for one in phantoms]
+    """The real value of every statistic, the phantoms' range, and whether the value is in it."""
+    values = [phantom.summary() for phantom in phantoms]
     table = {}
     for name, value in real.summary().items():
         low, high = (float(f([v[name] for v in values])) for f in (min, max))
@@ -103,20 +102,20 @@ def _draw_levels(*heads: tuple[Series, np.ndarray]) -> Figure:
 
 
 def _at(series: Series, masks: np.ndarray, level: float) -> int:
-    """The slice nearest to so many mm below the top of the intracranial space."""
+    """The slice nearest to a level, in mm below the top of the intracranial space."""
     heights = series.origins @ series.normal
     return int(np.abs(heights[masks.any(axis=(1, 2))].max() - level - heights).argmin())
 
 
 def _draw_hu(real: Likeness, phantoms: list[Likeness]) -> Figure:
-    shares = [np.histogram(one.interior, HU_BINS, density=True)[0] for one in (real, *phantoms)]
+    shares = [np.histogram(x.interior, HU_BINS, density=True)[0] for x in (real, *phantoms)]
     figure = _draw_band((HU_BINS[:-1] + HU_BINS[1:]) / 2, np.array(shares))
     figure.axes[0].set(xlabel="HU within the skull", ylabel="share of the pixels per HU")
     return figure
 
 
 def _draw_noise(real: Likeness, phantoms: list[Likeness]) -> Figure:
-    figure = _draw_band(FREQUENCIES, np.array([one.power for one in (real, *phantoms)]))
+    figure = _draw_band(FREQUENCIES, np.array([x.power for x in (real, *phantoms)]))
     figure.axes[0].set(
         xlabel="frequency, 1/mm", ylabel="noise power, HU² mm²", yscale="log", ylim=(0.1, None)
     )
@@ -124,7 +123,7 @@ def _draw_noise(real: Likeness, phantoms: list[Likeness]) -> Figure:
 
 
 def _draw_band(x: np.ndarray, lines: np.ndarray) -> Figure:
-    """The first line over the band of all others."""
+    """Draws the first line over the band of all others."""
     figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
     axis = figure.subplots()
     known = ~np.isnan(lines).any(axis=0)
@@ -145,7 +144,7 @@ def _draw_band(x: np.ndarray, lines: np.ndarray) -> Figure:
 @click.option("--patients", default=20, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(series: Path, out: Path, patients: int, seed: int) -> None:
-    """Draws, and prints the statistics."""
+    """Draws the images and prints the statistics."""
     for name, row in compare(series, out, patients, seed)["statistics"].items():
         low, high = row["phantom"]
         answer = "within" if row["within"] else "OUTSIDE"

@@ -1,9 +1,10 @@
-"""What the comparisons of trainings share: runs that are kept, and intervals of differences."""
+"""Comparisons of trainings: runs that are kept, and intervals of differences between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 
@@ -18,8 +19,8 @@ SPLIT = "test"  # the checkpoint was chosen on the validation patients
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What several runs said of the same slices.
+class SplitScores:
+    """Predictions of several runs on the same slices.
 
     Attributes:
         labels: int (N, 6).
@@ -33,49 +34,82 @@ class Answers:
 
 
 def train(shards: Path, run: RunFolder, overrides: Sequence[str]) -> pd.DataFrame:
-    """The history of a run of `demo.yaml`; one that is complete is not trained again."""
+    """The history of a run of `demo.yaml`; a complete run is not trained again."""
     fit(load_experiment("demo", overrides), shards, run)
     return pd.read_csv(run.history)
 
 
-def answers(shards: Path, runs: Sequence[RunFolder]) -> Answers:
+def score_runs(shards: Path, runs: Sequence[RunFolder]) -> SplitScores:
     """Scores runs on the test patients."""
     tables = []
     for run in runs:
         evaluate(run, shards, split=SPLIT)
         tables.append(pd.read_csv(run.evaluation / f"{SPLIT}_predictions.csv"))
     truth = [f"{label}_true" for label in LABELS]
-    return Answers(
+    return SplitScores(
         tables[0][truth].to_numpy(),
         tables[0]["patient_key"].to_numpy(str),
         tuple(table[list(LABELS)].to_numpy() for table in tables),
     )
 
 
-def auc_draws(given: Answers, *, draws: int = 500, seed: int = 0) -> np.ndarray:
-    """The mean AUC over runs that differ in their seed; float (1 + draws,), the first undrawn.
+def auc_draws(scores: SplitScores, *, draws: int = 500, seed: int = 0) -> np.ndarray:
+    """Bootstrap of the mean AUC over runs that differ in their seed.
 
-    Patients are drawn anew, and so are the runs: an interval holds what other patients and another
-    seed may change. Equal seeds draw equal patients, so that the draws of two groups of runs on
-    the same slices may be subtracted.
+    Both patients and runs are resampled, so an interval covers what other patients and another
+    seed may change. Equal seeds resample equal patients, so the draws of two groups of runs on the
+    same slices may be subtracted.
+
+    Returns:
+        float (1 + draws,); the first value is that of the original patients and runs.
     """
     rng = np.random.default_rng(seed)
-    slices = pd.Series(np.arange(len(given.patients))).groupby(given.patients).indices
+    slices = pd.Series(np.arange(len(scores.patients))).groupby(scores.patients).indices
     names = sorted(map(str, slices))
-    chosen = [np.arange(len(given.patients))]
+    chosen = [np.arange(len(scores.patients))]
     for _ in range(draws):
         drawn = rng.integers(len(names), size=len(names))
         chosen.append(np.concatenate([slices[names[i]] for i in drawn]))
-    members = len(given.probabilities)
+    members = len(scores.probabilities)
     areas = np.array(
-        [[mean_auc(given.labels[rows], p[rows]) for p in given.probabilities] for rows in chosen]
+        [[mean_auc(scores.labels[rows], p[rows]) for p in scores.probabilities] for rows in chosen]
     )
     runs = rng.integers(members, size=(draws + 1, members))
     runs[0] = np.arange(members)
     return np.take_along_axis(areas, runs, axis=1).mean(axis=1)
 
 
-def estimate(draws: np.ndarray, form: str = ".4f") -> str:
+def report(
+    path: Path,
+    column: str,
+    draws: Mapping[str, np.ndarray],
+    reference: str,
+    seconds: Mapping[str, float] | None = None,
+) -> None:
+    """Prints a table of test scores and their differences, and writes it to a CSV file.
+
+    Args:
+        path: of the file.
+        column: title of the names.
+        draws: by name, from `auc_draws`.
+        reference: the name whose score is subtracted from the others.
+        seconds: training time by name.
+    """
+    rows = [
+        {
+            column: name,
+            **({"seconds": round(seconds[name])} if seconds else {}),
+            "test mean AUC": _estimate(values),
+            f"minus {reference}": _estimate(values - draws[reference], "+.4f"),
+        }
+        for name, values in draws.items()
+    ]
+    table = pd.DataFrame(rows)
+    table.to_csv(path, index=False, lineterminator="\n")
+    click.echo(table.to_string(index=False))
+
+
+def _estimate(draws: np.ndarray, form: str = ".4f") -> str:
     """A value with its 95 % interval."""
     low, high = np.quantile(draws[1:], [0.025, 0.975])
     return f"{draws[0]:{form}} ({low:{form}} to {high:{form}})"

@@ -1,14 +1,14 @@
-"""How fast tensorflow-io's DICOM op is, beside pydicom and the converter's own way to HU.
+"""How fast tensorflow-io's DICOM op is, compared with pydicom and the converter's own reader.
 
     python -m benchmarks.dicom_op FOLDER
 
-Phantom slices of 512x512 pixels and 16 bits (FOLDER is that of `benchmarks/convert.py`), from the
-page cache, each way in one thread of this process. Needs the extra s3.
+Reads phantom slices of 512x512 pixels and 16 bits (FOLDER is that of `benchmarks.convert`) from the
+page cache, with each reader in one thread of this process. Needs the extra s3.
 """
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,7 +16,8 @@ import tensorflow as tf
 import tensorflow_io as tfio
 from pydicom import dcmread
 
-from benchmarks.convert import make_source
+from benchmarks.phantom_copies import make_source
+from benchmarks.timing import timed
 from tfrecords_tools.dicom.reader import read_slice
 
 SLICES = 400
@@ -45,25 +46,24 @@ def _converter(paths: Sequence[str]) -> None:
         read_slice(Path(path))
 
 
-@click.command()
+@click.command(help=__doc__.splitlines()[0])
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(folder: Path) -> None:
-    """Measures each way on the same slices."""
-    warnings.simplefilter("ignore")  # of the identifiers, which are no UIDs
+    """Measures each reader on the same slices."""
+    warnings.simplefilter("ignore")  # the identifiers are no UIDs
     paths = make_source(folder, SLICES)[:SLICES]
-    ways: dict[str, Callable[[Sequence[str]], None]] = {
+    readers: dict[str, Callable[[Sequence[str]], None]] = {
         "tensorflow-io's op": _op,
         "pydicom, with rescale": _pydicom,
         "the converter's read_slice": _converter,
     }
     rates = {}
-    for name, read in ways.items():
+    for name, read in readers.items():
         read(paths[:20])
-        began = time.monotonic()
-        read(paths)
-        rates[name] = len(paths) / (time.monotonic() - began)
+        seconds, _ = timed(partial(read, paths))
+        rates[name] = len(paths) / seconds
     for name, rate in rates.items():
-        print(f"{name:27} {rate:7,.0f} slices/s {rate / rates['pydicom, with rescale']:6.2f}")
+        click.echo(f"{name:27} {rate:7,.0f} slices/s {rate / rates['pydicom, with rescale']:6.2f}")
 
 
 if __name__ == "__main__":

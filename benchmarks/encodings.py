@@ -1,14 +1,14 @@
-"""Size, write and read rate of the ways to store a slice.
+"""Size, write rate and read rate of the ways to encode a slice.
 
     python -m benchmarks.encodings FOLDER
 
-Phantom slices of 256x256 pixels in three windows (FOLDER is that of `benchmarks/convert.py`).
-Written by one process, read and decoded by tf.data on all cores, from the page cache.
+Phantom slices of 256x256 pixels in three windows (FOLDER is that of `benchmarks.convert`) are
+written by one process, and read and decoded by tf.data on all cores, from the page cache.
 """
 
-import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,7 +18,9 @@ import pandas as pd
 import tensorflow as tf
 from isal import isal_zlib
 
-from benchmarks.convert import SIZE, make_source
+from benchmarks.convert import SIZE
+from benchmarks.phantom_copies import make_source
+from benchmarks.timing import timed
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.windows import parse_windows, window_slice
 
@@ -27,7 +29,8 @@ try:
 except ImportError:
     deflate = None
 
-Pair = tuple[Callable[[np.ndarray], bytes], Callable[[tf.Tensor], tf.Tensor]]
+Encoder = Callable[[np.ndarray], bytes]
+Pair = tuple[Encoder, Callable[[tf.Tensor], tf.Tensor]]
 
 
 def _raw(content: tf.Tensor) -> tf.Tensor:
@@ -42,48 +45,48 @@ def _png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", image, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes()
 
 
-def _ways() -> dict[str, Pair]:
-    """Name to encoder of an image and decoder in tf.data."""
-    ways: dict[str, Pair] = {"raw": (np.ndarray.tobytes, _raw)}
+def _encodings() -> dict[str, Pair]:
+    """Name to the encoder of an image, and its decoder in tf.data."""
+    encodings: dict[str, Pair] = {"raw": (np.ndarray.tobytes, _raw)}
     for level in (1, 2, 3):
-        ways[f"zlib by ISA-L, level {level}"] = (
-            lambda x, level=level: isal_zlib.compress(x.tobytes(), level),
-            _inflated,
-        )
+        encoder = partial(_compressed, partial(isal_zlib.compress, level=level))
+        encodings[f"zlib by ISA-L, level {level}"] = (encoder, _inflated)
     if deflate is not None:
-        ways["zlib by libdeflate, level 1"] = (
-            lambda x: deflate.zlib_compress(x.tobytes(), 1),
-            _inflated,
-        )
+        encoder = partial(_compressed, lambda content: deflate.zlib_compress(content, 1))
+        encodings["zlib by libdeflate, level 1"] = (encoder, _inflated)
     for level in (1, 6):
-        ways[f"zlib by zlib, level {level}"] = (
-            lambda x, level=level: zlib.compress(x.tobytes(), level),
-            _inflated,
-        )
-    ways["PNG, level 1"] = (_png, lambda x: tf.io.decode_png(x, channels=3))
-    return ways
+        encoder = partial(_compressed, partial(zlib.compress, level=level))
+        encodings[f"zlib by zlib, level {level}"] = (encoder, _inflated)
+    encodings["PNG, level 1"] = (_png, partial(tf.io.decode_png, channels=3))
+    return encodings
 
 
-def _measure(images: list[np.ndarray], path: Path, way: Pair, compression: str) -> dict:
-    encode, decode = way
+def _compressed(compress: Callable[[bytes], bytes], image: np.ndarray) -> bytes:
+    return compress(image.tobytes())
+
+
+def _write(images: list[np.ndarray], path: Path, encode: Encoder, compression: str) -> None:
     options = tf.io.TFRecordOptions(compression_type=compression)
-    start = time.perf_counter()
     with tf.io.TFRecordWriter(str(path), options) as writer:
         for image in images:
             writer.write(encode(image))
-    written = time.perf_counter() - start
+
+
+def _read(batches: tf.data.Dataset) -> None:
+    for _ in batches:
+        pass
+
+
+def _measure(images: list[np.ndarray], path: Path, pair: Pair, compression: str) -> dict:
+    encode, decode = pair
+    written, _ = timed(lambda: _write(images, path, encode, compression))
     records = tf.data.TFRecordDataset([str(path)] * 4, compression_type=compression)
-    decoded = records.map(decode, tf.data.AUTOTUNE).batch(32).prefetch(2)
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        for _ in decoded:
-            pass
-        seconds.append(time.perf_counter() - start)
+    batches = records.map(decode, tf.data.AUTOTUNE).batch(32).prefetch(2)
+    read = min(timed(lambda: _read(batches))[0] for _ in range(3))
     return {
         "kB a slice": path.stat().st_size / len(images) / 1000,
         "written, slices/s": len(images) / written,
-        "read, slices/s": 4 * len(images) / min(seconds),
+        "read, slices/s": 4 * len(images) / read,
     }
 
 
@@ -97,8 +100,9 @@ def main(folder: Path, slices: int) -> None:
     paths = make_source(folder, 6000)[:slices]
     images = [window_slice(read_slice(Path(x)).hu, SIZE, windows) for x in paths]
     path = folder / "encoding.tfrecord"
-    rows = {name: _measure(images, path, way, "") for name, way in _ways().items()}
-    rows["raw, in a TFRecord of ZLIB"] = _measure(images, path, _ways()["raw"], "ZLIB")
+    encodings = _encodings()
+    rows = {name: _measure(images, path, pair, "") for name, pair in encodings.items()}
+    rows["raw, in a TFRecord of ZLIB"] = _measure(images, path, encodings["raw"], "ZLIB")
     click.echo(pd.DataFrame(rows).T.to_string(float_format="%.0f"))
 
 

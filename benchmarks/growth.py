@@ -2,16 +2,14 @@
 
     python -m benchmarks.growth FOLDER
 
-Phantom studies, then four and sixteen times as many: copies under other names, so that each slice
-costs what it did. Every command is a process of its own and is measured whole. What it costs to
-start is the same for all of them, so the cost of a slice is told by differences: from 1x to 4x, and
-from 4x to 16x. Memory is that of the largest process. A worker is a process of `convert` and
-`verify`, and a core for the pipeline and `evaluate`. Times are as `measured.py` tells them.
+Uses phantom studies, then four and sixteen times as many: copies under other identifiers, so that
+each slice costs the same. Every command runs in its own process and is measured as a whole. Its
+start-up cost is constant, so the cost of a slice follows from the differences between 1x and 4x,
+and between 4x and 16x. Memory is that of the largest process. A worker is a process of `convert`
+and `verify`, and a core for the pipeline and `evaluate`. Times are those of `benchmarks.measured`.
 """
 
-import hashlib
 import json
-import re
 import shutil
 import statistics
 import subprocess
@@ -25,23 +23,23 @@ from pathlib import Path
 import click
 import pandas as pd
 
+from benchmarks.phantom_copies import copy_studies
+from benchmarks.timing import ICH_KERAS, run_ich_keras
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.phantom.rsna_files import synth
 
 TIMES = (1, 4, 16)
 WORKERS = (1, 2)
 SLICES_A_STUDY = 12
-IDENTIFIER = re.compile(rb"ID_[0-9a-f]{8,10}")
-ICH_KERAS = (sys.executable, "-m", "ich_keras")
 SIZE, BATCH_SIZE = 128, 32
-ROUNDS = {  # of which the median counts; more where starting is most of it
+ROUNDS = {  # the median is reported; more rounds where start-up dominates
     "convert": 5,
     "verify": 11,
     "pipeline": 5,
     "evaluate": 3,
 }
-PASSES = 8  # of the pipeline: one costs less than starting does
-SHORT = (  # a run to evaluate; what it learned makes no difference
+PASSES = 8  # of the pipeline: one costs less than start-up
+SHORT = (  # a run to evaluate; its quality does not matter
     *("--set", "training.max_steps=2"),
     *("--set", "training.validate_every=2"),
     *("--set", "evaluation.bootstrap_draws=100"),
@@ -50,13 +48,13 @@ SHORT = (  # a run to evaluate; what it learned makes no difference
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took, at one speed of the machine.
+    """The cost of a command, at a constant speed of the machine.
 
     Attributes:
-        seconds: by the clock.
+        seconds: wall-clock time.
         core_seconds: of all its processes.
-        megabytes: at most, of the largest of them.
-        probe_seconds: what the probe took: how fast the machine was.
+        megabytes: peak memory of the largest process.
+        probe_seconds: mean time of the probe: how fast the machine was.
     """
 
     seconds: float
@@ -73,50 +71,19 @@ def _cost(command: list[str], cores: int) -> Cost:
     return Cost(**json.loads(ended.stdout))
 
 
-def _renamed(content: bytes, copy: int) -> bytes:
-    """The same slice of another study of another patient."""
-
-    def other(found: re.Match[bytes]) -> bytes:
-        digest = hashlib.sha256(b"%d %s" % (copy, found[0])).hexdigest().encode()
-        return b"ID_" + digest[: len(found[0]) - 3]
-
-    return IDENTIFIER.sub(other, content)
-
-
-def _copies(source: Path, count: int, to: Path) -> Path:
-    """Studies `count` times, in the challenge's layout."""
-    if not to.exists():
-        partial_folder = to.with_suffix(".partial")
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        (partial_folder / "stage_2_train").mkdir(parents=True)
-        header, _, rows = (source / "stage_2_train.csv").read_bytes().partition(b"\n")
-        table = [header + b"\n"]
-        for copy in range(count):
-            table.append(_renamed(rows, copy))
-            for path in (source / "stage_2_train").iterdir():
-                name = _renamed(path.name.encode(), copy).decode()
-                content = _renamed(path.read_bytes(), copy)
-                (partial_folder / "stage_2_train" / name).write_bytes(content)
-        (partial_folder / "stage_2_train.csv").write_bytes(b"".join(table))
-        partial_folder.rename(to)
-    return to
-
-
 def _run_of(folder: Path) -> Path:
-    """A run, trained on other patients."""
+    """A run to evaluate, trained on other patients."""
     run = folder / "run"
     if not run.exists():
         synth(folder / "others", patients=30, slices=SLICES_A_STUDY, size=256, seed=9)
-        shards = str(folder / "others-shards")
-        convert = ("convert", str(folder / "others"), "--out", shards, f"--size={SIZE}")
-        subprocess.run([*ICH_KERAS, *convert], check=True, capture_output=True)
-        fit = ("fit", "demo.yaml", "--shards", shards, "--run", str(run), *SHORT)
-        subprocess.run([*ICH_KERAS, *fit], check=True, capture_output=True)
+        shards = folder / "others-shards"
+        run_ich_keras("convert", folder / "others", "--out", shards, f"--size={SIZE}")
+        run_ich_keras("fit", "demo.yaml", "--shards", shards, "--run", run, *SHORT)
     return run
 
 
 def _commands(source: Path, shards: Path, run: Path, workers: int) -> dict[str, list[str]]:
-    """Of each step, in their order."""
+    """The command of each step, in order."""
     of_workers = f"--workers={workers}"
     whole = ("--split=0,1,0", f"--size={SIZE}", "--shard-size=500", of_workers)
     judged = ("--shards", str(shards), "--name", f"growth-{shards.name}")
@@ -131,17 +98,17 @@ def _commands(source: Path, shards: Path, run: Path, workers: int) -> dict[str, 
 def _median_costs(
     step: str, commands: dict[int, list[str]], shards: dict[int, Path], workers: int
 ) -> dict[int, Cost]:
-    """Of a step at each number of slices, by turns."""
-    found: dict[int, list[Cost]] = defaultdict(list)
+    """Median cost of a step at each number of slices, measured in turn."""
+    costs: dict[int, list[Cost]] = defaultdict(list)
     for _ in range(ROUNDS[step]):
         for times, command in commands.items():
             if step == "convert":
                 shutil.rmtree(shards[times], ignore_errors=True)
-            found[times].append(_cost(command, workers))
-    for times, costs in found.items():
-        for cost in costs:
+            costs[times].append(_cost(command, workers))
+    for times, of_times in costs.items():
+        for cost in of_times:
             click.echo(f"{step}, {workers}, {times}x: {cost}", err=True)
-    return {x: _median(found[x]) for x in found}
+    return {x: _median(costs[x]) for x in costs}
 
 
 def _median(costs: list[Cost]) -> Cost:
@@ -149,7 +116,7 @@ def _median(costs: list[Cost]) -> Cost:
 
 
 def _read(shards: Path) -> None:
-    """Passes of the validation pipeline."""
+    """Reads the validation split PASSES times."""
     from ich_keras.data.batches import evaluation_batches
     from ich_keras.data.shards import open_shards
     from ich_keras.experiment.schema import DataConfig
@@ -162,7 +129,7 @@ def _read(shards: Path) -> None:
 
 
 def _row(step: str, workers: int, slices: dict[int, int], costs: dict[int, Cost]) -> dict:
-    """What a slice more costs, among few and among many."""
+    """The cost of an additional slice, among few and among many."""
     times_each = PASSES if step == "pipeline" else 1
 
     def milliseconds(what: Callable[[Cost], float], since: int, to: int) -> float:
@@ -190,14 +157,16 @@ def _row(step: str, workers: int, slices: dict[int, int], costs: dict[int, Cost]
 @click.option("--patients", default=100, show_default=True, help="Of the smallest set.")
 @click.option("--read", is_flag=True, hidden=True)
 def main(folder: Path, patients: int, read: bool) -> None:
-    """Prints a row a step and number of workers."""
+    """Prints a row per step and number of workers."""
     if read:
         _read(folder)
         return
     if not (folder / "source").exists():
         synth(folder / "source", patients=patients, slices=SLICES_A_STUDY, size=256, seed=0)
     run = _run_of(folder)
-    sources = {x: _copies(folder / "source", x, folder / f"{x}x") for x in TIMES}
+    sources = {x: folder / f"{x}x" for x in TIMES}
+    for times, source in sources.items():
+        copy_studies(folder / "source", times, source)
     shards = {x: folder / f"shards-{x}x" for x in TIMES}
     costs = {}
     for workers in WORKERS:

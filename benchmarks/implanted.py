@@ -1,11 +1,11 @@
-"""Made-up bleedings in a real head without bleeding, as a data set that `convert` reads.
+"""Phantom hemorrhages in a real head without hemorrhage, as a data set that `convert` reads.
 
     python -m benchmarks.implanted SERIES OUT
     ich-keras convert OUT --out SHARDS --size 128 --split 0,1,0
     ich-keras evaluate RUN --shards SHARDS --split val
 
-Beside the slices with a bleeding stand all slices of the series untouched. There is one head only:
-each slice counts as a patient of its own, so intervals tell of places in this head, not of people.
+The data set also holds all untouched slices of the series. There is only one head: each slice
+counts as a patient of its own, so intervals are over places in this head, not over people.
 """
 
 from pathlib import Path
@@ -29,10 +29,10 @@ def write_implanted(source: Path, out: Path, places: int, seed: int) -> list[np.
     """Writes the data set.
 
     Args:
-        source: folder of one series without bleeding.
+        source: folder of one series without hemorrhage.
         out: new, or empty.
-        places: bleedings, each in a slice of its own.
-        seed: of everything.
+        places: number of hemorrhages, each in a slice of its own.
+        seed: of all random numbers.
 
     Returns:
         The six labels of each slice.
@@ -42,12 +42,13 @@ def write_implanted(source: Path, out: Path, places: int, seed: int) -> list[np.
     make_folders(out)
     rows = []
     for number, hu in enumerate(series.hu):
-        nothing = np.zeros(hu.shape, bool)
-        rows.append(_write(out, series, number, ("untouched", number), hu, None, nothing))
-    found = implants(ground, places, seed)
-    for place, one in enumerate(progress(found, total=places, desc="implant", unit="place")):
+        empty = np.zeros(hu.shape, bool)
+        rows.append(_write(out, series, number, ("untouched", number), hu, None, empty))
+    placed = progress(implants(ground, places, seed), total=places, desc="implant", unit="place")
+    for place, implant in enumerate(placed):
         name = ("implanted", seed, place)
-        rows.append(_write(out, series, one.number, name, one.hu, one.kind, one.mask))
+        image = (implant.hu, implant.subtype, implant.mask)
+        rows.append(_write(out, series, implant.number, name, *image))
     write_labels(out, rows)
     return [labels for _, labels in rows]
 
@@ -58,12 +59,12 @@ def _write(
     number: int,
     name: tuple[object, ...],
     hu: np.ndarray,
-    kind: str | None,
+    subtype: str | None,
     mask: np.ndarray,
 ) -> tuple[str, np.ndarray]:
     """Writes one slice; returns its id and labels."""
     ids = (phantom_id("slice", *name), phantom_id("study", *name), phantom_id("patient", *name))
-    bit = SUBTYPES.index(kind) if kind else 0
+    bit = SUBTYPES.index(subtype) if subtype else 0
     stored = np.rint(np.clip(hu, FLOOR, CEILING)) - STORAGE.intercept
     image = StoredSlice(
         stored=stored.astype(np.int16),
@@ -74,7 +75,8 @@ def _write(
         mask=mask.astype(np.uint8) << bit,
     )
     write_slice(out, ids, image, patient=0)
-    labels = np.array([label in (kind, "any") for label in LABELS], np.uint8) * (kind is not None)
+    positive = (subtype, "any") if subtype else ()
+    labels = np.array([label in positive for label in LABELS], np.uint8)
     return ids[0], labels
 
 
@@ -84,7 +86,7 @@ def _write(
 @click.option("--places", default=200, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(series: Path, out: Path, places: int, seed: int) -> None:
-    """Writes the data set and says what is in it."""
+    """Writes the data set and prints its labels."""
     try:
         labels = np.sum(write_implanted(series, out, places, seed), axis=0)
     except InputError as error:

@@ -1,9 +1,9 @@
-"""Whether MSE, the loss of the write-up, learns as well as cross-entropy: three seeds of each.
+"""Whether MSE, the loss of the write-up, learns as well as cross-entropy: three seeds each.
 
     python -m benchmarks.losses SHARDS OUT
 
-Trains `demo.yaml` on phantom shards (those of `ich-keras demo` serve) with each loss and seed, all
-else equal, and compares the mean AUC on the test patients. Runs that stand in OUT are kept.
+Trains `demo.yaml` on phantom shards (for example those of `ich-keras demo`) with each loss and
+seed, all else equal, and compares the mean AUC on the test patients. Runs in OUT are kept.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.comparisons import answers, auc_draws, estimate, train
+from benchmarks.comparisons import auc_draws, report, score_runs, train
 from ich_keras.figures.curves import LABEL_COLORS, save_png
 from ich_keras.run.folder import RunFolder
 
@@ -26,7 +26,7 @@ REFERENCE = "bce"
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--steps", type=int, help="[default: those of demo.yaml]")
-@click.option("--learning-rates", default="", help="Of MSE as well, each a group of its own.")
+@click.option("--learning-rates", default="", help="Further ones for MSE, separated by commas.")
 def main(shards: Path, out: Path, seeds: int, steps: int | None, learning_rates: str) -> None:
     """Prints the table, and writes it and the curves to OUT."""
     groups = {loss: [f"training.loss={loss}"] for loss in LOSSES}
@@ -40,23 +40,13 @@ def main(shards: Path, out: Path, seeds: int, steps: int | None, learning_rates:
             train(shards, run, [*common, *overrides, f"seed={seed}"])
             for seed, run in enumerate(runs)
         ]
-        draws[name] = auc_draws(answers(shards, runs))
-    rows = [
-        {
-            "loss": name,
-            "test mean AUC": estimate(values),
-            f"minus {REFERENCE}": estimate(values - draws[REFERENCE], "+.4f"),
-        }
-        for name, values in draws.items()
-    ]
-    table = pd.DataFrame(rows)
-    table.to_csv(out / "losses.csv", index=False, lineterminator="\n")
+        draws[name] = auc_draws(score_runs(shards, runs))
+    report(out / "losses.csv", "loss", draws, REFERENCE)
     save_png(_curves(histories), out / "losses.png")
-    click.echo(table.to_string(index=False))
 
 
 def _curves(histories: dict[str, list[pd.DataFrame]]) -> Figure:
-    """Validation AUC against the step: a line a seed, and their mean."""
+    """Validation AUC by step: one line per seed, and their mean."""
     figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
     axes = figure.subplots()
     for color, (name, members) in zip(LABEL_COLORS, histories.items(), strict=False):

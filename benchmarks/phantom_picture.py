@@ -19,7 +19,7 @@ LETTERS = dict(zip(SUBTYPES, "EPVAS", strict=True))
 
 
 def draw(patients: tuple[int, ...]) -> Figure:
-    """A row a patient, in the brain window."""
+    """One row per patient, in the brain window."""
     figure = Figure(figsize=(1.8 * COLUMNS, 1.9 * len(patients)), dpi=64)
     axes = figure.subplots(len(patients), COLUMNS)
     for row, patient in zip(axes, patients, strict=True):
@@ -34,13 +34,15 @@ def draw(patients: tuple[int, ...]) -> Figure:
 
 
 def _letters(study: Study, number: int) -> str:
-    return " ".join(LETTERS[kind] for k, kind in enumerate(SUBTYPES) if study.labels[number, k])
+    return " ".join(
+        LETTERS[subtype] for k, subtype in enumerate(SUBTYPES) if study.labels[number, k]
+    )
 
 
 @click.command(help=__doc__.splitlines()[0])
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 def main(out: Path) -> None:
-    """Draws it."""
+    """Draws the image."""
     draw(PATIENTS).savefig(out, pil_kwargs={"optimize": True})
 
 

@@ -1,10 +1,10 @@
-"""How fast batches come, beside the bounds of the same shards in the same run.
+"""How fast batches are prepared, relative to merely reading and decoding the same shards.
 
     python -m benchmarks.pipeline SHARDS
 
-Each way is read in turn, several times, from the page cache; the best time counts, since whatever
-else the machine does only ever takes time away. Where it does much else, compare by core-seconds,
-which count this process alone. Memory is measured in a process of its own.
+Each pipeline is read in turn, several times, from the page cache. The best time counts, since other
+load on the machine can only slow it down; under much load, compare core-seconds, which count this
+process alone. Memory is measured in a process of its own.
 """
 
 import re
@@ -39,12 +39,12 @@ def _records(shards: ShardSet) -> tf.data.Dataset:
 
 
 def _bare(elements: tf.data.Dataset) -> tf.data.Dataset:
-    """Of as many as a batch has only one is handed out, so that Python's pace does not count."""
+    """Hands out one element per batch, so that the speed of Python does not matter."""
     return elements.shard(BATCH_SIZE, 0).prefetch(tf.data.AUTOTUNE)
 
 
 def _decoded(shards: ShardSet) -> tf.data.Dataset:
-    """By TensorFlow's own ops, a record at a time, with no order, no change and no batches."""
+    """Decoded by TensorFlow's own ops, one record at a time, without shuffling or batching."""
     spec = {
         "image": tf.io.FixedLenFeature((), tf.string),
         "label": tf.io.FixedLenFeature((len(LABELS),), tf.int64),
@@ -69,11 +69,11 @@ def _training(shards: ShardSet, **data: Any) -> tf.data.Dataset:
     return training_batches(shards, config, batch_size=BATCH_SIZE, seed=1)
 
 
-def _ways(shards: ShardSet) -> dict[str, tf.data.Dataset]:
-    """Name to a dataset of which an element stands for BATCH_SIZE slices."""
+def _pipelines(shards: ShardSet) -> dict[str, tf.data.Dataset]:
+    """Name to a dataset each of whose elements stands for BATCH_SIZE slices."""
     evaluation = evaluation_batches(shards, "train", batch_size=BATCH_SIZE)
     return {
-        "read": _bare(_records(shards).map(tf.strings.length)),  # else it would be skipped unread
+        "read": _bare(_records(shards).map(tf.strings.length)),  # forces the read
         DECODED: _bare(_decoded(shards)),
         "evaluation": evaluation.repeat(),
         "training, as it is": _training(shards),
@@ -83,9 +83,9 @@ def _ways(shards: ShardSet) -> dict[str, tf.data.Dataset]:
 
 
 def _measure(elements: Iterator, count: int) -> tuple[float, float]:
-    """Seconds for so many elements, by the clock and of all cores.
+    """Wall-clock seconds and core-seconds for so many elements.
 
-    As many go before, since some were made ahead while another way was measured.
+    As many are read before, since some were prefetched while another pipeline was measured.
     """
     for _ in islice(elements, count):
         pass
@@ -96,8 +96,8 @@ def _measure(elements: Iterator, count: int) -> tuple[float, float]:
 
 
 def _table(shards: ShardSet, slices: int, repeats: int) -> pd.DataFrame:
-    """The best of each way, measured in turn."""
-    ways = {name: iter(dataset) for name, dataset in _ways(shards).items()}
+    """The best of each pipeline, measured in turn."""
+    ways = {name: iter(dataset) for name, dataset in _pipelines(shards).items()}
     rows = []
     for _ in range(repeats):
         for name, elements in ways.items():
@@ -115,7 +115,7 @@ def _table(shards: ShardSet, slices: int, repeats: int) -> pd.DataFrame:
 
 
 def _peak_memory(folder: Path) -> int:
-    """Of a process that reads augmented batches through a full shuffle buffer; megabytes."""
+    """Peak of a process that reads augmented batches through a full shuffle buffer; megabytes."""
     command = [sys.executable, "-m", "benchmarks.pipeline", str(folder), "--memory-only"]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -131,9 +131,9 @@ def _print_own_peak_memory(shards: ShardSet) -> None:
 
 @click.command(help=__doc__.splitlines()[0])
 @click.argument("folder", metavar="SHARDS", type=click.Path(exists=True, path_type=Path))
-@click.option("--slices", default=2048, show_default=True, help="Of each way and repeat.")
+@click.option("--slices", default=2048, show_default=True, help="Per pipeline and repeat.")
 @click.option("--repeats", default=5, show_default=True)
-@click.option("--memory-only", is_flag=True, help="Print the peak of this process in MB.")
+@click.option("--memory-only", is_flag=True, help="Print the peak memory of this process in MB.")
 def main(folder: Path, slices: int, repeats: int, memory_only: bool) -> None:
     """Prints the table."""
     shards = open_shards(folder, DataConfig())

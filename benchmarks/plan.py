@@ -1,9 +1,9 @@
-"""Time and memory of the plan for very many slices, from simulated headers.
+"""Time and memory of the conversion plan of very many slices, from simulated headers.
 
     python -m benchmarks.plan --slices 1000000
 
-The headers go through the code that gathers real ones, and only their reading is left out; the
-labels are a table, as if read already.
+The headers pass through the same code as real ones; only reading them is left out. The labels are
+a table, as if they had been read.
 """
 
 import functools
@@ -40,7 +40,7 @@ def _path(number: int) -> str:
 
 @functools.cache
 def _formats() -> tuple[SliceFormat, ...]:
-    """As many as the challenge has combinations of bits, sign and intercept."""
+    """One per combination of bits, sign and intercept in the challenge."""
     intercepts = (-1024.0, -1000.0, 0.0, 1.0)
     return tuple(
         SliceFormat(
@@ -53,7 +53,7 @@ def _formats() -> tuple[SliceFormat, ...]:
 
 
 def _row(path: str) -> ScannedFile:
-    """What the header of a file would say."""
+    """A scanned file with simulated header values."""
     number = int(path[-13:-4], 16)
     study = number // SLICES_A_STUDY
     patient = int(study / STUDIES_A_PATIENT)
@@ -65,7 +65,7 @@ def _row(path: str) -> ScannedFile:
 def _headers(
     _root: str, chunks: Iterator[Sequence[str]], _hash_pixels: bool
 ) -> Iterator[list[ScannedFile]]:
-    """What would be read."""
+    """Simulates the reading of headers."""
     return ([_row(path) for path in chunk] for chunk in chunks)
 
 
@@ -81,7 +81,7 @@ def _labels(slices: int) -> pd.DataFrame:
 @click.option("--slices", default=1_000_000, show_default=True)
 @click.option("--neighbours", default=0, show_default=True)
 def main(slices: int, neighbours: int) -> None:
-    """Prints seconds and the largest memory of this process."""
+    """Prints seconds and the peak memory of this process."""
     paths = tuple(map(_path, range(slices)))
     labels = _labels(slices)
     windows = parse_windows("brain,subdural,bone")

@@ -1,20 +1,18 @@
-"""What judging costs beside predicting: `evaluate` over the bare prediction of the same split.
+"""The cost of `evaluate`, relative to the bare prediction of the same split.
 
     python -m benchmarks.scoring RUN SHARDS
 
-Figures and report are left out: their cost does not grow with the split. Then the scores of as
-many made-up slices as a tenth of the whole data set holds.
+Figures and report are left out, since their cost does not grow with the split. Then scores as many
+synthetic slices as a tenth of the whole data set holds.
 """
 
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
+from benchmarks.timing import timed
 from ich_keras.data.shards import ShardSet, open_shards
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.model.forward import Forward, compile_forward, predict_split
@@ -28,17 +26,11 @@ TENTH = 75_000  # slices
 SLICES_A_STUDY = 35
 
 
-def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
-    result = call()
-    return time.perf_counter() - began, result
-
-
 def _predict(forward: Forward, shards: ShardSet, split: str, *, rule: bool) -> Predictions:
     return predict_split(forward, shards, split, batch_size=64, with_plain_rule=rule)
 
 
-def _made_up(slices: int) -> Predictions:
+def _synthetic(slices: int) -> Predictions:
     rng = np.random.default_rng(0)
     labels = (rng.random((slices, 6)) < 0.05).astype(int)
     labels[:, 5] = labels[:, :5].max(axis=1)
@@ -66,20 +58,20 @@ def main(run: Path, folder: Path, split: str, repeats: int) -> None:
     )
     ratios = []
     for _ in range(repeats):
-        bare, _ = _timed(lambda: _predict(forward, shards, split, rule=False))
-        looked, predictions = _timed(lambda: _predict(forward, shards, split, rule=True))
-        judged, _ = _timed(partial(scorecard, predictions, config, 0, postprocessing))
+        bare, _ = timed(lambda: _predict(forward, shards, split, rule=False))
+        looked, predictions = timed(lambda: _predict(forward, shards, split, rule=True))
+        judged, _ = timed(partial(scorecard, predictions, config, 0, postprocessing))
         ratios.append((looked + judged) / bare)
         click.echo(
             f"{len(predictions.labels):,} slices: predicted in {bare:.2f} s, with the plain rule"
             f" {looked:.2f} s, scored in {judged:.2f} s: {ratios[-1]:.2f} times the prediction"
         )
     click.echo(f"median {np.median(ratios):.2f}")
-    many = _made_up(TENTH)
-    fit_seconds, postprocessing = _timed(lambda: fit_postprocessing(many, Source(0, size, "")))
-    seconds, _ = _timed(lambda: scorecard(many, config, 0, postprocessing))
+    many = _synthetic(TENTH)
+    fit_seconds, postprocessing = timed(lambda: fit_postprocessing(many, Source(0, size, "")))
+    seconds, _ = timed(lambda: scorecard(many, config, 0, postprocessing))
     click.echo(
-        f"{TENTH:,} made-up slices: {config.bootstrap_draws:,} draws scored in {seconds:.1f} s;"
+        f"{TENTH:,} synthetic slices: {config.bootstrap_draws:,} draws scored in {seconds:.1f} s;"
         f" thresholds, temperature and smoothing fitted in {fit_seconds:.1f} s"
     )
 

@@ -1,12 +1,12 @@
-"""Shards at the network's size against larger ones that the pipeline reduces: three seeds.
+"""Shards at the network's size, compared with larger ones that the pipeline reduces: three seeds.
 
     ich-keras convert FOLDER --out LARGE --size 256 --split 0.7,0.15,0.15
     ich-keras convert FOLDER --out SMALL --size 128 --split 0.7,0.15,0.15
     python -m benchmarks.shard_size LARGE SMALL OUT
 
 Shards at the network's size hold windows of averaged HU. Larger shards, reduced by `data.size`,
-give averages of windowed HU, in which partial volume beside the skull is lost. Trains `demo.yaml`
-on both, all else equal, and compares the mean AUC on the test patients. Runs in OUT are kept.
+give averages of windowed HU, which lose partial volume beside the skull. Trains `demo.yaml` on
+both, all else equal, and compares the mean AUC on the test patients. Runs in OUT are kept.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from benchmarks.comparisons import answers, auc_draws, estimate, train
+from benchmarks.comparisons import auc_draws, report, score_runs, train
 from ich_keras.data.batches import evaluation_batches
 from ich_keras.data.shards import ShardSet, open_shards
 from ich_keras.experiment.schema import DataConfig
@@ -45,32 +45,21 @@ def main(large: Path, small: Path, out: Path, seeds: int, steps: int) -> None:
         overrides = [f"data.size={size}", f"training.figure_every={steps}", *length]
         histories = [train(shards, run, [*overrides, f"seed={k}"]) for k, run in enumerate(runs)]
         seconds[name] = np.mean([history["seconds"].max() for history in histories])
-        draws[name] = auc_draws(answers(shards, runs))
-    rows = [
-        {
-            "training on": name,
-            "seconds": round(seconds[name]),
-            "test mean AUC": estimate(values),
-            f"minus {REDUCED}": estimate(values - draws[REDUCED], "+.4f"),
-        }
-        for name, values in draws.items()
-    ]
-    table = pd.DataFrame(rows)
-    table.to_csv(out / "shard_size.csv", index=False, lineterminator="\n")
-    click.echo(table.to_string(index=False))
+        draws[name] = auc_draws(score_runs(shards, runs))
+    report(out / "shard_size.csv", "training on", draws, REDUCED, seconds)
 
 
 def _pixel_table(large: ShardSet, small: ShardSet) -> str:
-    """The share of the head's pixels, by window, in which the two inputs differ clearly."""
+    """The share of the head's pixels, by window, in which the two inputs clearly differ."""
     counts = np.zeros(len(small.input.windows))
     darker, head = counts.copy(), 0
-    for one, other in zip(_images(large), _images(small), strict=True):
-        if not np.array_equal(one[0], other[0]):
+    for (names, reduced), (other_names, direct) in zip(_images(large), _images(small), strict=True):
+        if not np.array_equal(names, other_names):
             raise UsageError(
-                "LARGE and SMALL hold other slices; convert with the same --split, --seed"
+                "LARGE and SMALL hold different slices; convert both with the same --split, --seed"
             )
-        difference = other[1].astype(int) - one[1]
-        inside = other[1].max(axis=-1) > 0
+        difference = direct.astype(int) - reduced
+        inside = direct.max(axis=-1) > 0
         head += inside.sum()
         counts += (np.abs(difference) > DIFFERENT)[inside].sum(axis=0)
         darker += (difference > DIFFERENT)[inside].sum(axis=0)
@@ -87,8 +76,8 @@ def _pixel_table(large: ShardSet, small: ShardSet) -> str:
 def _images(shards: ShardSet) -> list[tuple[np.ndarray, np.ndarray]]:
     """Identifiers and images of the validation split, in batches."""
     batches = evaluation_batches(shards, "val", batch_size=64)
-    found = [(batch["slice_id"].numpy(), batch["image"].numpy()) for batch in batches]
-    names, images = (np.concatenate(x) for x in zip(*found, strict=True))
+    pairs = [(batch["slice_id"].numpy(), batch["image"].numpy()) for batch in batches]
+    names, images = (np.concatenate(x) for x in zip(*pairs, strict=True))
     order = np.argsort(names)
     return [(names[part], images[part]) for part in np.array_split(order, max(len(order) // 64, 1))]
 

@@ -1,4 +1,4 @@
-"""The network of `ich_keras.model.network` in PyTorch, to be put beside it by `step.py`."""
+"""The network of `ich_keras.model.network` in PyTorch, for comparison."""
 
 import time
 from collections.abc import Callable
@@ -53,11 +53,11 @@ def seconds_of_pass(config: ModelConfig, batch: tuple[int, ...]) -> float | None
     """Seconds of one forward and backward pass: channels last, compiled, in bfloat16.
 
     Args:
-        config: the network; batch normalisation and log-sum-exp pooling whatever it says.
+        config: the network; always with batch normalisation and log-sum-exp pooling.
         batch: shape of the input, (N, size, size, channels).
 
     Returns:
-        None where there is no GPU.
+        None without a GPU.
     """
     if not torch.cuda.is_available():
         return None

@@ -12,12 +12,12 @@ from tfrecords_tools.phantom.head.patient import Head
 LOW, HIGH = np.array([-87.0, -108.0, -84.0]), np.array([87.0, 108.0, 102.0])  # mm; x, y, z
 STEP = 3.0  # mm, divides all of HIGH - LOW
 SHAPE = tuple(int(n) + 1 for n in ((HIGH - LOW) / STEP)[::-1])  # layers, rows, columns
-BARE = 9.0  # far from every sulcus, in units of `Points.folds`
+BARE = 9.0  # of `Points.folds`: far from every sulcus
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A head without texture and sulci of the cortex, at the points from LOW to HIGH.
+    """A head without texture and cortical sulci, at the points from LOW to HIGH.
 
     Each is float32, of SHAPE; see `anatomy.Tissue` and `brain.Brain`.
     """
@@ -51,7 +51,7 @@ def plain_points(
     shape: tuple[int, ...],
     thickness: float,
 ) -> Points:
-    """Points of a head without texture and sulci of the cortex."""
+    """Points of a head without texture and cortical sulci."""
     rows, columns = shape
     none = np.zeros((rows, columns), np.float32)
     return Points(origin, down, along, (rows, columns), thickness, none + BARE, none, none)
@@ -65,7 +65,7 @@ def places() -> np.ndarray:
 
 
 def sample(values: Array, where: np.ndarray) -> np.ndarray:
-    """Values of the grid, linear between its points.
+    """Interpolates values of the grid linearly.
 
     Args:
         values: of SHAPE.

@@ -1,11 +1,11 @@
-"""Made-up bleedings in the slices of a real head without bleeding.
+"""Sets phantom hemorrhages into the slices of a real head without hemorrhage.
 
-They measure what a network trained on phantoms sees in real tissue and real noise. Blood takes the
-place of the local tissue and the slice's own noise stays: where a bleeding lies,
+They show what a network trained on phantoms detects in real tissue and real noise. Blood replaces
+the local tissue, and the noise of the slice stays: in a hemorrhage, the result is
 
     HU + mask * (HU of the blood - local HU of the tissue)
 
-averaged over layers of the slice. The brain about it is not moved, as a true mass would move it.
+averaged over layers of the slice. Unlike a real mass, it does not displace the brain around it.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from benchmarks.real_head import grid
 from benchmarks.real_head.fit import Fit, fit_head
-from benchmarks.real_head.measured import tissues
 from benchmarks.real_head.series import Series, intracranial
+from benchmarks.real_head.tissue_maps import tissues
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.head.anatomy import Tissue
@@ -29,27 +29,27 @@ from tfrecords_tools.phantom.head.lesions import Lesion, paint_lesions
 from tfrecords_tools.phantom.random_fields import SCALES
 from tfrecords_tools.phantom.study import MINIMUM_AREA
 
-LAYERS = 4  # of a slice, over which a bleeding is averaged
-LARGEST_AREA = 2500.0  # mm² in a slice; the areas asked for run up to it, evenly in their logarithm
-DRAWS = 6  # of which the one that comes nearest to the area asked for is taken
-TRIES = 10  # times so many draws before a place is given up
-ROUGH_STEP = 4.0  # mm² of a pixel that is enough to find the slice of the area asked for
+LAYERS = 4  # of a slice, over which a hemorrhage is averaged
+LARGEST_AREA = 2500.0  # mm² in a slice; target areas are log-uniform up to it
+DRAWS = 6  # lesions per try; the one nearest to the target area is used
+TRIES = 10  # before a place is given up
+ROUGH_STEP = 4.0  # mm²; pixels of this size suffice to find the slice of the target area
 
 Part = TypeVar("Part", Tissue, Brain, Dura)
 
 
 class ImplantError(InputError):
-    """A head that no bleeding can be set into."""
+    """A head in which no hemorrhage finds a place."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """What bleedings are set into.
+    """A measured head, into which hemorrhages can be set.
 
     Attributes:
         series: the slices.
         fit: where the head lies in them.
-        layers: of each slice, its pixels in the head, and the tissue there.
+        layers: by slice, its pixels in the head, and the tissue there.
     """
 
     series: Series
@@ -59,31 +59,31 @@ class Ground:
 
 @dataclass(frozen=True, eq=False)
 class Implant:
-    """A slice with a bleeding.
+    """A slice with a hemorrhage.
 
     Attributes:
-        number: of the slice in the series.
-        kind: of the bleeding.
+        number: index of the slice in the series.
+        subtype: of the hemorrhage.
         hu: float32, shape (rows, columns).
-        share: 0..1, where the bleeding lies; likewise.
+        share: of the hemorrhage in each pixel, 0..1; likewise.
     """
 
     number: int
-    kind: str
+    subtype: str
     hu: Array
     share: Array
 
     @property
     def mask(self) -> np.ndarray:
-        """Where it counts as bleeding; bool, shape (rows, columns)."""
+        """Pixels that count as hemorrhage; bool, shape (rows, columns)."""
         return self.share > 0.5
 
 
 def survey(series: Series, seed: int = 0) -> Ground:
-    """Measures a head, so that bleedings can be set into it.
+    """Measures a head, so that hemorrhages can be set into it.
 
     Args:
-        series: of a head without bleeding.
+        series: of a head without hemorrhage.
         seed: of the phantom heads that it is compared with.
 
     Raises:
@@ -95,37 +95,37 @@ def survey(series: Series, seed: int = 0) -> Ground:
 
 
 def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
-    """Sets a bleeding into one slice, again and again.
+    """Sets hemorrhages into single slices, one subtype after another.
 
-    The kinds come in turn. An area is drawn between what the phantom counts as bleeding at least
-    and LARGEST_AREA, and of some bleedings in all slices the one of the nearest area is taken: a
-    small one is as often the end of a large bleeding as one that is small altogether.
+    The target area lies between the smallest that the phantom labels and LARGEST_AREA. Of several
+    lesions in all slices, the one of the nearest area is used: a small one is as often the end of
+    a large hemorrhage as a small hemorrhage.
 
     Args:
         ground: from `survey`.
-        places: how many bleedings; more leave the earlier ones as they are.
-        seed: of everything.
+        places: number of hemorrhages; more leave the earlier ones unchanged.
+        seed: of all random numbers.
 
     Raises:
-        ImplantError: if bleedings of a kind find no place in the head.
+        ImplantError: if hemorrhages of a subtype find no place in the head.
     """
     for place in range(places):
-        kind = SUBTYPES[place % len(SUBTYPES)]
-        yield _implant(ground, kind, np.random.default_rng([seed, place]))
+        subtype = SUBTYPES[place % len(SUBTYPES)]
+        yield _implant(ground, subtype, np.random.default_rng([seed, place]))
 
 
-def _implant(ground: Ground, kind: str, rng: np.random.Generator) -> Implant:
+def _implant(ground: Ground, subtype: str, rng: np.random.Generator) -> Implant:
     random = {name: _field(rng, SCALES[name]) for name in ("texture", "grain")}
     for _ in range(TRIES):
-        wanted = float(rng.uniform(np.log(MINIMUM_AREA), np.log(LARGEST_AREA)))
-        drawn = [sample_lesions(rng, ground.fit.head, (kind,))[0] for _ in range(DRAWS)]
+        target = float(rng.uniform(np.log(MINIMUM_AREA), np.log(LARGEST_AREA)))
+        drawn = [sample_lesions(rng, ground.fit.head, (subtype,))[0] for _ in range(DRAWS)]
         areas = np.array([_rough_areas(ground, lesion, random) for lesion in drawn])
-        off = np.abs(np.log(np.maximum(areas, 1.0)) - wanted)
+        off = np.abs(np.log(np.maximum(areas, 1.0)) - target)
         best, number = (int(place) for place in np.unravel_index(off.argmin(), off.shape))
-        found = _set_in(ground, drawn[best], random, number)
-        if found.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA:
-            return found
-    raise ImplantError(f"{kind}: {TRIES * DRAWS} bleedings found no place in this head")
+        implant = _set_in(ground, drawn[best], random, number)
+        if implant.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA:
+            return implant
+    raise ImplantError(f"{subtype}: none of {TRIES * DRAWS} hemorrhages found a place in this head")
 
 
 def _set_in(ground: Ground, lesion: Lesion, random: dict[str, Array], number: int) -> Implant:
@@ -141,7 +141,7 @@ def _set_in(ground: Ground, lesion: Lesion, random: dict[str, Array], number: in
 
 
 def _rough_areas(ground: Ground, lesion: Lesion, random: dict[str, Array]) -> list[float]:
-    """About how much of each slice a bleeding takes, mm²."""
+    """The approximate area of a hemorrhage in each slice, mm²."""
     step = max(int(np.sqrt(ROUGH_STEP) / ground.series.pixel), 1)
     areas = []
     for points, tissue in ground.layers:
@@ -158,7 +158,7 @@ def _rough_areas(ground: Ground, lesion: Lesion, random: dict[str, Array]) -> li
 
 
 def _thinned(part: Part, step: int) -> Part:
-    """Every `step`-th pixel of all that a tissue consists of."""
+    """Every `step`-th pixel of all arrays of a tissue."""
     changes: dict[str, Any] = {}
     for field in fields(part):
         value = getattr(part, field.name)

@@ -1,4 +1,4 @@
-"""What of a head series can be measured and compared: its HU, and the texture of its noise."""
+"""Measurements by which two head series can be compared: HU, and the texture of the noise."""
 
 from dataclasses import dataclass
 
@@ -6,29 +6,33 @@ import cv2
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from benchmarks.real_head.measured import PASSES, smoothed
 from benchmarks.real_head.series import Series
+from benchmarks.real_head.tissue_maps import PASSES, smoothed
 from tfrecords_tools.phantom.head.geometry import Array
 
-RIM = 8.0  # mm; nearer to bone, its partial volume counts
-PATCH = 16.0  # mm; edge of a patch of even tissue
-PATCHES = 40  # the most even ones of a series
+RIM = 8.0  # mm; closer to bone, its partial volume matters
+PATCH = 16.0  # mm; edge of a patch of homogeneous tissue
+PATCHES = 40  # the most homogeneous ones of a series
 FREQUENCIES = np.arange(0.075, 1.0, 0.05)  # 1/mm, middles of the bins
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-TISSUES = {"csf": 0.02, "white": 0.4, "grey": 0.8}  # and at which quantile to look for each first
-SOFT_HU = (-5.0, 55.0)  # of these three; beyond lie calcium, blood in the sinuses, air
-EVERY = 10  # of how many pixels one is enough to tell them apart
+TISSUES = {
+    "csf": 0.02,
+    "white": 0.4,
+    "grey": 0.8,
+}  # quantile to start the search at
+SOFT_HU = (-5.0, 55.0)  # of these three; outside are calcium, blood in the sinuses, and air
+EVERY = 10  # one of so many pixels suffices to tell them apart
 
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """What was measured in a series.
+    """Measurements of a series.
 
     Attributes:
         interior: HU of the pixels within the skull, away from its bone; float32, shape (n,).
         tissues: HU of each of TISSUES: medians of three classes of the smoothed interior.
-        noise: standard deviation in patches of even tissue, HU.
-        power: noise power, HU² mm², at FREQUENCIES; NaN above what the pixels can show.
+        noise: standard deviation in patches of homogeneous tissue, HU.
+        power: noise power, HU² mm², at FREQUENCIES; NaN above the Nyquist frequency.
     """
 
     interior: Array
@@ -39,14 +43,14 @@ class Likeness:
     def summary(self) -> dict[str, float]:
         """The same in a few numbers: quantiles in HU, noise in HU, frequencies in 1/mm."""
         values = np.quantile(self.interior, QUANTILES)
-        found = {f"hu_p{100 * q:.0f}": float(v) for q, v in zip(QUANTILES, values, strict=True)}
-        found |= {f"{name}_hu": value for name, value in self.tissues.items()}
+        summary = {f"hu_p{100 * q:.0f}": float(v) for q, v in zip(QUANTILES, values, strict=True)}
+        summary |= {f"{name}_hu": value for name, value in self.tissues.items()}
         known = ~np.isnan(self.power)
         weight = self.power[known] * FREQUENCIES[known]  # of a ring in the plane of frequencies
-        found["noise_hu"] = self.noise
-        found["peak_frequency"] = float(FREQUENCIES[np.nanargmax(self.power)])
-        found["mean_frequency"] = float(np.average(FREQUENCIES[known], weights=weight))
-        return found
+        summary["noise_hu"] = self.noise
+        summary["peak_frequency"] = float(FREQUENCIES[np.nanargmax(self.power)])
+        summary["mean_frequency"] = float(np.average(FREQUENCIES[known], weights=weight))
+        return summary
 
 
 def measure(series: Series, masks: np.ndarray) -> Likeness:
@@ -92,7 +96,7 @@ def noise_power(patches: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def _tissue_hu(series: Series, interior: list[np.ndarray]) -> dict[str, float]:
-    """Three classes by k-means, as nothing else tells the tissues of a real head apart."""
+    """HU of three classes by k-means, since the true tissues of a real head are unknown."""
     smooth = np.concatenate(
         [
             smoothed(hu, series.pixel, PASSES)[mask]
@@ -106,22 +110,22 @@ def _tissue_hu(series: Series, interior: list[np.ndarray]) -> dict[str, float]:
 
 
 def _even_patches(series: Series, interior: list[np.ndarray]) -> np.ndarray:
-    """The patches whose smoothed tissue varies least, without their trend; (patches, n, n)."""
+    """The most homogeneous patches, without their trend; float, shape (patches, n, n)."""
     edge = max(round(PATCH / series.pixel), 8)
-    found = []
+    patches = []
     for hu, mask in zip(series.hu, interior, strict=True):
         smooth = cv2.GaussianBlur(hu, (0, 0), 1.5 / series.pixel)
         for row in range(0, hu.shape[0] - edge, edge):
             for column in range(0, hu.shape[1] - edge, edge):
                 at = (slice(row, row + edge), slice(column, column + edge))
                 if mask[at].all():
-                    found.append((float(smooth[at].std()), hu[at]))
-    even = sorted(found, key=lambda pair: pair[0])[:PATCHES]
+                    patches.append((float(smooth[at].std()), hu[at]))
+    even = sorted(patches, key=lambda pair: pair[0])[:PATCHES]
     return np.stack([_without_trend(patch) for _, patch in even])
 
 
 def _without_trend(patch: np.ndarray) -> np.ndarray:
-    """A patch less the paraboloid that fits it best: tissue and cupping are no noise."""
+    """A patch minus the paraboloid that fits it best, since tissue and cupping are not noise."""
     along = np.linspace(-1, 1, len(patch))
     x, y = (axis.ravel() for axis in np.meshgrid(along, along))
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)

@@ -1,4 +1,4 @@
-"""A head CT series as slices in space, and where in them the skull holds the brain."""
+"""A head CT series as slices in space, and its intracranial space."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +10,21 @@ from scipy import ndimage
 from tfrecords_tools.dicom.reader import CTSlice, read_slice
 from tfrecords_tools.dicom.refusal import RefusedSlice
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.phantom.study import Study
 
-SAME_PLACE = 0.01  # mm; slices nearer than this stand at one position
-MAX_THICKNESS = 10.0  # mm; a wider gap is one that the scan left out
-CONTENT_HU = (-20.0, 130.0)  # of brain, blood and CSF, blurred by BLUR, beside bone and streaks
+SAME_PLACE = 0.01  # mm; slices closer than this share one position
+MAX_THICKNESS = 10.0  # mm; a wider gap is not covered by the slices
+CONTENT_HU = (-20.0, 130.0)  # of brain, blood and CSF after blurring by BLUR, near bone and streaks
 BONE_HU = 250.0
 BLUR = 1.0  # mm, deviation
-FORAMEN = 4.0  # mm; half the width of the holes of the skull base that are held shut
-SMALLEST = 800.0  # mm² of a slice of the intracranial space; the foramen magnum has about as much
-LARGEST_HOLE = 150.0  # mm²; calcium and the sella, which the brain encloses
-UNDER = 0.5  # of what lies in the skull lies under, or above, what the next slice has there
+FORAMEN = 4.0  # mm; half the width of the holes in the skull base that are closed
+SMALLEST = 800.0  # mm² of the intracranial space in a slice; about that of the foramen magnum
+LARGEST_HOLE = 150.0  # mm²; calcium and sella, which the brain encloses
+OVERLAP = 0.5  # least share of a part that overlaps the mask of the next slice
 
 
 class SeriesError(InputError):
-    """Files that are no head CT series."""
+    """Files that are not a head CT series."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +58,17 @@ class Series:
 
     @property
     def thickness(self) -> np.ndarray:
-        """Of each slice, mm: the wider one of the gaps beside it, as many files do not say."""
+        """Of each slice, mm: the wider of the gaps beside it, since many files do not state it."""
         gaps = np.diff(self.origins @ self.normal)
         wider = np.maximum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
         return np.minimum(wider, MAX_THICKNESS)
 
 
 def read_series(folder: Path) -> Series:
-    """Reads the one series of a folder. Files that are no CT slices are passed over.
+    """Reads the only series of a folder. Files that are not CT slices are ignored.
 
     Raises:
-        SeriesError: if there are fewer than three slices, or they do not make one series.
+        SeriesError: if there are fewer than three slices, or they do not form one series.
     """
     slices = sorted(_slices(folder), key=lambda ct: ct.header.position_mm)
     if len({ct.header.series_id for ct in slices}) > 1:
@@ -91,12 +92,19 @@ def read_series(folder: Path) -> Series:
     )
 
 
-def intracranial(series: Series) -> np.ndarray:
-    """What lies within skull and skull base, down to the foramen magnum.
+def as_series(study: Study) -> Series:
+    """A phantom study as if it had been read from its files, with one slice per position."""
+    apart = np.diff(study.positions[:, 2], prepend=-np.inf) > 0
+    along, down = np.reshape(study.orientation, (2, 3)) * study.pixel
+    return Series(study.hu[apart], study.positions[apart], down, along)
 
-    The largest cavity that bone encloses in one slice is the beginning; from there, up and down,
-    what is no bone belongs to it where most of it lies beside what the neighbour has. The holes of
-    the base are held shut by an opening, and slices of less than `SMALLEST` left out.
+
+def intracranial(series: Series) -> np.ndarray:
+    """The space within vault and skull base, down to the foramen magnum.
+
+    Starts from the largest cavity that bone encloses in one slice. From there, up and down, soft
+    tissue belongs to the space where most of it overlaps that of the neighbouring slice. A
+    morphological opening closes the holes of the base, and areas below `SMALLEST` are left out.
 
     Returns:
         bool, shape (slices, rows, columns).
@@ -122,13 +130,13 @@ def intracranial(series: Series) -> np.ndarray:
 
 
 def _slices(folder: Path) -> list[CTSlice]:
-    found = []
+    slices = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         try:
-            found.append(read_slice(path))
+            slices.append(read_slice(path))
         except RefusedSlice:
             continue
-    return found
+    return slices
 
 
 def _largest_cavity(smooth: np.ndarray, pixel: float) -> np.ndarray:
@@ -140,12 +148,12 @@ def _largest_cavity(smooth: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def _content(smooth: np.ndarray, beside: np.ndarray, pixel: float) -> np.ndarray:
-    """The parts of a slice that lie, for the most part, beside a mask of the next one."""
+    """The parts of a slice most of which overlap the mask of the next one."""
     low, high = CONTENT_HU
     content = (smooth > low) & (smooth < high)
     cores, count = ndimage.label(_distance(content) * pixel > FORAMEN)
     covered = ndimage.mean(beside, cores, np.arange(1, count + 1))
-    kept = np.isin(cores, np.flatnonzero(np.asarray(covered) >= UNDER) + 1)
+    kept = np.isin(cores, np.flatnonzero(np.asarray(covered) >= OVERLAP) + 1)
     whole = content & (_distance(~kept) * pixel < FORAMEN + 1) if kept.any() else kept
     parts, count = ndimage.label(_filled(whole, pixel))
     areas = np.bincount(parts.ravel())[1:] * pixel**2
@@ -160,5 +168,5 @@ def _filled(mask: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:
-    """Pixels to the nearest one outside the mask; float32."""
+    """Distance in pixels to the nearest pixel outside the mask; float32."""
     return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -13,8 +13,8 @@ import pytest
 from scipy import ndimage
 
 from benchmarks.real_head.implant import implants, survey
-from benchmarks.real_head.measured import tissues
-from benchmarks.real_head.series import Series, SeriesError, intracranial, read_series
+from benchmarks.real_head.series import SeriesError, as_series, intracranial, read_series
+from benchmarks.real_head.tissue_maps import tissues
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.phantom.cohort import study_count, subtypes_of
@@ -27,12 +27,6 @@ from tfrecords_tools.tables.label_csv import read_labels
 PATIENT, SLICES = 4, 10
 IMPLANTED = "benchmarks.implanted"
 BRAIN = [CLASSES.index(name) for name in CLASSES[CLASSES.index("dura and sinuses") :]]
-
-
-def as_series(study) -> Series:
-    """A phantom study as if it had been read from files."""
-    along, down = np.reshape(study.orientation, (2, 3)) * study.pixel
-    return Series(study.hu, study.positions, down, along)
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +90,10 @@ def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
     for one in implants(ground, places=30):
         before = study.hu[one.number]
         around = (before - one.hu)[one.share == 0]
-        darker = 10 if one.kind == "intraparenchymal" else 0  # by its rim of oedema
+        darker = 10 if one.subtype == "intraparenchymal" else 0  # by its rim of oedema
         assert around.min() > -1e-3 and around.max() <= darker + 1e-3
         core = ndimage.binary_erosion(one.share > 0.99, iterations=4)  # away from its edges
-        if core.sum() < 30 or one.kind != "intraparenchymal":  # others take the place of sulci
+        if core.sum() < 30 or one.subtype != "intraparenchymal":  # others take the place of sulci
             continue
         rough_before, rough_after = (
             (hu - ndimage.gaussian_filter(hu, 1.5))[core] for hu in (before, one.hu)
@@ -111,7 +105,7 @@ def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
 
 def test_kinds_come_in_turn_and_large_enough_and_the_same_again(ground):
     first, again = (list(implants(ground, places=6)) for _ in range(2))
-    assert [one.kind for one in first] == [*SUBTYPES, SUBTYPES[0]]
+    assert [one.subtype for one in first] == [*SUBTYPES, SUBTYPES[0]]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.hu, other.hu)
         assert one.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA
@@ -123,11 +117,11 @@ def test_bleedings_lie_where_their_kind_does(study, ground):
     for one in implants(ground, places=10, seed=3):
         depth = ndimage.distance_transform_edt(np.isin(study.tissues[one.number], BRAIN))
         depth = np.median(depth[one.mask]) * study.pixel
-        if one.kind in ("epidural", "subdural"):
+        if one.subtype in ("epidural", "subdural"):
             assert depth < 15
-        if one.kind == "intraventricular":
+        if one.subtype == "intraventricular":
             assert ventricles[one.number][one.mask].mean() > 0.5
-        if one.kind == "subarachnoid":
+        if one.subtype == "subarachnoid":
             assert white[one.number][one.mask].mean() < 0.5
 
 
@@ -170,4 +164,4 @@ def test_a_real_head_is_surveyed(realdata):
     """Its skull fits a phantom's to a few mm, and there is room for a bleeding of each kind."""
     real = survey(read_series(realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"))
     assert real.fit.error < 6
-    assert [one.kind for one in implants(real, places=5)] == list(SUBTYPES)
+    assert [one.subtype for one in implants(real, places=5)] == list(SUBTYPES)

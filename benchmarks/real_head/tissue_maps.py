@@ -1,4 +1,4 @@
-"""The tissue of a head's slices, measured in the slices: what the phantom knows of its own."""
+"""The tissue of a real head, measured in its slices: what is known of a phantom head."""
 
 from collections.abc import Iterator
 
@@ -15,37 +15,43 @@ from tfrecords_tools.phantom.head.brain import CSF, Brain
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.shapes import inside
 
-NO_BONE_HU = 60.0  # the most that tissue beside bone has; the rest is partial volume of the bone
-LOCAL = 1.5  # mm, deviation; over so much the local HU are estimated
-EDGES = 2.5  # deviations of the noise; what differs by more is another tissue
-PASSES = 2  # which leave a twentieth of the noise of even tissue in the local HU; one, a quarter
-CSF_LIMIT = 0.35  # of the way from CSF to brain; old infarcts and white matter come to about 0.4
-CSF_RAMP = 8.0  # HU from pure CSF to none, about that limit
-PURE = 0.05  # of the pixels nearest to the phantom's ventricles are CSF, and little else
-CORE = 2.0  # mm, deviation; over so much the HU of a ventricle are averaged to tell it from an ...
-CORE_LIMIT = 0.2  # ... old infarct, as the part of the way from CSF to brain
-GREY_RAMP, DURA_HU = 8.0, 48.0  # HU; grey matter is denser than most of the brain, dura than it
-SULCUS = 8.0  # mm; what is dark and wider is white matter, an infarct or a ventricle
-SULCUS_HU = (5.0, 12.0)  # by which a sulcus is darker than what is beside it: none of it, all
-SULCUS_NOISE = 2.5  # times what brain differs so by its noise, where that is more than the former
-SULCUS_AREA = 20.0  # mm²; what is smaller is noise
-CORTEX = 24.0  # mm that sulci reach into the brain
-BLOOD_WIDER = 0.8  # mm, deviation; by which blood in sulci looks wider than they are
+NO_BONE_HU = 60.0  # limit for tissue beside bone; the excess is partial volume of the bone
+LOCAL = 1.5  # mm, deviation of the filter that estimates local HU
+EDGES = 2.5  # deviations of the noise; larger differences are edges of a tissue
+PASSES = 2  # leave a twentieth of the noise of homogeneous tissue in the local HU; one, a quarter
+CSF_LIMIT = 0.35  # of the way from CSF to brain; old infarcts and white matter reach about 0.4
+CSF_RAMP = 8.0  # HU from pure CSF to none, around that limit
+PURE = 0.05  # quantile of the pixels near the phantom's ventricles that is pure CSF
+CORE = 2.0  # mm, deviation; HU are averaged over it to tell a ventricle from an old infarct
+CORE_LIMIT = 0.2  # of a ventricle, so averaged; of the way from CSF to brain
+GREY_RAMP, DURA_HU = (
+    8.0,
+    48.0,
+)  # HU; dura is denser than grey matter
+SULCUS = 8.0  # mm; wider dark areas are white matter, infarcts or ventricles
+SULCUS_HU = (
+    5.0,
+    12.0,
+)  # darker than its surroundings: not a sulcus, a whole sulcus
+SULCUS_NOISE = 2.5  # times the same difference caused by noise, if that is larger
+SULCUS_AREA = 20.0  # mm²; smaller areas are noise
+CORTEX = 24.0  # mm; depth that sulci reach in the brain
+BLOOD_WIDER = 0.8  # mm, deviation; by which blood in sulci looks wider than the sulci
 FAR = 60.0  # pixels
-NEAR_MODEL = 14.0  # mm from the phantom's ventricles and cisterns that a head's may lie
+NEAR_MODEL = 14.0  # mm; largest distance of a head's ventricles and cisterns from the phantom's
 
 
 def tissues(series: Series, masks: np.ndarray, fit: Fit) -> Iterator[tuple[Points, Tissue]]:
     """The pixels of each slice in the head, and the tissue there.
 
-    Brain and CSF are told apart by HU; ventricles and cisterns by which ones of the fitted phantom
-    most of a cavity is nearer to; inner table and skull base likewise. Midline and tentorium are
-    the fitted phantom's.
+    HU separate brain from CSF. A cavity belongs to the ventricles or to the cisterns, depending on
+    which of those of the fitted phantom most of it is nearer to; inner table and skull base are
+    separated likewise. Midline and tentorium are those of the fitted phantom.
 
     Args:
         series: of the head.
         masks: its intracranial space; bool, shape (slices, rows, columns).
-        fit: where it lies.
+        fit: pose of the head.
     """
     volumes = _volumes(series, masks, fit)
     smooth = np.stack([smoothed(hu, series.pixel) for hu in series.hu])
@@ -69,7 +75,7 @@ def tissues(series: Series, masks: np.ndarray, fit: Fit) -> Iterator[tuple[Point
 
 
 def smoothed(hu: Array, pixel: float, passes: int = 1) -> Array:
-    """The local HU of soft tissue: noise taken out, edges kept, by a bilateral filter.
+    """The local HU of soft tissue: a bilateral filter removes noise and keeps edges.
 
     Args:
         hu: of a slice.
@@ -106,7 +112,10 @@ def _depths(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, Array]:
 
 
 def _volumes(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, ...]:
-    """Depth, and that inside the inner table alone; how far ventricles and cisterns are; mm."""
+    """On the grid, mm: depth, depth inside the inner table alone, and nearness of the cavities.
+
+    The third is positive near ventricles, the fourth near cisterns.
+    """
     depth, table = _depths(series, masks, fit)
     ventricle = _distance_to(fit.model.ventricles > 0.5)
     cistern = _distance_to(fit.model.cisterns > 0.5)
@@ -115,7 +124,7 @@ def _volumes(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, ...]:
 
 
 def _csf_hu(smooth: Array, masks: np.ndarray, apart: list[Array]) -> float:
-    """HU of the head's CSF; at most what the phantom's has, where no ventricle is open."""
+    """HU of the head's CSF; at most that of the phantom, if no ventricle is open."""
     pixels = [hu[mask & (near > 0)] for hu, mask, near in zip(smooth, masks, apart, strict=True)]
     every = np.concatenate(pixels)
     return min(CSF, float(np.quantile(every, PURE))) if every.size else CSF
@@ -124,7 +133,7 @@ def _csf_hu(smooth: Array, masks: np.ndarray, apart: list[Array]) -> float:
 def _cavities(csf: Array, to_brain: Array, apart: Array, pixel: float) -> tuple[Array, Array]:
     """CSF in ventricles, and in cisterns and wide sulci, 0..1; each cavity is one or the other.
 
-    What holds no pure CSF is an old infarct, or a sulcus thinner than the slice.
+    A cavity without pure CSF is an old infarct, or a sulcus thinner than the slice.
     """
     parts, count = ndimage.label(csf > 0.5)
     numbers = np.arange(1, count + 1)
@@ -137,12 +146,12 @@ def _cavities(csf: Array, to_brain: Array, apart: Array, pixel: float) -> tuple[
 
 
 def _with_edge(mask: np.ndarray) -> np.ndarray:
-    """A mask, and one pixel about it where what it was taken from fades."""
+    """A mask, grown by the one pixel over which its edge fades."""
     return cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def _sulci(hu: Array, csf: Array, depth: Array, within: Array, pixel: float) -> tuple[Array, Array]:
-    """Outer CSF, also in sulci that are thinner than the slice; and what blood in it fills."""
+    """Outer CSF, also in sulci thinner than the slice; and the same as wide as blood appears."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(SULCUS / pixel / 2) + 1,) * 2)
     darker = cv2.morphologyEx(hu, cv2.MORPH_BLACKHAT, disc)
     usual = float(np.median(darker[within > 0.5])) if (within > 0.5).any() else 0.0
@@ -155,7 +164,7 @@ def _sulci(hu: Array, csf: Array, depth: Array, within: Array, pixel: float) -> 
 
 
 def _large(mask: np.ndarray, pixels: float) -> np.ndarray:
-    """The connected parts of a mask that have so many pixels."""
+    """The connected parts of a mask that have at least so many pixels."""
     parts, _ = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
@@ -167,12 +176,12 @@ def _sampled(values: Array, points: Points) -> Array:
 
 
 def _distance_to(mask: np.ndarray) -> Array:
-    """On the grid, mm."""
+    """Distance to a mask on the grid, mm."""
     return ndimage.distance_transform_edt(~mask, grid.STEP).astype(np.float32)
 
 
 def _signed(mask: np.ndarray) -> Array:
-    """Pixels inside the outline of a mask, negative outside, at most FAR."""
+    """Distance in pixels inside the outline of a mask, negative outside, at most FAR."""
     inner, outer = (
         cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         for m in (mask, ~mask)
