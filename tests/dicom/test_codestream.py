@@ -68,7 +68,7 @@ def test_no_header_is_looked_for_without_end(filling: bytes) -> None:
         (b"\xff\xda", b"\xff\xd5", "segment FFD5"),
         (b"JFIF\0\x01", b"JFIF\0\x02", "JFIF version 2"),
         (b"\xff\xc3\x00\x0b\x0c", b"\xff\xc3\x00\x0b\x3f", "63 bits"),
-        (b"\xff\xc3", b"\xff\xe3", "not enough values"),
+        (b"\xff\xc3", b"\xff\xe3", "0 frame headers"),
     ],
 )
 def test_a_jpeg_header_that_would_end_the_process_in_gdcm(
@@ -144,7 +144,7 @@ def test_the_tile_parts_of_jpeg_2000_end_where_they_say() -> None:
 def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
     frame = bytearray(RLE.encode(VALUES, 12))
     struct.pack_into("<I", frame, 4 * place, start)
-    with pytest.raises(ValueError, match="begin where there are none"):
+    with pytest.raises(ValueError, match="do not begin where"):
         rle_lengths(bytes(frame), VALUES.size)
 
 

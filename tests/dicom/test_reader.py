@@ -222,7 +222,7 @@ def test_what_lies_behind_the_entries_of_a_modality_lut_is_none() -> None:
 def test_a_modality_lut_beside_a_rescale_is_refused(keyword: str) -> None:
     """GDCM goes by the rescale, others by the table."""
     elements = {**NO_RESCALE, keyword: "1", "ModalityLUTSequence": lut(np.arange(3000) - 1024)}
-    wanted = "^no_rescale: a rescale and a Modality LUT, which exclude each other$"
+    wanted = "^no_rescale: a rescale and a Modality LUT; only one is allowed$"
     with pytest.raises(RefusedSlice, match=wanted):
         read(np.uint16(TRUE_HU + 1024), **elements)
 

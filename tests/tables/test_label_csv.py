@@ -100,7 +100,7 @@ def test_any_order_of_rows(
 
 @given(table=TABLES)
 @IN_TMP_PATH
-def test_wide_form_says_the_same_as_long_form(tmp_path: Path, table: dict[str, list[bool]]) -> None:
+def test_the_wide_form_equals_the_long_form(tmp_path: Path, table: dict[str, list[bool]]) -> None:
     long = write(tmp_path / "long.csv", ["ID,Label", *long_rows(table)])
     rows = [f"{name},{','.join(map(str, six(row)))}" for name, row in table.items()]
     wide = write(tmp_path / "wide.csv", [f"id,{','.join(LABELS)}", *rows])
@@ -108,14 +108,14 @@ def test_wide_form_says_the_same_as_long_form(tmp_path: Path, table: dict[str, l
 
 
 @pytest.mark.parametrize("column", ["id", "slice_id", "SOPInstanceUID"])
-def test_wide_form_by_any_name_of_the_identifier(tmp_path: Path, column: str) -> None:
+def test_the_id_column_of_the_wide_form_has_several_names(tmp_path: Path, column: str) -> None:
     """Of up to 64 characters, as the UID of a slice has."""
     uid = "1." * 31 + "12"
     path = write(tmp_path / "wide.csv", [f"{column},{','.join(LABELS)}", f"{uid},0,1,0,0,0,1"])
     assert as_dict(read_labels(path)) == {uid: [0, 1, 0, 0, 0, 1]}
 
 
-def test_wide_form_with_columns_of_another_order_and_more_of_them(tmp_path: Path) -> None:
+def test_the_wide_form_may_have_extra_columns_in_any_order(tmp_path: Path) -> None:
     columns = ["", "Any", "reader", "slice_id", *reversed(SUBTYPES)]
     path = write(
         tmp_path / "wide.csv", [",".join(columns), "0,1,anna,ID_aa.dcm,0,0,0,0,1", ",,,,,,,,"]
@@ -124,7 +124,7 @@ def test_wide_form_with_columns_of_another_order_and_more_of_them(tmp_path: Path
 
 
 @pytest.mark.parametrize("column", ["study_id", "StudyInstanceUID"])
-def test_labels_of_whole_studies(tmp_path: Path, column: str) -> None:
+def test_labels_of_studies(tmp_path: Path, column: str) -> None:
     path = write(
         tmp_path / "studies.csv",
         [f"{column},{','.join(LABELS)}", "1.2,0,1,0,0,0,1", "1.3,0,0,0,0,0,0"],
@@ -139,7 +139,7 @@ def test_labels_of_whole_studies(tmp_path: Path, column: str) -> None:
 @pytest.mark.parametrize(
     "variant", ["plain", "index", "crlf", "dcm", "gzip", "mark", "blank", "spaces", "unended"]
 )
-def test_variants_seen_in_the_wild(tmp_path: Path, variant: str) -> None:
+def test_common_variants_are_read(tmp_path: Path, variant: str) -> None:
     header, rows = "ID,Label", long_rows(SLICES)
     expected = read_labels(write(tmp_path / "plain.csv", [header, *rows]))
     text = "\n".join([header, *rows]) + "\n"
@@ -165,15 +165,13 @@ def test_variants_seen_in_the_wild(tmp_path: Path, variant: str) -> None:
 def test_a_contradiction_names_both_lines(tmp_path: Path) -> None:
     lines = ["ID,Label", *long_rows(SLICES), "ID_bb_subdural,1"]
     assert fault(write(tmp_path / "labels.csv", lines)) == (
-        "lines 12 and 14 contradict each other on ID_bb_subdural; 1 such in all: remove the wrong"
-        " one of each"
+        "lines 12 and 14 contradict each other on ID_bb_subdural; 1 in total: remove the wrong row"
+        " of each"
     )
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_contradictions_are_counted_and_the_lines_of_the_first_rise(
-    tmp_path: Path, seed: int
-) -> None:
+def test_contradictions_are_counted_and_the_first_is_named(tmp_path: Path, seed: int) -> None:
     table = {f"ID_{i:03}": [i % 2 == 0] * 5 for i in range(200)}
     others = {name: [not value for value in row] for name, row in table.items()}
     rows = [*long_rows(table), *long_rows(others)]
@@ -182,18 +180,18 @@ def test_contradictions_are_counted_and_the_lines_of_the_first_rise(
     lines = [number for number, row in enumerate(rows, 2) if row.startswith(f"{first}_epidural,")]
     message = fault(write(tmp_path / "labels.csv", ["ID,Label", *rows]))
     assert message.startswith(
-        f"lines {lines[0]} and {lines[1]} contradict each other on {first}_epidural; 1200 such"
+        f"lines {lines[0]} and {lines[1]} contradict each other on {first}_epidural; 1200 in total"
     )
 
 
-def test_missing_rows_are_named_and_placed(tmp_path: Path) -> None:
+def test_missing_rows_are_named_with_a_line_near_them(tmp_path: Path) -> None:
     assert fault(broken(tmp_path, 11, None)) == (
-        "1 rows are missing: ID_bb_subarachnoid (the slice's others stand near line 8); add them"
+        "1 rows are missing: ID_bb_subarachnoid (other rows of the slice are near line 8); add them"
     )
     rows = [row for row in long_rows(SLICES) if "ID_aa" in row or "epidural" in row]
     assert fault(write(tmp_path / "labels.csv", ["ID,Label", *rows])) == (
         "5 rows are missing: ID_bb_intraparenchymal, ID_bb_intraventricular, ID_bb_subarachnoid"
-        " (the slice's others stand near line 8); add them"
+        " (other rows of the slice are near line 8); add them"
     )
 
 
@@ -232,12 +230,12 @@ def test_malformed_ids_and_unknown_labels_are_named_together(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["NA", "nan", "None", "null", "007"])
-def test_an_id_is_taken_as_it_is_spelt(tmp_path: Path, name: str) -> None:
+def test_an_id_is_kept_as_written(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / "wide.csv", [f"id,{','.join(LABELS)}", f"{name},0,1,0,0,0,1"])
     assert as_dict(read_labels(path)) == {name: [0, 1, 0, 0, 0, 1]}
 
 
-def test_lines_are_counted_across_blank_ones_and_pieces(
+def test_lines_are_counted_across_blank_lines_and_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(labels, "CHUNK_ROWS", 4)
@@ -272,8 +270,8 @@ def test_faults_of_the_wide_form_are_named_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "not a readable CSV (No columns to parse from file); fetch it anew"),
-        ("ID,Label\n", "has no rows below its header; fetch it anew"),
+        ("", "not a readable CSV (No columns to parse from file); download it again"),
+        ("ID,Label\n", "has no rows below its header; download it again"),
         ("ID\nID_aa_any\n", "has the columns ID; expected ID,Label or id,epidural,"),
         (
             f"id,slice_id,{','.join(LABELS)}\nID_aa,ID_bb,0,0,0,0,0,0\n",
@@ -287,7 +285,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> 
     assert fault(path).startswith(message)
 
 
-def test_the_refusal_of_other_columns_says_what_is_expected(tmp_path: Path) -> None:
+def test_the_error_of_wrong_columns_names_the_expected_ones(tmp_path: Path) -> None:
     message = fault(write(tmp_path / "labels.csv", ["name,Category", "1,2"]))
     assert message == (
         "has the columns name, Category; expected ID,Label or"
@@ -295,7 +293,7 @@ def test_the_refusal_of_other_columns_says_what_is_expected(tmp_path: Path) -> N
     )
 
 
-def test_a_field_too_many_is_no_silent_shift(tmp_path: Path) -> None:
+def test_an_extra_field_does_not_shift_the_others(tmp_path: Path) -> None:
     lines = ["ID,Label", *(f"{i},{row}" for i, row in enumerate(long_rows(SLICES)))]
     assert fault(write(tmp_path / "labels.csv", lines)).startswith("line 2, 3, 4 and 9 more: ")
 
@@ -323,16 +321,16 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: str, reason: str
     path.write_bytes(packed)
     message = fault(path)
     assert message.startswith(f"not a readable CSV ({reason}")
-    assert message.endswith("); fetch it anew")
+    assert message.endswith("); download it again")
 
 
 @pytest.mark.parametrize("rows", [0, 50_000])
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path, rows: int) -> None:
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path, rows: int) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes(b"ID,Label\n" + b"ID_aa_any,1\n" * rows + b"ID_\xff\xfe_any,1\n")
     message = fault(path)
     assert message.startswith("not a readable CSV ('utf-8' codec can't decode byte 0xff in ")
-    assert message.endswith("); fetch it anew")
+    assert message.endswith("); download it again")
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:

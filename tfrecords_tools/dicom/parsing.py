@@ -102,7 +102,7 @@ def read_pixel_data(file: BinaryIO, syntax: str, mark: HeaderMark) -> tuple[byte
     """Reads the value of Pixel Data and its VR, from a file whose header is known.
 
     Raises:
-        ChangedHeaderError: if the header is not the one that is known.
+        ChangedHeaderError: if the header changed since then.
         RefusedSlice: if there are none, or if what follows is not whole and in order.
         OSError: if the file cannot be read.
     """

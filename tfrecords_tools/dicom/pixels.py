@@ -1,4 +1,4 @@
-"""Pixel Data to the values that a scanner stored, whatever the transfer syntax."""
+"""Decodes Pixel Data of any transfer syntax to the values that the scanner stored."""
 
 import functools
 import math
@@ -25,9 +25,9 @@ class Plugin(NamedTuple):
     """A decoding plugin of pydicom.
 
     Attributes:
-        name: as pydicom calls it.
-        package: what brings it, to be installed; empty where pydicom does.
-        extra: of this project, which installs the package.
+        name: in pydicom.
+        package: that contains it; empty if pydicom does.
+        extra: of this project that installs the package.
     """
 
     name: str
@@ -41,21 +41,21 @@ _CHARLS = Plugin("pyjpegls", "pyjpegls")
 _OPENJPEG = Plugin("pylibjpeg", "pylibjpeg-openjpeg")
 _LIBJPEG = Plugin("pylibjpeg", "pylibjpeg-libjpeg", "jpeg12")
 
-# One plugin a transfer syntax, and never another in its place: pydicom would go through all that
-# happen to be installed until one does not fail, and what a slice holds would depend on them.
+# One plugin per transfer syntax and no fallback: pydicom would try all that are installed until one
+# does not fail, and the pixels of a slice would depend on the installation.
 PLUGINS = {
     uid.RLELossless: _RLE,
     # Equal to Pillow, as both are libjpeg; pylibjpeg-libjpeg is off by one in 2 % of the pixels.
     uid.JPEGBaseline8Bit: _GDCM,
     # The plugins of GDCM and Pillow read 8 bits only.
     uid.JPEGExtended12Bit: _LIBJPEG,
-    # Of an image that is cut off pylibjpeg-libjpeg makes up the rest; GDCM fails.
+    # pylibjpeg-libjpeg invents the rest of a truncated image; GDCM fails.
     uid.JPEGLossless: _GDCM,
     uid.JPEGLosslessSV1: _GDCM,
-    # GDCM refuses 6 and 7 bits; pylibjpeg-libjpeg makes up the rest of what is cut off.
+    # GDCM refuses 6 and 7 bits; pylibjpeg-libjpeg invents the rest of a truncated image.
     uid.JPEGLSLossless: _CHARLS,
     uid.JPEGLSNearLossless: _CHARLS,
-    # Equal to GDCM; Pillow adds 32768 where header and codestream do not agree on the sign.
+    # Equal to GDCM; Pillow adds 32768 if header and codestream differ in sign.
     uid.JPEG2000Lossless: _OPENJPEG,
     uid.JPEG2000: _OPENJPEG,
     uid.HTJ2KLossless: _OPENJPEG,
@@ -63,7 +63,7 @@ PLUGINS = {
     uid.HTJ2K: _OPENJPEG,
 }
 LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless}
-LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # or without loss, which the syntax does not say
+LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # these two may also be lossless
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class PixelFormat:
     Attributes:
         syntax: UID of the transfer syntax; one that can be decoded here.
         shape: (rows, columns).
-        bits_allocated: of a pixel.
-        bits_stored: of a pixel.
+        bits_allocated: per pixel.
+        bits_stored: per pixel.
         signed: whether Pixel Representation is 1.
     """
 
@@ -86,12 +86,12 @@ class PixelFormat:
 
     @property
     def decoder(self) -> Decoder:
-        """Of the transfer syntax."""
+        """pydicom's decoder of the transfer syntax."""
         return _decoder_of(self.syntax)
 
     @property
     def plain(self) -> bool:
-        """Whether a pixel is a 16-bit number of this machine's kind, as in nearly all files."""
+        """Whether pixels are 16-bit numbers in this machine's byte order, as in nearly all files."""
         little_endian = form_of(self.syntax).little_endian and sys.byteorder == "little"
         return self.bits_allocated == 16 and little_endian and self.decoder.is_native
 
@@ -121,7 +121,7 @@ def check_length(pixels: PixelFormat, length: int) -> None:
     """Checks the length of Pixel Data in bytes.
 
     Raises:
-        RefusedSlice: if they are none, or where they are not compressed too few or too many.
+        RefusedSlice: if it is zero, or if it is wrong for uncompressed pixels.
     """
     if length == 0:
         raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
@@ -138,15 +138,15 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
 
     Args:
         content: the value of Pixel Data.
-        vr: its value representation; None where it is not written.
-        pixels: from the header of the same file.
+        vr: its VR; None if that is implicit.
+        pixels: of the same file.
 
     Returns:
-        Native integers of 8, 16 or 32 bits, shape (rows, columns), without what may stand above
-        Bits Stored: that is no part of a pixel (PS3.5 8.1.1).
+        Native integers of 8, 16 or 32 bits, shape (rows, columns), without the bits above Bits
+        Stored, which are not part of a pixel (PS3.5 8.1.1).
 
     Raises:
-        RefusedSlice: if it cannot be decoded, or if it is none, cut off, too long or another one.
+        RefusedSlice: if it cannot be decoded, is too short or too long, or contradicts the header.
     """
     check_length(pixels, len(content))
     precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)
@@ -158,7 +158,7 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
         stored = _decoded(content, vr, pixels)
     cut = _cut(stored, pixels.bits_stored)
     if precision > pixels.bits_stored and not _fits(stored, cut, pixels):
-        # Compression with loss, or damage, has moved them there; cut, metal would turn into air.
+        # Lossy compression or damage put them there; without their high bits, metal would be air.
         raise RefusedSlice(
             "undecodable", f"values of more than {pixels.bits_stored} bits were compressed"
         )
@@ -166,18 +166,18 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
 
 
 def _fits(stored: np.ndarray, cut: np.ndarray, pixels: PixelFormat) -> bool:
-    """Whether nothing but zeros, or of a lossless image the sign, stands above Bits Stored."""
+    """Whether the bits above Bits Stored are zeros, or in a lossless image the sign."""
     if np.array_equal(stored, cut):
         return True
     return pixels.syntax not in LOSSY and not (stored >> pixels.bits_stored).any()
 
 
-# Asked for several times a slice, and each time pydicom would validate the UID.
+# Needed several times per slice, and pydicom would validate the UID each time.
 _decoder_of = functools.cache(get_decoder)
 
 
 def _check_decoder(syntax: str) -> None:
-    """Refuses a transfer syntax that has no decoder, or one that is not installed."""
+    """Refuses a transfer syntax without a decoder, or whose decoder is not installed."""
     try:
         decoder = _decoder_of(syntax)
         plugin = None if decoder.is_native else PLUGINS[decoder.UID]
@@ -193,7 +193,7 @@ def _check_decoder(syntax: str) -> None:
 
 
 def _precision(content: bytes, pixels: PixelFormat) -> int:
-    """Bits of a pixel in a compressed image, which is checked before it is decoded."""
+    """Bits per pixel of a compressed image, which is checked before it is decoded."""
     if PLUGINS[pixels.decoder.UID] is _RLE:
         _check_rle(content, pixels)
         return pixels.bits_stored
@@ -214,7 +214,7 @@ def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
     if image.excess is None:
         raise RefusedSlice("truncated_pixels", "the compressed image has no end")
     if image.excess:
-        raise RefusedSlice("overlong_pixels", f"{image.excess} bytes behind the compressed image")
+        raise RefusedSlice("overlong_pixels", f"{image.excess} bytes after the compressed image")
     actual, expected = (image.rows, image.columns, image.samples), (*pixels.shape, 1)
     if actual != expected:
         raise RefusedSlice(
@@ -222,7 +222,7 @@ def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
             f"the compressed image has {actual} rows, columns and samples, expected {expected}",
         )
     if image.precision <= 16 < pixels.bits_allocated:
-        # GDCM ends the process where it is to fill 32 bits from so few.
+        # GDCM ends the process when it expands so few bits to 32.
         raise RefusedSlice(
             "undecodable",
             f"the compressed image has {image.precision} bits,"
@@ -259,9 +259,9 @@ def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
             bits_stored=pixels.bits_stored,
             pixel_representation=int(pixels.signed),
             decoding_plugin="" if decoder.is_native else PLUGINS[decoder.UID].name,
-            view_only=True,  # it is read once, and not changed
-            # By these pydicom repeats the sign from the precision of the codestream, which may be
-            # 16 where 12 bits are stored: -1 would stay at 4095. Bits Stored tell where it stands.
+            view_only=True,  # the result is not modified
+            # These extend the sign from the precision of the codestream, which may be 16 when 12
+            # bits are stored: -1 would stay 4095. Bits Stored decides here.
             correct_unused_bits=False,
             apply_j2k_sign_correction=False,
             apply_jls_sign_correction=False,
@@ -272,13 +272,13 @@ def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
 
 
 def _viewed(content: bytes, pixels: PixelFormat) -> np.ndarray:
-    """The numbers that the bytes are; what pydicom checks beside takes a tenth of a conversion."""
+    """The bytes as numbers; pydicom's own checks take a tenth of a conversion."""
     kind = np.int16 if pixels.signed else np.uint16
     return np.frombuffer(content, kind, count=math.prod(pixels.shape)).reshape(pixels.shape)
 
 
 def _unpacked(content: bytes, pixels: PixelFormat) -> np.ndarray:
-    """12 bits a pixel: a pair in three bytes, the low bits first. Not read by pydicom."""
+    """Two pixels of 12 bits in three bytes, low bits first, which pydicom does not read."""
     rows, columns = pixels.shape
     pairs = (rows * columns + 1) // 2
     packed = np.frombuffer(content.ljust(3 * pairs, b"\0"), np.uint8, count=3 * pairs)
@@ -293,5 +293,5 @@ def _cut(stored: np.ndarray, bits: int) -> np.ndarray:
     if not unused:
         return stored
     cut = stored << unused
-    cut >>= unused  # which repeats the sign, where there is one
+    cut >>= unused  # extends the sign, if any
     return cut

@@ -1,10 +1,10 @@
-"""One DICOM file to a CT slice in HU, or a refusal with its reason.
+"""Reads a DICOM file as a CT slice in HU, or refuses it with a reason.
 
-A file is taken only where its pixels can be proven to be HU of one axial slice. Where the file
-is in doubt it is refused: a slice left out is counted, a wrong one is believed.
+A file is accepted only if its pixels are provably HU of one axial slice. In doubt it is refused: a
+refused slice is counted, a wrong one is believed.
 
-What stands before the pixels is read once and tells all of how they become HU. The pixels can
-then be read without it, at another time and in another process.
+What comes before the pixels is read once and determines how they become HU. The pixels can be read
+later and in another process.
 """
 
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ class SliceFormat:
 
 @dataclass(frozen=True)
 class FileHeader:
-    """All that stands before the pixels of a file.
+    """What comes before the pixels of a file.
 
     Attributes:
-        slice: what identifies and places it.
-        format: how to read its pixels.
-        mark: of the bytes that both follow from.
+        slice: identity and position.
+        format: how to read the pixels.
+        mark: of the bytes that both were read from.
     """
 
     slice: SliceHeader
@@ -62,7 +62,7 @@ def read_slice(source: Path | BinaryIO) -> CTSlice:
     C.11.1). MONOCHROME1 changes how a slice is displayed, not what it holds.
 
     Raises:
-        RefusedSlice: if the file is no CT slice, or its values are not certainly HU.
+        RefusedSlice: if the file is not a CT slice, or its values are not certainly HU.
         OSError: if the file cannot be read.
     """
     if isinstance(source, Path):
@@ -76,7 +76,7 @@ def read_header(source: Path | BinaryIO) -> FileHeader:
     """Reads what comes before the pixels.
 
     Raises:
-        RefusedSlice: if the header alone shows that the file is no CT slice.
+        RefusedSlice: if the header shows that the file is not a CT slice in HU.
         OSError: if the file cannot be read.
     """
     if isinstance(source, Path):
@@ -99,7 +99,7 @@ def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.n
         As in `CTSlice`.
 
     Raises:
-        ChangedHeaderError: if the header is not the one that is known.
+        ChangedHeaderError: if the header changed since then.
         RefusedSlice: if the pixels cannot be decoded, or are not certainly HU.
         OSError: if the file cannot be read.
     """

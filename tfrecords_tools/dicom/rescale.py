@@ -1,4 +1,4 @@
-"""Stored values to HU, and whether they can be HU at all."""
+"""Maps stored values to HU, and checks that they can be HU at all."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
 
 AIR = -1000.0  # HU, by definition
 MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452
-AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding lies below
+AIR_BAND = (-1150.0, -850.0)  # HU; noise spreads air, padding is below
 TISSUE = (AIR_BAND[1], 3000.0)  # HU; aerated lung to dental enamel, both included
 MIN_AIR_SHARE = 0.002  # of the pixels; a body that fills the field of view still shows 0.005
 TRUSTED_INTERCEPT = -100.0  # above it, values are signed HU already, wrapped, or not HU at all
 ABOVE_BLOOD = 100.0  # HU; clotted blood reaches 90
-MAX_STEP = 8.0  # HU a stored unit of 8 bits; it leaves the brain window, 80 HU wide, ten levels
+MAX_STEP = 8.0  # HU per stored unit of 8 bits; the brain window, 80 HU wide, keeps ten levels
 
 
 @dataclass(frozen=True)
 class Line:
-    """HU as a straight line over stored values.
+    """HU as a linear function of stored values.
 
     Attributes:
-        slope: HU a stored unit.
+        slope: HU per stored unit.
         intercept: HU of the stored value 0.
         wrapped: whether HU were wrapped into unsigned 12 bits.
         certain: whether the header alone proves that the result is HU.
@@ -41,8 +41,8 @@ class Table:
     """HU from a Modality LUT (PS3.3 C.11.1.1).
 
     Attributes:
-        first: the stored value of the first entry.
-        entries: HU of that stored value and of those above it.
+        first: stored value of the first entry.
+        entries: HU of that stored value and of those after it.
     """
 
     first: int
@@ -51,10 +51,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Rescale:
-    """What a header says of the way from stored values to HU.
+    """How the stored values of a file map to HU.
 
     Attributes:
-        mapping: of the values.
+        mapping: of values that are not padding.
         padding: first and last stored value of padding, or None.
     """
 
@@ -63,17 +63,17 @@ class Rescale:
 
 
 def read_rescale(dataset: Dataset) -> Rescale:
-    """Reads the way to HU.
+    """Reads how stored values map to HU.
 
     Raises:
-        RefusedSlice: if it does not lead to HU.
+        RefusedSlice: if they do not map to HU.
     """
     rescale_type = texts(dataset, "RescaleType")
     if rescale_type not in ([], ["HU"]):
         raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
     lut = dataset.get_item("ModalityLUTSequence")
-    has_table = lut is not None and bool(lut.value)  # empty, it says nothing
-    signed = bool(integer(dataset, "PixelRepresentation"))  # now: with a table pydicom changes it
+    has_table = lut is not None and bool(lut.value)
+    signed = bool(integer(dataset, "PixelRepresentation"))  # before pydicom reads a table
     mapping = _table(dataset) if has_table else _line(dataset)
     padding = _padding(dataset, signed)
     return Rescale(mapping, None if padding and _has_tissue(padding, mapping) else padding)
@@ -82,11 +82,11 @@ def read_rescale(dataset: Dataset) -> Rescale:
 def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
     """Maps stored values to HU.
 
-    Padding stays as low as it is stored, and is never above air.
+    Padding keeps its value if that is below air, and becomes air otherwise.
 
     Args:
         stored: integers of 8, 16 or 32 bits, shape (rows, columns).
-        rescale: from the header of the same file.
+        rescale: of the same file.
 
     Returns:
         float32, same shape, all finite, within MIN_HU and MAX_HU.
@@ -120,13 +120,13 @@ def _line(dataset: Dataset) -> Line:
 
 
 def _check_eight_bits(slope: float, intercept: float, bits: int, signed: int) -> None:
-    """Tells HU in 8 bits from a picture: they reach from air to above blood, in small steps."""
+    """Refuses 8 bits that do not reach from air to above blood in small steps, as a picture."""
     levels = 1 << bits
     lowest = intercept - slope * (levels // 2) * signed
     highest = lowest + slope * (levels - 1)
     if lowest > AIR or highest <= ABOVE_BLOOD or slope > MAX_STEP:
         raise RefusedSlice(
-            "eight_bit", f"{bits} bits reach from {lowest:.0f} to {highest:.0f} HU by {slope:g}"
+            "eight_bit", f"{bits} bits cover {lowest:.0f} to {highest:.0f} HU in steps of {slope:g}"
         )
 
 
@@ -135,7 +135,7 @@ def _table(dataset: Dataset) -> Table:
     if bits <= 8:
         raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
     if texts(dataset, "RescaleSlope") or texts(dataset, "RescaleIntercept"):
-        raise RefusedSlice("no_rescale", "a rescale and a Modality LUT, which exclude each other")
+        raise RefusedSlice("no_rescale", "a rescale and a Modality LUT; only one is allowed")
     order = "<" if dataset.original_encoding[1] else ">"
     with refusing("bad_header", "Modality LUT Sequence"):
         items = dataset.ModalityLUTSequence
@@ -148,7 +148,7 @@ def _table(dataset: Dataset) -> Table:
             entries = np.frombuffer(entries, f"{order}u2").tolist()
         if len(entries) < count or entry_bits != 16:
             raise ValueError(f"{len(entries)} entries of {entry_bits} bits, not {count} of 16")
-        # Entries have no sign of their own, and air, which must be found, needs one.
+        # Entries are unsigned by themselves, and air, which must be found, is negative.
         hu = np.array(entries[:count], np.uint16).view(np.int16)
     return Table(first, tuple(hu.tolist()))
 
@@ -161,17 +161,17 @@ def _padding(dataset: Dataset, signed: bool) -> tuple[int, int] | None:
         return None
     if len(first) != 1 or len(last) != 1:
         raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
-    # Some writers give -2000 as unsigned 63536: the bits count, read in the sign of the pixels.
+    # Some writers give -2000 as unsigned 63536: the bits count, with the sign of the pixels.
     bits = np.array(first + last, np.uint16)
     low, high = sorted((bits.view(np.int16) if signed else bits).tolist())
     return low, high
 
 
 def _has_tissue(padding: tuple[int, int], mapping: Line | Table) -> bool:
-    """Whether tissue can have one of these values, so that they are no padding.
+    """Whether tissue can have one of these values, which means that they are not padding.
 
-    Padding has values that the image itself does not have (PS3.3 C.7.5.1.1.2). A header that says 0
-    and has an intercept of 0 contradicts that: applied, it would turn cerebrospinal fluid into air.
+    The image itself has no padding values (PS3.3 C.7.5.1.1.2). A header with padding 0 and
+    intercept 0 contradicts that: applied, it would turn cerebrospinal fluid into air.
     """
     low, high = padding
     hu = _mapped(np.arange(low, high + 1), mapping)
@@ -185,7 +185,7 @@ def _mapped(stored: np.ndarray, mapping: Line | Table) -> np.ndarray:
 def _on_line(stored: np.ndarray, line: Line) -> np.ndarray:
     if line.wrapped:
         stored = _unwrapped(stored)
-    if line.slope == 1 and line.intercept.is_integer():  # single precision is exact then
+    if line.slope == 1 and line.intercept.is_integer():  # exact in single precision
         hu = stored.astype(np.float32)
         hu += np.float32(line.intercept)
         return hu
@@ -193,23 +193,23 @@ def _on_line(stored: np.ndarray, line: Line) -> np.ndarray:
 
 
 def _unwrapped(stored: np.ndarray) -> np.ndarray:
-    """Undoes the wrap of HU into unsigned 12 bits that 123 slices of the challenge have.
+    """Undoes the wrap of HU into unsigned 12 bits, seen in 123 slices of the challenge.
 
-    Found by Jeremy Howard, 2019: add 1000, subtract 4096 from what then exceeds 12 bits; the
-    intercept is then -1000.
+    Found by Jeremy Howard, 2019: add 1000, then subtract 4096 from what exceeds 12 bits. The
+    intercept of the result is -1000.
     """
     shifted = stored.astype(np.int32) + 1000
     return np.where(shifted >= 4096, shifted - 4096, shifted)
 
 
 def _looked_up(stored: np.ndarray, table: Table) -> np.ndarray:
-    # pydicom's function subtracts in the type of the pixels, where bright ones can become air.
+    # pydicom's function subtracts in the type of the pixels, so bright ones can become air.
     place = stored.astype(np.int64) - table.first
     return np.array(table.entries, np.float32)[np.clip(place, 0, len(table.entries) - 1)]
 
 
 def _padded(stored: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray | slice:
-    """Index of the pixels that are padding."""
+    """Index of the padding pixels."""
     if padding is None:
         return slice(0)  # none
     return (stored >= padding[0]) & (stored <= padding[1])
@@ -224,10 +224,10 @@ def _check_range(hu: np.ndarray) -> None:
 def _check_air(hu: np.ndarray, padded: np.ndarray | slice) -> None:
     low, high = AIR_BAND
     near_air = (hu > low) & (hu < high)
-    near_air[padded] = False  # its HU follow from the header, which they cannot confirm
+    near_air[padded] = False  # the header sets their HU, so they cannot confirm it
     share = np.count_nonzero(near_air) / hu.size
     if share < MIN_AIR_SHARE:
         raise RefusedSlice(
             "no_air",
-            f"{share:.2%} of the pixels lie near {AIR:.0f} HU, expected {MIN_AIR_SHARE:.1%}",
+            f"{share:.2%} of the pixels are near {AIR:.0f} HU, expected {MIN_AIR_SHARE:.1%}",
         )

@@ -1,12 +1,12 @@
-"""Paths of files left out, as a table can hold them."""
+"""Paths of rejected files as cells of a CSV."""
 
-FORMULA = ("=", "+", "-", "@")  # what a spreadsheet runs, whatever quotes stand around it
+FORMULA = ("=", "+", "-", "@")  # a spreadsheet runs what begins so, quoted or not
 
 
 def path_cell(path: str) -> str:
-    """A path on one line, what cannot be printed escaped, that no spreadsheet takes for a formula.
+    """A path on one line, with unprintable characters escaped, that is not a spreadsheet formula.
 
-    It still leads to the file, unless something was escaped.
+    It still leads to the file unless a character was escaped.
     """
     line = "".join(x if x.isprintable() else ascii(x)[1:-1] for x in path)
     return f"./{line}" if line.startswith(FORMULA) else line

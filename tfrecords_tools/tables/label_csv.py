@@ -1,4 +1,4 @@
-"""Label CSVs to a table, a row a slice; their faults are named by line."""
+"""Reads label CSVs to a table with one row per slice; faults are reported with their lines."""
 
 import re
 import zlib
@@ -10,15 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfrecords_tools.classes import LABELS, SUBTYPES
+from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
 from tfrecords_tools.errors import InputError
 
-CHUNK_ROWS = 500_000  # some 100 MB of text at a time
+CHUNK_ROWS = 500_000  # about 100 MB of text at a time
 EXAMPLES = 3  # faults named in a message
 SLICE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # a DICOM UID, or the challenge's ID_012345678
 WIDE_ID_COLUMNS = ("id", "slice_id", "sopinstanceuid")
 STUDY_ID_COLUMNS = ("study_id", "studyinstanceuid")
-ENCODING = "utf-8-sig"  # spreadsheets put a byte order mark in front
+ENCODING = "utf-8-sig"  # spreadsheets write a byte order mark at the start
 UNREADABLE = (
     UnicodeDecodeError,
     pd.errors.ParserError,
@@ -37,51 +37,70 @@ class LabelError(InputError):
 
 
 class _Cells(NamedTuple):
-    """What a file says, a cell each: this slice has, or has not, this label."""
+    """The labels of a chunk, one cell each.
 
-    slice_ids: list[str]
-    codes: np.ndarray  # int64, of the label in LABELS; -1 where it is none of them
-    values: np.ndarray  # text
-    lines: np.ndarray  # int64, in the file, from 1
+    Attributes:
+        ids: of the slices.
+        codes: int64, position of the label in LABELS; -1 if it is none of them.
+        values: text.
+        lines: int64, line in the file, from 1.
+    """
+
+    ids: list[str]
+    codes: np.ndarray
+    values: np.ndarray
+    lines: np.ndarray
+
+
+class _Column(NamedTuple):
+    """All cells of a file, sorted by place; duplicates in the order of the file.
+
+    Attributes:
+        places: int64, row * len(LABELS) + code, where rows follow the ids.
+        values: uint8.
+        lines: int64.
+    """
+
+    places: np.ndarray
+    values: np.ndarray
+    lines: np.ndarray
+
+    def line_of(self, places: np.ndarray) -> np.ndarray:
+        """The line of the first cell at or after each place."""
+        return self.lines[np.searchsorted(self.places, places)]
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """Reads the labels of the slices.
+    """Reads the labels of slices.
 
-    Two forms are known, plain or gzip: the challenge's long one (`ID,Label` with a row for each
-    slice and label, `ID_012345678_epidural,0`) and a wide one (`id,epidural,…,any`). Further
-    columns, blank lines and ids with `.dcm` are taken as they come; cells that stand twice with
-    equal values are merged.
+    Two forms are accepted, plain or gzip: the challenge's long one (`ID,Label` with a row for each
+    slice and label, `ID_012345678_epidural,0`) and a wide one (`id,epidural,…,any`). Extra columns,
+    blank lines and ids with `.dcm` are accepted; duplicate cells with equal values are merged.
 
     Returns:
         uint8 columns LABELS, 0 or 1, indexed by `slice_id` (unique), in the order of the file.
 
     Raises:
-        LabelError: on a malformed row, a label that is missing or contradicted, or an `any` that
-            is not the OR of the five; names the lines.
+        LabelError: on a malformed row, a missing or contradictory label, or an `any` that is not
+            the OR of the five; names the lines.
         OSError: if the file cannot be opened.
     """
-    return _reading(path, WIDE_ID_COLUMNS)
+    return _read(path, WIDE_ID_COLUMNS)
 
 
 def read_study_labels(path: Path) -> pd.DataFrame:
-    """Reads the labels of whole studies, in the wide form: `study_id,epidural,…,any`.
+    """Reads the labels of whole studies from the wide form, `study_id,epidural,…,any`.
 
-    Returns:
-        As `read_labels`, indexed by `study_id`.
-
-    Raises:
-        LabelError: as `read_labels`.
-        OSError: if the file cannot be opened.
+    Returns and raises as `read_labels`; the index is `study_id`.
     """
-    return _reading(path, STUDY_ID_COLUMNS).rename_axis("study_id")
+    return _read(path, STUDY_ID_COLUMNS).rename_axis("study_id")
 
 
 def label_columns(path: Path) -> list[str]:
     """The names in the header of a label file.
 
     Raises:
-        LabelError: if it is no readable CSV.
+        LabelError: if it is not a readable CSV.
         OSError: if it cannot be opened.
     """
     try:
@@ -91,39 +110,38 @@ def label_columns(path: Path) -> list[str]:
 
 
 def unreadable(path: Path, error: Exception) -> LabelError:
-    """Of a file at which one of UNREADABLE was raised."""
+    """The error to raise when a file raised one of UNREADABLE."""
     reason = " ".join(str(error).split())
-    return LabelError(f"{path}: not a readable CSV ({reason}); fetch it anew")
-
-
-def _reading(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        return _read(path, id_columns)
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
+    return LabelError(f"{path}: not a readable CSV ({reason}); download it again")
 
 
 def _read(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
     columns = label_columns(path)
-    if {"ID", "Label"} <= set(columns):
-        wanted, cells_of = ["ID", "Label"], _long_cells
-    else:
-        wanted, cells_of = _wide_columns(path, columns, id_columns), _wide_cells
-    places: dict[str, int] = {}  # slice id -> row of the table
+    is_long = {"ID", "Label"} <= set(columns)
+    used = ["ID", "Label"] if is_long else _wide_columns(path, columns, id_columns)
+    rows: dict[str, int] = {}  # by id
     pieces = []
-    for chunk in _chunks(path, wanted):
-        cells = cells_of(chunk)
-        _check(path, cells)
-        place = [places.setdefault(name, len(places)) for name in cells.slice_ids]
-        where = np.array(place, np.int64) * len(LABELS) + cells.codes
-        pieces.append((where, (cells.values == "1").astype(np.uint8), cells.lines))
-    if not places:
-        raise LabelError(f"{path}: has no rows below its header; fetch it anew")
-    return _table(path, list(places), *map(np.concatenate, zip(*pieces, strict=True)))
+    try:
+        for chunk in _chunks(path, used):
+            cells = _long_cells(chunk) if is_long else _wide_cells(chunk)
+            _check_cells(path, cells)
+            row = np.array([rows.setdefault(name, len(rows)) for name in cells.ids], np.int64)
+            values = (cells.values == "1").astype(np.uint8)
+            pieces.append((row * len(LABELS) + cells.codes, values, cells.lines))
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    if not rows:
+        raise LabelError(f"{path}: has no rows below its header; download it again")
+    return _table(path, list(rows), _sorted(*map(np.concatenate, zip(*pieces, strict=True))))
+
+
+def _sorted(places: np.ndarray, values: np.ndarray, lines: np.ndarray) -> _Column:
+    order = np.argsort(places, kind="stable")
+    return _Column(places[order], values[order], lines[order])
 
 
 def _wide_columns(path: Path, columns: list[str], id_columns: tuple[str, ...]) -> list[str]:
-    """The column of ids and those of LABELS, as the file spells them."""
+    """The id column and those of LABELS, as the file spells them."""
     spelt = {name.lower(): name for name in columns}
     ids = [name for name in id_columns if name in spelt]
     if len(ids) != 1 or not spelt.keys() >= set(LABELS):
@@ -134,15 +152,15 @@ def _wide_columns(path: Path, columns: list[str], id_columns: tuple[str, ...]) -
     return [spelt[name] for name in (*ids, *LABELS)]
 
 
-def _chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
-    """Pieces of a CSV: the wanted columns as text, blank rows left out, indexed by line."""
+def _chunks(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Parts of a CSV: these columns as text, indexed by line, without blank rows."""
     reader = pd.read_csv(
         path,
-        usecols=lambda name: name.strip() in wanted,
-        index_col=False,  # else rows with a field too many would lose their first in silence
+        usecols=lambda name: name.strip() in columns,
+        index_col=False,  # otherwise rows with an extra field would silently lose their first
         dtype=str,
         na_filter=False,
-        skip_blank_lines=False,  # else the lines would be miscounted
+        skip_blank_lines=False,  # otherwise the lines would be miscounted
         chunksize=CHUNK_ROWS,
         encoding=ENCODING,
     )
@@ -150,82 +168,75 @@ def _chunks(path: Path, wanted: list[str]) -> Iterator[pd.DataFrame]:
         for chunk in reader:
             chunk.columns = chunk.columns.str.strip()
             chunk.index += 2  # lines count from 1, and the first is the header
-            chunk = chunk[wanted]
+            chunk = chunk[columns]
             yield chunk[(chunk != "").any(axis=1)]
 
 
 def _long_cells(chunk: pd.DataFrame) -> _Cells:
     # Lists, because the str methods of a column take three times as long.
     parts = [text.strip().rpartition("_") for text in chunk["ID"].tolist()]
-    names = [name.removesuffix(".dcm") for name, _, _ in parts]
+    ids = [name.removesuffix(".dcm") for name, _, _ in parts]
     codes = np.array([_CODES.get(label, -1) for _, _, label in parts], np.int64)
     values = np.array([value.strip() for value in chunk["Label"].tolist()])
-    return _Cells(names, codes, values, chunk.index.to_numpy())
+    return _Cells(ids, codes, values, chunk.index.to_numpy())
 
 
 def _wide_cells(chunk: pd.DataFrame) -> _Cells:
-    names = [name.strip().removesuffix(".dcm") for name in chunk.iloc[:, 0].tolist()]
+    ids = [name.strip().removesuffix(".dcm") for name in chunk.iloc[:, 0].tolist()]
     return _Cells(
-        [name for name in names for _ in LABELS],
+        [name for name in ids for _ in LABELS],
         np.tile(np.arange(len(LABELS)), len(chunk)),
         chunk.iloc[:, 1:].map(str.strip).to_numpy().ravel(),
         np.repeat(chunk.index.to_numpy(), len(LABELS)),
     )
 
 
-def _check(path: Path, cells: _Cells) -> None:
-    malformed = {name for name in set(cells.slice_ids) if not SLICE_ID.fullmatch(name)}
+def _check_cells(path: Path, cells: _Cells) -> None:
+    malformed = {name for name in set(cells.ids) if not SLICE_ID.fullmatch(name)}
     wrong_id = cells.codes < 0
     if malformed:
-        wrong_id |= np.array([name in malformed for name in cells.slice_ids])
+        wrong_id |= np.array([name in malformed for name in cells.ids])
     _refuse(path, cells.lines[wrong_id], "expected an id such as ID_012345678_epidural")
     wrong_value = (cells.values != "0") & (cells.values != "1")
     _refuse(path, cells.lines[wrong_value], "expected a label of 0 or 1")
 
 
-def _table(
-    path: Path, names: list[str], where: np.ndarray, values: np.ndarray, lines: np.ndarray
-) -> pd.DataFrame:
-    """Cells to a row a slice; `where` numbers the cells of the table along its rows."""
-    order = np.argsort(where, kind="stable")
-    where, values, lines = where[order], values[order], lines[order]
-    _check_doubled(path, names, where, values, lines)
-    table = np.full(len(names) * len(LABELS), _MISSING, np.uint8)
-    table[where] = values
-    missing = np.flatnonzero(table == _MISSING)
-    if missing.size:
-        cells = ", ".join(_cell_name(names, cell) for cell in missing[:EXAMPLES])
-        near = lines[np.searchsorted(where, missing[0] // len(LABELS) * len(LABELS))]
-        raise LabelError(
-            f"{path}: {missing.size} rows are missing: {cells} (the slice's others"
-            f" stand near line {near}); add them"
-        )
-    labels = pd.DataFrame(
-        table.reshape(-1, len(LABELS)), index=pd.Index(names, name="slice_id"), columns=list(LABELS)
-    )
-    _check_any(path, labels, lines[np.searchsorted(where, np.arange(5, table.size, 6))])
+def _table(path: Path, ids: list[str], column: _Column) -> pd.DataFrame:
+    """One row per id, once every label is known and consistent."""
+    _check_duplicates(path, ids, column)
+    table = np.full(len(ids) * len(LABELS), _MISSING, np.uint8)
+    table[column.places] = column.values
+    _check_complete(path, ids, column, np.flatnonzero(table == _MISSING))
+    rows = table.reshape(-1, len(LABELS))
+    labels = pd.DataFrame(rows, index=pd.Index(ids, name="slice_id"), columns=list(LABELS))
+    wrong = (labels[list(SUBTYPES)].max(axis=1) != labels["any"]).to_numpy()
+    slices = ", ".join(labels.index[wrong][:EXAMPLES])
+    lines = column.line_of(np.flatnonzero(wrong) * len(LABELS) + ANY)
+    _refuse(path, lines, f"`any` is not the OR of the five labels ({slices}); correct it")
     return labels
 
 
-def _check_doubled(
-    path: Path, names: list[str], where: np.ndarray, values: np.ndarray, lines: np.ndarray
-) -> None:
-    """Cells that stand twice, now side by side, must agree."""
-    contradicted = np.flatnonzero((where[1:] == where[:-1]) & (values[1:] != values[:-1]))
-    if contradicted.size:
-        first = contradicted[0]
+def _check_duplicates(path: Path, ids: list[str], column: _Column) -> None:
+    """Refuses duplicate cells, which are adjacent, that differ."""
+    same = column.places[1:] == column.places[:-1]
+    differing = np.flatnonzero(same & (column.values[1:] != column.values[:-1]))
+    if differing.size:
+        first = differing[0]
         raise LabelError(
-            f"{path}: lines {lines[first]} and {lines[first + 1]} contradict each other on"
-            f" {_cell_name(names, where[first])}; {contradicted.size} such in all: remove the"
-            " wrong one of each"
+            f"{path}: lines {column.lines[first]} and {column.lines[first + 1]} contradict each"
+            f" other on {_cell_name(ids, column.places[first])}; {differing.size} in total: remove"
+            " the wrong row of each"
         )
 
 
-def _check_any(path: Path, labels: pd.DataFrame, lines: np.ndarray) -> None:
-    """Refuses an `any` that is not the OR of the five; `lines` tells where each `any` stands."""
-    wrong = (labels[list(SUBTYPES)].max(axis=1) != labels["any"]).to_numpy()
-    slices = ", ".join(labels.index[wrong][:EXAMPLES])
-    _refuse(path, lines[wrong], f"`any` is not the OR of the five labels ({slices}); correct it")
+def _check_complete(path: Path, ids: list[str], column: _Column, missing: np.ndarray) -> None:
+    if missing.size:
+        cells = ", ".join(_cell_name(ids, place) for place in missing[:EXAMPLES])
+        near = column.line_of(missing[0] // len(LABELS) * len(LABELS))
+        raise LabelError(
+            f"{path}: {missing.size} rows are missing: {cells} (other rows of the slice are near"
+            f" line {near}); add them"
+        )
 
 
 def _refuse(path: Path, lines: np.ndarray, fault: str) -> None:
@@ -235,6 +246,6 @@ def _refuse(path: Path, lines: np.ndarray, fault: str) -> None:
         raise LabelError(f"{path}: line {some}{more}: {fault}")
 
 
-def _cell_name(names: list[str], cell: int) -> str:
-    place, code = divmod(int(cell), len(LABELS))
-    return f"{names[place]}_{LABELS[code]}"
+def _cell_name(ids: list[str], place: int) -> str:
+    row, code = divmod(int(place), len(LABELS))
+    return f"{ids[row]}_{LABELS[code]}"
