@@ -21,7 +21,7 @@ from ich_keras.run.versions import commit
 from ich_keras.training.devices import missing_gpu
 from ich_keras.training.train_step import choose_precision
 from tfrecords_tools.dataset.manifest import read_manifest
-from tfrecords_tools.dicom.pixels import PLUGINS
+from tfrecords_tools.dicom.decoders import PLUGINS
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.source import find_source
 from tfrecords_tools.storage.shard_path import ShardPath

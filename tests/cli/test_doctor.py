@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ich_keras.cli import doctor
 from tests.support.rsna_folder import write_rsna
-from tfrecords_tools.dicom.pixels import Plugin
+from tfrecords_tools.dicom.decoders import Plugin
 
 
 def findings(tmp_path: Path, *, data: Path | None = None, shards: Path | None = None):

@@ -13,14 +13,14 @@ import pytest
 
 from tests.support.documents import table
 from tests.support.made_dicom import TRUE_HU, make_dataset, read, saved
-from tfrecords_tools.dicom import header, parsing, pixels, reader, rescale
+from tfrecords_tools.dicom import decoders, header, parsing, pixels, reader, rescale, values
 from tfrecords_tools.dicom.reader import read_header, read_slice
 from tfrecords_tools.dicom.refusal import DECODER_CRASH, REASONS, RefusedSlice
 from tfrecords_tools.engines import crashes
 
 
 def test_every_reason_is_used() -> None:
-    modules = (reader, parsing, header, pixels, rescale)
+    modules = (reader, parsing, header, values, pixels, decoders, rescale)
     sources = "".join(Path(x.__file__).read_text("utf-8") for x in modules)
     used = set(re.findall(r'(?:RefusedSlice|refusing)\(\s*"(\w+)"', sources))
     used |= set(re.findall(r'"(\w+_pixels)"', sources))
@@ -136,7 +136,7 @@ def test_numbers_that_python_or_nobody_reads_are_refused(text: str) -> None:
     old = head + b"\x02\x001 "
     assert old in content
     changed = content.replace(old, head + len(value).to_bytes(2, "little") + value)
-    with pytest.raises(RefusedSlice, match="bad_header: RescaleSlope holds what is not a number"):
+    with pytest.raises(RefusedSlice, match="bad_header: RescaleSlope has a value that is not"):
         read_slice(io.BytesIO(changed))
 
 
@@ -167,7 +167,7 @@ def test_a_value_of_another_vr_is_refused(whole: bytes, damaged: bytes, expected
 @pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", " =1"])
 def test_an_identifier_that_a_spreadsheet_would_run_is_refused(keyword: str, text: str) -> None:
     """It would stand in `index.csv`, where quotes do not help."""
-    with pytest.raises(RefusedSlice, match=f"bad_identifier: {keyword} begins as a formula"):
+    with pytest.raises(RefusedSlice, match=f"bad_identifier: {keyword} begins like a spreadsheet"):
         read(np.int16(TRUE_HU + 1024), **{keyword: text})
 
 

@@ -12,8 +12,8 @@ from tests.support.documents import table
 from tests.support.encoders import LOSSLESS, LOSSY, Encoder
 from tests.support.made_dicom import TRUE_HU, compress, make_dataset, read, refusal, saved
 from tests.support.references import gdcm_hu, itk_hu
-from tfrecords_tools.dicom.pixels import LOSSY as LOSSY_SYNTAXES
-from tfrecords_tools.dicom.pixels import PLUGINS
+from tfrecords_tools.dicom.decoders import LOSSY as LOSSY_SYNTAXES
+from tfrecords_tools.dicom.decoders import PLUGINS
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.dicom.refusal import RefusedSlice
 

@@ -13,7 +13,7 @@ from pydicom.pixels import apply_rescale, get_decoder
 
 from tests.support.documents import table
 from tests.support.references import gdcm_hu, itk_hu
-from tfrecords_tools.dicom.pixels import PLUGINS
+from tfrecords_tools.dicom.decoders import PLUGINS
 from tfrecords_tools.dicom.reader import read_slice
 from tfrecords_tools.dicom.refusal import RefusedSlice
 

@@ -212,7 +212,7 @@ def _load() -> None:
     from pydicom.pixels import get_decoder
 
     import tests.support.references  # noqa: F401
-    from tfrecords_tools.dicom.pixels import PLUGINS
+    from tfrecords_tools.dicom.decoders import PLUGINS
     from tfrecords_tools.planning import file_scan as scanned_file  # noqa: F401
 
     cv2.setNumThreads(1)

@@ -11,7 +11,6 @@ from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tfrecords_tools.dicom.header import texts
 from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
 from tfrecords_tools.dicom.structure import (
     META,
@@ -22,6 +21,7 @@ from tfrecords_tools.dicom.structure import (
     check_fragments,
     check_rest,
 )
+from tfrecords_tools.dicom.values import texts
 from tfrecords_tools.errors import InputError
 
 MAX_BYTES = 128 << 20  # of a file, inflated too; the largest slice taken has 64 MiB of pixels

@@ -5,65 +5,22 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from pydicom import Dataset, uid
+from pydicom import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
+from pydicom.uid import RLELossless
 
 from tfrecords_tools.dicom.codestream import Codestream, read_codestream, rle_lengths
-from tfrecords_tools.dicom.header import SliceHeader, integer
+from tfrecords_tools.dicom.decoders import LOSSY, PLUGINS, check_decoder, decoder_of
+from tfrecords_tools.dicom.header import SliceHeader
 from tfrecords_tools.dicom.parsing import form_of
 from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
+from tfrecords_tools.dicom.values import integer
 
 _T = TypeVar("_T")
-
-
-class Plugin(NamedTuple):
-    """A decoding plugin of pydicom.
-
-    Attributes:
-        name: in pydicom.
-        package: that contains it; empty if pydicom does.
-        extra: of this project that installs the package.
-    """
-
-    name: str
-    package: str = ""
-    extra: str = "codecs"
-
-
-_RLE = Plugin("pydicom")
-_GDCM = Plugin("gdcm", "python-gdcm")
-_CHARLS = Plugin("pyjpegls", "pyjpegls")
-_OPENJPEG = Plugin("pylibjpeg", "pylibjpeg-openjpeg")
-_LIBJPEG = Plugin("pylibjpeg", "pylibjpeg-libjpeg", "jpeg12")
-
-# One plugin per transfer syntax and no fallback: pydicom would try all that are installed until one
-# does not fail, and the pixels of a slice would depend on the installation.
-PLUGINS = {
-    uid.RLELossless: _RLE,
-    # Equal to Pillow, as both are libjpeg; pylibjpeg-libjpeg is off by one in 2 % of the pixels.
-    uid.JPEGBaseline8Bit: _GDCM,
-    # The plugins of GDCM and Pillow read 8 bits only.
-    uid.JPEGExtended12Bit: _LIBJPEG,
-    # pylibjpeg-libjpeg invents the rest of a truncated image; GDCM fails.
-    uid.JPEGLossless: _GDCM,
-    uid.JPEGLosslessSV1: _GDCM,
-    # GDCM refuses 6 and 7 bits; pylibjpeg-libjpeg invents the rest of a truncated image.
-    uid.JPEGLSLossless: _CHARLS,
-    uid.JPEGLSNearLossless: _CHARLS,
-    # Equal to GDCM; Pillow adds 32768 if header and codestream differ in sign.
-    uid.JPEG2000Lossless: _OPENJPEG,
-    uid.JPEG2000: _OPENJPEG,
-    uid.HTJ2KLossless: _OPENJPEG,
-    uid.HTJ2KLosslessRPCL: _OPENJPEG,
-    uid.HTJ2K: _OPENJPEG,
-}
-LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless}
-LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # these two may also be lossless
 
 
 @dataclass(frozen=True)
@@ -86,12 +43,12 @@ class PixelFormat:
 
     @property
     def decoder(self) -> Decoder:
-        """pydicom's decoder of the transfer syntax."""
-        return _decoder_of(self.syntax)
+        """Pydicom's decoder of the transfer syntax."""
+        return decoder_of(self.syntax)
 
     @property
     def plain(self) -> bool:
-        """Whether pixels are 16-bit numbers in this machine's byte order, as in nearly all files."""
+        """Whether pixels are 16-bit numbers in this machine's byte order, as in most files."""
         little_endian = form_of(self.syntax).little_endian and sys.byteorder == "little"
         return self.bits_allocated == 16 and little_endian and self.decoder.is_native
 
@@ -107,7 +64,7 @@ def pixel_format(dataset: Dataset, syntax: str, header: SliceHeader) -> PixelFor
     Raises:
         RefusedSlice: if they cannot be decoded.
     """
-    _check_decoder(syntax)
+    check_decoder(syntax)
     return PixelFormat(
         syntax,
         (header.rows, header.columns),
@@ -172,29 +129,9 @@ def _fits(stored: np.ndarray, cut: np.ndarray, pixels: PixelFormat) -> bool:
     return pixels.syntax not in LOSSY and not (stored >> pixels.bits_stored).any()
 
 
-# Needed several times per slice, and pydicom would validate the UID each time.
-_decoder_of = functools.cache(get_decoder)
-
-
-def _check_decoder(syntax: str) -> None:
-    """Refuses a transfer syntax without a decoder, or whose decoder is not installed."""
-    try:
-        decoder = _decoder_of(syntax)
-        plugin = None if decoder.is_native else PLUGINS[decoder.UID]
-    except (NotImplementedError, KeyError) as error:
-        raise RefusedSlice(
-            "unsupported_syntax", f"Transfer Syntax {syntax!r}; convert the file to another"
-        ) from error
-    if plugin and plugin.name not in decoder.available_plugins:
-        raise RefusedSlice(
-            "missing_plugin",
-            f"{decoder.UID.name} needs {plugin.package}: pip install 'ich-keras[{plugin.extra}]'",
-        )
-
-
 def _precision(content: bytes, pixels: PixelFormat) -> int:
     """Bits per pixel of a compressed image, which is checked before it is decoded."""
-    if PLUGINS[pixels.decoder.UID] is _RLE:
+    if pixels.syntax == RLELossless:
         _check_rle(content, pixels)
         return pixels.bits_stored
     return _checked_codestream(content, pixels).precision

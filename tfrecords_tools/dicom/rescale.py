@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from pydicom import Dataset
 
-from tfrecords_tools.dicom.header import integer, integers, numbers, texts
 from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
+from tfrecords_tools.dicom.values import integer, integers, numbers, texts
 
 AIR = -1000.0  # HU, by definition
 MIN_HU, MAX_HU = -4096.0, 32767.0  # padding has been seen down to -3995, metal up to 26,452

@@ -15,7 +15,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import data_element_generator, read_sequence
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from tfrecords_tools.dicom.header import allowed_vrs
+from tfrecords_tools.dicom.values import allowed_vrs
 
 Element: TypeAlias = RawDataElement | DataElement  # the latter are sequences of undefined length
 

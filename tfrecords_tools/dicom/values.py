@@ -1,0 +1,82 @@
+"""Reads the values of elements from their bytes, not as pydicom converts them.
+
+`float` and `int` read 1_0 as 10 and accept digits of any script. Identifiers that are not valid
+UTF-8 must stay distinct, which latin-1 guarantees and a replacement character does not.
+"""
+
+import functools
+import math
+import re
+import struct
+
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag, Tag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
+
+from tfrecords_tools.dicom.refusal import RefusedSlice
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # PS3.5 6.2
+_tag = functools.cache(Tag)  # pydicom searches for a keyword each time
+
+
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """The values of a text element, stripped; none if it is missing or empty."""
+    content = _content(dataset, keyword)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # never fails, and keeps identifiers distinct
+    values = [value.strip(" \0") for value in text.split("\\")]
+    return values if any(values) else []
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """The values of an element of decimal or integer strings."""
+    values = texts(dataset, keyword)
+    if not all(_NUMBER.fullmatch(value) for value in values):
+        raise RefusedSlice("bad_header", f"{keyword} has a value that is not a number")
+    parsed = tuple(map(float, values))
+    if not all(map(math.isfinite, parsed)):
+        raise RefusedSlice("bad_header", f"{keyword} has a number out of range")
+    return parsed
+
+
+def integers(dataset: Dataset, keyword: str) -> list[int]:
+    """The values of an element of unsigned 16-bit integers."""
+    content = _content(dataset, keyword)
+    if len(content) % 2:
+        raise RefusedSlice(
+            "bad_header", f"{keyword} has {len(content)} bytes, expected 2 per value"
+        )
+    order = "<" if dataset.original_encoding[1] else ">"
+    return [value for (value,) in struct.iter_unpack(f"{order}H", content)]
+
+
+def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    """The one value of an element of unsigned 16-bit integers."""
+    values = integers(dataset, keyword)
+    if not values and default is not None:
+        return default
+    if len(values) != 1:
+        raise RefusedSlice("bad_header", f"{keyword} has {len(values)} values, expected 1")
+    return values[0]
+
+
+@functools.cache
+def allowed_vrs(tag: BaseTag) -> frozenset[str | None]:
+    """The VRs in which a value may be written; None stands for an implicit one."""
+    try:
+        return frozenset((*dictionary_VR(tag).split(" or "), "UN", None))
+    except KeyError:
+        return frozenset((*EXPLICIT_VR_LENGTH_16, *EXPLICIT_VR_LENGTH_32, None))
+
+
+def _content(dataset: Dataset, keyword: str) -> bytes:
+    element = dataset.get_item(_tag(keyword), keep_deferred=True)
+    if element is None:
+        return b""
+    if not isinstance(element, RawDataElement) or element.VR not in allowed_vrs(element.tag):
+        raise RefusedSlice("bad_header", f"{keyword} has the VR {element.VR}")
+    return element.value or b""
