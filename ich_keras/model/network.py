@@ -1,7 +1,6 @@
-"""The network: fully convolutional, of 3x3 and 1x1 kernels only, in pure Keras."""
+"""The network: fully convolutional, with 3x3 and 1x1 kernels only, in pure Keras."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ log = logging.getLogger(__name__)
 
 CLASS_MAPS = "class_maps"
 PROBABILITIES = "probabilities"
-LOGITS = "pooling"  # the layer that gives those of the slice
+LOGITS = "pooling"  # the layer that returns the logits of the slice
 
-# A slice is rarely positive: starting near "no hemorrhage" spares the first steps. From -3.5, with
-# which `any` begins at its prevalence, the phantoms' network learned more slowly.
+# A slice is rarely positive: starting near "no hemorrhage" saves the first steps. With -3.5, at
+# which `any` starts at its prevalence, the network learned more slowly on phantoms.
 INITIAL_LOGIT = -2.0
 
 
@@ -41,7 +40,7 @@ class GlobalLogSumExpPooling2D(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="ich_keras")
 class ShareOfOdds(layers.Layer):
-    """Logits of a map whose odds add up to those of the slice, under `GlobalLogSumExpPooling2D`."""
+    """Logits of a map whose odds add up to those of the slice under `GlobalLogSumExpPooling2D`."""
 
     def call(self, maps: Any) -> Any:  # (N, H, W, C) -> the same
         cells = ops.cast(ops.shape(maps)[1] * ops.shape(maps)[2], maps.dtype)
@@ -50,11 +49,11 @@ class ShareOfOdds(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="ich_keras")
 class AnyFromKinds(layers.Layer):
-    """Coherent logits: `any` is at least as probable as each kind.
+    """Coherent logits: `any` is at least as probable as each subtype.
 
     The probability of `any` is 1 - (1 - p1) ... (1 - p5) (1 - q): that of at least one of five
-    independent kinds, or of a hemorrhage q that is none of them (noisy-or; Pearl, "Probabilistic
-    reasoning in intelligent systems", 1988, section 4.3). It holds for each cell of the map; since
+    independent subtypes, or of a hemorrhage q that is none of them (noisy-or; Pearl, "Probabilistic
+    reasoning in intelligent systems", 1988, section 4.3). This holds in each cell of the map; since
     pooling and sigmoid are monotonic, it holds for the slice as well.
     """
 
@@ -84,13 +83,14 @@ POOLING = {
 def build_model(config: ModelConfig, channels: int, *, synchronized: bool = False) -> keras.Model:
     """Builds the network from windowed slices to six probabilities.
 
-    The first 3x3 convolution and every stage but the first halve the resolution, so a class map
-    has a cell for `stride(config)` x `stride(config)` pixels.
+    The first 3x3 convolution and every stage but the first halve the resolution, so one cell of a
+    class map covers `stride(config)` x `stride(config)` pixels.
 
     Args:
         config: widths, blocks, pooling, dropout.
-        channels: windows of a slice.
-        synchronized: batch statistics over all replicas; wanted wherever there are several.
+        channels: of the input.
+        synchronized: whether batch statistics are those of all replicas, as they should be if there
+            are several.
 
     Returns:
         A functional model. Input `image`: uint8, shape (N, H, W, channels), any H and W of at
@@ -135,8 +135,8 @@ def with_class_maps(model: keras.Model) -> keras.Model:
     Returns:
         A model from `image` to a dictionary of `probabilities` (N, 6) and `class_maps`
         (N, H / stride, W / stride, 6), both float32 in 0..1. A cell gives the probability of the
-        label if no other cell spoke for it, so none exceeds the slice's probability. In both, no
-        kind exceeds `any`.
+        label from this cell alone, so none exceeds the slice's probability. In both, no subtype
+        exceeds `any`.
     """
     logits = model.get_layer(CLASS_MAPS).output
     if isinstance(model.get_layer(LOGITS), GlobalLogSumExpPooling2D):
@@ -154,7 +154,7 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Reads a checkpoint by Keras' safe mode, which runs no code from the file.
+    """Reads a checkpoint in Keras' safe mode, which runs no code from the file.
 
     Raises:
         InputError: if the file is not a checkpoint of this project.
@@ -166,69 +166,22 @@ def load_model(path: Path) -> keras.Model:
         raise InputError(f"{path}: not a readable checkpoint ({reason}); train again") from error
     if not any(isinstance(layer, AnyFromKinds) for layer in model.layers):
         log.warning(
-            "%s: an older network, whose `any` may be less probable than a kind; train again, or"
-            " further with model.weights, for answers that do not contradict themselves",
+            "%s: an older network, in which a subtype may be more probable than `any`; train again,"
+            " or continue with model.weights, for coherent probabilities",
             path,
         )
     return model
 
 
 def stride(config: ModelConfig) -> int:
-    """Pixels of the slice to a cell of the class map, along either axis."""
+    """Pixels of the slice per cell of the class map, along each axis."""
     return 2 ** len(config.widths)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a network costs and sees.
-
-    Attributes:
-        parameters: trainable weights.
-        multiply_adds: of all convolutions for one slice.
-        receptive_field: pixels along an axis that one cell of the class map depends on.
-        receptive_field_mm: the same in mm, or None where the size of a pixel is not known.
-        stride: pixels to a cell of the class map.
-    """
-
-    parameters: int
-    multiply_adds: int
-    receptive_field: int
-    receptive_field_mm: float | None
-    stride: int
-
-
-def summarize(
-    model: keras.Model, config: ModelConfig, size: int, pixel_mm: float | None = None
-) -> Summary:
-    """Counts parameters, multiply-adds and receptive field.
-
-    Args:
-        model: as `build_model` makes it of `config`.
-        config: its configuration.
-        size: edge of the slices in pixels.
-        pixel_mm: edge of such a pixel in mm, where known.
-    """
-    convolutions = [x for x in model.layers if isinstance(x, layers.Conv2D)]
-    probe = keras.Model(model.input, [x.output for x in convolutions])
-    shapes = probe.compute_output_shape((1, size, size, model.input.shape[-1]))
-    multiply_adds = sum(
-        int(shape[1]) * int(shape[2]) * int(ops.size(layer.kernel))
-        for layer, shape in zip(convolutions, shapes, strict=True)
-    )
-    field = _receptive_field(config)
-    return Summary(
-        parameters=sum(int(ops.size(x)) for x in model.trainable_variables),
-        multiply_adds=multiply_adds,
-        receptive_field=field,
-        receptive_field_mm=None if pixel_mm is None else field * pixel_mm,
-        stride=stride(config),
-    )
-
-
 def _residual_block(x: Any, width: int, name: str, *, normalized: bool, synchronized: bool) -> Any:
-    """Two 3x3 convolutions beside an identity, or beside a 1x1 where the width changes.
+    """Two 3x3 convolutions added to the identity, or to a 1x1 convolution if the width changes.
 
-    What is normalised is their sum, once, whose bias is then that of the normalisation.
+    Only the sum is normalised; its bias is then that of the normalisation.
     """
     shortcut = x
     if x.shape[-1] != width:
@@ -256,13 +209,3 @@ def _convolution(
         kernel_initializer="he_normal",
         name=name,
     )(x)
-
-
-def _receptive_field(config: ModelConfig) -> int:
-    """Pixels seen by one cell: each layer adds (kernel - 1) times the stride before it."""
-    field, jump = 3, 2  # the stem
-    for stage in range(len(config.widths)):
-        if stage > 0:
-            field, jump = field + jump, 2 * jump  # 2x2 pooling
-        field += config.blocks * 2 * (3 - 1) * jump
-    return field

@@ -1,4 +1,4 @@
-"""What a network predicts for the slices of a split."""
+"""Predictions of a network for the slices of a split, beside their labels."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -10,7 +10,7 @@ from tfrecords_tools.classes import LABELS
 
 @dataclass(frozen=True)
 class Predictions:
-    """The network's answer for the slices of a split, one row a slice.
+    """What a network predicts for the slices of a split; one row per slice.
 
     Attributes:
         slice_id: str, shape (N,).
@@ -19,9 +19,8 @@ class Predictions:
         position_mm: float32, shape (N,), along the slice normal.
         labels: int64, shape (N, 6), 0 or 1, in the order of LABELS.
         probabilities: float32, shape (N, 6), 0..1.
-        dense_mm2: float, shape (N,), what the plain rule sees; None where it was not asked.
-        series_id: str, shape (N,), of the series of each slice; None for shards, which record
-            studies only.
+        dense_mm2: float, shape (N,), what the plain rule measures; None if it was not run.
+        series_id: str, shape (N,); None for shards, which record studies only.
     """
 
     slice_id: np.ndarray
@@ -35,7 +34,7 @@ class Predictions:
 
     @property
     def series(self) -> np.ndarray:
-        """Tells the series of the slices apart; of shards the studies, which have one each."""
+        """Series of each slice; for shards its study, which has one series."""
         return self.study_id if self.series_id is None else self.series_id
 
     def take(self, rows: np.ndarray) -> "Predictions":
@@ -44,11 +43,11 @@ class Predictions:
         return replace(self, **{k: x[rows] for k, x in columns.items() if x is not None})
 
     def with_probabilities(self, probabilities: np.ndarray) -> "Predictions":
-        """The same slices with other answers, (N, 6)."""
+        """The same slices with other probabilities, (N, 6)."""
         return replace(self, probabilities=probabilities)
 
     def table(self) -> pd.DataFrame:
-        """A row a slice: ids, then `<label>` and `<label>_true` for the six labels."""
+        """One row per slice: ids, then `<label>` and `<label>_true` for the six labels."""
         columns: dict[str, np.ndarray] = {
             "slice_id": self.slice_id,
             "study_id": self.study_id,

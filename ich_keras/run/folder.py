@@ -1,4 +1,4 @@
-"""The folder of a run: where each of its files lies, and how one is written."""
+"""The folder of a run: the paths of its files, and its input."""
 
 import json
 import logging
@@ -22,11 +22,11 @@ class RunError(InputError):
 
 @dataclass(frozen=True)
 class RunInput:
-    """What the network was trained on, the content of `input.json`.
+    """What the network was trained on; the content of `input.json`.
 
     Attributes:
         network: size, windows and neighbours of its slices.
-        shards: the folder of the shards.
+        shards: folder of the shards.
         fingerprint: of the shards.
     """
 
@@ -86,7 +86,7 @@ class RunFolder:
         return self.path / "evaluation"
 
     def fitted(self, size: int) -> Path:
-        """What was fitted on validation slices of that size."""
+        """Postprocessing fitted on validation slices of that size."""
         return self.path / "fitted" / f"{size}.json"
 
     @property
@@ -99,10 +99,10 @@ class RunFolder:
 
 
 def trained_run(path: Path) -> RunFolder:
-    """The run in a folder that `fit` made.
+    """The run in a folder that `fit` wrote.
 
     Raises:
-        RunError: if the folder lacks the experiment or a checkpoint.
+        UsageError: if the experiment, the input or the checkpoint is missing.
     """
     run = RunFolder(path)
     for needed in (run.experiment, run.input, run.best):
@@ -115,10 +115,10 @@ def trained_run(path: Path) -> RunFolder:
 
 
 def score_name(name: str) -> str:
-    """A name that scores and figures may bear.
+    """A name for the files of scores and figures.
 
     Raises:
-        UsageError: if it would not stay in their folders.
+        UsageError: if it could lead out of their folders.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(f"--name {name}: give letters, digits, - and _, such as hospital-a")
@@ -126,15 +126,15 @@ def score_name(name: str) -> str:
 
 
 def choose_run(experiment_name: str, *, fresh: bool, parent: Path = Path("runs")) -> RunFolder:
-    """`runs/<experiment>/<n>`, counted from 1: the latest, or a new one where `fresh`."""
+    """`runs/<experiment>/<n>`, counted from 1: the latest run, or a new one if `fresh`."""
     folder = parent / experiment_name
     latest = max((int(x.name) for x in folder.glob("*") if x.name.isdecimal()), default=0)
     return RunFolder(folder / str(latest + 1 if fresh else max(latest, 1)))
 
 
 def write_input(run: RunFolder, value: RunInput) -> None:
-    places = {"shards": value.shards, "fingerprint": value.fingerprint}
-    write_json(run.input, value.network.as_json() | places)
+    shards = {"shards": value.shards, "fingerprint": value.fingerprint}
+    write_json(run.input, value.network.as_json() | shards)
 
 
 def read_input(run: RunFolder) -> RunInput:
@@ -154,7 +154,7 @@ def read_input(run: RunFolder) -> RunInput:
 
 
 def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
-    """The size of the shards, which older runs did not record, from their manifest."""
+    """Reads the size of the shards, which older runs did not record, from their manifest."""
     try:
         manifest = read_manifest(shard_path(content["shards"]))
         if manifest.fingerprint == content["fingerprint"]:
@@ -162,7 +162,7 @@ def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
     except (InputError, OSError) as error:
         log.debug("%s: %s", content["shards"], error)
     log.warning(
-        "%s: does not say at which size HU were windowed, and the shards of the training are not at"
+        "%s: does not say at which size HU were windowed, and the shards of the training are not in"
         " %s; %d pixels are assumed",
         *(run.input, content["shards"], content["size"]),
     )
@@ -170,5 +170,5 @@ def _size_of_shards(run: RunFolder, content: dict[str, Any]) -> int:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a whole JSON file, or none; refuses NaN, which JSON does not have."""
+    """Writes a JSON file, complete or not at all; refuses NaN, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

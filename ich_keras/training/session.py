@@ -11,7 +11,8 @@ from ich_keras.data.batches import training_batches
 from ich_keras.data.shards import ShardSet
 from ich_keras.experiment.experiment import Experiment
 from ich_keras.model.forward import Forward, compile_forward
-from ich_keras.model.network import build_model, summarize
+from ich_keras.model.network import build_model
+from ich_keras.model.summary import summarize
 from ich_keras.run.environment import Computation, current_environment, record_session
 from ich_keras.run.folder import RunFolder
 from ich_keras.run.state import Position

@@ -15,9 +15,9 @@ from ich_keras.model.network import (
     build_model,
     load_model,
     stride,
-    summarize,
     with_class_maps,
 )
+from ich_keras.model.summary import summarize
 from tfrecords_tools.errors import InputError
 
 SIZE = 128

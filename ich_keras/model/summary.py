@@ -1,0 +1,69 @@
+"""What a network costs and how far it sees."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+from ich_keras.experiment.schema import ModelConfig
+from ich_keras.model.network import stride
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Cost and reach of a network.
+
+    Attributes:
+        parameters: trainable weights.
+        multiply_adds: of all convolutions for one slice.
+        receptive_field: pixels along an axis on which one cell of the class map depends.
+        receptive_field_mm: the same in mm, or None if the size of a pixel is unknown.
+        stride: pixels per cell of the class map.
+    """
+
+    parameters: int
+    multiply_adds: int
+    receptive_field: int
+    receptive_field_mm: float | None
+    stride: int
+
+
+def summarize(
+    model: keras.Model, config: ModelConfig, size: int, pixel_mm: float | None = None
+) -> Summary:
+    """Counts parameters, multiply-adds and receptive field.
+
+    Args:
+        model: from `build_model`.
+        config: its configuration.
+        size: edge of the slices in pixels.
+        pixel_mm: edge of such a pixel in mm, if known.
+    """
+    field = _receptive_field(config)
+    return Summary(
+        parameters=sum(int(ops.size(x)) for x in model.trainable_variables),
+        multiply_adds=_multiply_adds(model, size),
+        receptive_field=field,
+        receptive_field_mm=None if pixel_mm is None else field * pixel_mm,
+        stride=stride(config),
+    )
+
+
+def _multiply_adds(model: keras.Model, size: int) -> int:
+    convolutions = [x for x in model.layers if isinstance(x, layers.Conv2D)]
+    probe = keras.Model(model.input, [x.output for x in convolutions])
+    shapes = probe.compute_output_shape((1, size, size, model.input.shape[-1]))
+    return sum(
+        int(shape[1]) * int(shape[2]) * int(ops.size(layer.kernel))
+        for layer, shape in zip(convolutions, shapes, strict=True)
+    )
+
+
+def _receptive_field(config: ModelConfig) -> int:
+    """Each layer adds (kernel - 1) times the stride before it."""
+    field, jump = 3, 2  # the stem
+    for stage in range(len(config.widths)):
+        if stage > 0:
+            field, jump = field + jump, 2 * jump  # 2x2 pooling
+        field += config.blocks * 2 * (3 - 1) * jump
+    return field
