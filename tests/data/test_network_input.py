@@ -1,7 +1,5 @@
 """What a network sees of a slice is the same in training and in an answer, byte for byte."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -10,11 +8,9 @@ from ich_keras.data.network_input import NetworkInput, shrink_slices
 from ich_keras.data.shards import open_shards
 from ich_keras.data.studies import find_studies, read_studies
 from ich_keras.experiment.schema import DataConfig
-from ich_keras.run.folder import RunFolder, RunInput, read_input, write_input
-from tests.support.shard_files import SIZE, write_shards
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.phantom.rsna_files import synth
-from tfrecords_tools.windows import WINDOWS, Window, apply_windows, shrink_windowed
+from tfrecords_tools.windows import WINDOWS, apply_windows, shrink_windowed
 
 SHARD_SIZE = 128
 NAMES = ("brain", "subdural", "bone")
@@ -109,25 +105,3 @@ def test_another_size_is_windowed_where_the_shards_are_or_at_its_own():
     trained = NetworkInput(512, 256, (WINDOWS["brain"],), 0)
     assert (trained.at(128).shard_size, trained.at(128).size) == (512, 128)
     assert (trained.at(768).shard_size, trained.at(768).size) == (768, 768)
-
-
-def test_a_run_keeps_its_input(tmp_path):
-    windows = (Window("mine", 35.0, 70.0), WINDOWS["bone"])
-    value = RunInput(NetworkInput(512, 256, windows, 1), "/shards", "f" * 64)
-    write_input(RunFolder(tmp_path), value)
-    assert read_input(RunFolder(tmp_path)) == value
-
-
-def test_a_run_that_did_not_record_the_size_of_its_shards_asks_them(tmp_path, caplog):
-    written = write_shards(tmp_path / "shards", train=8, val=4)
-    run, half = RunFolder(tmp_path / "run"), SIZE // 2
-    fingerprint = open_shards(written.folder, DataConfig()).manifest.fingerprint
-    write_input(
-        run, RunInput(NetworkInput(SIZE, half, (WINDOWS["brain"],), 0), "shards", fingerprint)
-    )
-    content = json.loads(run.input.read_text())
-    del content["shard_size"]
-    for shards, size in ((str(written.folder), SIZE), (str(tmp_path / "gone"), half)):
-        run.input.write_text(json.dumps(content | {"shards": shards}))
-        assert read_input(run).network.shard_size == size
-    assert f"{half} pixels are assumed" in caplog.text
