@@ -1,5 +1,5 @@
-# The image of Beam's workers: the program's CPU image, with the program by which a runner starts
-# them. Beam's release must be the one in the image (locks/cpu.lock), Python's too.
+# The image of Beam's workers: the CPU image, with the program by which a runner starts workers.
+# The releases of Beam and Python must be those of the CPU image (see its lock file).
 #
 #   docker build --build-arg VARIANT=cpu --tag ich-keras:cpu .
 #   docker build --file docs/cluster/beam.Dockerfile --tag REGISTRY/ich-keras:beam docs/cluster

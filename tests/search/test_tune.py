@@ -3,7 +3,7 @@
 import json
 import shutil
 import socket
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,9 @@ import tensorflow as tf
 from filelock import FileLock
 
 from ich_keras.experiment.experiment import load_experiment
-from ich_keras.run.folder import RunError, RunFolder
+from ich_keras.run.folder import RunError, RunFolder, write_json
 from ich_keras.search.config import load_search
+from ich_keras.search.training_process import Outcome, Trainer
 from ich_keras.search.tune import JOURNAL_NAME, LOCK_NAME, tune
 from ich_keras.search.tuner import role
 from ich_keras.training import devices
@@ -21,7 +22,7 @@ from ich_keras.training.fit import TrainingError, fit
 from tests.support.shard_files import write_shards
 from tests.support.small_search import start, trained_here, trials, write_grid
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, read_manifest, write_manifest
-from tfrecords_tools.errors import UsageError
+from tfrecords_tools.errors import InputError, UsageError
 
 SEEDS = "samples_per_point: 2"
 
@@ -107,6 +108,26 @@ def test_the_first_error_of_a_worker_ends_the_search(tmp_path):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "a training needs labelled slices of train and of val" in errors.splitlines()[-1]
+    assert '"end"' not in (tmp_path / "out" / JOURNAL_NAME).read_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [("refused", InputError, "^no labels$"), ("broken", RunError, "^a trial broke: no labels$")],
+)
+def test_the_first_error_stops_the_trainings_of_all_workers(
+    shards, tmp_path, monkeypatch, state, error, message
+):
+    def train(trainer, sample):
+        if sample.experiment.training.learning_rate == 1e-3:
+            write_json(sample.outcome, asdict(Outcome(state, "no labels")))
+        else:
+            assert trainer.stop.wait(60)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "train", train)
+    with pytest.raises(error, match=message):
+        tune(load_search(write_grid(tmp_path)), shards, tmp_path / "out", workers=2)
     assert '"end"' not in (tmp_path / "out" / JOURNAL_NAME).read_text()
 
 
