@@ -1,8 +1,8 @@
-"""The CQ500 data set: its folders, its series, and the reads of its three radiologists.
+"""The CQ500 data set: names of scans, choice of a series, and the reads of three radiologists.
 
 Chilamkurthy et al., "Deep learning algorithms for detection of critical findings in head CT scans",
-Lancet 2018. A scan has one name (`CQ500-CT-12`) and several series; three readers marked whole
-scans, never slices. Layout: `CQ500CT12 CQ500CT12/Unknown Study/CT PLAIN THIN/CT000000.dcm`.
+Lancet 2018. A scan has one name (`CQ500-CT-12`) and several series; the readers marked whole scans,
+never slices. Layout: `CQ500CT12 CQ500CT12/Unknown Study/CT PLAIN THIN/CT000000.dcm`.
 """
 
 import re
@@ -33,9 +33,9 @@ MARKS = {
 }
 SCAN = re.compile(r"CQ500[-_ ]?CT[-_ ]?(\d{1,4})(?!\d)", re.IGNORECASE)
 SHARP = re.compile(r"bone|edge|sharp|lung|detail|^[bhj][a-z]?(5[5-9]|[6-9]\d)", re.IGNORECASE)
-"""Kernels that noise drowns: by name, or Siemens' numbers from 55 on."""
+"""Sharp kernels, which are noisy: by name, or Siemens' numbers from 55."""
 MIN_SLICES = 10  # of a series through a head
-WANTED_SPACING_MM = 5.0  # of what the networks are trained on, and of CQ500's thick series
+USUAL_SPACING_MM = 5.0  # of the training data, and of CQ500's thick series
 
 
 def has_reads(columns: Sequence[str]) -> bool:
@@ -44,34 +44,34 @@ def has_reads(columns: Sequence[str]) -> bool:
 
 
 def read_reads(path: Path) -> pd.DataFrame:
-    """What at least two of the three readers saw in each scan.
+    """The labels that at least two of the three readers gave each scan.
 
-    `any` is the majority on "ICH" itself, which need not be the OR of the majorities on the kinds.
+    `any` is the majority for "ICH" itself, which need not be the OR of the majorities of subtypes.
 
     Returns:
         uint8 columns LABELS, 0 or 1, indexed by the scan's name, such as `CQ500-CT-12`.
 
     Raises:
-        LabelError: if a column is missing, a mark is not 0 or 1, or a scan stands twice.
+        LabelError: if a column is missing, a mark is not 0 or 1, or a scan occurs twice.
     """
     columns = label_columns(path)
-    wanted = [f"{reader}:{mark}" for mark in MARKS.values() for reader in READERS]
-    missing = [name for name in ("name", *wanted) if name not in columns]
+    expected = [f"{reader}:{mark}" for mark in MARKS.values() for reader in READERS]
+    missing = [name for name in ("name", *expected) if name not in columns]
     if missing:
-        raise LabelError(f"{path}: has no column {', '.join(missing)}; fetch reads.csv anew")
+        raise LabelError(f"{path}: has no column {', '.join(missing)}; fetch reads.csv again")
     try:
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding=ENCODING, index_col=False)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
     table.columns = table.columns.str.strip()
-    marks = table[wanted].apply(lambda column: column.str.strip())
+    marks = table[expected].apply(lambda column: column.str.strip())
     wrong = ~marks.isin(["0", "1"]).all(axis=1)
     names = table["name"].map(scan_name)
     wrong |= names.isna() | names.duplicated(keep=False)
     if wrong.any():
         line = int(np.flatnonzero(wrong)[0]) + 2  # counted from 1, below the header
         raise LabelError(
-            f"{path}: line {line}: expected a scan once, such as CQ500-CT-12, and marks of 0 or 1"
+            f"{path}: line {line}: expected one row per scan, such as CQ500-CT-12, and marks 0 or 1"
         )
     votes = (marks == "1").to_numpy().reshape(len(table), len(LABELS), len(READERS)).sum(axis=2)
     majority = (votes > len(READERS) // 2).astype(np.uint8)
@@ -79,20 +79,20 @@ def read_reads(path: Path) -> pd.DataFrame:
 
 
 def scan_name(text: str) -> str | None:
-    """The scan that a folder, a path or a cell names, as `reads.csv` spells it; None if none."""
-    found = SCAN.search(text)
-    return None if found is None else f"CQ500-CT-{int(found[1])}"
+    """The scan that a path or a cell names, spelled as in `reads.csv`; None if it names none."""
+    match = SCAN.search(text)
+    return None if match is None else f"CQ500-CT-{int(match[1])}"
 
 
 @dataclass(frozen=True)
 class Series:
-    """What tells the series of a scan apart.
+    """The properties by which a series of a scan is chosen.
 
     Attributes:
         series_id: Series Instance UID.
-        slices: how many.
+        slices: their number.
         spacing_mm: median distance of neighbouring slices along the normal; NaN for one slice.
-        kernel: Convolution Kernel, "" where the file gives none.
+        kernel: Convolution Kernel, or "".
         contrast: whether a contrast agent was given.
     """
 
@@ -104,20 +104,20 @@ class Series:
 
 
 def choose_series(series: Sequence[Series]) -> Series:
-    """The series of a scan to judge: without contrast, of a head, soft, and as thick as usual.
+    """The series of a scan to score: without contrast, of a head, soft, and as thick as usual.
 
-    Each rule only chooses among what the ones before it left, so there is always one.
+    Each rule applies only if it leaves a series.
     """
-    left = list(series)
+    candidates = list(series)
     for rule in (
         lambda x: not x.contrast,
         lambda x: x.slices >= MIN_SLICES,
         lambda x: not SHARP.search(x.kernel),
     ):
-        left = list(filter(rule, left)) or left
+        candidates = list(filter(rule, candidates)) or candidates
+    return min(candidates, key=_preference)
 
-    def preference(one: Series) -> tuple[float, int, str]:
-        away = abs(one.spacing_mm - WANTED_SPACING_MM)
-        return (away if np.isfinite(away) else np.inf, -one.slices, one.series_id)
 
-    return min(left, key=preference)
+def _preference(series: Series) -> tuple[float, int, str]:
+    difference = abs(series.spacing_mm - USUAL_SPACING_MM)
+    return (difference if np.isfinite(difference) else np.inf, -series.slices, series.series_id)

@@ -1,7 +1,7 @@
-"""Whether a class map is highest where the bleeding is, as true masks tell it.
+"""How often a class map is highest at the hemorrhage, measured with true masks.
 
-The network is taught with whole slices, never with outlines; that its maps point at the bleeding is
-a claim of its own, to be measured where the truth is known: on phantoms.
+The network is trained with labels of whole slices, never with outlines. Whether its maps point at
+the hemorrhage is therefore a separate question, which phantoms can answer.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from ich_keras.scores.ranking import ratio
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.windows import pad_square
 
-CHUNK = 256  # slices in memory at once
+CHUNK = 256  # slices in memory at a time
 
 
 def localise(
@@ -32,10 +32,10 @@ def localise(
     masks: Path,
     threshold: float,
 ) -> dict[str, Any]:
-    """How often the highest cell of a class map lies on the bleeding, over all true positives.
+    """How often the highest cell of a class map is on the hemorrhage, over all true positives.
 
-    A cell lies on the bleeding if its centre is at most a cell's edge, the stride of the network,
-    away from the mask.
+    A cell is on the hemorrhage if its centre is at most the edge of one cell (the stride of the
+    network) away from the mask.
 
     Args:
         model: from `with_class_maps`.
@@ -43,46 +43,46 @@ def localise(
         split: of the shards.
         slice_ids: (N,), of that split.
         cases: the same slices.
-        masks: folder of `<slice_id>.png`, bit k set where label k bleeds; as `synth` writes them.
+        masks: folder of `<slice_id>.png`, bit k set where label k is, as `synth` writes them.
         threshold: a label is predicted where its probability is at least this.
 
     Returns:
-        By kind of bleeding and for `all`: `true_positives`, `hits` as an estimate of the share of
-        them, and `chance`, the mean share of the head's cells that would count as hits.
+        By subtype and for `all`: `true_positives`, `hits` as an estimate of the share of them, and
+        `chance`, the mean share of the cells of the head that would be hits.
 
     Raises:
         DatasetError: if a mask is missing or cannot be read.
     """
-    said = cases.probabilities[:, : len(SUBTYPES)] >= threshold
-    found = said & (cases.labels[:, : len(SUBTYPES)] == 1)
-    hits, chance = _look(model, shards, split, slice_ids, found, masks)
+    predicted = cases.probabilities[:, : len(SUBTYPES)] >= threshold
+    detected = predicted & (cases.labels[:, : len(SUBTYPES)] == 1)
+    hits, chance = _find_hits(model, shards, split, slice_ids, detected, masks)
     columns = {name: [k] for k, name in enumerate(SUBTYPES)} | {"all": list(range(len(SUBTYPES)))}
     return {
         name: {
-            "true_positives": int(found[:, chosen].sum()),
+            "true_positives": int(detected[:, chosen].sum()),
             "hits": estimate(
                 ratio(
                     cases.resampling.counts(hits[:, chosen]).sum(axis=1),
-                    cases.resampling.counts(found[:, chosen]).sum(axis=1),
+                    cases.resampling.counts(detected[:, chosen]).sum(axis=1),
                 )
             ),
-            "chance": _mean(chance[:, chosen][found[:, chosen]]),
+            "chance": _mean(chance[:, chosen][detected[:, chosen]]),
         }
         for name, chosen in columns.items()
     }
 
 
-def _look(
+def _find_hits(
     model: keras.Model,
     shards: ShardSet,
     split: str,
     slice_ids: np.ndarray,
-    found: np.ndarray,
+    detected: np.ndarray,
     masks: Path,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each bleeding found is hit, bool (N, 5), and the share of cells that would hit it."""
-    hits, chance = np.zeros(found.shape, bool), np.zeros(found.shape)
-    rows = np.flatnonzero(found.any(axis=1))
+    """Whether each detected subtype is hit, bool (N, 5), and the share of cells that would be."""
+    hits, chance = np.zeros(detected.shape, bool), np.zeros(detected.shape)
+    rows = np.flatnonzero(detected.any(axis=1))
     for chosen in np.split(rows, range(CHUNK, len(rows), CHUNK)):
         if not len(chosen):
             continue
@@ -92,7 +92,7 @@ def _look(
         for row, name, image, cells in zip(chosen, names, images, maps, strict=True):
             mask = _read_mask(masks / f"{name}.png")
             head = _shrink(image[..., shards.input.shown_channel] > 0, cells.shape[:2])
-            for k in np.flatnonzero(found[row]):
+            for k in np.flatnonzero(detected[row]):
                 near = _near(mask >> k & 1, cells.shape[:2])
                 hits[row, k] = near.flat[cells[..., k].argmax()]
                 chance[row, k] = near[head].mean() if head.any() else near.mean()
@@ -107,18 +107,20 @@ def _read_mask(path: Path) -> np.ndarray:
     """uint8, square."""
     mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if mask is None or mask.dtype != np.uint8 or mask.ndim != 2:
-        raise DatasetError(f"{path}: no mask of 8 bits; give the folder of masks of these slices")
+        raise DatasetError(
+            f"{path}: no mask of 8 bits; give the folder with the masks of these slices"
+        )
     return pad_square(mask, fill=0).astype(np.uint8)
 
 
 def _shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Which cells hold any of a mask; bool, of that shape."""
+    """The cells that contain any of a mask; bool, of that shape."""
     size = shape[::-1]
     return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
 
 
 def _near(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The cells whose centre is at most a cell's edge away from the mask; bool, of that shape."""
+    """The cells whose centre is at most the edge of one cell from the mask; bool, of that shape."""
     edge = mask.shape[0] / shape[0]
     distance = cv2.distanceTransform(
         (mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from ich_keras.evaluation.pictures import SPLIT_ORDER, read_pictures
+from ich_keras.evaluation.report_figures import SPLIT_ORDER, read_figures
 from ich_keras.evaluation.summary import number_of, outdated, plain_answer, unit_of
 from ich_keras.experiment.yaml_files import read_file
 from ich_keras.run.environment import read_environment
@@ -35,7 +35,7 @@ def write_report(run: Path) -> Path:
     best = read_position(folder).best_step if folder.position.is_file() else None
     evaluations = _read_evaluations(folder, best)
     history = _read_rows(folder.history)
-    pictures, left_out = read_pictures(folder.figures, evaluations, best)
+    figures, left_out = read_figures(folder.figures, evaluations, best)
     first = next(iter(evaluations), None)
     page = render(
         "report.html.j2",
@@ -52,7 +52,7 @@ def write_report(run: Path) -> Path:
         comparisons={x.stem: _read_json(x) for x in sorted(folder.comparisons.glob("*.json"))},
         training=_training_sentence(history),
         training_warning=_training_warning(history),
-        pictures=pictures,
+        figures=figures,
         left_out=left_out,
         experiment=list(_flat_rows(experiment)),
         environment=list(_environment_rows(read_environment(folder))),

@@ -1,7 +1,7 @@
-"""Pictures for people: curves of a run, class maps over slices; the style of all of them.
+"""The curves of a training, and the style of all figures.
 
-Drawn without pyplot, so that nothing is shared between figures. The colours are those of Okabe and
-Ito, which the colour-blind can tell apart, and never the only difference between two lines.
+Figures are drawn without pyplot, so that they share no state. The colours are those of Okabe and
+Ito, which colour-blind readers can distinguish, and never the only difference between two lines.
 """
 
 from pathlib import Path
@@ -24,18 +24,13 @@ OVERFIT = 1.05  # validation loss over its minimum
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Writes a figure whole or not at all; the same figure gives the same bytes."""
+    """Writes a figure completely or not at all; the same figure gives the same bytes."""
     with uninterrupted(), whole_file(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
 
 
 def smoothed(values: np.ndarray, weight: float = SMOOTHING) -> np.ndarray:
-    """The running average of TensorBoard's scalars: exponential, corrected for its start.
-
-    Args:
-        values: float (N,).
-        weight: of the past, 0 up to 1.
-    """
+    """TensorBoard's running average of values (N,), corrected for its start; weight below 1."""
     average, result = 0.0, np.empty(len(values))
     for i, value in enumerate(values):
         average = weight * average + (1 - weight) * value
@@ -46,8 +41,8 @@ def smoothed(values: np.ndarray, weight: float = SMOOTHING) -> np.ndarray:
 def overfit_from(steps: np.ndarray, validation_loss: np.ndarray) -> int | None:
     """The step of the lowest validation loss, if the loss then stays at least 5 % above it.
 
-    What counts is the median of the last three validations, all after the lowest, so that one bad
-    draw is no overfitting. None where there is no such step.
+    The median of the last three validations counts, all after the lowest, so that a single high
+    value is not overfitting. None if there is no such step.
     """
     if not len(steps):
         return None
@@ -66,14 +61,14 @@ def curves(
 ) -> Figure:
     """Loss, accuracy and mean AUC against the step.
 
-    Training is faint as logged and bold as smoothed; validation, a mean over many slices and seldom
-    done, is drawn as it is.
+    Training is faint as logged and bold when smoothed. Validation is not smoothed, because it is a
+    mean over many slices.
 
     Args:
         history: `history.csv` of a run.
         best_step: step of the checkpoint that was kept.
-        always_negative_accuracy: of the validation split; drawn as the accuracy's baseline.
-        constant_guess_loss: what the best constant guess scores by the loss of the training.
+        always_negative_accuracy: of the validation split; the baseline of the accuracy.
+        constant_guess_loss: of the best constant guess; the baseline of the loss.
     """
     figure = Figure(figsize=(12, 4), dpi=100, layout="constrained")
     loss, accuracy, auc = figure.subplots(1, 3)
@@ -129,7 +124,7 @@ def _points(history: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def dress(axes: Axes, title: str, x_label: str) -> None:
-    """Title, axis and grid as in every diagram here."""
+    """Title, axis and grid in the style of all figures."""
     axes.set_title(title, loc="left", fontsize=11, weight="bold")
     axes.set_xlabel(x_label)
     axes.grid(color="#dddddd", lw=0.6)

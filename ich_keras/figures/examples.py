@@ -39,13 +39,7 @@ def draw_class_grid(forward: Forward, shards: ShardSet, split: str, step: int) -
 
 
 def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:
-    """Slices with each subtype, and without hemorrhage, under their class maps.
-
-    Args:
-        model: from `with_class_maps`.
-        shards: the slices.
-        split: of the shards.
-    """
+    """Slices with each subtype, and without hemorrhage; the model is from `with_class_maps`."""
     index = split_index(shards, split)
     labels = index[list(LABELS)].to_numpy(int)
     chosen = _examples(labels)

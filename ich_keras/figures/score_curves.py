@@ -1,4 +1,7 @@
-"""Figures of scores: ROC and precision-recall curves, thresholds, and calibration."""
+"""Figures of scores: ROC and precision-recall curves, thresholds, and calibration.
+
+`labels` is int (N, 6), 0 or 1, and `probabilities` float (N, 6), 0..1.
+"""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +16,7 @@ from ich_keras.figures.curves import (
     dress,
 )
 from ich_keras.scores.calibration import Reliability, at_temperature, reliability
+from ich_keras.scores.postprocessing import Thresholds
 from ich_keras.scores.ranking import (
     average_precision,
     operating_curve,
@@ -29,13 +33,7 @@ EDGE = 1e-4  # thresholds closer to 0 or 1 are not drawn
 
 
 def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: float = 0.5) -> Figure:
-    """ROC and precision-recall curves of each label that has both classes.
-
-    Args:
-        labels: int (N, 6), 0 or 1.
-        probabilities: float (N, 6), 0..1.
-        threshold: marked on each curve.
-    """
+    """ROC and precision-recall curves of each label that has both classes; marks a threshold."""
     figure = Figure(figsize=(12, 7.6), dpi=100, layout="constrained")
     roc, recall = figure.subplots(1, 2)
     roc.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="chance 0.500")
@@ -72,13 +70,7 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
 def reliability_curves(
     labels: np.ndarray, probabilities: np.ndarray, *, temperature: float | None = None
 ) -> Figure:
-    """Observed frequency against predicted probability, one panel per label.
-
-    Args:
-        labels: int (N, 6), 0 or 1.
-        probabilities: float (N, 6), 0..1.
-        temperature: of validation; None leaves its curve out.
-    """
+    """Observed frequency against predicted probability, before and after a temperature."""
     figure, panels = _panels()
     for k, axes in enumerate(panels):
         axes.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="equal")
@@ -113,16 +105,9 @@ def threshold_sweep(
     probabilities: np.ndarray,
     *,
     threshold: float = 0.5,
-    chosen: dict[str, dict[str, float | None]] | None = None,
+    chosen: Thresholds | None = None,
 ) -> Figure:
-    """Sensitivity, specificity and accuracy against the threshold, one panel per label.
-
-    Args:
-        labels: int (N, 6), 0 or 1.
-        probabilities: float (N, 6), 0..1.
-        threshold: of the tables.
-        chosen: thresholds of validation, by rule and label.
-    """
+    """Sensitivity, specificity and accuracy by threshold; `chosen` has those of validation."""
     figure, panels = _panels()
     for k, axes in enumerate(panels):
         truth = labels[:, k] == 1

@@ -42,16 +42,16 @@ AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # towards which x, y, z grow, and t
 
 @dataclass(frozen=True, eq=False)
 class AnsweredSlice:
-    """A slice with the network's output.
+    """A slice with the output of the network.
 
     Attributes:
-        found: its file.
+        file: of the slice.
         ct: its header and HU.
         maps: float, shape (map height, map width, 6), 0..1, over the slice padded to a square.
         probabilities: float, shape (6,), 0..1.
     """
 
-    found: SliceFile
+    file: SliceFile
     ct: CTSlice
     maps: np.ndarray
     probabilities: np.ndarray
@@ -88,7 +88,7 @@ def write_dicom(folder: Path, slices: Sequence[AnsweredSlice]) -> int:
 
 def _series_objects(members: list[AnsweredSlice], name: str) -> dict[str, pydicom.Dataset]:
     """The objects of a series by the names of their files."""
-    references = [_reference(x.found) for x in members]
+    references = [_reference(x.file) for x in members]
     pairs = enumerate(zip(references, members, strict=True), start=1)
     objects: dict[str, pydicom.Dataset] = {
         f"{name}_capture_{place:04d}.dcm": _capture(reference, answered, place)
@@ -118,10 +118,10 @@ def overlay(answered: AnsweredSlice) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _reference(found: SliceFile) -> pydicom.Dataset:
+def _reference(file: SliceFile) -> pydicom.Dataset:
     """The header of a file; identifiers that are no valid UIDs are replaced by derived ones."""
-    with found.source.open() as file:
-        header = pydicom.dcmread(file, stop_before_pixels=True)
+    with file.source.open() as content:
+        header = pydicom.dcmread(content, stop_before_pixels=True)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         text = str(header.get(keyword, ""))
         if not UID(text).is_valid:
@@ -170,10 +170,8 @@ def _capture(reference: pydicom.Dataset, answered: AnsweredSlice, place: int) ->
 def _directions(orientation: Sequence[float]) -> tuple[str, ...]:
     """The side of the patient that rows and columns point to, by their largest cosines."""
     vectors = np.reshape(orientation, (2, 3))
-    axes = np.abs(vectors).argmax(axis=1)
-    return tuple(
-        AXES[axis][int(vector[axis] < 0)] for axis, vector in zip(axes, vectors, strict=True)
-    )
+    largest = [(np.abs(vector).argmax(), vector) for vector in vectors]
+    return tuple(AXES[axis][int(vector[axis] < 0)] for axis, vector in largest)
 
 
 def _segmentation(
@@ -187,16 +185,11 @@ def _segmentation(
     }
     framed = all(x.get("FrameOfReferenceUID") for x in references)
     if not framed or spacing is None or thickness is None or len(geometries) > 1:
-        log.info(
-            "a series has no common frame of reference, spacing, thickness and orientation:"
-            " its class maps are written as captures only"
-        )
+        log.info("class maps as captures only: the series has no common position and orientation")
         return None
     cells = members[0].maps.shape[:2]
     pixels = max(members[0].ct.hu.shape) / np.array(cells)  # per cell, along rows and columns
-    positions = [
-        hd.PlanePositionSequence("PATIENT", _first_cell(x, pixels, spacing)) for x in members
-    ]
+    cells_at = [_first_cell(x, pixels, spacing) for x in members]
     segmentation = Segmentation(
         source_images=references,
         pixel_array=np.stack([x.maps[..., : len(SUBTYPES)] for x in members]).clip(0, 1),
@@ -215,7 +208,7 @@ def _segmentation(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         pixel_measures=hd.PixelMeasuresSequence((pixels * spacing).tolist(), thickness),
         plane_orientation=hd.PlaneOrientationSequence("PATIENT", header.orientation),
-        plane_positions=positions,
+        plane_positions=[hd.PlanePositionSequence("PATIENT", x) for x in cells_at],
         omit_empty_frames=False,
     )
     segmentation.SeriesDescription = f"ICH class maps, {NOTICE.lower()}"
@@ -249,9 +242,8 @@ def _first_cell(
     """The centre of the first cell of the class maps in mm; they cover the padded square."""
     header = answered.ct.header
     rows, columns = answered.ct.hu.shape
-    edge = max(rows, columns)
-    down = (pixels[0] - 1) / 2 - (edge - rows) // 2
-    right = (pixels[1] - 1) / 2 - (edge - columns) // 2
+    down = (pixels[0] - 1) / 2 - max(columns - rows, 0) // 2
+    right = (pixels[1] - 1) / 2 - max(rows - columns, 0) // 2
     along_row, along_column = np.reshape(header.orientation, (2, 3))
     shift = along_row * right * spacing[1] + along_column * down * spacing[0]
     return [float(x) for x in np.add(header.position, shift)]

@@ -1,8 +1,7 @@
-"""The network of a run, for use elsewhere."""
+"""Exports the network of a run for use elsewhere."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -17,30 +16,30 @@ NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras
 
 
 def export_model(run: RunFolder, kind: str, out: Path) -> Path:
-    """Writes the network with both outputs, `probabilities` and `class_maps`.
+    """Writes the network with both outputs, `probabilities` and `class_maps`; returns its path.
 
-    Height and width stay free. `metadata.json` beside it says what the input must be.
+    Height and width stay free. `metadata.json` beside it describes the input.
 
     Args:
         run: a trained run.
         kind: `savedmodel`, `onnx` or `keras`.
         out: the folder to write into.
 
-    Returns:
-        The path of the exported network.
-
     Raises:
         InputError: if the ONNX packages are not installed.
-        UsageError: if there is an export of this kind already.
+        UsageError: if an export of this kind exists.
     """
     target = out / NAMES[kind]
     if target.exists():
         raise UsageError(f"{target} exists already; give another --out, or remove it")
     network_input = read_input(run).network
     model = with_class_maps(load_model(run.best))
-    model(keras.ops.zeros((1, 64, 64, network_input.channels), "uint8"))  # ONNX wants a call
+    model(
+        keras.ops.zeros((1, 64, 64, network_input.channels), "uint8")
+    )  # the ONNX export needs a called model
     with whole_file(target) as temporary:
         _write(model, kind, temporary)
+    postprocessing = read_postprocessing(run, network_input.size)
     metadata = {
         "input": "uint8, (slices, height, width, channels), windowed HU",
         "steps": [
@@ -52,17 +51,11 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         "channels": "of each window in turn, the slices from the lowest neighbour to the highest",
         **network_input.as_json(),
         "labels": list(LABELS),
-        "fitted_on_validation": _postprocessing(run, network_input.size),
+        "fitted_on_validation": postprocessing and asdict(postprocessing),
         "notice": "for research, not for diagnosis",
     }
     write_json(out / "metadata.json", metadata)
     return target
-
-
-def _postprocessing(run: RunFolder, size: int) -> dict[str, Any] | None:
-    """Thresholds, temperature and smoothing; None where the run was not evaluated."""
-    postprocessing = read_postprocessing(run, size)
-    return None if postprocessing is None else asdict(postprocessing)
 
 
 def _write(model: keras.Model, kind: str, path: Path) -> None:

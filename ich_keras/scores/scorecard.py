@@ -60,15 +60,8 @@ def study_scorecard(
 ) -> dict[str, Any]:
     """Scores studies whose slices have no labels of their own.
 
-    Args:
-        predictions: every slice with the labels of its study.
-        config: threshold, and draws of the bootstrap.
-        seed: of the bootstrap.
-        postprocessing: fitted on validation; None if there is none.
-
-    Returns:
-        As `scorecard`, for studies, without the temperature and the gain of smoothing, which are
-        about slices.
+    As `scorecard`, where every slice of the predictions has the labels of its study. The result has
+    no temperature and no gain of smoothing, which are about slices.
     """
     smoothing = postprocessing.smoothing if postprocessing else None
     levels = cases_by_level(predictions, smoothing, draws=config.bootstrap_draws, seed=seed)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ttest_rel
 
-from ich_keras.evaluation.pictures import base64_of
 from ich_keras.evaluation.report import render
+from ich_keras.evaluation.report_figures import base64_of
 from ich_keras.figures.curves import save_png
 from ich_keras.search.config import Search
 from ich_keras.search.figures import effects, parallel_coordinates

@@ -19,7 +19,14 @@ from ich_keras.scores.metrics import (
     prior_weighted_log_loss,
     weighted_log_loss,
 )
-from ich_keras.scores.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
+from ich_keras.scores.ranking import (
+    average_precision,
+    precision_recall_curve,
+    rank,
+    ranking_scores,
+    roc_auc,
+    roc_curve,
+)
 from tfrecords_tools.classes import LABELS
 
 RSNA_SLICES = 752_803
@@ -59,10 +66,12 @@ def test_ranking_scores_equal_scikit_learn_with_ties_and_weights(data):
     assert roc_auc(labels, scores) == pytest.approx(
         sklearn_metrics.roc_auc_score(labels, scores), abs=1e-9
     )
-    assert roc_auc(labels, scores, weights) == pytest.approx(
+    ranking = rank(labels, scores)
+    (area,), (precision,) = ranking_scores(ranking, weights[np.newaxis, ranking.order])
+    assert area == pytest.approx(
         sklearn_metrics.roc_auc_score(labels, scores, sample_weight=weights), abs=1e-9
     )
-    assert average_precision(labels, scores, weights) == pytest.approx(
+    assert precision == pytest.approx(
         sklearn_metrics.average_precision_score(labels, scores, sample_weight=weights), abs=1e-9
     )
     alarms, found, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)

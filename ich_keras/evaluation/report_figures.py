@@ -10,7 +10,7 @@ from ich_keras.evaluation.summary import outdated
 
 # Of the figures of a kind, the report shows that of the first split here that was scored.
 SPLIT_ORDER = ("test", "val")
-MAX_PICTURE_BYTES = 7_000_000  # encoded; the page stays below 8 MB
+MAX_FIGURE_BYTES = 7_000_000  # encoded; the page stays below 8 MB
 FIGURES = {
     "curves": (
         "Training",
@@ -54,7 +54,7 @@ FIGURES = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure of the run, as the page shows it."""
 
     title: str
@@ -62,9 +62,9 @@ class Picture:
     png: str  # base64
 
 
-def read_pictures(
+def read_figures(
     folder: Path, evaluations: dict[str, dict[str, Any]], best: int | None
-) -> tuple[list[Picture], list[str]]:
+) -> tuple[list[ReportFigure], list[str]]:
     """The figures of the report, and the names of the figures that are too large for it.
 
     Args:
@@ -72,9 +72,9 @@ def read_pictures(
         evaluations: scores by name, in the order of the report.
         best: step of the run's best checkpoint; None if it is not known.
     """
-    pictures: list[Picture] = []
+    figures: list[ReportFigure] = []
     left_out: list[str] = []
-    room = MAX_PICTURE_BYTES
+    room = MAX_FIGURE_BYTES
     for kind in FIGURES:
         for path in _figure_files(folder, kind, evaluations):
             png = base64_of(path)
@@ -84,17 +84,17 @@ def read_pictures(
             room -= len(png)
             name = path.stem.removeprefix(kind).strip("_")
             step = evaluations.get(name, {}).get("checkpoint_step")
-            pictures.append(_picture(kind, name, png, step, best))
-    return pictures, left_out
+            figures.append(_figure(kind, name, png, step, best))
+    return figures, left_out
 
 
-def _picture(kind: str, name: str, png: str, step: int | None, best: int | None) -> Picture:
+def _figure(kind: str, name: str, png: str, step: int | None, best: int | None) -> ReportFigure:
     title, caption = FIGURES[kind]
     if name:
         title += f", step {int(name):,}" if name.isdecimal() else f", “{name}”"
     if step is not None:
         caption += f" Checkpoint of step {step:,}. {outdated(step, best)}"
-    return Picture(title, caption.strip(), png)
+    return ReportFigure(title, caption.strip(), png)
 
 
 def _figure_files(folder: Path, kind: str, names: Iterable[str]) -> list[Path]:
