@@ -63,7 +63,9 @@ def evaluate(
     predictions = scorer.predict(shards, split)
     postprocessing = None
     if split == VALIDATION and scorer.trained_on(shards):
-        scorer.fit_postprocessing(predictions, shards.input.size)  # chosen, not judged, here
+        scorer.fit_postprocessing(
+            predictions, shards.input.size
+        )  # not applied to what it was chosen on
     else:
         postprocessing = scorer.postprocessing(shards.input.size)
     config, cases = scorer.experiment.evaluation, scorer.cases(predictions)
@@ -106,14 +108,7 @@ def _compare(
 def draw_scores(
     scorer: RunScorer, name: str, cases: Cases, postprocessing: Postprocessing | None
 ) -> None:
-    """Draws the figures that need no slices.
-
-    Args:
-        scorer: the run.
-        name: of the scores.
-        cases: slices or studies.
-        postprocessing: its thresholds are drawn and, for slices, its temperature.
-    """
+    """Draws the figures of scores, with thresholds and (for slices) temperature of validation."""
     threshold = scorer.experiment.evaluation.threshold
     thresholds = postprocessing.thresholds[cases.unit] if postprocessing else None
     of_slices = cases.unit == "slice"
@@ -153,12 +148,7 @@ def draw_worst_errors(
 ) -> None:
     """Draws the worst errors; if there are none, removes an earlier figure of them.
 
-    Args:
-        scorer: the run.
-        name: of the scores.
-        predictions: of slices, or of studies with one slice each to show.
-        read: returns the network input of slices by their ids, uint8 (N, size, size, channels).
-        shown_channel: of that input.
+    `predictions`, `read` and `shown_channel` are those of `draw_errors`.
     """
     path = scorer.run.figures / f"errors_{name}.png"
     threshold = scorer.experiment.evaluation.threshold

@@ -41,8 +41,8 @@ def localise(
         model: from `with_class_maps`.
         shards: the slices.
         split: of the shards.
-        slice_ids: (N,), of that split.
-        cases: the same slices.
+        slice_ids: (N,), in the order of `cases`.
+        cases: labels and probabilities of the slices.
         masks: folder of `<slice_id>.png`, bit k set where label k is, as `synth` writes them.
         threshold: a label is predicted where its probability is at least this.
 

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from ich_keras.evaluation.report_figures import SPLIT_ORDER, read_figures
-from ich_keras.evaluation.summary import number_of, outdated, plain_answer, unit_of
+from ich_keras.evaluation.summary import number_of, outdated, summarise, unit_of
 from ich_keras.experiment.yaml_files import read_file
 from ich_keras.run.environment import read_environment
 from ich_keras.run.folder import RunError, RunFolder
@@ -42,7 +42,7 @@ def write_report(run: Path) -> Path:
         name=experiment.get("name", "run"),
         labels=LABELS,
         evaluations=evaluations,
-        answer=list(_answer(evaluations[first], first, best)) if first else [],
+        summary=list(_summary(evaluations[first], first, best)) if first else [],
         outdated=lambda step: outdated(step, best),
         levels=_levels,
         number_of=number_of,
@@ -73,12 +73,12 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values)
 
 
-def _answer(scores: dict[str, Any], name: str, best: int | None) -> Iterator[str]:
+def _summary(scores: dict[str, Any], name: str, best: int | None) -> Iterator[str]:
     """The summary of a set of scores, with the checkpoint that was scored."""
     step = scores.get("checkpoint_step")
     if outdated(step, best):
         yield outdated(step, best)
-    yield from plain_answer(scores, name)
+    yield from summarise(scores, name)
     if step is not None:
         yield f"The network is the checkpoint of step {step:,}."
 

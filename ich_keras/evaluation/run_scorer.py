@@ -35,13 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """The scores of a run.
-
-    Attributes:
-        run: its folder.
-        name: of the scores; the name of the split if no other was given.
-        scores: the content of `evaluation/<name>.json`.
-    """
+    """The scores of a run, which are the content of `evaluation/<name>.json`."""
 
     run: RunFolder
     name: str

@@ -7,7 +7,7 @@ from ich_keras.scores.metrics import UNITS
 from tfrecords_tools.classes import LABELS
 
 
-def plain_answer(scores: dict[str, Any], name: str) -> list[str]:
+def summarise(scores: dict[str, Any], name: str) -> list[str]:
     """Whether the network beats its baselines, for which labels, and how certain that is.
 
     Args:

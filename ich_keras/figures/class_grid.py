@@ -11,7 +11,7 @@ Red is the baseline or less, bright green is 1. The baseline is the accuracy of 
 readers who cannot tell red from green.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -44,9 +44,9 @@ def choose_grid_slices(labels: np.ndarray, patients: np.ndarray, seed: int = 0) 
     Returns:
         int64 (6, 7), rows of `labels`; -1 where a class has too few slices.
     """
-    bleeding = labels.any(axis=1)
-    healthy = ~np.isin(patients, patients[bleeding])
-    control = healthy if healthy.any() else ~bleeding
+    positive = labels.any(axis=1)
+    healthy = ~np.isin(patients, patients[positive])
+    control = healthy if healthy.any() else ~positive
     choice = np.full((ROWS, len(COLUMNS)), -1)
     for column, member in enumerate((control, *(labels.T == 1))):
         rng = np.random.default_rng([seed, column])
@@ -84,58 +84,67 @@ def bar_colors(accuracy: np.ndarray, baseline: float) -> np.ndarray:
     return np.round(255 * np.stack([red, green, np.zeros_like(red)], axis=-1)).astype(np.uint8)
 
 
-def slice_accuracy(
-    labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy on the column's label (M,) and over all labels (M,) of the slices in the cells."""
-    correct = (probabilities >= 0.5) == (labels == 1)
-    column_label = np.array(COLUMN_LABELS)[np.nonzero(filled)[1]]
-    own = np.take_along_axis(correct, column_label[:, np.newaxis], axis=1)[:, 0]
-    return own.astype(float), correct.mean(axis=1)
+@dataclass(frozen=True, eq=False)
+class GridSlices:
+    """The slices of a grid in reading order, row by row, one for each filled cell.
 
+    With `choice` from `choose_grid_slices` they are the rows `choice[choice >= 0]`, and `filled` is
+    `choice >= 0`.
 
-def class_grid(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
-) -> np.ndarray:
-    """The grid as pixels: slices with their two bars on grey, without text.
-
-    The slices are in reading order, row by row, one for each filled cell. With `choice` from
-    `choose_grid_slices` they are the rows `choice[choice >= 0]`, and `filled` is `choice >= 0`.
-
-    Args:
+    Attributes:
         images: uint8 (M, size, size); the brain window.
         labels: int (M, 6), 0 or 1.
         probabilities: float (M, 6), 0..1.
-        filled: bool (6, 7), which cells hold a slice.
+        filled: bool (6, 7).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    filled: np.ndarray
+
+    @property
+    def edge(self) -> int:
+        """Edge of a slice in the grid, in pixels."""
+        return min(self.images.shape[1], MAX_EDGE)
+
+    @property
+    def baseline(self) -> float:
+        """The accuracy over all labels of always predicting "no"; 1 without slices."""
+        return float(1 - self.labels.mean()) if self.labels.size else 1.0
+
+    def accuracy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracy of each slice on the column's label (M,) and over all labels (M,)."""
+        correct = (self.probabilities >= 0.5) == (self.labels == 1)
+        column_label = np.array(COLUMN_LABELS)[np.nonzero(self.filled)[1]]
+        own = np.take_along_axis(correct, column_label[:, np.newaxis], axis=1)[:, 0]
+        return own.astype(float), correct.mean(axis=1)
+
+    def enlarged(self) -> "GridSlices":
+        """Slices of fewer than 128 pixels enlarged by a whole factor."""
+        factor = max(1, 128 // self.images.shape[1])
+        return replace(self, images=self.images.repeat(factor, axis=1).repeat(factor, axis=2))
+
+
+def class_grid(slices: GridSlices) -> np.ndarray:
+    """The grid as pixels: slices with their two bars on grey, without text.
 
     Returns:
         uint8 (height, width, 3), RGB; `cell_corner` gives the place of each cell.
     """
-    edge = grid_edge(images)
+    edge = slices.edge
     bar, gap = _bar(edge), _gap(edge)
-    rows, columns = filled.shape
+    rows, columns = slices.filled.shape
     shape = (gap + rows * (edge + gap), gap + columns * (edge + 2 * bar + gap), 3)
     picture = np.full(shape, GREY, np.uint8)
-    own, overall = slice_accuracy(labels, probabilities, filled)
-    baseline = always_negative_accuracy(labels)
-    left, right = bar_colors(own, baseline), bar_colors(overall, baseline)
-    for i, (row, column) in enumerate(np.argwhere(filled)):
+    left, right = (bar_colors(x, slices.baseline) for x in slices.accuracy())
+    for i, (row, column) in enumerate(np.argwhere(slices.filled)):
         top, start = cell_corner(edge, row, column)
         cell = picture[top : top + edge, start : start + edge + 2 * bar]
         cell[:, :bar] = left[i]
-        cell[:, bar:-bar] = _shrunk(images[i], edge)[:, :, np.newaxis]
+        cell[:, bar:-bar] = _shrunk(slices.images[i], edge)[:, :, np.newaxis]
         cell[:, -bar:] = right[i]
     return picture
-
-
-def always_negative_accuracy(labels: np.ndarray) -> float:
-    """The accuracy over all labels of always predicting "no"; 1 without slices."""
-    return float(1 - labels.mean()) if labels.size else 1.0
-
-
-def grid_edge(images: np.ndarray) -> int:
-    """Edge of a slice in the grid, in pixels."""
-    return min(images.shape[1], MAX_EDGE)
 
 
 def cell_corner(edge: int, row: int, column: int) -> tuple[int, int]:
@@ -158,23 +167,11 @@ def _shrunk(image: np.ndarray, edge: int) -> np.ndarray:
     return cv2.resize(image, (edge, edge), interpolation=cv2.INTER_AREA)
 
 
-def class_grid_figure(
-    images: np.ndarray,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    filled: np.ndarray,
-    *,
-    step: int,
-) -> Figure:
-    """The grid with titles, a caption below each slice, and the scale of the bars.
-
-    Arguments are those of `class_grid`, and the step of the training; slices of fewer than 128
-    pixels are enlarged by a whole factor.
-    """
-    factor = max(1, 128 // images.shape[1])
-    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    picture = class_grid(images, labels, probabilities, filled)
-    edge, (height, width) = grid_edge(images), picture.shape[:2]
+def class_grid_figure(slices: GridSlices, *, step: int) -> Figure:
+    """The grid with titles, a caption below each slice, and the scale of the bars."""
+    slices = slices.enlarged()
+    picture = class_grid(slices)
+    edge, (height, width) = slices.edge, picture.shape[:2]
     head, foot = round(0.55 * edge), round(0.62 * edge)
     total = height + head + foot
     figure = Figure(figsize=(width / DPI, total / DPI), dpi=DPI, facecolor=str(GREY / 255))
@@ -189,22 +186,20 @@ def class_grid_figure(
     for column, name in enumerate(COLUMNS):
         x = cell_corner(edge, 0, column)[1] + edge / 2 + _bar(edge)
         write(x, 0.02 * edge, name.capitalize(), 0.125, ha="center")
-    for (row, column), text, wrong in _captions(labels, probabilities, filled):
+    for (row, column), text, wrong in _captions(slices):
         top, left = cell_corner(edge, row, column)
         style = {"weight": "bold"} if wrong else {}
         write(left, top + 1.1 * edge, text, 0.085, **style)
-    _draw_scale(figure, always_negative_accuracy(labels), edge, foot / total, points)
+    _draw_scale(figure, slices.baseline, edge, foot / total, points)
     return figure
 
 
-def _captions(
-    labels: np.ndarray, probabilities: np.ndarray, filled: np.ndarray
-) -> Sequence[tuple[tuple[int, int], str, bool]]:
+def _captions(slices: GridSlices) -> list[tuple[tuple[int, int], str, bool]]:
     """For each slice: its cell, its caption, and whether the column's label is wrong."""
-    own, overall = slice_accuracy(labels, probabilities, filled)
+    own, overall = slices.accuracy()
     captions = []
-    for i, (row, column) in enumerate(np.argwhere(filled)):
-        probability = probabilities[i, COLUMN_LABELS[column]]
+    for i, (row, column) in enumerate(np.argwhere(slices.filled)):
+        probability = slices.probabilities[i, COLUMN_LABELS[column]]
         wrong = own[i] < 1
         mark = ("false alarm " if column == 0 else "missed ") if wrong else ""
         sixths = f"{round(overall[i] * len(LABELS))}/{len(LABELS)}"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ich_keras.data.batches import read_images
 from ich_keras.data.shards import ShardSet
-from ich_keras.figures.class_grid import choose_grid_slices, class_grid_figure
+from ich_keras.figures.class_grid import GridSlices, choose_grid_slices, class_grid_figure
 from ich_keras.figures.class_maps import class_map_sheet
 from ich_keras.model.forward import Forward
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
@@ -35,7 +35,8 @@ def draw_class_grid(forward: Forward, shards: ShardSet, split: str, step: int) -
     images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
     probabilities = forward(images).numpy()
     shown = images[..., shards.input.shown_channel]
-    return class_grid_figure(shown, labels[chosen], probabilities, choice >= 0, step=step)
+    slices = GridSlices(shown, labels[chosen], probabilities, filled=choice >= 0)
+    return class_grid_figure(slices, step=step)
 
 
 def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:

@@ -41,7 +41,7 @@ AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # towards which x, y, z grow, and t
 
 
 @dataclass(frozen=True, eq=False)
-class AnsweredSlice:
+class PredictedSlice:
     """A slice with the output of the network.
 
     Attributes:
@@ -57,7 +57,7 @@ class AnsweredSlice:
     probabilities: np.ndarray
 
 
-def write_dicom(folder: Path, slices: Sequence[AnsweredSlice]) -> int:
+def write_dicom(folder: Path, slices: Sequence[PredictedSlice]) -> int:
     """Writes the objects of a study.
 
     Args:
@@ -67,9 +67,9 @@ def write_dicom(folder: Path, slices: Sequence[AnsweredSlice]) -> int:
     Returns:
         The number of objects written. A series that cannot be written is logged and left out.
     """
-    by_series: dict[str, list[AnsweredSlice]] = {}
-    for answered in slices:
-        by_series.setdefault(answered.ct.header.series_id, []).append(answered)
+    by_series: dict[str, list[PredictedSlice]] = {}
+    for predicted in slices:
+        by_series.setdefault(predicted.ct.header.series_id, []).append(predicted)
     written = 0
     for number, members in enumerate(by_series.values(), start=1):
         try:
@@ -86,13 +86,13 @@ def write_dicom(folder: Path, slices: Sequence[AnsweredSlice]) -> int:
     return written
 
 
-def _series_objects(members: list[AnsweredSlice], name: str) -> dict[str, pydicom.Dataset]:
+def _series_objects(members: list[PredictedSlice], name: str) -> dict[str, pydicom.Dataset]:
     """The objects of a series by the names of their files."""
     references = [_reference(x.file) for x in members]
     pairs = enumerate(zip(references, members, strict=True), start=1)
     objects: dict[str, pydicom.Dataset] = {
-        f"{name}_capture_{place:04d}.dcm": _capture(reference, answered, place)
-        for place, (reference, answered) in pairs
+        f"{name}_capture_{place:04d}.dcm": _capture(reference, predicted, place)
+        for place, (reference, predicted) in pairs
     }
     segmentation = _segmentation(references, members)
     if segmentation is not None:
@@ -100,16 +100,16 @@ def _series_objects(members: list[AnsweredSlice], name: str) -> dict[str, pydico
     return objects
 
 
-def overlay(answered: AnsweredSlice) -> np.ndarray:
+def overlay(predicted: PredictedSlice) -> np.ndarray:
     """The slice in the brain window under the class map of its most probable subtype.
 
     Returns:
         uint8, RGB, shape (rows, columns, 3), with the probabilities written into it.
     """
-    grey = apply_windows(answered.ct.hu, (WINDOWS["brain"],))[..., 0]
-    strongest = most_probable_subtype(answered.probabilities)
-    image = overlay_pixels(grey, answered.maps[..., strongest])
-    subtype, hemorrhage = answered.probabilities[strongest], answered.probabilities[ANY]
+    grey = apply_windows(predicted.ct.hu, (WINDOWS["brain"],))[..., 0]
+    strongest = most_probable_subtype(predicted.probabilities)
+    image = overlay_pixels(grey, predicted.maps[..., strongest])
+    subtype, hemorrhage = predicted.probabilities[strongest], predicted.probabilities[ANY]
     caption = f"{LABELS[strongest]} {subtype:.2f}  any {hemorrhage:.2f}"
     scale = len(grey) / 512
     for line, text in enumerate((NOTICE, caption), start=1):
@@ -145,10 +145,10 @@ def _derived_uid(reference: pydicom.Dataset, what: str) -> str:
     return generate_uid(entropy_srcs=[MANUFACTURER, __version__, what, reference.SOPInstanceUID])
 
 
-def _capture(reference: pydicom.Dataset, answered: AnsweredSlice, place: int) -> pydicom.Dataset:
+def _capture(reference: pydicom.Dataset, predicted: PredictedSlice, place: int) -> pydicom.Dataset:
     capture = hd.sc.SCImage.from_ref_dataset(
         reference,
-        overlay(answered),
+        overlay(predicted),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
@@ -157,7 +157,7 @@ def _capture(reference: pydicom.Dataset, answered: AnsweredSlice, place: int) ->
         sop_instance_uid=_derived_uid(reference, "capture"),
         instance_number=place,
         manufacturer=MANUFACTURER,
-        patient_orientation=_directions(answered.ct.header.orientation),
+        patient_orientation=_directions(predicted.ct.header.orientation),
         transfer_syntax_uid=RLELossless,
     )
     capture.SeriesDescription = f"ICH class maps, {NOTICE.lower()}"
@@ -175,7 +175,7 @@ def _directions(orientation: Sequence[float]) -> tuple[str, ...]:
 
 
 def _segmentation(
-    references: list[pydicom.Dataset], members: list[AnsweredSlice]
+    references: list[pydicom.Dataset], members: list[PredictedSlice]
 ) -> Segmentation | None:
     """The class maps as fractions of 1, at their own resolution; None without a place in space."""
     first, header = references[0], members[0].ct.header
@@ -215,7 +215,7 @@ def _segmentation(
     return segmentation
 
 
-def _thickness(first: pydicom.Dataset, members: list[AnsweredSlice]) -> float | None:
+def _thickness(first: pydicom.Dataset, members: list[PredictedSlice]) -> float | None:
     """In mm: as in the file, otherwise the median distance of slices; None if both are unknown."""
     if first.get("SliceThickness"):
         return float(first.SliceThickness)
@@ -237,11 +237,11 @@ def _segment(number: int, label: str) -> SegmentDescription:
 
 
 def _first_cell(
-    answered: AnsweredSlice, pixels: np.ndarray, spacing: tuple[float, ...]
+    predicted: PredictedSlice, pixels: np.ndarray, spacing: tuple[float, ...]
 ) -> list[float]:
     """The centre of the first cell of the class maps in mm; they cover the padded square."""
-    header = answered.ct.header
-    rows, columns = answered.ct.hu.shape
+    header = predicted.ct.header
+    rows, columns = predicted.ct.hu.shape
     down = (pixels[0] - 1) / 2 - max(columns - rows, 0) // 2
     right = (pixels[1] - 1) / 2 - max(rows - columns, 0) // 2
     along_row, along_column = np.reshape(header.orientation, (2, 3))

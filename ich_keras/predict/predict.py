@@ -1,4 +1,4 @@
-"""Applies a run to DICOM files: probabilities per slice and study, and pictures of class maps."""
+"""Applies a run to DICOM files: probabilities per slice and study, and figures of class maps."""
 
 import logging
 from collections import Counter
@@ -31,14 +31,7 @@ SHEET_SLICES = 24  # on a contact sheet; more would be too small to see
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was predicted.
-
-    Attributes:
-        out: the folder of the tables and pictures.
-        slices: number of slices.
-        studies: number of studies.
-        rejected: number of files in `rejects.csv`.
-    """
+    """The folder of the tables and figures, with the numbers of slices, studies and rejects."""
 
     out: Path
     slices: int
@@ -46,7 +39,6 @@ class PredictResult:
     rejected: int
 
     def sentence(self) -> str:
-        """The numbers and the folder."""
         return (
             f"{self.slices:,} slices of {self.studies:,} studies, {self.rejected:,} files rejected:"
             f" {self.out} (for research, not for diagnosis)"
@@ -62,7 +54,7 @@ def predict(
     smooth: bool = False,
     dicom: bool = False,
 ) -> PredictResult:
-    """Writes the probabilities of every CT slice in the files, and two pictures per study.
+    """Writes the probabilities of every CT slice in the files, and two figures per study.
 
     `slices.csv` has one row per slice, ordered along the slice normal. `studies.csv` has the
     maximum over each study's slices, the three slices most worth a look and, if the run was
@@ -87,7 +79,7 @@ def predict(
     postprocessing = _postprocessing(run, network_input.size, smooth)
     network = with_class_maps(load_model(run.best))
     studies, rejects = find_studies(paths)
-    predicted: list[pd.DataFrame] = []
+    tables: list[pd.DataFrame] = []
     looks: list[str] = []
     reading = read_studies(studies, network_input, rejects, desc="predict")
     for number, study in enumerate(reading, start=1):
@@ -102,20 +94,20 @@ def predict(
         save_png(_close_look(shown, outputs, study.slices, look), out / f"{name}_look.png")
         if dicom:
             _write_dicom(out / "dicom" / name, study, outputs)
-        predicted.append(_slice_rows(study, number, outputs[PROBABILITIES]))
+        tables.append(_slice_rows(study, number, outputs[PROBABILITIES]))
         looks.append(" ".join(study.slices[i].header.slice_id for i in look))
-    if not predicted:
+    if not tables:
         counts = Counter(x["reason"] for x in rejects)
         reasons = ", ".join(f"{reason} ({n})" for reason, n in counts.items()) or "no file"
         raise InputError(f"nothing to predict in {', '.join(map(str, paths))}: {reasons}")
-    slices = pd.concat(predicted, ignore_index=True)
+    slices = pd.concat(tables, ignore_index=True)
     level = "study_smoothed" if smooth else "study"
     thresholds = postprocessing.thresholds[level]["sensitivity_95"] if postprocessing else None
     _write_table(out / "slices.csv", slices)
     _write_table(out / "studies.csv", study_rows(slices, looks, thresholds))
     _write_table(out / "submission.csv", submission(slices))
     write_rejects(out / "rejects.csv", rejects)
-    return PredictResult(out, len(slices), len(predicted), len(rejects))
+    return PredictResult(out, len(slices), len(tables), len(rejects))
 
 
 def _postprocessing(run: RunFolder, size: int, smooth: bool) -> Postprocessing | None:
@@ -138,10 +130,10 @@ def _smoothed(
 
 
 def _write_dicom(folder: Path, study: ReadStudy, outputs: dict[str, np.ndarray]) -> None:
-    from ich_keras.predict.dicom_objects import AnsweredSlice, write_dicom
+    from ich_keras.predict.dicom_objects import PredictedSlice, write_dicom
 
     columns = (study.files, study.slices, outputs[CLASS_MAPS], outputs[PROBABILITIES])
-    write_dicom(folder, [AnsweredSlice(*row) for row in zip(*columns, strict=True)])
+    write_dicom(folder, [PredictedSlice(*row) for row in zip(*columns, strict=True)])
 
 
 def _slice_rows(study: ReadStudy, number: int, probabilities: np.ndarray) -> pd.DataFrame:

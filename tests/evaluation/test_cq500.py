@@ -1,4 +1,4 @@
-"""CQ500: reads by majority, against the true file; scans and series by their names and headers."""
+"""CQ500: majorities of the reads, names of scans, and the choice of a series."""
 
 import itertools
 import math
@@ -45,7 +45,7 @@ def test_two_of_three_readers_decide(tmp_path):
     assert table.loc["CQ500-CT-12"].tolist() == [0] * 6
 
 
-def test_the_true_file_gives_the_published_counts(realdata):
+def test_the_real_file_gives_the_published_counts(realdata):
     path = realdata / "csv" / "cq500_reads.csv"
     assert has_reads(list(pd.read_csv(path, nrows=0).columns))
     table = read_reads(path)
@@ -111,7 +111,7 @@ def series(name="s", slices=30, spacing=5.0, kernel="H30s", contrast=False):
         (series("a", slices=32), series("b", slices=30)),
     ],
 )
-def test_the_series_to_judge(better, worse):
+def test_the_series_to_score(better, worse):
     assert choose_series([better, worse]) == better
     assert choose_series([worse, better]) == better
 
@@ -127,6 +127,6 @@ SERIES = st.builds(
 
 
 @given(st.lists(SERIES, min_size=1, max_size=6), st.randoms())
-def test_there_is_always_one_whatever_their_order(given_series, random):
+def test_the_choice_does_not_depend_on_the_order(given_series, random):
     shuffled = random.sample(given_series, len(given_series))
     assert choose_series(given_series) == choose_series(shuffled)

@@ -1,4 +1,4 @@
-"""A run on DICOM files that were never shards: the answers of the shards, by slice and by study."""
+"""A run on DICOM files has the scores that it has on their shards, by slice and by study."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def world(tmp_path_factory):
     return run, folder / "data", folder / "shards"
 
 
-def test_slices_have_the_answers_and_the_scores_that_they_have_as_shards(world, tmp_path):
+def test_slices_have_the_probabilities_and_scores_that_they_have_as_shards(world, tmp_path):
     run, data, shards = world
     as_shards = evaluate(run, shards).scores
     index = pd.read_csv(shards / "index.csv").query("split == 'val'")
@@ -69,7 +69,7 @@ def test_slices_have_the_answers_and_the_scores_that_they_have_as_shards(world, 
     assert np.mean(pictures[0] != pictures[1]) < 0.01  # the same slices and class maps
 
 
-def test_slices_without_a_label_are_looked_at_and_not_scored(world, tmp_path):
+def test_slices_without_a_label_are_neighbours_and_not_scored(world, tmp_path):
     run, data, _ = world
     labels = read_labels(data / "stage_2_train.csv")
     every_third = labels[::3]
@@ -82,7 +82,7 @@ def test_slices_without_a_label_are_looked_at_and_not_scored(world, tmp_path):
     assert len(rejects) == scores["rejected"] > 0
 
 
-def test_what_does_not_exist_is_a_dash_in_the_table(world, tmp_path, caplog):
+def test_undefined_scores_are_a_dash_in_the_table(world, tmp_path, caplog):
     run, data, _ = world
     labels = read_labels(data / "stage_2_train.csv")
     healthy = labels[labels["any"] == 0].rename_axis("slice_id")
@@ -96,7 +96,7 @@ def test_what_does_not_exist_is_a_dash_in_the_table(world, tmp_path, caplog):
     assert row.split()[1:7] == ["0", "-", "-", "-", "-", "-"]
 
 
-def test_a_file_that_comes_twice_is_answered_once(world, tmp_path):
+def test_a_file_that_occurs_twice_is_predicted_once(world, tmp_path):
     _, data, _ = world
     path = next((data / "stage_2_train").iterdir())
     for name in ("a.dcm", "b.dcm"):
@@ -108,7 +108,7 @@ def test_a_file_that_comes_twice_is_answered_once(world, tmp_path):
 
 
 def two_series(data: Path, out: Path) -> str:
-    """A phantom study beside a second series of it: the same places, other pixels.
+    """A phantom study with a second series: the same positions, other pixels.
 
     Returns:
         Its Study Instance UID.
@@ -127,26 +127,26 @@ def two_series(data: Path, out: Path) -> str:
     return study
 
 
-def test_a_series_is_smoothed_by_itself(world, tmp_path):
+def test_each_series_is_smoothed_separately(world, tmp_path):
     run, data, shards = world
     evaluate(run, shards)
     study = two_series(data, tmp_path / "study")
-    answers = {}
+    tables = {}
     for name in ("first", "second", "."):
         predict(run, [tmp_path / "study" / name], tmp_path / "out" / name, smooth=True)
-        answers[name] = pd.read_csv(tmp_path / "out" / name / "slices.csv").set_index("slice_id")
-    both = answers["."]
+        tables[name] = pd.read_csv(tmp_path / "out" / name / "slices.csv").set_index("slice_id")
+    both = tables["."]
     assert set(both["study_id"]) == {study} and len(both) == 12
     for name in ("first", "second"):
-        alone = answers[name]
+        alone = tables[name]
         np.testing.assert_allclose(
             both.loc[alone.index, list(LABELS)], alone[list(LABELS)], rtol=1e-5
         )
-    assert not np.allclose(answers["first"]["any"], answers["second"]["any"])
+    assert not np.allclose(tables["first"]["any"], tables["second"]["any"])
 
 
 def cq500_folder(data: Path, out: Path) -> dict[str, pd.Series]:
-    """The phantom studies in the layout of CQ500, each with a bone series beside the soft one.
+    """The phantom studies in the layout of CQ500, each with a bone and a soft series.
 
     Returns:
         The labels of each scan, the maximum over its slices.
@@ -156,7 +156,7 @@ def cq500_folder(data: Path, out: Path) -> dict[str, pd.Series]:
     for path in sorted((data / "stage_2_train").iterdir()):
         dataset = pydicom.dcmread(path)
         if len(dataset.PixelData) < dataset.Rows * dataset.Columns * 2:
-            continue  # the phantoms have a truncated file, as the true data set has
+            continue  # the phantoms have a truncated file, as the real data set has
         by_study.setdefault(str(dataset.StudyInstanceUID), []).append(dataset)
     for number, datasets in enumerate(by_study.values()):
         scan = f"CQ500CT{number}"
@@ -184,7 +184,7 @@ def cq500(world, tmp_path_factory):
     return folder, cq500_folder(data, folder / "scans")
 
 
-def test_scans_of_cq500_are_judged_by_their_soft_series_against_the_majority(world, cq500):
+def test_scans_of_cq500_are_scored_on_their_soft_series_against_the_majority(world, cq500):
     run, data, _ = world
     folder, scans = cq500
     wrong = "111111"
@@ -196,15 +196,15 @@ def test_scans_of_cq500_are_judged_by_their_soft_series_against_the_majority(wor
     assert scores["labels_without_files"] == 1
     evaluate_dicom(run, data, data / "stage_2_train.csv", name="slices")
     plain = pd.read_csv(run.evaluation / "slices_predictions.csv")
-    said = pd.read_csv(run.evaluation / "cq500_predictions.csv")
-    assert scores["slices"] == len(said) == len(plain)  # of one series a scan
-    for label in LABELS:  # the same pixels as the originals, so the same answers
-        np.testing.assert_allclose(sorted(said[label]), sorted(plain[label]), atol=1e-5)
+    scored = pd.read_csv(run.evaluation / "cq500_predictions.csv")
+    assert scores["slices"] == len(scored) == len(plain)  # of one series per scan
+    for label in LABELS:  # the same pixels as the originals, so the same probabilities
+        np.testing.assert_allclose(sorted(scored[label]), sorted(plain[label]), atol=1e-5)
     page = run.report.read_text()
     assert f"studies of {scores['patients']} patients" in page
 
 
-def test_labels_of_studies_go_by_their_identifier(world, tmp_path):
+def test_labels_of_studies_are_matched_by_their_identifier(world, tmp_path):
     run, data, shards = world
     index = pd.read_csv(shards / "index.csv", dtype={"study_id": str})
     table = index.groupby("study_id")[list(LABELS)].max().reset_index()

@@ -1,4 +1,4 @@
-"""What `evaluate` writes follows from its own predictions, and from nothing else."""
+"""The files of `evaluate` follow from its predictions."""
 
 import json
 import shutil
@@ -66,7 +66,7 @@ def test_the_printed_table_has_the_numbers_of_the_json(scored):
         assert f"{result.scores['always_negative_accuracy'][label]:.4f}" in line
 
 
-def test_the_sentence_names_the_baseline_beside_the_accuracy(scored):
+def test_the_sentence_has_the_baseline_after_the_accuracy(scored):
     _, _, result = scored
     assert f"(always negative {result.scores['always_negative_accuracy_mean']:.4f})" in (
         result.sentence()
@@ -129,7 +129,7 @@ def test_each_size_of_the_same_checkpoint_is_a_row(scored):
     assert pd.read_csv(run.evaluation / "sizes_sizes.csv")["size"].tolist() == [16, 32]
 
 
-def test_another_name_leaves_the_scores_of_the_split_alone(scored):
+def test_another_name_does_not_change_the_scores_of_the_split(scored):
     run, shards, _ = scored
     before = (run.evaluation / "val.json").read_bytes()
     evaluate(run, shards, split="train", name="elsewhere")
@@ -138,7 +138,7 @@ def test_another_name_leaves_the_scores_of_the_split_alone(scored):
     assert (run.figures / "roc_elsewhere.png").is_file()
 
 
-def test_a_run_beside_itself_differs_by_nothing(scored):
+def test_compared_with_itself_a_run_has_no_difference(scored):
     run, shards, result = scored
     evaluate(run, shards, against=run)
     compared = json.loads((run.comparisons / "val.json").read_text())["scores"]
@@ -168,7 +168,7 @@ def test_shards_with_other_windows_are_refused(scored, tmp_path):
         evaluate(run, shards)
 
 
-def test_a_split_without_labels_is_sent_to_predict(scored):
+def test_a_split_without_labels_is_refused_with_advice(scored):
     run, shards, _ = scored
     with pytest.raises(UsageError, match="use `ich-keras predict`"):
         evaluate(run, shards, split="unlabelled")

@@ -1,4 +1,4 @@
-"""Class maps against masks: of maps that are made to point at a known place."""
+"""Class maps that point at a known place, against masks."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ class PointsAtBrightness:
 
 
 class PointsAtACell:
-    """A network whose maps are highest at one cell, whatever it is shown."""
+    """A network whose maps are always highest at the same cell."""
 
     def __init__(self, row, column):
         self.maps = np.zeros((CELLS, CELLS, 6), np.float32)
@@ -38,7 +38,7 @@ class PointsAtACell:
 
 @pytest.fixture
 def world(tmp_path):
-    """Shards whose bleedings are squares, the masks of the squares, and perfect answers."""
+    """Shards whose hemorrhages are squares, masks of the squares, and perfect predictions."""
     written = write_shards(tmp_path / "shards", train=7, val=35)
     examples = written.examples["val"]
     (tmp_path / "masks").mkdir()
@@ -64,13 +64,13 @@ def localise_maps(model, shards, predictions, masks):
     return localise(model, shards, "val", predictions.slice_id, cases, masks, threshold=0.5)
 
 
-def found(world, model):
+def hits_of(world, model):
     shards, predictions, masks = world
     return localise_maps(model, shards, predictions, masks)
 
 
-def test_maps_that_point_at_the_bleeding_hit_it(world):
-    result = found(world, PointsAtBrightness())
+def test_maps_that_point_at_the_hemorrhage_hit_it(world):
+    result = hits_of(world, PointsAtBrightness())
     assert set(result) == {*SUBTYPES, "all"}
     for name in SUBTYPES:
         assert result[name]["true_positives"] == 5
@@ -80,18 +80,18 @@ def test_maps_that_point_at_the_bleeding_hit_it(world):
 
 
 def test_maps_that_point_elsewhere_miss_it(world):
-    assert found(world, PointsAtACell(7, 7))["all"]["hits"]["value"] == 0
+    assert hits_of(world, PointsAtACell(7, 7))["all"]["hits"]["value"] == 0
 
 
 def test_a_cell_beside_the_mask_counts_and_one_further_away_does_not(world):
     # The square of epidural: rows 4 to 9, columns 8 to 19. A cell has 4 pixels: the centre of
     # (1, 5) is at row 6, column 22, three pixels away; of (1, 6) at column 26, seven away.
-    near, far = (found(world, PointsAtACell(1, column))["epidural"] for column in (5, 6))
+    near, far = (hits_of(world, PointsAtACell(1, column))["epidural"] for column in (5, 6))
     assert near["hits"]["value"] == 1
     assert far["hits"]["value"] == 0
 
 
-def test_only_what_was_found_counts(world):
+def test_only_detected_hemorrhages_count(world):
     shards, predictions, masks = world
     missed = predictions.with_probabilities(predictions.probabilities * [1, 0, 1, 1, 1, 1])
     result = localise_maps(PointsAtBrightness(), shards, missed, masks)

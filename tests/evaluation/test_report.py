@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ich_keras.evaluation.report import write_report
-from ich_keras.evaluation.summary import plain_answer
+from ich_keras.evaluation.summary import summarise
 from ich_keras.run.folder import RunError
 from ich_keras.scores.cases import make_cases
 from ich_keras.scores.metrics import evaluate_scores
@@ -225,16 +225,16 @@ def test_pictures_beyond_the_limit_are_named(run):
 )
 def test_the_summary_follows_the_interval(scores, interval, verdict):
     changed = scores | {"accuracy_gain": {"value": 0.0, "interval": interval}}
-    assert plain_answer(changed, "val")[0].startswith(verdict)
+    assert summarise(changed, "val")[0].startswith(verdict)
 
 
 def test_the_summary_has_counts_and_names_its_data(scores):
-    answer = " ".join(plain_answer(scores, "val"))
+    summary = " ".join(summarise(scores, "val"))
     missed, positives = scores["false_negatives"]["any"], scores["positives"]["any"]
-    assert f"misses {missed} of {positives} slices with a hemorrhage" in answer
-    assert "2,000 slices of 100 patients" in answer
-    assert "chosen on this split" in answer
-    assert "chosen on this split" not in " ".join(plain_answer(scores, "test"))
+    assert f"misses {missed} of {positives} slices with a hemorrhage" in summary
+    assert "2,000 slices of 100 patients" in summary
+    assert "chosen on this split" in summary
+    assert "chosen on this split" not in " ".join(summarise(scores, "test"))
 
 
 def test_the_summary_is_of_the_test_split_if_it_was_scored(run, scores):
@@ -254,9 +254,9 @@ def test_scores_of_an_older_checkpoint_are_marked_and_not_summarised(run, scores
     position = {"step": 700, "best_step": 700}
     (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
     text = read(write_report(run))
-    answer = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
-    assert "checkpoint of step 700" in answer
-    assert "“val”; intervals" in answer and "12.3 %" not in answer
+    summary = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
+    assert "checkpoint of step 700" in summary
+    assert "“val”; intervals" in summary and "12.3 %" not in summary
     headings = Page(text).headings
     assert headings.index("Scores, “val”, checkpoint of step 700") < headings.index(
         "Scores, “test”, checkpoint of step 500"
@@ -272,8 +272,8 @@ def test_a_summary_of_an_older_checkpoint_says_so(run, scores):
     (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
     text = read(write_report(run))
     stale = "not of the best checkpoint, which is now that of step 900"
-    answer = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
-    assert stale in answer
+    summary = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
+    assert stale in summary
     assert text.count(stale) == 4  # the summary, the scores, and both pictures of them
 
 

@@ -1,15 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ich_keras.figures.class_grid import (
     COLUMNS,
     GREY,
+    GridSlices,
     bar_colors,
     cell_corner,
     choose_grid_slices,
     class_grid,
     class_grid_figure,
-    grid_edge,
 )
 from ich_keras.figures.curves import save_png
 from tfrecords_tools.classes import LABELS
@@ -46,11 +48,10 @@ def toy():
     probabilities = np.array([[0.2, 0, 0, 0, 0, 0.9], [0, 0, 0, 0, 0, 0.1]])
     filled = np.zeros((6, 7), bool)
     filled[0, 1] = filled[1, 0] = True  # reading order: epidural first
-    return images, labels, probabilities, filled
+    return GridSlices(images, labels, probabilities, filled)
 
 
 def test_every_pixel_of_a_toy_grid():
-    images, labels, probabilities, filled = toy()
     edge, bar, gap = 48, 2, 8
     expected = np.full((6 * 56 + gap, 7 * 60 + gap, 3), GREY, np.uint8)
     # Always "no" is right on 10 of the 12 labels shown: 5/6 over all is the baseline, hence red.
@@ -61,22 +62,22 @@ def test_every_pixel_of_a_toy_grid():
         expected[top : top + edge, left : left + bar] = left_bar
         expected[top : top + edge, left + bar : left + bar + edge] = grey
         expected[top : top + edge, left + bar + edge : left + 2 * bar + edge] = right_bar
-    np.testing.assert_array_equal(class_grid(images, labels, probabilities, filled), expected)
+    np.testing.assert_array_equal(class_grid(toy()), expected)
 
 
 def test_the_left_bar_of_a_control_slice_is_the_accuracy_on_any():
-    images, labels, probabilities, filled = toy()
-    probabilities[1] = [0, 0, 0, 0, 0, 0.8]  # a false alarm
-    picture = class_grid(images, labels, probabilities, filled)
+    slices = toy()
+    slices.probabilities[1] = [0, 0, 0, 0, 0, 0.8]  # a false alarm
+    picture = class_grid(slices)
     top, left = cell_corner(48, 1, 0)
     assert tuple(picture[top, left]) == RED
 
 
 def test_five_of_six_right_is_between_red_and_green():
-    images, labels, probabilities, filled = toy()
-    labels[0] = [1, 1, 1, 1, 1, 1]  # always "no" is now right on half of the labels
-    probabilities[0] = [1, 1, 1, 1, 0, 1]
-    picture = class_grid(images, labels, probabilities, filled)
+    slices = toy()
+    slices.labels[0] = [1, 1, 1, 1, 1, 1]  # always "no" is now right on half of the labels
+    slices.probabilities[0] = [1, 1, 1, 1, 0, 1]
+    picture = class_grid(slices)
     top, left = cell_corner(48, 0, 1)
     assert tuple(picture[top, left]) == GREEN
     assert tuple(picture[top, left + 48 + 2]) == (170, 255, 0)  # two thirds of the way
@@ -86,8 +87,8 @@ def test_large_slices_are_averaged_down():
     images = np.full((1, 512, 512), 77, np.uint8)
     filled = np.zeros((6, 7), bool)
     filled[0, 0] = True
-    picture = class_grid(images, np.zeros((1, 6), int), np.zeros((1, 6)), filled)
-    edge = grid_edge(images)
+    slices = GridSlices(images, np.zeros((1, 6), int), np.zeros((1, 6)), filled)
+    picture, edge = class_grid(slices), slices.edge
     assert edge < 256
     top, left = cell_corner(edge, 0, 0)
     assert tuple(picture[top + edge // 2, left + edge // 2]) == (77, 77, 77)
@@ -134,14 +135,12 @@ def test_too_few_slices_leave_cells_empty():
 def test_the_figure_holds_the_grid_pixel_by_pixel(tmp_path, size):
     import matplotlib.image
 
-    images, labels, probabilities, filled = toy()
-    images = np.zeros((2, size, size), np.uint8)
-    enlarged = images.repeat(max(1, 128 // size), axis=1).repeat(max(1, 128 // size), axis=2)
-    picture = class_grid(enlarged, labels, probabilities, filled)
+    slices = replace(toy(), images=np.zeros((2, size, size), np.uint8))
+    picture = class_grid(slices.enlarged())
     path = tmp_path / "grid.png"
-    save_png(class_grid_figure(images, labels, probabilities, filled, step=20_000), path)
+    save_png(class_grid_figure(slices, step=20_000), path)
     drawn = np.round(matplotlib.image.imread(path)[..., :3] * 255).astype(np.uint8)
-    edge = grid_edge(enlarged)
+    edge = slices.enlarged().edge
     head = round(0.55 * edge)
     for row, column in ((0, 1), (1, 0)):
         top, left = cell_corner(edge, row, column)

@@ -26,7 +26,7 @@ def history():
 
 
 def texts(figure):
-    """All that is written in a figure."""
+    """All texts of a figure."""
     return [
         x.get_text() for axes in figure.axes for x in axes.findobj(lambda y: hasattr(y, "get_text"))
     ]

@@ -1,4 +1,4 @@
-"""Answers as DICOM objects: valid by dicom3tools, and what they show is what was said."""
+"""Class maps as DICOM objects: their contents, and their validity by dicom3tools."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from ich_keras.data.studies import SliceFile, Source, find_studies
-from ich_keras.predict.dicom_objects import NOTICE, AnsweredSlice, overlay, write_dicom
+from ich_keras.predict.dicom_objects import NOTICE, PredictedSlice, overlay, write_dicom
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.phantom.rsna_files import synth
@@ -18,17 +18,17 @@ from tfrecords_tools.phantom.rsna_files import synth
 CELLS = 8
 
 
-def answered(pairs: list[tuple[SliceFile, CTSlice]]) -> list[AnsweredSlice]:
-    """Made-up answers to true slices."""
+def predicted(pairs: list[tuple[SliceFile, CTSlice]]) -> list[PredictedSlice]:
+    """Real slices with made-up predictions."""
     rng = np.random.default_rng(0)
-    return [AnsweredSlice(*pair, rng.random((CELLS, CELLS, 6)), rng.random(6)) for pair in pairs]
+    return [PredictedSlice(*pair, rng.random((CELLS, CELLS, 6)), rng.random(6)) for pair in pairs]
 
 
 @pytest.fixture
 def head(realdata):
     (study,), _ = find_studies([realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"])
     read, _ = study.read()
-    return answered(read[:6])
+    return predicted(read[:6])
 
 
 def written(folder: Path) -> dict[str, pydicom.Dataset]:
@@ -78,7 +78,7 @@ def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
     assert maps.FrameOfReferenceUID
 
 
-def test_a_patient_who_lies_on_the_face_is_not_shown_as_one_on_the_back(head, tmp_path):
+def test_a_prone_patient_is_not_shown_as_supine(head, tmp_path):
     prone = [
         replace(
             x, ct=replace(x.ct, header=replace(x.ct.header, orientation=(-1.0, 0, 0, 0, -1.0, 0)))
@@ -92,7 +92,7 @@ def test_a_patient_who_lies_on_the_face_is_not_shown_as_one_on_the_back(head, tm
 
 
 @pytest.mark.parametrize("change", ["spacing", "shape"])
-def test_class_maps_whose_place_is_not_known_are_captures_only(head, tmp_path, change):
+def test_class_maps_without_a_position_are_captures_only(head, tmp_path, change):
     first, *others = head
     if change == "spacing":
         header = replace(first.ct.header, pixel_spacing=None)
@@ -103,12 +103,12 @@ def test_class_maps_whose_place_is_not_known_are_captures_only(head, tmp_path, c
     assert not list(tmp_path.glob("*maps*"))
 
 
-def test_identifiers_that_are_no_uids_are_replaced_by_ones_that_follow_from_them(tmp_path):
+def test_identifiers_that_are_no_uids_are_replaced_by_derived_ones(tmp_path):
     synth(tmp_path / "data", patients=2, slices=3, size=64, seed=1)
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
     read, _ = studies[0].read()
     for name in ("first", "second"):
-        write_dicom(tmp_path / name, answered(read))
+        write_dicom(tmp_path / name, predicted(read))
     first, second = (list(written(tmp_path / name).values()) for name in ("first", "second"))
     assert len(first) == len(read)  # captures alone, as these files have no frame of reference
     for one, again in zip(first, second, strict=True):
@@ -117,10 +117,10 @@ def test_identifiers_that_are_no_uids_are_replaced_by_ones_that_follow_from_them
             assert one[keyword].value == again[keyword].value
 
 
-def test_slices_that_are_not_square_are_shown_as_they_are():
+def test_slices_that_are_not_square_keep_their_shape():
     rng = np.random.default_rng(0)
     header = type("Header", (), {})()
-    one = AnsweredSlice(
+    one = PredictedSlice(
         SliceFile(Source("x", Path("x")), header),
         CTSlice(header, rng.normal(30, 5, (64, 96)).astype(np.float32)),
         np.pad(np.ones((CELLS, CELLS // 2, 6)), ((0, 0), (0, CELLS // 2), (0, 0))),
@@ -139,7 +139,7 @@ def test_dicom3tools_finds_no_error(head, tmp_path):
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
     read, _ = studies[0].read()
     write_dicom(tmp_path / "out", head)
-    write_dicom(tmp_path / "rsna", answered(read))
+    write_dicom(tmp_path / "rsna", predicted(read))
     for path in [*(tmp_path / "out").iterdir(), *(tmp_path / "rsna").iterdir()]:
         done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
         faults = [x for x in done.stderr.splitlines() if x.startswith("Error")]

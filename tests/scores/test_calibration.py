@@ -1,4 +1,4 @@
-"""Held against scikit-learn, and against networks whose error is known."""
+"""Calibration against scikit-learn, and of networks whose error is known."""
 
 import numpy as np
 import pytest
@@ -11,15 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from ich_keras.scores.calibration import at_temperature, fit_temperature, reliability
 
 
-def truthful(slices: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (N, 6) that are there exactly as often as the probabilities (N, 6) say."""
+def calibrated(slices: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N, 6) drawn with the probabilities (N, 6)."""
     rng = np.random.default_rng(seed)
     probabilities = expit(rng.normal(-1, 2, (slices, 6)))
     return (rng.random((slices, 6)) < probabilities).astype(int), probabilities
 
 
 def test_the_curve_is_that_of_scikit_learn():
-    labels, probabilities = truthful(3000)
+    labels, probabilities = calibrated(3000)
     bins = reliability(labels[:, 0], probabilities[:, 0])
     observed, predicted = calibration_curve(labels[:, 0], probabilities[:, 0], n_bins=10)
     np.testing.assert_allclose(bins.observed, observed, atol=1e-12)
@@ -40,23 +40,23 @@ def test_0_and_1_have_their_bins():
     assert bins.error == 0
 
 
-def test_a_truthful_network_is_left_alone():
-    assert fit_temperature(*truthful(20_000)) == pytest.approx(1, abs=0.03)
+def test_a_calibrated_network_keeps_its_probabilities():
+    assert fit_temperature(*calibrated(20_000)) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 2.5])
-def test_the_temperature_of_a_network_that_is_too_sure_or_too_timid_is_found(temperature):
-    labels, honest = truthful(20_000)
-    found = fit_temperature(labels, at_temperature(honest, 1 / temperature))
+def test_the_temperature_of_an_over_or_underconfident_network_is_fitted(temperature):
+    labels, calibrated_values = calibrated(20_000)
+    found = fit_temperature(labels, at_temperature(calibrated_values, 1 / temperature))
     assert found == pytest.approx(temperature, rel=0.03)
 
 
 def test_the_temperature_is_that_of_a_logistic_regression_without_intercept():
-    labels, honest = truthful(5000)
-    said = expit(1.7 * logit(honest))
+    labels, calibrated_values = calibrated(5000)
+    stretched = expit(1.7 * logit(calibrated_values))
     regression = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8)
-    regression.fit(logit(said).reshape(-1, 1), labels.ravel())
-    assert 1 / fit_temperature(labels, said) == pytest.approx(regression.coef_[0, 0], rel=1e-3)
+    regression.fit(logit(stretched).reshape(-1, 1), labels.ravel())
+    assert 1 / fit_temperature(labels, stretched) == pytest.approx(regression.coef_[0, 0], rel=1e-3)
 
 
 @given(st.floats(0, 1), st.floats(0.1, 10))

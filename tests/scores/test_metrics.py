@@ -142,15 +142,15 @@ def test_losses_are_in_double_precision_whatever_the_arrays_are():
     """Probabilities of a network are float32, tables of labels uint8."""
     labels, probabilities, _ = made_up()
     probabilities[0] = 1 - labels[0]  # certain and wrong
-    answers = probabilities.astype(np.float32)
-    exact = answers.astype(np.float64)
+    single = probabilities.astype(np.float32)
+    exact = single.astype(np.float64)
     squares = [sklearn_metrics.brier_score_loss(labels[:, k], exact[:, k]) for k in range(6)]
     clipped = np.clip(exact, 1e-6, 1 - 1e-6)
     losses = [sklearn_metrics.log_loss(labels[:, k], clipped[:, k]) for k in range(6)]
     expected = np.average(losses, weights=[1, 1, 1, 1, 1, 2])
     for kind in (int, np.uint8, bool):
-        assert brier(labels.astype(kind), answers) == pytest.approx(np.mean(squares), rel=1e-12)
-        assert weighted_log_loss(labels.astype(kind), answers) == pytest.approx(expected, rel=1e-9)
+        assert brier(labels.astype(kind), single) == pytest.approx(np.mean(squares), rel=1e-12)
+        assert weighted_log_loss(labels.astype(kind), single) == pytest.approx(expected, rel=1e-9)
 
 
 def test_scores_equal_scikit_learn():
@@ -350,13 +350,13 @@ def test_a_collapsed_network_has_a_warning():
 
 
 @pytest.mark.parametrize(
-    ("answers", "collapsed"),
+    ("values", "collapsed"),
     [([0.3], False), ([0.3, 0.3], True), ([0, 9e-7], True), ([0, 1e-6], False)],
 )
-def test_equal_answers_are_a_collapse_from_two_slices_on(answers, collapsed):
+def test_equal_probabilities_of_two_or_more_slices_are_a_collapse(values, collapsed):
     """Closer than the log loss can tell apart is equal."""
-    probabilities = np.repeat(np.array(answers)[:, np.newaxis], 6, axis=1)
-    labels, patients = np.zeros(probabilities.shape, int), np.arange(len(answers))
+    probabilities = np.repeat(np.array(values)[:, np.newaxis], 6, axis=1)
+    labels, patients = np.zeros(probabilities.shape, int), np.arange(len(values))
     found = scores_of(labels, probabilities, patients, draws=30)["warnings"]
     assert ("any: every slice gets the same probability; the network collapsed" in found) is (
         collapsed

@@ -36,18 +36,18 @@ def test_no_threshold_has_a_higher_youden_index(drawn):
     if labels.min() == labels.max():
         assert np.isnan(youden_threshold(labels, scores))
         return
-    alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
-    said = scores >= youden_threshold(labels, scores)
+    alarms, detected, _ = roc_curve(labels, scores, drop_intermediate=False)
+    predicted = scores >= youden_threshold(labels, scores)
     sensitivity, specificity = (
-        recall_score(labels, said),
-        recall_score(labels, said, pos_label=0),
+        recall_score(labels, predicted),
+        recall_score(labels, predicted, pos_label=0),
     )
-    best = (found - alarms)[1:].max()  # the first threshold is above all scores
+    best = (detected - alarms)[1:].max()  # the first threshold is above all scores
     assert sensitivity + specificity - 1 == pytest.approx(best)
 
 
 @given(LABELLED)
-def test_the_threshold_of_95_percent_is_the_highest_that_finds_as_many(drawn):
+def test_the_threshold_for_95_percent_sensitivity_is_the_highest(drawn):
     labels, scores = drawn
     threshold = sensitivity_threshold(labels, scores)
     if labels.min() == labels.max():

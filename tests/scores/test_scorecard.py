@@ -42,8 +42,8 @@ def test_operating_points_are_the_thresholds_of_validation_applied_to_these_slic
             for k, label in enumerate(LABELS):
                 point = judged["operating_points"][level][rule][label]
                 assert point["threshold"] == postprocessing.thresholds[level][rule][label]
-                truth, said = rows.labels[:, k], rows.probabilities[:, k] >= point["threshold"]
-                ((tn, fp), (fn, tp)) = confusion_matrix(truth, said)
+                truth, predicted = rows.labels[:, k], rows.probabilities[:, k] >= point["threshold"]
+                ((tn, fp), (fn, tp)) = confusion_matrix(truth, predicted)
                 assert (point["false_positives"], point["false_negatives"]) == (fp, fn)
                 assert point["sensitivity"]["value"] == pytest.approx(tp / (tp + fn))
                 assert point["specificity"]["value"] == pytest.approx(tn / (tn + fp))

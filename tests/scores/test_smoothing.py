@@ -1,4 +1,4 @@
-"""Smoothing over the slices of a study: what it keeps, and when it helps."""
+"""Smoothing over the slices of a series: what it keeps, and when it helps."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def test_series_of_one_study_do_not_mix():
     np.testing.assert_allclose(smoothed(one_study, smoothing), smoothed(given, smoothing))
 
 
-def test_a_study_alone_is_smoothed_as_among_others_in_whatever_order():
+def test_a_study_alone_is_smoothed_as_among_others_in_any_order():
     given = made_up(studies=3)
     smoothing = Smoothing(sigma_mm=8.0, temperature=0.9)
     order = np.random.default_rng(0).permutation(20)
@@ -64,14 +64,14 @@ def test_a_study_alone_is_smoothed_as_among_others_in_whatever_order():
     np.testing.assert_allclose(found, smoothed(given, smoothing)[rows])
 
 
-def test_coherent_answers_stay_coherent():
+def test_coherent_probabilities_stay_coherent():
     given = made_up(studies=2)
     given.probabilities[:, 5] = given.probabilities.max(axis=1)
     found = smoothed(given, Smoothing(sigma_mm=8.0, temperature=0.7))
     assert np.all(found[:, :5].max(axis=1) <= found[:, 5] + 1e-12)
 
 
-def test_a_width_near_0_leaves_the_answers_as_they_are():
+def test_a_width_near_0_changes_nothing():
     given = made_up(studies=2)
     found = smoothed(given, Smoothing(sigma_mm=0.1, temperature=1.0))
     np.testing.assert_allclose(found, given.probabilities, rtol=1e-9)
@@ -85,7 +85,7 @@ def test_noise_that_is_new_on_each_slice_is_smoothed_away():
     assert 0.5 * SPACING_MM < fitted.sigma_mm < 4 * SPACING_MM
 
 
-def test_where_neighbours_say_nothing_it_does_not_smooth():
+def test_without_information_in_neighbours_it_does_not_smooth():
     rng = np.random.default_rng(0)
     probabilities = expit(rng.normal(0, 3, (2000, 6)))
     labels = (rng.random((2000, 6)) < probabilities).astype(int)
