@@ -55,13 +55,15 @@ def _against_always_no(scores: dict[str, Any]) -> str:
         f" {_percent(scores['always_negative_accuracy_mean'])} for always “no”"
     )
     if interval is None:
-        return f"It is not known whether it is better than always “no”: {facts}."
+        return (
+            f"It is not known whether the network is better than always predicting “no”: {facts}."
+        )
     low, high = interval
-    verdict = "It is not shown to be better than always “no”"
+    verdict = "The network is not shown to be better than always predicting “no”"
     if low > 0:
-        verdict = "It is better than always “no”"
+        verdict = "The network is better than always predicting “no”"
     elif high < 0:
-        verdict = "It is worse than always “no”"
+        verdict = "The network is worse than always predicting “no”"
     points = f"{100 * gain:+.1f} percentage points, interval {100 * low:+.1f} to {100 * high:+.1f}"
     return f"{verdict}: {facts} ({points})."
 

@@ -217,10 +217,10 @@ def test_pictures_beyond_the_limit_are_named(run):
 @pytest.mark.parametrize(
     ("interval", "verdict"),
     [
-        ([0.01, 0.02], "It is better than always “no”:"),
-        ([-0.01, 0.02], "It is not shown to be better than always “no”:"),
-        ([-0.02, -0.01], "It is worse than always “no”:"),
-        (None, "It is not known whether it is better than always “no”:"),
+        ([0.01, 0.02], "The network is better than always predicting “no”:"),
+        ([-0.01, 0.02], "The network is not shown to be better than always predicting “no”:"),
+        ([-0.02, -0.01], "The network is worse than always predicting “no”:"),
+        (None, "It is not known whether the network is better than always predicting “no”:"),
     ],
 )
 def test_the_summary_follows_the_interval(scores, interval, verdict):
