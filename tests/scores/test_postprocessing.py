@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import recall_score, roc_curve
@@ -30,6 +30,7 @@ LABELLED = st.integers(4, 60).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(LABELLED)
 def test_no_threshold_has_a_higher_youden_index(drawn):
     labels, scores = drawn
@@ -46,6 +47,7 @@ def test_no_threshold_has_a_higher_youden_index(drawn):
     assert sensitivity + specificity - 1 == pytest.approx(best)
 
 
+@settings(deadline=None)
 @given(LABELLED)
 def test_the_threshold_for_95_percent_sensitivity_is_the_highest(drawn):
     labels, scores = drawn
