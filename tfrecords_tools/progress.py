@@ -50,20 +50,17 @@ class Progress:
     than the interval between them.
     """
 
-    def __init__(
-        self, work: Iterable | None, *, desc: str, unit: str, total: int | None, done: int
-    ) -> None:
+    def __init__(self, work: Iterable, description: str, **fields: Any) -> None:
         self._work = work
+        self._description = description
+        self._fields = fields | {"notes": ()}
         self._terminal = sys.stderr.isatty() and not _bars().console.is_dumb_terminal
         self._every = BAR_EVERY_SECONDS if self._terminal else LINE_EVERY_SECONDS
         self._tasks = _bars() if self._terminal else rich.progress.Progress(disable=True)
         self._tasks.speed_estimate_period = RATE_PERIOD_SECONDS
-        self._desc, self._unit, self._total, self._done = desc, unit, total, done
 
     def __enter__(self) -> "Progress":
-        self._id = self._tasks.add_task(
-            self._desc, total=self._total, completed=self._done, unit=self._unit, notes=()
-        )
+        self._id = self._tasks.add_task(self._description, **self._fields)
         self._opened = self._shown = time.monotonic()
         self._tasks.start()
         return self
@@ -77,7 +74,7 @@ class Progress:
 
     def __iter__(self) -> Iterator[Any]:
         with self:
-            for item in self._work or ():
+            for item in self._work:
                 yield item
                 self.update()
 
@@ -100,24 +97,24 @@ class Progress:
         if self._terminal:
             self._tasks.refresh()
         else:
-            print(f"{self._desc}: {self.status()}", file=sys.stderr, flush=True)
+            print(f"{self._description}: {self.status()}", file=sys.stderr, flush=True)
 
 
 def progress(
-    work: Iterable | None = None, *, desc: str, unit: str, total: int | None = None, done: int = 0
+    work: Iterable = (), *, desc: str, unit: str, total: int | None = None, done: int = 0
 ) -> Progress:
     """Wraps work in a display of its progress, with rate and time left, on standard error.
 
     Args:
-        work: what to iterate over, or None to call `update()` in a `with` block.
+        work: what to iterate over; without it, call `update()` in a `with` block.
         desc: what is being done, a word or two.
         unit: what is counted, in the singular.
         total: number of items, if `work` has no length.
         done: items that an earlier session finished; they do not count in the rate.
     """
     if total is None and isinstance(work, Sized):
-        total = len(work)
-    return Progress(work, desc=desc, unit=unit, total=total, done=done)
+        total = len(work) or None
+    return Progress(work, desc, total=total, completed=done, unit=unit)
 
 
 class _StatusColumn(rich.progress.ProgressColumn):

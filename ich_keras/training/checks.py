@@ -41,34 +41,28 @@ def claim_folder(run: RunFolder, experiment: Experiment, shards: ShardSet, *, re
     write_text(run.experiment, experiment_to_yaml(experiment))
 
 
-def check_size(shards: ShardSet, config: ModelConfig) -> None:
-    """Checks that slices are not smaller than a cell of the class map.
+def check_shards(shards: ShardSet, experiment: Experiment) -> None:
+    """Checks what would otherwise fail at the first step or at the first validation.
 
     Raises:
-        DatasetError: if they are.
+        DatasetError: if slices are smaller than a cell of the class map, or a split is empty or
+            lacks the positive slices that the monitored score needs.
     """
-    cell = stride(config)
+    cell = stride(experiment.model)
     if shards.input.size < cell:
         raise DatasetError(
             f"{shards.folder}: slices of {shards.input.size} pixels are smaller than a cell of the"
             f" class map, {cell} pixels; convert larger ones, or give model.widths fewer stages"
         )
-
-
-def check_splits(shards: ShardSet, monitor: str) -> None:
-    """Checks what would otherwise fail at the first validation.
-
-    Raises:
-        DatasetError: if a split is empty, or has no positive slice that the score needs.
-    """
-    held = {name: split.slices for name, split in shards.manifest.splits.items() if split.slices}
-    if not {"train", "val"} <= held.keys():
+    splits = {name: split for name, split in shards.manifest.splits.items() if split.slices}
+    if not {"train", "val"} <= splits.keys():
+        held = ", ".join(f"{split.slices:,} slices of {name}" for name, split in splits.items())
         raise DatasetError(
-            f"{shards.folder}: holds {', '.join(f'{n:,} slices of {x}' for x, n in held.items())},"
-            " and a training needs labelled slices of train and of val; convert again, with the"
-            " label file beside the DICOM files and a share of both in --split"
+            f"{shards.folder}: holds {held}, and a training needs labelled slices of train and of"
+            " val; convert again, with the label file beside the DICOM files and a share of both"
+            " in --split"
         )
-    if monitor == "mean_auc" and not any(shards.manifest.splits["val"].positives.values()):
+    if experiment.training.monitor == "mean_auc" and not any(splits["val"].positives.values()):
         raise DatasetError(
             f"{shards.folder}: no slice of the split val bleeds, so the mean AUC is undefined;"
             " convert with another --split or --seed, or set training.monitor to loss"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from ich_keras.experiment.schema import TrainingConfig
 from tfrecords_tools.errors import InputError, UsageError
 
 log = logging.getLogger(__name__)
@@ -199,33 +200,23 @@ def device_names(strategy: tf.distribute.Strategy) -> list[str]:
     return [name.rpartition("device:")[2] for name in strategy.extended.worker_devices]
 
 
-def share_of_batch(strategy: tf.distribute.Strategy, batch_size: int) -> int:
-    """Returns how many slices of a batch one device takes.
+def check_devices(strategy: tf.distribute.Strategy, config: TrainingConfig) -> None:
+    """Checks at the start what would otherwise fail at the first step.
 
     Raises:
-        DistributionError: if the batch cannot be shared evenly.
+        DistributionError: if the batch cannot be shared evenly, or XLA is to compile a step of
+            several devices.
     """
     devices = strategy.num_replicas_in_sync
-    if batch_size % devices:
+    if config.batch_size % devices:
         raise DistributionError(
-            f"training.batch_size {batch_size} is not a multiple of the {devices} devices;"
+            f"training.batch_size {config.batch_size} is not a multiple of the {devices} devices;"
             " change it"
         )
-    return batch_size // devices
-
-
-def refuse_xla_on_several_devices(
-    strategy: tf.distribute.Strategy, jit_compile: bool | str
-) -> None:
-    """Refuses at the start what TensorFlow would refuse at the first step.
-
-    Raises:
-        DistributionError: if XLA is to compile a step of several devices.
-    """
-    if jit_compile is True and strategy.num_replicas_in_sync > 1:
+    if config.jit_compile is True and devices > 1:
         raise DistributionError(
-            f"training.jit_compile is true, and there are {strategy.num_replicas_in_sync} devices:"
-            " XLA compiles the step of one; set it to auto, or training.strategy to one"
+            f"training.jit_compile is true, and there are {devices} devices: XLA compiles the step"
+            " of one; set it to auto, or training.strategy to one"
         )
 
 

@@ -22,14 +22,13 @@ from ich_keras.model.network import save_model
 from ich_keras.run.folder import RunFolder
 from ich_keras.run.history import History
 from ich_keras.run.state import Position, restore_state, save_state
-from ich_keras.training.checks import TrainingError, check_size, check_splits, claim_folder
+from ich_keras.training.checks import TrainingError, check_shards, claim_folder
 from ich_keras.training.devices import (
     Workers,
+    check_devices,
     find_workers,
     make_strategy,
-    refuse_xla_on_several_devices,
     resolve_strategy,
-    share_of_batch,
 )
 from ich_keras.training.run_log import RunLog, load_callback
 from ich_keras.training.schedule import Schedule, out_of_patience, position_after
@@ -106,14 +105,12 @@ def fit(
     strategy = make_strategy(name)
     computation = resolve_computation(config, name, strategy.num_replicas_in_sync)
     shards = open_shards(shards_folder, experiment.data)
-    check_size(shards, experiment.model)
-    check_splits(shards, config.monitor)
-    refuse_xla_on_several_devices(strategy, config.jit_compile)
-    share = share_of_batch(strategy, config.batch_size)
+    check_shards(shards, experiment)
+    check_devices(strategy, config)
     callbacks = [load_callback(x) for x in config.callbacks]
     if workers.chief:
         claim_folder(run, experiment, shards, resume=resume)
-    session = open_session(experiment, shards, run, workers, strategy, computation, share)
+    session = open_session(experiment, shards, run, workers, strategy, computation)
     with strategy.scope():
         position = restore_state(run, session.variables)
     history = History(run.history, upto_step=position.step)
@@ -168,10 +165,10 @@ def _train(
                     save_model(session.model, session.run.best)
                 _log_validation(row)
                 if step == first_validation:
-                    _log_time(validation.seconds, time.monotonic() - began)
-            last = step == schedule.end or (
-                validation is not None and out_of_patience(position, config)
-            )
+                    took = validation.seconds
+                    percent = 100 * took / (time.monotonic() - began)
+                    log.info(f"the validation took {took:.0f} s, {percent:.0f} % of the time")
+            last = step == schedule.end or out_of_patience(position, config)
             history.rows.append(row)
             if run_log is not None:
                 run_log.record(row, history, validation, best_step=position.best_step)
@@ -179,7 +176,7 @@ def _train(
                     run_log.draw_class_grid(session.forward, step)
                 if schedule.saves(step):  # after the other files, so that a resumed run has all
                     save_state(session.run, session.variables, position)
-                run_log.tell_callbacks(row, validated=validation is not None)
+                run_log.callbacks.logged(row, validated=validation is not None)
             if last:
                 break
     if position.step < schedule.end:
@@ -217,22 +214,12 @@ def _training_row(
 
 
 def _log_validation(row: dict[str, Any]) -> None:
-    mean_auc = row["val_mean_auc"]
-    log.info(
-        "step %d: loss %.4f, validation loss %.4f, mean AUC %s",
-        row["step"],
-        row["loss"],
-        row["val_loss"],
-        "undefined" if mean_auc is None else f"{mean_auc:.4f}",
-    )
+    step, mean_auc = row["step"], row["val_mean_auc"]
+    auc = "undefined" if mean_auc is None else f"{mean_auc:.4f}"
+    losses = f"loss {row['loss']:.4f}, validation loss {row['val_loss']:.4f}"
+    log.info(f"step {step}: {losses}, mean AUC {auc}")
     if row["warning"]:
-        log.warning("step %d: on the validation slices: %s", row["step"], row["warning"])
-
-
-def _log_time(validation: float, session: float) -> None:
-    log.info(
-        "the validation took %.0f s, %.0f %% of the time", validation, 100 * validation / session
-    )
+        log.warning(f"step {step}: on the validation slices: {row['warning']}")
 
 
 @contextmanager

@@ -88,7 +88,7 @@ class CallbackList:
         self._call("on_epoch_begin", epoch)
 
     def logged(self, row: dict[str, Any], *, validated: bool) -> None:
-        """Tells them of a row of the history."""
+        """Passes them a row of the history, which must be saved by then, since they may raise."""
         numbers = {key: value for key, value in row.items() if isinstance(value, float)}
         if not validated:
             self._call("on_train_batch_end", row["step"] - 1, numbers)
@@ -134,7 +134,7 @@ class RunLog:
         self._prevalences = session.shards.prevalences("val")
         self._constant_guess = constant_guess_loss(config, self._prevalences)
         epoch = position.step // config.validate_every
-        self._callbacks = CallbackList(callbacks, session.model, session.optimizer, epoch=epoch)
+        self.callbacks = CallbackList(callbacks, session.model, session.optimizer, epoch=epoch)
         self._events = EventLog(session.run.tensorboard, session.experiment)
 
     def record(
@@ -152,10 +152,6 @@ class RunLog:
             self._events.precision_recall(row["step"], validation.predictions)
             self._draw_curves(best_step)
 
-    def tell_callbacks(self, row: dict[str, Any], *, validated: bool) -> None:
-        """Tells callbacks of the newest row, once it is saved, since they may raise."""
-        self._callbacks.logged(row, validated=validated)
-
     def draw_class_grid(self, forward: Forward, step: int) -> None:
         """Draws the class grid of a step, for the folder and for TensorBoard."""
         path = self._run.figures / f"class_grid_{step}.png"
@@ -163,7 +159,7 @@ class RunLog:
         self._events.picture(step, "class grid", path)
 
     def close(self) -> None:
-        self._callbacks.finished()
+        self.callbacks.finished()
         self._events.close()
 
     def _draw_curves(self, best_step: int) -> None:

@@ -35,7 +35,6 @@ class Session:
     """One session of a run, in one of the processes that train together.
 
     Attributes:
-        share: slices of a batch that one device takes.
         forward: the network without dropout.
         chiefs_value: makes all workers decide by the same score.
     """
@@ -46,7 +45,6 @@ class Session:
     workers: Workers
     strategy: tf.distribute.Strategy
     computation: Computation
-    share: int
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     loss: Loss
@@ -67,11 +65,8 @@ def open_session(
     workers: Workers,
     strategy: tf.distribute.Strategy,
     computation: Computation,
-    share: int,
 ) -> Session:
     """Builds the network as it is before the first step, and compiles what computes with it.
-
-    A device takes `share` slices of a batch.
 
     Raises:
         RunError: if `model.weights` are of another network.
@@ -92,21 +87,13 @@ def open_session(
         optimizer = make_optimizer(config)
         optimizer.build(model.trainable_variables)
     loss = make_loss(config)
+    step = compile_train_step(
+        strategy, model, optimizer, loss, config.batch_size, computation.jit_compile
+    )
     return Session(
-        experiment=experiment,
-        shards=shards,
-        run=run,
-        workers=workers,
-        strategy=strategy,
-        computation=computation,
-        share=share,
-        model=model,
-        optimizer=optimizer,
-        loss=loss,
+        *(experiment, shards, run, workers, strategy, computation, model, optimizer, loss),
         forward=compile_forward(model),
-        train_step=compile_train_step(
-            strategy, model, optimizer, loss, config.batch_size, computation.jit_compile
-        ),
+        train_step=step,
         chiefs_value=ChiefsValue(strategy, workers),
     )
 
@@ -118,10 +105,11 @@ def batches_from(session: Session, start_step: int) -> Any:
     prefetches to the device, so that each step on a processor allocates its memory again from the
     system and takes 1.5 times as long.
     """
+    batch_size = session.experiment.training.batch_size
     dataset = training_batches(
         session.shards,
         session.experiment.data,
-        batch_size=session.experiment.training.batch_size,
+        batch_size=batch_size,
         seed=session.experiment.seed,
         start_step=start_step,
         worker=session.workers.index,
@@ -129,8 +117,9 @@ def batches_from(session: Session, start_step: int) -> Any:
     )
     if device_names(session.strategy) == ["CPU:0"]:
         return dataset
+    share = batch_size // session.strategy.num_replicas_in_sync
     return session.strategy.distribute_datasets_from_function(
-        lambda _: dataset.rebatch(session.share, drop_remainder=True)
+        lambda _: dataset.rebatch(share, drop_remainder=True)
     )
 
 
@@ -149,39 +138,32 @@ def record(session: Session, position: Position) -> None:
 def describe(session: Session, schedule: Schedule, position: Position) -> None:
     """Logs the size of the network and of the data, and the scores that a constant reaches."""
     warn_without_gpu()
-    shards, config = session.shards, session.experiment.training
-    size, pixel_mm = shards.input.size, shards.pixel_mm
-    summary = summarize(session.model, session.experiment.model, size, pixel_mm)
-    field_mm = summary.receptive_field_mm
+    shards, experiment, workers = session.shards, session.experiment, session.workers
+    size = shards.input.size
+    summary = summarize(session.model, experiment.model, size, shards.pixel_mm)
+    field = f"{summary.receptive_field} px"
+    if summary.receptive_field_mm is not None:
+        field += f" or {summary.receptive_field_mm:.0f} mm"
     log.info(
-        "%s: %s parameters, %.0f million multiply-adds per slice of %d px, a receptive field of"
-        " %d px%s",
-        session.experiment.name,
-        f"{summary.parameters:,}",
-        summary.multiply_adds / 1e6,
-        size,
-        summary.receptive_field,
-        "" if field_mm is None else f" or {field_mm:.0f} mm",
+        f"{experiment.name}: {summary.parameters:,} parameters,"
+        f" {summary.multiply_adds / 1e6:.0f} million multiply-adds per slice of {size} px,"
+        f" a receptive field of {field}"
     )
     log.info(
-        "%s slices to train on, on %s of worker %d of %d",
-        f"{shards.slices('train'):,}",
-        ", ".join(device_names(session.strategy)),
-        session.workers.index,
-        session.workers.count,
+        f"{shards.slices('train'):,} slices to train on, on"
+        f" {', '.join(device_names(session.strategy))} of worker {workers.index} of {workers.count}"
     )
     prevalences = shards.prevalences("val")
     log.info(
-        "on the validation slices the best constant guess has a loss of %.4f, and always answering"
-        ' "no" an accuracy of %.4f',
-        constant_guess_loss(config, prevalences),
-        1 - prevalences.mean(),
+        "on the validation slices the best constant guess has a loss of"
+        f" {constant_guess_loss(experiment.training, prevalences):.4f}, and always answering"
+        f' "no" an accuracy of {1 - prevalences.mean():.4f}'
     )
-    slices = min(config.validation_slices or 2**62, shards.slices("val"))
+    slices = min(experiment.training.validation_slices or 2**62, shards.slices("val"))
+    percent = 100 * schedule.validation_share(slices)
     log.info(
-        "a validation takes %s slices, all validations about %.0f %% of the multiply-adds",
-        f"{slices:,}",
-        100 * schedule.validation_share(slices),
+        f"a validation takes {slices:,} slices, all validations about {percent:.0f} % of the"
+        " multiply-adds"
     )
     if position.step:
-        log.info("resumed at step %d", position.step)
+        log.info(f"resumed at step {position.step}")

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 import keras
 import pytest
 
+from ich_keras.experiment.experiment import load_experiment
 from ich_keras.training.devices import (
     DistributionError,
     Workers,
+    check_devices,
     find_workers,
     how_to_fix,
-    refuse_xla_on_several_devices,
     resolve_strategy,
     why_expected,
 )
@@ -132,12 +133,14 @@ def test_a_batch_that_two_devices_cannot_share_is_refused(shards, tmp_path):
 
 def test_xla_on_several_devices_is_refused_at_the_start():
     """With `strategy: auto` only the machine tells how many devices there are."""
-    strategies = [SimpleNamespace(num_replicas_in_sync=count) for count in (1, 2)]
+    one, two = (SimpleNamespace(num_replicas_in_sync=count) for count in (1, 2))
+    config = load_experiment("demo").training
     for jit_compile in ("auto", False):
-        refuse_xla_on_several_devices(strategies[1], jit_compile)
-    refuse_xla_on_several_devices(strategies[0], True)
+        check_devices(two, config.model_copy(update={"jit_compile": jit_compile}))
+    compiled = config.model_copy(update={"jit_compile": True})
+    check_devices(one, compiled)
     with pytest.raises(DistributionError, match="jit_compile is true, and there are 2 devices"):
-        refuse_xla_on_several_devices(strategies[1], True)
+        check_devices(two, compiled)
 
 
 @pytest.mark.parametrize(
