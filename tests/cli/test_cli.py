@@ -1,4 +1,4 @@
-"""The commands as a user types them: what they make, what they say, and how they end."""
+"""The commands as a user types them: files, messages and exit codes."""
 
 import csv
 import json
@@ -59,7 +59,7 @@ def demo(tmp_path_factory):
     return folder
 
 
-def test_the_demo_makes_everything_that_the_contract_names(demo):
+def test_the_demo_writes_everything_that_the_contract_names(demo):
     made = demo / "run"
     for name in (
         "experiment.yaml",
@@ -103,7 +103,7 @@ def test_the_scores_are_those_of_the_contract(demo):
 
 
 @pytest.mark.slow
-def test_the_demo_again_keeps_what_is_there(demo):
+def test_the_demo_again_keeps_existing_files(demo):
     shards = {p.name: p.read_bytes() for p in (demo / "shards").iterdir()}
     history = (demo / "run" / "history.csv").read_bytes()
     succeed("demo", demo, "--patients", 36, *SHORT)
@@ -222,8 +222,8 @@ def test_predict_smooths_a_study_as_validation_fitted(demo, tmp_path):
     near = norm.pdf(z[:, None], z, how["sigma_mm"])
     averaged = near @ logit(before[list(LABELS)]).to_numpy() / near.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(after[list(LABELS)], expit(averaged / how["temperature"]), rtol=1e-4)
-    (said,) = csv.DictReader((tmp_path / "smooth" / "studies.csv").open())
-    assert float(said["any"]) == pytest.approx(after["any"].max())
+    (study,) = csv.DictReader((tmp_path / "smooth" / "studies.csv").open())
+    assert float(study["any"]) == pytest.approx(after["any"].max())
 
 
 def test_predict_answers_on_real_slices(demo, tmp_path, realdata):
@@ -248,8 +248,8 @@ def test_a_network_as_onnx_gives_the_same_answer(demo, tmp_path):
     expected = keras.saving.load_model(tmp_path / "model.keras")(images)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     names = [x.name for x in session.get_outputs()]
-    for name, found in zip(names, session.run(None, {"image": images}), strict=True):
-        np.testing.assert_allclose(found, expected[name], atol=1e-5)
+    for name, output in zip(names, session.run(None, {"image": images}), strict=True):
+        np.testing.assert_allclose(output, expected[name], atol=1e-5)
 
 
 def test_an_exported_network_gives_the_same_answer(demo, tmp_path):

@@ -45,7 +45,7 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "told"),
+    ("before", "now", "expected"),
     [
         (
             ["data.windows=[brain, bone]"],
@@ -72,9 +72,9 @@ def run(tmp_path):
     ],
     ids=["windows", "batch sizes", "widths", "true and 1", "two sections"],
 )
-def test_each_key_that_differs_is_named_with_both_values(run, shards, before, now, told):
+def test_each_key_that_differs_is_named_with_both_values(run, shards, before, now, expected):
     claim(run, shards, *before)
-    assert f"is the run of another experiment, which differs in {told}" in refusal(
+    assert f"is the run of another experiment, which differs in {expected}" in refusal(
         run, shards, *now
     )
     claim(run, shards, *before)
@@ -107,7 +107,7 @@ def test_comments_and_the_order_of_keys_are_no_difference(run, shards):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "replacement", "told"),
+    ("pattern", "replacement", "expected"),
     [
         (r"^  dropout: .*\n", r"\g<0>  drop_path: 0.1\n", "unknown key model.drop_path;"),
         (r"^  loss: .*", "  loss: hinge", "training.loss: expected 'mse', 'bce', 'focal'"),
@@ -115,13 +115,13 @@ def test_comments_and_the_order_of_keys_are_no_difference(run, shards):
     ],
     ids=["unknown key", "unknown value", "another type"],
 )
-def test_a_file_of_another_version_is_told_with_the_key_and_what_to_do(
-    run, shards, pattern, replacement, told
+def test_a_file_of_another_version_names_the_key_and_what_to_do(
+    run, shards, pattern, replacement, expected
 ):
     claim(run, shards)
     edit(run, pattern, replacement)
     message = refusal(run, shards)
-    assert message.startswith(f"{run.experiment}: {told}")
+    assert message.startswith(f"{run.experiment}: {expected}")
     assert message.endswith("give another --run, or use the version that wrote it")
 
 

@@ -1,4 +1,4 @@
-"""The same curve on one device and on two; workers, and what does not go together.
+"""The same curve on one device and on two; workers; settings that exclude each other.
 
 What two workers learn, and that they go on, is in test_cluster.py.
 """
@@ -110,7 +110,7 @@ def test_workers_are_counted_as_tf_config_names_them(monkeypatch):
         '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "cook", "index": 0}}',
     ],
 )
-def test_a_tf_config_that_is_none_is_one_line(monkeypatch, config):
+def test_an_invalid_tf_config_is_one_line(monkeypatch, config):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(DistributionError, match=r"^TF_CONFIG: [^\n]*expected [^\n]*$"):
         find_workers()

@@ -1,4 +1,4 @@
-"""A run learns, keeps its best, goes on where it stopped, and refuses to be mixed up."""
+"""A run learns, keeps its best network, resumes, and refuses other experiments and shards."""
 
 import csv
 import json
@@ -76,7 +76,7 @@ def test_what_auto_became_is_recorded(finished):
     assert recorded == session | data
 
 
-def test_each_session_records_its_environment_and_a_changed_one_is_told(
+def test_each_session_records_its_environment_and_warns_of_a_changed_one(
     shards, tmp_path, monkeypatch, caplog
 ):
     run = RunFolder(tmp_path / "run")
@@ -253,7 +253,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_when(shards, tmp_path)
         fit(experiment(*settings), shards, run)
 
 
-def test_a_gpu_that_is_asked_for_and_not_there_is_said_first(shards, tmp_path, caplog, monkeypatch):
+def test_a_requested_gpu_that_is_missing_is_reported_first(shards, tmp_path, caplog, monkeypatch):
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is a GPU")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
@@ -262,7 +262,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_said_first(shards, tmp_path, c
     assert caplog.messages[0].startswith("NO GPU: TensorFlow sees no GPU, although CUDA_VISIBLE")
 
 
-def test_a_network_that_always_says_no_is_told(shards, tmp_path, caplog):
+def test_a_network_that_always_answers_no_gets_a_warning(shards, tmp_path, caplog):
     run = RunFolder(tmp_path / "run")
     settings = ("training.learning_rate=1e-12", "training.max_steps=4")
     result = fit(experiment(*settings), shards, run)
@@ -331,7 +331,7 @@ def test_runs_are_numbered(tmp_path):
     assert choose_run("x", fresh=True, parent=tmp_path).path == tmp_path / "x" / "3"
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path):
+def test_a_folder_that_is_not_a_run_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"not a trained run, experiment\.yaml is missing"):
         trained_run(tmp_path)
 
@@ -345,8 +345,8 @@ def test_the_run_knows_its_input(finished):
 
 def test_shards_without_labels_are_refused(tmp_path):
     shards = write_shards(tmp_path / "shards", unlabelled=28).folder
-    said = r"holds 28 slices of unlabelled, and a training needs labelled slices of train"
-    with pytest.raises(DatasetError, match=said):
+    message = r"holds 28 slices of unlabelled, and a training needs labelled slices of train"
+    with pytest.raises(DatasetError, match=message):
         fit(experiment(), shards, RunFolder(tmp_path / "run"))
 
 
@@ -388,7 +388,7 @@ def test_validations_without_the_score_use_up_patience(healthy_first, tmp_path):
     assert fit(settings, healthy_first, RunFolder(tmp_path)).position.step == 8
 
 
-def test_a_run_that_an_undefined_score_broke_goes_on(healthy_first, tmp_path):
+def test_a_run_that_an_undefined_score_broke_resumes(healthy_first, tmp_path):
     run = RunFolder(tmp_path / "run")
     settings = experiment("training.validation_slices=8")
     fit(settings, healthy_first, run, until=4)
@@ -399,7 +399,7 @@ def test_a_run_that_an_undefined_score_broke_goes_on(healthy_first, tmp_path):
     assert fit(settings, healthy_first, run).position.best_value is None
 
 
-def test_a_validation_takes_as_many_slices_as_it_is_told(shards, monkeypatch, tmp_path):
+def test_a_validation_takes_as_many_slices_as_the_experiment_sets(shards, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(
         "ich_keras.training.validation.validation_scores",
@@ -425,7 +425,7 @@ def test_a_run_without_validations_in_between_is_the_same_network(
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_share_of_validation_is_said_before_and_after(shards, tmp_path, caplog):
+def test_the_share_of_validation_is_logged_before_and_after(shards, tmp_path, caplog):
     with caplog.at_level("INFO", logger="ich_keras"):
         fit(experiment(), shards, RunFolder(tmp_path))
     assert (

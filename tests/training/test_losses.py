@@ -55,7 +55,7 @@ def test_focal_loss_is_equation_4_with_gamma_2():
     assert mean_loss("focal") == pytest.approx(np.mean(-((1 - p_t) ** 2) * np.log(p_t)), rel=1e-4)
 
 
-def test_label_weights_say_what_part_a_label_has():
+def test_label_weights_set_the_share_of_a_label():
     np.testing.assert_allclose(label_shares(config("mse")), np.full(6, 1 / 6), rtol=1e-6)
     np.testing.assert_allclose(
         label_shares(config("weighted_log_loss")), np.array([1, 1, 1, 1, 1, 2]) / 7, rtol=1e-6
@@ -85,7 +85,7 @@ def test_the_best_constant_guess_of_the_data_set_is_that_of_its_prevalences():
 
 
 @pytest.mark.parametrize("loss", ["bce", "focal", "weighted_log_loss"])
-def test_a_network_that_is_surely_wrong_still_learns(loss):
+def test_a_network_that_is_certain_and_wrong_still_learns(loss):
     """A probability that float32 rounds to 0 or 1 must not end the gradient."""
     labels, shares = np.array([[1, 0] * 3], "float32"), label_shares(config(loss))
     wrong = tf.Variable(np.array([[-40, 40, -40, 40, -40, 40]], "float32"))

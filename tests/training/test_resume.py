@@ -108,7 +108,7 @@ def little_space() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(undisturbed, shards, tmp_path):
+def test_a_full_disk_is_one_line_and_the_same_command_resumes(undisturbed, shards, tmp_path):
     run = RunFolder(tmp_path / "run")
     done = program.run(small_run.arguments(shards, run.path), first=little_space)
     assert done.returncode == 1

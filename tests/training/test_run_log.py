@@ -17,7 +17,7 @@ seen: list[tuple[str, object]] = []
 
 
 class Witness(keras.callbacks.Callback):
-    """Notes what it is told."""
+    """Records its events."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def test_a_callback_that_the_experiment_names_watches_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "arguments", "said"),
+    ("path", "arguments", "message"),
     [
         ("nowhere.Callback", {}, "ModuleNotFoundError: No module named 'nowhere'; install"),
         ("keras.callbacks.Missing", {}, "has no attribute 'Missing'; install"),
@@ -59,10 +59,10 @@ def test_a_callback_that_the_experiment_names_watches_the_run(tmp_path):
         ("keras.layers.Add", {}, "keras.layers.Add is not a Keras callback"),
     ],
 )
-def test_a_callback_that_cannot_be_loaded_is_one_line(path, arguments, said):
+def test_a_callback_that_cannot_be_loaded_is_one_line(path, arguments, message):
     with pytest.raises(CallbackError, match=r"^training\.callbacks: [^\n]*$") as error:
         load_callback(CallbackConfig(path=path, arguments=arguments))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 class Plateau(keras.callbacks.ReduceLROnPlateau):
@@ -102,19 +102,19 @@ class Rate(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         (Stopper, "set model.stop_training, but callbacks cannot steer"),
         (Faulty, "failed in on_epoch_end: RuntimeError: no connection; fix it, and"),
         (Rate, "failed in on_epoch_end: TypeError"),
     ],
 )
-def test_a_callback_that_fails_or_steers_ends_the_run_in_one_line(shards, tmp_path, kind, said):
+def test_a_callback_that_fails_or_steers_ends_the_run_in_one_line(shards, tmp_path, kind, message):
     named = f"training.callbacks=[{{path: {__name__}.{kind.__name__}}}]"
     run = RunFolder(tmp_path)
     with pytest.raises(CallbackError, match=r"^[^\n]*$") as error:
         fit(load_experiment("demo", [*small_run.overrides(), named]), shards, run)
-    assert f"training.callbacks: {__name__}.{kind.__name__} {said}" in str(error.value)
+    assert f"training.callbacks: {__name__}.{kind.__name__} {message}" in str(error.value)
     assert read_position(run).step == 4  # that validation is kept
 
 

@@ -21,15 +21,15 @@ def values(tmp_path_factory):
     shards = write_shards(folder / "shards", train=56, val=28).folder
     run = RunFolder(folder / "run")
     fit(load_experiment("demo", small_run.overrides()), shards, run)
-    found = defaultdict(lambda: defaultdict(list))
+    values = defaultdict(lambda: defaultdict(list))
     (file,) = run.tensorboard.iterdir()
     for event in tf.compat.v1.train.summary_iterator(str(file)):
         for value in event.summary.value:
-            found[value.metadata.plugin_data.plugin_name][value.tag].append((event.step, value))
-    return found
+            values[value.metadata.plugin_data.plugin_name][value.tag].append((event.step, value))
+    return values
 
 
-def test_scalars_stand_at_the_steps_of_the_history(values):
+def test_scalars_are_at_the_steps_of_the_history(values):
     steps = {tag: [step for step, _ in rows] for tag, rows in values["scalars"].items()}
     assert steps["loss"] == [2, 4, 6, 8, 10, 12]
     assert steps["validation/mean_auc"] == [4, 8, 12]

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "description"),
     [
         (0.0, 0.49, "always negative"),
         (0.5, 1.0, "always positive"),
@@ -21,11 +21,11 @@ RNG = np.random.default_rng(0)
         (0.0, 1.0, ""),
     ],
 )
-def test_collapse_is_named(low, high, said):
-    assert collapse(RNG.uniform(low, high, (40, 6)).astype("float32")) == said
+def test_collapse_is_named(low, high, description):
+    assert collapse(RNG.uniform(low, high, (40, 6)).astype("float32")) == description
 
 
-def test_one_slice_that_is_called_positive_is_no_collapse():
+def test_one_slice_that_predicted_positive_is_no_collapse():
     probabilities = np.full((40, 6), 0.01)
     probabilities[7, 2] = 0.6
     assert collapse(probabilities) == ""
@@ -35,7 +35,7 @@ def config(**values) -> TrainingConfig:
     return TrainingConfig(**{"max_steps": 100, "batch_size": 10, "learning_rate": 1.0} | values)
 
 
-def test_a_score_that_does_not_exist_is_none():
+def test_a_undefined_score_is_none():
     labels = np.zeros((8, 6), int)
     scores = validation_scores(predictions_of(labels, RNG.random((8, 6))), make_loss(config()))
     assert scores["val_mean_auc"] is None
@@ -56,7 +56,7 @@ def test_which_score_is_better(monitor, value, best, better):
     assert is_better(monitor, value, best) is better
 
 
-def test_what_follows_which_step():
+def test_what_happens_after_which_step():
     intervals = config(validate_every=4, log_every=3, figure_every=5)
     each, last = Schedule(intervals, 10, True), Schedule(intervals, 10, False)
     steps = range(1, 11)
