@@ -253,10 +253,9 @@ def test_windows_are_read() -> None:
         np.testing.assert_array_equal(apply_windows(hu, [window])[..., 0], reference(hu, window))
 
 
-TWICE = "windows {!r}: each name may stand once"
-UNKNOWN = (
-    "unknown window {!r}; choose of brain, subdural, bone, stroke, soft, or give name=centre/width"
-)
+TWICE = "windows {!r}: a name occurs twice"
+NAMES = "brain, subdural, bone, stroke, soft"
+UNKNOWN = f"unknown window {{!r}}; choose from {NAMES}, or give name=centre/width"
 NO_WIDTH = (
     "window {!r}: the centre must lie within -100000 to 100000 HU, the width within"
     " 0.1 to 100000 HU"

@@ -1,4 +1,4 @@
-"""Processes for work that fills the cores; one that dies takes nothing else along."""
+"""Worker processes for CPU-bound tasks; a crash affects one task only."""
 
 import multiprocessing
 import os
@@ -14,8 +14,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from tfrecords_tools.errors import InputError
 
-# Else each array of a slice is mapped from the system anew and given back, page by page, which
-# takes a third of the time of a conversion. Read by glibc as a process starts; others ignore it.
+# Otherwise each array of a slice is mapped and unmapped by the system, page by page, which takes a
+# third of the time of a conversion. glibc reads this when a process starts.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
 
 
@@ -25,27 +25,27 @@ class WorkerError(InputError):
 
 @contextmanager
 def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
-    """Processes to give work to; at the end, and on an error, they are stopped.
+    """Starts processes, and stops them at the end or on an error.
 
-    A task whose process dies raises `pebble.ProcessExpired`; the other tasks go on.
+    A task whose process dies raises `pebble.ProcessExpired`; the other tasks continue.
 
     Args:
-        workers: how many; None means one a core.
+        workers: number of processes; None means one per core.
 
     Raises:
-        WorkerError: if such a death is not handled within.
+        WorkerError: if the block does not handle such a death.
     """
     for name, value in KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
-    # Spawned, so that no lock and no thread of this process is inherited in the middle of its use.
+    # Spawned, because a forked process would inherit locks and threads in use.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPool(workers or os.cpu_count() or 1, initializer=_start, context=context)
     try:
         yield pool
     except (ProcessExpired, BrokenProcessPool) as error:
         raise WorkerError(
-            "a worker process died, by a crash in a library or for want of memory; give the same"
-            " command again, with fewer --workers if memory is short"
+            "a worker process died: a library crashed, or memory ran out; give the same command"
+            " again, with fewer --workers if memory is short"
         ) from error
     finally:
         pool.stop()
@@ -53,12 +53,12 @@ def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
 
 
 def _start() -> None:
-    # Ctrl-C reaches every process of a terminal; the parent's answer to it is an orderly end.
+    # Ctrl-C reaches every process of a terminal; the parent stops its workers in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)  # there is a worker a core already
-    # Of damaged files; each has the reason why it is left out. Set once, before there is a thread
-    # that reads: the filters are those of the whole process.
+    cv2.setNumThreads(1)  # there is one worker per core already
+    # Warnings of damaged files, which are rejected with a reason. Filters are global to a process,
+    # so this is set once, before any thread reads.
     warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 

@@ -1,4 +1,4 @@
-"""HU to windowed slices: pad, resize, window."""
+"""From HU to windowed slices: pad, resize, window."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,13 +14,13 @@ MIN_WIDTH = 0.1  # HU; narrower ones would need grey levels of more than 32 bits
 
 
 class WindowError(UsageError):
-    """A window that does not exist or has no width."""
+    """A window that is unknown or malformed."""
 
 
 class Window(NamedTuple):
     """A DICOM LINEAR_EXACT window (PS3.3 C.11.2.1.3.2): [center - width/2, center + width/2].
 
-    LINEAR, the default of viewers, differs by up to one HU at the white end.
+    LINEAR, which viewers default to, differs by up to one HU at the white end.
     """
 
     name: str
@@ -49,20 +49,20 @@ def parse_windows(text: str) -> tuple[Window, ...]:
     windows = tuple(_parse_window(part.strip()) for part in text.split(","))
     names = [window.name for window in windows]
     if len(set(names)) < len(names):
-        raise WindowError(f"windows {text!r}: each name may stand once")
+        raise WindowError(f"windows {text!r}: a name occurs twice")
     return windows
 
 
 def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     """Maps each window onto 0..255, one channel per window.
 
-    The result is the same on every processor. Ties are rounded to the even grey level: always for
-    the named windows and whole HU or their means over 2x2, 4x4 or 8x8 pixels; for other windows a
-    tie may fall to either side where single precision does not hold 255 / width.
+    The result is the same on every processor. Ties are rounded to the even grey level for the named
+    windows and whole HU or their means over 2x2, 4x4 or 8x8 pixels; for other windows a tie may be
+    rounded either way if 255 / width is not exact in single precision.
 
     Args:
-        hu: float32 or integer, shape (rows, columns), Hounsfield units, all finite.
-        windows: the windows, in channel order.
+        hu: float32 or integer, shape (rows, columns), all finite.
+        windows: in channel order.
 
     Returns:
         uint8, shape (rows, columns, len(windows)); 0 at and below a window, 255 at and above it.
@@ -73,29 +73,29 @@ def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     if not np.isfinite(hu).all():
         raise ValueError("HU must be finite, got NaN or infinity")
     hu = hu.astype(np.float32, copy=False)
-    above = np.empty(hu.shape, np.float32)  # reused: one per window would cost as much again
+    above = np.empty(hu.shape, np.float32)  # reused: allocating one per window doubles the time
     grey = [_windowed(hu, window, above) for window in windows]
     return np.atleast_3d(cv2.merge(grey))
 
 
 def _windowed(hu: np.ndarray, window: Window, above: np.ndarray) -> np.ndarray:
-    """Returns one channel; `above` is overwritten with HU above the lower end of the window.
+    """Computes one channel; overwrites `above` with HU above the lower end of the window.
 
-    One subtraction and one product, each rounded to single precision by itself. OpenCV adds only
-    zeros to the product: an offset in their place would be added without rounding the product first
-    where the processor can fuse both (FMA), and other grey levels would follow.
+    One subtraction and one product, each rounded to single precision. OpenCV adds only zeros to the
+    product: with an offset instead, processors that fuse both (FMA) would not round the product
+    first, and their grey levels would differ.
     """
     np.subtract(hu, np.float32(window.center - window.width / 2), out=above)
-    scale = float(np.float32(255 / window.width))  # a double would be rounded again, or not
+    scale = float(np.float32(255 / window.width))  # OpenCV may or may not round a double
     return cv2.addWeighted(above, scale, above, 0, 0, dtype=cv2.CV_8U)
 
 
 def pad_square(hu: np.ndarray, fill: float = AIR) -> np.ndarray:
-    """Centres a slice in a square of air, so that nothing is stretched.
+    """Centres a slice in a square of air, which keeps its proportions.
 
     Args:
-        hu: shape (rows, columns), Hounsfield units.
-        fill: of what is added; for a mask of such a slice, 0.
+        hu: shape (rows, columns).
+        fill: value of the added pixels; 0 for a mask.
 
     Returns:
         float32, shape (n, n) with n = max(rows, columns).
@@ -115,11 +115,11 @@ def resize_area(hu: np.ndarray, size: int) -> np.ndarray:
 
     HU are averaged before windowing: the mean of clipped values would hide partial volume.
 
-    The result is the same on every x86-64 processor. On ARM it is the same where `size` divides n;
-    elsewhere OpenCV fuses products and sums there, and the last digit may differ.
+    The result is the same on every x86-64 processor, and on ARM if `size` divides n. Otherwise
+    OpenCV fuses products and sums on ARM, and the last digit may differ.
 
     Args:
-        hu: float32 or integer, shape (n, n), Hounsfield units.
+        hu: float32 or integer, shape (n, n).
         size: edge of the result in pixels.
 
     Returns:
@@ -132,12 +132,12 @@ def resize_area(hu: np.ndarray, size: int) -> np.ndarray:
 
 
 def window_slice(hu: np.ndarray, size: int, windows: Sequence[Window]) -> np.ndarray:
-    """The whole way from a slice in HU to what the network sees.
+    """Pads, resizes and windows a slice.
 
     Args:
-        hu: shape (rows, columns), Hounsfield units, all finite.
+        hu: shape (rows, columns), all finite.
         size: edge of the result in pixels.
-        windows: the windows, in channel order.
+        windows: in channel order.
 
     Returns:
         uint8, shape (size, size, len(windows)).
@@ -148,9 +148,8 @@ def window_slice(hu: np.ndarray, size: int, windows: Sequence[Window]) -> np.nda
 def shrink_windowed(image: np.ndarray, size: int) -> np.ndarray:
     """Averages the grey levels of a windowed slice over the area of each new pixel.
 
-    Each channel is resized alone: OpenCV rounds halves up in images of one, three or four channels,
-    to even in those of two, and refuses some sizes of more than four. A channel's result must not
-    depend on the channels beside it.
+    Each channel is resized alone, because OpenCV rounds halves up in images of one, three or four
+    channels, to even in those of two, and refuses some sizes of more than four.
 
     Args:
         image: uint8, shape (n, n, channels).
@@ -168,7 +167,7 @@ def shrink_windowed(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def stack_slices(slices: Sequence[np.ndarray]) -> np.ndarray:
-    """A slice with its neighbours, as channels: for each window, from the lowest to the highest.
+    """Stacks a slice and its neighbours as channels: per window, from the lowest to the highest.
 
     Args:
         slices: shape (rows, columns, windows) each, from the lowest to the highest.
@@ -191,7 +190,7 @@ def _parse_window(part: str) -> Window:
         window = Window(name, float(center), float(width))
     except ValueError:
         raise WindowError(
-            f"unknown window {part!r}; choose of {', '.join(WINDOWS)}, or give name=centre/width"
+            f"unknown window {part!r}; choose from {', '.join(WINDOWS)}, or give name=centre/width"
         ) from None
     if not (abs(window.center) <= MAX_LEVEL and MIN_WIDTH <= window.width <= MAX_LEVEL):
         raise WindowError(

@@ -142,7 +142,7 @@ def test_numbers_that_python_or_nobody_reads_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999"])
 def test_numbers_out_of_range_are_refused(text: str) -> None:
-    with pytest.raises(RefusedSlice, match="bad_header: RescaleIntercept holds a number out of"):
+    with pytest.raises(RefusedSlice, match="bad_header: RescaleIntercept has a number out of"):
         read(np.int16(TRUE_HU + 1024), RescaleIntercept=text)
 
 

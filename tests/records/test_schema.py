@@ -143,7 +143,7 @@ def test_a_label_that_is_none_is_refused():
 
 
 def test_encodings_that_cannot_be_are_refused():
-    with pytest.raises(UsageError, match="unknown encoding 'jpeg'; choose of zlib, raw, png"):
+    with pytest.raises(UsageError, match="unknown encoding 'jpeg'; choose from zlib, raw, png"):
         check_encoding("jpeg", 3)
     with pytest.raises(UsageError, match="PNG holds 1, 3 or 4 channels, not 2"):
         check_encoding("png", 2)

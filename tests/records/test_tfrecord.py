@@ -77,5 +77,5 @@ def test_an_absurd_length_takes_no_memory(tmp_path):
     length = struct.pack("<Q", 1 << 62)
     checksum = frame(length)[-4:]  # the checksum of these eight bytes, as of any record
     path.write_bytes(length + checksum + b"little else")
-    with pytest.raises(RecordError, match="a length of 4611686018427387904 bytes is absurd"):
+    with pytest.raises(RecordError, match="the length of 4611686018427387904 bytes is impossible"):
         list(read_records(path))

@@ -292,7 +292,7 @@ def test_what_a_store_does_not_give_is_no_damaged_file(store, files, tmp_path):
         assert not (tmp_path / "out").exists()
 
     refused(SourceError, "none.dcm: there is no such object", there, f"{store.url}/none.dcm")
-    refused(SourceError, "is no object", there, f"{store.url}/stage_2_train")
+    refused(SourceError, "is a folder, not an object", there, f"{store.url}/stage_2_train")
     refused(UsageError, "and of an object store, or of several buckets", there, str(files[0]))
     refused(UsageError, "ftp://x/y: only s3:// and gs:// URIs can be read", "ftp://x/y")
 

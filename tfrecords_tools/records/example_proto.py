@@ -1,7 +1,6 @@
-"""The message class of `tf.train.Example`, by the protobuf runtime alone.
+"""The message class of `tf.train.Example` without TensorFlow.
 
-A process that writes records need not import TensorFlow (0.1 s instead of 3 s, 60 MB instead of
-600 MB).
+Processes that write records load in 0.1 s and 60 MB instead of 3 s and 600 MB.
 """
 
 from google.protobuf import (
@@ -12,7 +11,7 @@ from google.protobuf import (
 )
 from google.protobuf.message import Message
 
-# tensorflow/core/example/example.proto and feature.proto, as one file.
+# tensorflow/core/example/example.proto and feature.proto in one file.
 _DEFINITION = """
 name: "example.proto" package: "tensorflow" syntax: "proto3"
 message_type {
@@ -58,7 +57,7 @@ message_type {
 
 
 def _example_class() -> type[Message]:
-    # In a pool of its own: the default one would refuse the names when TensorFlow brings its own.
+    # A separate pool, because the default one refuses the names if TensorFlow defines them too.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(text_format.Parse(_DEFINITION, descriptor_pb2.FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))

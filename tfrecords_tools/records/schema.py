@@ -1,4 +1,4 @@
-"""The example: what a record of a shard holds, written here and parsed here."""
+"""The content of a record: encoding and decoding of examples."""
 
 import math
 import struct
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 ENCODINGS = ("zlib", "raw", "png")
-ZLIB_LEVEL = 2  # of ISA-L: the highest at which its bytes are the same on every x86-64
+ZLIB_LEVEL = 2  # ISA-L's highest level whose bytes are the same on every x86-64 processor
 PNG_CHANNELS = (1, 3, 4)
 SHAPE = ("height", "width", "channels")
 UNREADABLE: tuple = (
@@ -38,15 +38,15 @@ class SchemaError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One slice as it stands in a shard.
+    """A slice as stored in a shard.
 
     Attributes:
         image: uint8, shape (height, width, channels), windowed HU.
-        label: 0 or 1 for each of LABELS, or None where unlabelled.
-        slice_id: identifies the slice.
-        study_id: identifies its study.
+        label: 0 or 1 for each of LABELS; None if unlabelled.
+        slice_id: SOP Instance UID.
+        study_id: Study Instance UID.
         patient_key: hash of the patient's id.
-        position_mm: place along the slice normal.
+        position_mm: position along the slice normal.
     """
 
     image: np.ndarray
@@ -58,19 +58,19 @@ class Example:
 
 
 def check_encoding(encoding: str, channels: int) -> None:
-    """Refuses an encoding that cannot hold so many channels.
+    """Checks that images of this many channels can be encoded.
 
     Raises:
-        UsageError: also if the encoding is not one of ENCODINGS.
+        UsageError: if not, or if the encoding is not one of ENCODINGS.
     """
     if encoding not in ENCODINGS:
-        raise UsageError(f"unknown encoding {encoding!r}; choose of {', '.join(ENCODINGS)}")
+        raise UsageError(f"unknown encoding {encoding!r}; choose from {', '.join(ENCODINGS)}")
     if encoding == "png" and channels not in PNG_CHANNELS:
         raise UsageError(f"PNG holds 1, 3 or 4 channels, not {channels}; choose --encoding zlib")
 
 
 def encode_example(example: Example, encoding: str) -> bytes:
-    """The record of an example, a serialised `tf.train.Example`: equal content, equal bytes."""
+    """Serialises an example as a `tf.train.Example`; equal examples have equal bytes."""
     height, width, channels = example.image.shape
     message: Any = ExampleMessage()
     feature = message.features.feature
@@ -86,10 +86,10 @@ def encode_example(example: Example, encoding: str) -> bytes:
 
 
 def decode_example(record: bytes, encoding: str) -> Example:
-    """The example of a record, without TensorFlow.
+    """Parses a record without TensorFlow.
 
     Raises:
-        SchemaError: if it is no example of this schema and encoding.
+        SchemaError: if it is not an example of this schema and encoding.
     """
     message: Any = ExampleMessage()
     try:
@@ -110,13 +110,13 @@ def decode_example(record: bytes, encoding: str) -> Example:
 def parse_examples(
     records: "tf.Tensor", encoding: str, shape: tuple[int, int, int], labelled: bool
 ) -> "dict[str, tf.Tensor]":
-    """The features of some records, in a TensorFlow graph.
+    """Parses records in a TensorFlow graph.
 
     Args:
         records: string, shape (N,).
         encoding: one of ENCODINGS, as in the manifest.
         shape: height, width and channels of every image.
-        labelled: whether there is a label to read.
+        labelled: whether the records have labels.
 
     Returns:
         `image` uint8 (N, height, width, channels), `label` int64 (N, 6) where labelled, `slice_id`,
@@ -139,15 +139,15 @@ def parse_examples(
             image[:] = _decode_image(content, encoding, shape)
         return images
 
-    # Not by TensorFlow's ops, which need twice the time. One call for all, since each has its cost;
-    # stateless, so that calls run side by side even where op determinism is asked for.
+    # TensorFlow's ops take twice as long. One call decodes all records, because calls are costly;
+    # stateless calls run in parallel even with op determinism.
     images = tf.numpy_function(decode, [parsed["image"]], tf.uint8, stateful=False)
     parsed["image"] = tf.ensure_shape(images, (*records.shape, *shape))
     return parsed
 
 
 def parse_labels(records: "tf.Tensor") -> "tf.Tensor":
-    """The labels of some records alone, in a TensorFlow graph, without unpacking the images.
+    """Parses the labels of records in a TensorFlow graph, without decoding the images.
 
     Args:
         records: string, shape (N,).
@@ -191,24 +191,24 @@ def _decode_image(content: bytes, encoding: str, shape: tuple[int, ...]) -> np.n
 
 def _decode_png(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     height, width, _ = shape
-    if content[16:24] != struct.pack(">II", width, height):  # else it is unpacked first
-        raise ValueError(f"the image has another size than {width} x {height}")
+    if content[16:24] != struct.pack(">II", width, height):  # before it is decompressed
+        raise ValueError(f"the image is not {width} x {height} pixels")
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
-        raise ValueError("the image is no PNG of 8 bits")
+        raise ValueError("the image is not a PNG of 8 bits")
     return _swap_colours(image.reshape(shape))
 
 
 def _inflated(content: bytes, size: int) -> bytes:
-    """Exactly so many bytes: no more are unpacked, whatever the content says."""
+    """Decompresses to exactly `size` bytes, and never to more."""
     inflater = isal_zlib.decompressobj()
     image = inflater.decompress(content, size + 1)
     if len(image) != size or not inflater.eof or inflater.unused_data:
-        raise ValueError(f"the image has another size than {size} bytes, or more stands behind it")
+        raise ValueError(f"the image does not decompress to exactly {size} bytes")
     return image
 
 
 def _swap_colours(image: np.ndarray) -> np.ndarray:
-    """Between OpenCV's order of channels and that of the file."""
+    """Converts between OpenCV's channel order and that of the file."""
     channels = image.shape[-1]
     return image if channels == 1 else image[..., [2, 1, 0, *range(3, channels)]]

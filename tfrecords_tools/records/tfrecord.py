@@ -1,4 +1,4 @@
-"""The frames of a TFRecord file: length, checksum, record, checksum."""
+"""Reads and writes TFRecord files: frames of length, checksum, record, checksum."""
 
 import hashlib
 import struct
@@ -14,15 +14,15 @@ from tfrecords_tools.errors import InputError
 LENGTH = struct.Struct("<Q")
 CHECKSUM = struct.Struct("<I")
 MASK_DELTA = 0xA282EAD8  # tensorflow/core/lib/hash/crc32c.h
-RECORD_LIMIT = 1 << 30  # bytes; a longer length can only be damage
+RECORD_LIMIT = 1 << 30  # bytes; a greater length is damage
 
 
 class RecordError(InputError):
-    """A record file that is damaged; names the file, the record and the place."""
+    """A damaged record file; names the file, the record and its first byte."""
 
 
 def frame(record: bytes) -> bytes:
-    """A record as it stands in a TFRecord file."""
+    """A record with its length and checksums, as in a TFRecord file."""
     length = LENGTH.pack(len(record))
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
 
@@ -55,7 +55,7 @@ def record_writer(path: Path) -> Iterator[RecordWriter]:
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> str:
-    """Writes the records to a new file and returns the SHA-256 of its bytes, hexadecimal."""
+    """Writes records to a new file; returns the SHA-256 of the file, hexadecimal."""
     with record_writer(path) as writer:
         for record in records:
             writer.write(record)
@@ -63,7 +63,7 @@ def write_records(path: Path, records: Iterable[bytes]) -> str:
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The records of a file, each checked against its checksums.
+    """Reads the records of a file and checks their checksums.
 
     Raises:
         RecordError: at the first damaged record.
@@ -78,7 +78,7 @@ def read_records(path: Path) -> Iterator[bytes]:
                 raise RecordError(f"{where}: the checksum of the length is wrong")
             (length,) = LENGTH.unpack(head[: LENGTH.size])
             if length > RECORD_LIMIT:
-                raise RecordError(f"{where}: a length of {length} bytes is absurd")
+                raise RecordError(f"{where}: the length of {length} bytes is impossible")
             body = file.read(length + CHECKSUM.size)
             if len(body) < length + CHECKSUM.size:
                 raise RecordError(f"{where}: the file ends within the record")
@@ -90,6 +90,6 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def _masked_crc(data: bytes) -> bytes:
-    """CRC-32C, rotated and shifted, since a checksum of a file of checksums would be weak."""
+    """CRC-32C, rotated and shifted because a CRC of data that contain CRCs is weak."""
     crc = google_crc32c.value(data)
     return CHECKSUM.pack((((crc >> 15) | (crc << 17)) + MASK_DELTA) & 0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""Files that are whole under their name, or not there."""
+"""Writes files that are complete under their final name, or do not exist."""
 
 import os
 import shutil
@@ -14,12 +14,11 @@ PARTIAL = ".partial-"
 
 @contextmanager
 def whole_file(path: ShardPath) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, and `path` itself to what was written there.
+    """Gives a temporary path to write to, whose content then becomes `path`.
 
-    What goes to an object store is written on this machine first, and sent at once.
-
-    An exception removes the unfinished file, and the space that it takes; where the process is
-    killed it stays, and the next attempt writes over it.
+    For an object store the temporary path is on this machine, and the content is uploaded at once.
+    An exception removes the temporary file; if the process is killed, the next attempt overwrites
+    it.
     """
     if isinstance(path, ObjectPath):
         with local_folder(path) as folder:
@@ -36,27 +35,27 @@ def whole_file(path: ShardPath) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a write that fails does not know its file
+            error.filename = str(path)  # a failed write does not name its file
         raise
 
 
 def _flush(path: Path) -> None:
-    """To the disk, else the new name may outlive a loss of power and the content not."""
+    """Flushes to the disk: after a loss of power the name must not exist without its content."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def write_text(path: ShardPath, text: str) -> None:
-    """Writes a text file in UTF-8, with the line ends as they are.
+    """Writes a text file in UTF-8, with its line ends unchanged.
 
-    Names of files that are no text, as a file system may hold, are written with escapes.
+    File names that are not valid text are written with escapes.
     """
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode(errors="backslashreplace"))
 
 
 def deliver(local: Path, target: ShardPath) -> None:
-    """Copies a file to where others may be at the same; each does so whole, and the last stays."""
+    """Copies a file to a target that others may write too: each copy is complete, the last wins."""
     if isinstance(target, ObjectPath):
         target.upload(local)
         return

@@ -1,4 +1,4 @@
-"""DICOM files where they lie: on this machine, or on an object store, read by fsspec."""
+"""Opens DICOM files on this machine or on an object store."""
 
 import hashlib
 import io
@@ -11,21 +11,21 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.object_store import is_remote, object_store
 
-BLOCK = 1 << 16  # bytes asked for at a time; of most files all that stands before the pixels
+BLOCK = 1 << 16  # bytes per request; in most files all that comes before the pixels
 
 
 class SourceError(InputError):
-    """A file that an object store does not give."""
+    """A file that cannot be read from an object store."""
 
 
 class OpenedFile(NamedTuple):
-    """A file as it is when it is opened.
+    """An open file.
 
     Attributes:
-        stream: its bytes.
+        stream: its content.
         bytes: its size.
-        version: tells whether it was written anew: when it was last written, in nanoseconds; on
-            an object store a hash of its ETag.
+        version: changes when the file is rewritten: modification time in nanoseconds, or a hash of
+            the ETag on an object store.
     """
 
     stream: BinaryIO
@@ -34,10 +34,10 @@ class OpenedFile(NamedTuple):
 
 
 def is_regular(path: str) -> bool:
-    """Whether it is a file or a link to one; not a folder, a pipe, or a link to such.
+    """Whether a path is a file or a link to one; not a folder or a pipe.
 
     Raises:
-        OSError: if there is nothing.
+        OSError: if it does not exist.
     """
     if is_remote(path) or Path(path).is_file():
         return True
@@ -47,15 +47,15 @@ def is_regular(path: str) -> bool:
 
 @contextmanager
 def open_source(path: str, block: int = BLOCK) -> Iterator[OpenedFile]:
-    """Opens a file to be read.
+    """Opens a file for reading.
 
     Args:
         path: on this machine, or on an object store.
-        block: bytes that an object store is asked for at a time, at least.
+        block: least number of bytes per request to an object store.
 
     Raises:
         OSError: if a file of this machine cannot be read.
-        SourceError: if an object store does not give it; later too, as it is read.
+        SourceError: if an object store cannot be read, also while the stream is read.
     """
     if is_remote(path):
         remote = _RemoteFile(path)
@@ -68,10 +68,9 @@ def open_source(path: str, block: int = BLOCK) -> Iterator[OpenedFile]:
 
 
 class _RemoteFile(io.RawIOBase):
-    """An object, each read a request.
+    """An object of which each read is a request.
 
-    What the store has against it is a SourceError, never what a parser would take for its own
-    error and the file for a damaged one.
+    Errors of the store are SourceErrors, which no parser mistakes for a damaged file.
     """
 
     def __init__(self, path: str) -> None:
@@ -79,7 +78,7 @@ class _RemoteFile(io.RawIOBase):
         with self._errors():
             found = object_store(path.partition("://")[0]).info(path)
             if found["type"] != "file":
-                raise SourceError(f"{path}: is no object, but a folder; name the objects in it")
+                raise SourceError(f"{path}: is a folder, not an object; list the objects in it")
             self.size = int(found["size"])
             tag = str(found.get("ETag") or found["etag"])
         self.version = int.from_bytes(hashlib.sha256(tag.encode()).digest()[:7], "big")
