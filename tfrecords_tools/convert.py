@@ -28,15 +28,7 @@ from tfrecords_tools.storage.shard_path import ShardPath, remove_folder
 from tfrecords_tools.tables.label_csv import read_labels
 from tfrecords_tools.windows import parse_windows
 from tfrecords_tools.writing.index import finish
-from tfrecords_tools.writing.ownership import (
-    begin,
-    begin_addition,
-    check_apart,
-    check_free,
-    clear,
-    finished,
-    only_writer,
-)
+from tfrecords_tools.writing.ownership import check_apart, check_free, claim, only_writer
 from tfrecords_tools.writing.shard import Job, written_names
 
 LOCAL = "local"
@@ -89,27 +81,17 @@ class ConvertOptions:
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding, self.format.channels)
-        for conflict, message in (
-            (self.add and self.fresh, "--add and --fresh exclude each other; give one"),
-            (
-                self.add and self.group_duplicates,
-                "--add cannot go with --group-duplicates: existing shards do not keep the hashes"
-                " of their pixels",
-            ),
-            (
-                self.labels is not None and self.unlabelled,
-                "--labels and --unlabelled exclude each other; give one",
-            ),
-            (
-                self.runner == LOCAL and self.pipeline_options,
-                "options after -- are for --runner beam; give both, or neither",
-            ),
-            (
-                self.runner != LOCAL and self.workers is not None,
-                "--workers is for this machine; Beam has its own options, such as"
-                " -- --direct_num_workers=2",
-            ),
-        ):
+        local, labels = self.runner == LOCAL, self.labels is not None
+        conflicts = {
+            "--add and --fresh exclude each other; give one": self.add and self.fresh,
+            "--add cannot go with --group-duplicates: existing shards do not keep the hashes of"
+            " their pixels": self.add and self.group_duplicates,
+            "--labels and --unlabelled exclude each other; give one": labels and self.unlabelled,
+            "options after -- are for --runner beam; give both": local and self.pipeline_options,
+            "--workers is for this machine; Beam has its own options, such as"
+            " -- --direct_num_workers=2": not local and self.workers,
+        }
+        for message, conflict in conflicts.items():
             if conflict:
                 raise UsageError(message)
 
@@ -158,7 +140,10 @@ def convert(
         plan = make_plan(scanned, labels, plan_options, existing)
         job = Job(scanned.root, shard_format)
         del scanned, labels  # large for a million slices
-        manifest = _carry_out(out, plan, job, engine, fresh=options.fresh)
+        manifest = claim(out, plan, fresh=options.fresh)
+        if manifest is None:
+            _write_shards(engine, job, out, plan)
+            manifest = finish(out, plan)
         remove_folder(out / WORK)
     return manifest
 
@@ -196,23 +181,6 @@ def _existing(out: ShardPath, options: ConvertOptions) -> Existing:
             f"{out}: the existing shards have {shard_format.command_options()}; add with the same"
         )
     return existing
-
-
-def _carry_out(out: ShardPath, plan: Plan, job: Job, engine: Engine, *, fresh: bool) -> Manifest:
-    if plan.existing.is_empty:
-        if fresh:
-            clear(out, plan)
-        manifest = finished(out, plan)
-        if manifest is not None:
-            return manifest
-        begin(out, plan)
-    elif plan.changes_nothing:
-        log.info("%s: holds all of this already, nothing to add", out)
-        return plan.existing.manifest
-    else:
-        begin_addition(out, plan)
-    _write_shards(engine, job, out, plan)
-    return finish(out, plan, job.format)
 
 
 def _write_shards(engine: Engine, job: Job, out: ShardPath, plan: Plan) -> None:

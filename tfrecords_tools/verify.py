@@ -50,9 +50,7 @@ class Verified:
 def verify(folder: ShardPath, *, workers: int = 1) -> Verified:
     """Reads every record: checksums, schema, labels, identities, counts and file hashes.
 
-    Args:
-        folder: of the shards.
-        workers: number of processes; an object store is read by this process alone.
+    An object store is read by this process alone.
 
     Raises:
         ManifestError: if the manifest is missing or damaged.

@@ -1,4 +1,4 @@
-"""Shards hold every usable slice once, by patient, and the same bytes however they were made."""
+"""Shards hold every usable slice once, split by patient, with the same bytes on every run."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def shards(source, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _without_processes(shards, monkeypatch):
-    """But for the shards that the others are held against."""
+    """Except for the shards that the others are compared with."""
     monkeypatch.setattr(module, "local_engine", serial_engine)
 
 
@@ -84,14 +84,14 @@ def test_every_slice_is_there_once_with_its_own_pixels_and_label(source, shards)
         assert example.study_id == ct.header.study_id
 
 
-def test_what_is_left_out_has_its_reason(shards):
+def test_rejected_files_have_their_reason(shards):
     out, manifest = shards
     rejects = pd.read_csv(out / "rejects.csv")
     assert sorted(rejects["reason"]) == ["not_dicom", "truncated_pixels"]
     assert manifest.rejected == {"not_dicom": 1, "truncated_pixels": 1}
 
 
-def test_no_patient_stands_in_two_splits(source, shards):
+def test_no_patient_is_in_two_splits(source, shards):
     out, _ = shards
     index = pd.read_csv(out / "index.csv").set_index("slice_id")
     patient = {}
@@ -102,7 +102,7 @@ def test_no_patient_stands_in_two_splits(source, shards):
     assert set(index["split"]) == {"train", "val", "test"}
 
 
-def test_the_manifest_counts_what_tensorflow_reads(shards):
+def test_the_counts_of_the_manifest_are_those_that_tensorflow_reads(shards):
     out, manifest = shards
     for name, split in manifest.splits.items():
         paths = [str(out / shard.name) for shard in manifest.split_shards(name)]
@@ -114,7 +114,7 @@ def test_the_manifest_counts_what_tensorflow_reads(shards):
         assert dict(zip(LABELS, map(int, totals), strict=True)) == split.positives
 
 
-def test_the_number_of_workers_changes_no_byte(source, shards, tmp_path, monkeypatch):
+def test_the_number_of_workers_does_not_change_the_bytes(source, shards, tmp_path, monkeypatch):
     out, _ = shards
     monkeypatch.setattr(module, "local_engine", local_engine)
     convert(source, tmp_path / "one", replace(OPTIONS, workers=1))
@@ -130,7 +130,7 @@ def test_a_processor_without_fma_gives_the_same_bytes(source, tmp_path):
     assert files(tmp_path / "baseline") == files(tmp_path / "here")
 
 
-def test_nothing_of_the_machine_is_written(shards, source):
+def test_no_paths_of_the_machine_are_written(shards, source):
     out, _ = shards
     for name, content in files(out).items():
         assert str(source).encode() not in content, name
@@ -138,7 +138,7 @@ def test_nothing_of_the_machine_is_written(shards, source):
         assert not name.startswith(".")
 
 
-def test_patients_are_named_by_a_hash(source, shards, tmp_path):
+def test_patients_are_identified_by_a_hash(source, shards, tmp_path):
     out, _ = shards
     patients = {
         read_slice(source / "stage_2_train" / f"{i}.dcm").header.patient_id
@@ -167,7 +167,7 @@ def test_a_published_split_is_reproduced_from_its_index(source, shards, tmp_path
     assert list(ours["split"]) == list(theirs["split"])
 
 
-def test_what_a_split_file_does_not_name_is_left_out_and_counted(source, shards, tmp_path):
+def test_slices_that_a_split_file_does_not_name_are_rejected_and_counted(source, shards, tmp_path):
     index = pd.read_csv(shards[0] / "index.csv")
     left_out = index["study_id"].unique()[:3]
     named = index[~index["study_id"].isin(left_out)]
@@ -180,7 +180,7 @@ def test_what_a_split_file_does_not_name_is_left_out_and_counted(source, shards,
 
 
 def test_patients_with_an_identical_slice_stay_together(tmp_path):
-    """A picture that stands under two patients is learned on one side and judged on the other."""
+    """A slice of two patients would be trained on in one split and evaluated in another."""
     truths = list(write_rsna(tmp_path / "rsna", patients=30).values())
     folder = tmp_path / "rsna" / "stage_2_train"
     for patient in range(0, 20, 2):
@@ -233,8 +233,8 @@ def test_a_folder_in_use_is_refused(source, tmp_path):
 @pytest.mark.parametrize(
     ("out", "unlabelled"), [("stage_2_train/out", False), ("out", True), (".", True)]
 )
-def test_an_output_among_the_files_that_are_read_is_refused(tmp_path, out, unlabelled):
-    """The command that goes on would find its own shards there."""
+def test_an_output_folder_inside_the_source_is_refused(tmp_path, out, unlabelled):
+    """A resumed conversion would read its own shards as input."""
     write_rsna(tmp_path / "rsna", patients=2)
     place = tmp_path / "rsna" / out
     with pytest.raises(UsageError, match=r"which is read; choose another|holds no shards"):
@@ -242,7 +242,7 @@ def test_an_output_among_the_files_that_are_read_is_refused(tmp_path, out, unlab
     assert not list(place.glob("*.tfrecord"))
 
 
-def test_a_folder_of_another_layout_is_named(tmp_path):
+def test_a_folder_with_another_layout_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"expected stage_2_train\.csv beside the folder"):
         convert(tmp_path, tmp_path / "out")
 
@@ -256,13 +256,13 @@ def test_a_folder_of_another_layout_is_named(tmp_path):
         ({"encoding": "png", "windows": "brain,bone"}, "PNG holds 1, 3 or 4 channels"),
     ],
 )
-def test_options_that_cannot_be_are_refused(source, tmp_path, option, message):
+def test_invalid_options_are_refused(source, tmp_path, option, message):
     with pytest.raises(UsageError, match=message):
         convert(source, tmp_path / "out", replace(OPTIONS, **option))
     assert not (tmp_path / "out").exists()
 
 
-def test_slices_without_labels_are_left_out_or_converted_as_such(source, tmp_path):
+def test_slices_without_labels_are_rejected_or_converted_as_unlabelled(source, tmp_path):
     other = tmp_path / "source"
     shutil.copytree(source, other)
     table = other / "stage_2_train.csv"
@@ -283,8 +283,8 @@ def test_slices_without_labels_are_left_out_or_converted_as_such(source, tmp_pat
     assert verify(tmp_path / "bare").records == manifest.splits["unlabelled"].slices
 
 
-def test_what_is_no_regular_file_is_left_out_and_named(tmp_path):
-    """A pipe would be waited for, and a link to a folder would be passed over in silence."""
+def test_pipes_and_links_to_folders_are_rejected(tmp_path):
+    """Reading a pipe would block, and a link to a folder would be skipped silently."""
     root = tmp_path / "rsna"
     write_rsna(root, patients=4)
     (tmp_path / "elsewhere").mkdir()
@@ -317,7 +317,7 @@ def test_the_test_folder_becomes_the_unlabelled_split(tmp_path):
         assert example.label == (None if unlabelled else truths[example.slice_id].label)
 
 
-def test_a_renamed_file_is_refused_rather_than_given_another_ones_label(source, tmp_path):
+def test_a_renamed_file_is_refused_instead_of_getting_the_label_of_another(source, tmp_path):
     other = tmp_path / "source"
     shutil.copytree(source, other)
     names = sorted((other / "stage_2_train").glob("ID_*.dcm"))
@@ -328,7 +328,7 @@ def test_a_renamed_file_is_refused_rather_than_given_another_ones_label(source, 
     assert manifest.rejected["id_mismatch"] == 2
 
 
-def test_no_usable_slice_is_an_error_that_says_why(tmp_path):
+def test_an_error_explains_why_no_slice_is_usable(tmp_path):
     (tmp_path / "stage_2_train").mkdir()
     (tmp_path / "stage_2_train" / "a.dcm").write_text("x")
     rows = "".join(f"ID_1_{label},0\n" for label in LABELS)

@@ -1,4 +1,4 @@
-"""A conversion that is disturbed ends with the bytes of one that was not, or in one clear line."""
+"""An interrupted conversion resumes to the same bytes, or ends in one clear line."""
 
 import os
 import resource
@@ -52,7 +52,7 @@ def command(source: Path, out: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("how", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["kill", "ctrl-c"]
 )
-def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
+def test_an_interrupted_conversion_resumes_to_the_same_bytes(
     source, undisturbed, tmp_path, how, exit_code
 ):
     out = tmp_path / "shards"
@@ -80,7 +80,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(source, undisturbed, tmp_path):
+def test_killed_at_any_moment_it_resumes_to_the_same_bytes(source, undisturbed, tmp_path):
     start = time.monotonic()
     subprocess.run(command(source, tmp_path / "timed"), check=True, capture_output=True)
     seconds = time.monotonic() - start
@@ -114,7 +114,7 @@ def rejects(out: Path) -> dict[str, tuple[str, str]]:
     return {row.path: (row.reason, row.detail) for row in table.itertuples()}
 
 
-def test_a_decoder_that_crashes_or_hangs_costs_that_file_alone(source, accidents, tmp_path):
+def test_a_decoder_that_crashes_or_hangs_costs_only_its_file(source, accidents, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     accidents({names[4]: crashing_codec.CRASHES, names[7]: crashing_codec.HANGS})
     manifest = convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
@@ -170,7 +170,7 @@ def stalls(source, monkeypatch):
         path.unlink()
 
 
-def test_a_source_that_stalls_is_waited_for_and_no_decoder_blamed(source, stalls, tmp_path):
+def test_a_slow_source_is_waited_for_and_no_decoder_is_blamed(source, stalls, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.STALLS})
     convert(source, tmp_path / "slow", replace(OPTIONS, workers=2, neighbours=1))
@@ -180,7 +180,7 @@ def test_a_source_that_stalls_is_waited_for_and_no_decoder_blamed(source, stalls
     assert contents(tmp_path / "slow") == contents(tmp_path / "quick")
 
 
-def test_a_process_killed_while_it_reads_blames_no_decoder(source, stalls, tmp_path):
+def test_no_decoder_is_blamed_for_a_process_killed_while_reading(source, stalls, tmp_path):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.KILLS_TWICE})
     convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
@@ -188,7 +188,9 @@ def test_a_process_killed_while_it_reads_blames_no_decoder(source, stalls, tmp_p
     assert verify(tmp_path / "out").records == len(names)
 
 
-def test_a_source_that_times_out_ends_it_in_one_line_and_is_tried_again(source, stalls, tmp_path):
+def test_a_source_that_times_out_ends_the_conversion_in_one_line_and_can_be_tried_again(
+    source, stalls, tmp_path
+):
     names = sorted(path.name for path in (source / "stage_2_train").iterdir())
     stalls({names[4]: slow_source.TIMES_OUT})
     message = rf"the store does not answer: '.*{names[4]}'; .*the same command resumes$"
@@ -201,7 +203,7 @@ def test_a_source_that_times_out_ends_it_in_one_line_and_is_tried_again(source, 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to the size of files")
-def test_a_full_disk_ends_it_in_one_line_and_the_same_command_goes_on(source, tmp_path):
+def test_a_full_disk_ends_the_conversion_in_one_line_and_the_same_command_resumes(source, tmp_path):
     def little_space() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
@@ -217,8 +219,8 @@ def test_a_full_disk_ends_it_in_one_line_and_the_same_command_goes_on(source, tm
     assert verify(out).records == 36
 
 
-def test_files_written_anew_on_the_way_are_noticed(tmp_path, monkeypatch):
-    """Of the same size and header, but other pixels: shards of both would be a mixture."""
+def test_files_rewritten_during_a_conversion_are_detected(tmp_path, monkeypatch):
+    """With the same size and header but other pixels: shards would mix both versions."""
     root, out = tmp_path / "rsna", tmp_path / "out"
     write_rsna(root, patients=4)
 
@@ -240,7 +242,7 @@ def test_files_written_anew_on_the_way_are_noticed(tmp_path, monkeypatch):
     assert contents(out) == contents(tmp_path / "other")
 
 
-def test_fresh_replaces_other_shards_and_leaves_its_own(source, tmp_path):
+def test_fresh_replaces_other_shards_and_keeps_its_own(source, tmp_path):
     out = tmp_path / "out"
     convert(source, out, OPTIONS)
     whole = contents(out)
@@ -253,7 +255,7 @@ def test_fresh_replaces_other_shards_and_leaves_its_own(source, tmp_path):
 
 
 def after_the_scan(monkeypatch, change):
-    """Lets something happen between the reading of headers and that of pixels."""
+    """Changes the source after headers were read and before pixels are."""
     make_plan = module.make_plan
 
     def hooked(*arguments):
@@ -264,14 +266,14 @@ def after_the_scan(monkeypatch, change):
     monkeypatch.setattr(module, "make_plan", hooked)
 
 
-def test_a_source_that_shrinks_ends_it_in_one_line(tmp_path, monkeypatch):
+def test_a_vanished_file_ends_the_conversion_in_one_line(tmp_path, monkeypatch):
     write_rsna(tmp_path / "rsna", patients=3)
     after_the_scan(monkeypatch, lambda paths: (tmp_path / "rsna" / paths[1]).unlink())
     with pytest.raises(InputError, match=r"^.*No such file.*\.dcm.*the same command resumes$"):
         convert(tmp_path / "rsna", tmp_path / "out", replace(OPTIONS, workers=1))
 
 
-def test_a_file_that_changes_on_the_way_is_not_taken_for_its_predecessor(tmp_path, monkeypatch):
+def test_a_file_that_changes_during_a_conversion_is_detected(tmp_path, monkeypatch):
     root = tmp_path / "rsna"
     write_rsna(root, patients=3)
 
@@ -284,8 +286,8 @@ def test_a_file_that_changes_on_the_way_is_not_taken_for_its_predecessor(tmp_pat
     assert not list((tmp_path / "out").glob("train-00000-*"))
 
 
-def test_a_header_that_changes_unseen_is_not_taken_for_its_predecessor(tmp_path, monkeypatch):
-    """Of the same size and time: what was read of the old header would be applied to the new."""
+def test_a_header_that_changes_while_size_and_time_stay_is_detected(tmp_path, monkeypatch):
+    """Otherwise the rescale of the old header would be applied to new pixels."""
     root = tmp_path / "rsna"
     write_rsna(root, patients=3)
 
@@ -302,7 +304,7 @@ def test_a_header_that_changes_unseen_is_not_taken_for_its_predecessor(tmp_path,
         convert(root, tmp_path / "out", replace(OPTIONS, workers=1))
 
 
-def test_a_damaged_note_of_what_was_begun_is_one_line(source, tmp_path):
+def test_a_damaged_plan_file_is_one_line(source, tmp_path):
     work = tmp_path / "out" / ".work"
     work.mkdir(parents=True)
     for content in ("", '{"fingerprint": ', "\udcff"):
@@ -311,8 +313,8 @@ def test_a_damaged_note_of_what_was_begun_is_one_line(source, tmp_path):
             convert(source, tmp_path / "out", OPTIONS)
 
 
-def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
-    """Of two that write one file neither would find its own bytes there."""
+def test_two_conversions_cannot_write_to_one_folder(source, tmp_path):
+    """Neither would find its own bytes in a file that both write."""
     out = tmp_path / "out"
     (out / ".work").mkdir(parents=True)
     with (
@@ -324,7 +326,7 @@ def test_two_conversions_do_not_write_to_one_folder(source, tmp_path):
     assert not (out / ".work").exists()
 
 
-def test_an_output_that_cannot_be_is_refused_before_the_scan(tmp_path):
+def test_an_output_that_is_a_file_is_refused_before_the_scan(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file; choose another --out"):
         convert(tmp_path / "nowhere", tmp_path / "file")

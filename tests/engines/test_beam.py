@@ -1,4 +1,4 @@
-"""A conversion by Apache Beam ends with the bytes of one on this machine's processes."""
+"""A conversion by Apache Beam writes the same bytes as local processes."""
 
 import socket
 import subprocess
@@ -19,9 +19,9 @@ from tfrecords_tools.planning import scan as scan_module
 from tfrecords_tools.verify import verify
 
 pytestmark = pytest.mark.integration
-beam_engine = pytest.importorskip(
-    "tfrecords_tools.engines.beam", reason="needs Apache Beam: make test-slow"
-)
+reason = "needs Apache Beam: make test-slow"
+beam = pytest.importorskip("tfrecords_tools.engines.beam", reason=reason)
+beam_workers = pytest.importorskip("tfrecords_tools.engines.beam_workers", reason=reason)
 OPTIONS = ConvertOptions(
     size=EDGE, windows="brain,bone", split="0.5,0.25,0.25", shard_size=5, neighbours=1
 )
@@ -29,7 +29,7 @@ OPTIONS = ConvertOptions(
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """With a file that its header refuses, one that its pixels refuse, and unlabelled ones."""
+    """With a file refused by its header, one refused by its pixels, and unlabelled ones."""
     root = tmp_path_factory.mktemp("rsna")
     write_rsna(root, patients=8, test_patients=2)
     first, second, *_ = sorted((root / "stage_2_train").iterdir())
@@ -48,8 +48,8 @@ def local(source, tmp_path_factory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def asked_hosts(monkeypatch) -> set[str]:
-    """The hosts whose address is asked for."""
+def requested_hosts(monkeypatch) -> set[str]:
+    """The hosts whose address is looked up."""
     hosts: set[str] = set()
     usual = socket.getaddrinfo
 
@@ -61,14 +61,16 @@ def asked_hosts(monkeypatch) -> set[str]:
     return hosts
 
 
-def test_in_this_process_it_writes_the_same_and_asks_nobody(source, local, tmp_path, asked_hosts):
+def test_in_this_process_it_writes_the_same_bytes_without_the_network(
+    source, local, tmp_path, requested_hosts
+):
     manifest = convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert contents(tmp_path / "out") == local
     assert sum(manifest.rejected.values()) == 2
-    assert asked_hosts <= {"localhost", "127.0.0.1", "::1"}
+    assert requested_hosts <= {"localhost", "127.0.0.1", "::1"}
 
 
-def test_over_the_portable_interface_it_writes_the_same(source, local, tmp_path):
+def test_over_the_portable_interface_it_writes_the_same_bytes(source, local, tmp_path):
     """As to Flink, Spark or Prism; the job server is that of Beam's Python package."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -101,8 +103,8 @@ def wait_for(port: int) -> None:
     raise TimeoutError
 
 
-def test_a_task_that_is_done_twice_at_once_is_done_once(source, local, tmp_path, monkeypatch):
-    for kind in (beam_engine._Scan, beam_engine._WriteShard):
+def test_a_task_that_runs_twice_at_once_has_one_result(source, local, tmp_path, monkeypatch):
+    for kind in (beam_workers.Scan, beam_workers.WriteShard):
 
         def twice(self, name, process=kind.process):
             with ThreadPoolExecutor(2) as both:
@@ -113,7 +115,7 @@ def test_a_task_that_is_done_twice_at_once_is_done_once(source, local, tmp_path,
     assert contents(tmp_path / "out") == local
 
 
-def test_what_the_one_runner_began_the_other_ends(source, local, tmp_path, monkeypatch):
+def test_one_runner_resumes_what_the_other_began(source, local, tmp_path, monkeypatch):
     out = tmp_path / "out"
 
     def stop(*_):
@@ -131,24 +133,24 @@ def test_what_the_one_runner_began_the_other_ends(source, local, tmp_path, monke
     assert {path: path.stat().st_mtime_ns for path in kept} == written
 
 
-def test_a_codec_that_crashes_costs_that_file_alone(source, tmp_path, monkeypatch):
+def test_a_crashing_codec_costs_only_its_file(source, tmp_path, monkeypatch):
     name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
     crashing_codec.plan_accidents(source, {name: crashing_codec.CRASHES})
-    monkeypatch.setattr(beam_engine, "write_shard", crashing_codec.write_shard)
+    monkeypatch.setattr(beam_workers, "write_shard", crashing_codec.write_shard)
     manifest = convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert manifest.rejected["decoder_crash"] == 1
     assert verify(tmp_path / "out").records == 8 * 3 + 2 * 3 - 3
 
 
-def test_a_source_that_stalls_is_waited_for(source, local, tmp_path, monkeypatch):
+def test_a_slow_source_is_waited_for(source, local, tmp_path, monkeypatch):
     name = sorted(path.name for path in (source / "stage_2_train").iterdir())[5]
     slow_source.plan_stalls(source, {name: slow_source.STALLS})
-    monkeypatch.setattr(beam_engine, "write_shard", slow_source.write_shard)
+    monkeypatch.setattr(beam_workers, "write_shard", slow_source.write_shard)
     convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert contents(tmp_path / "out") == local
 
 
-def test_what_fails_on_a_worker_is_one_line_here(source, tmp_path, monkeypatch):
+def test_a_failure_on_a_worker_is_one_line(source, tmp_path, monkeypatch):
     root = tmp_path / "rsna"
     write_rsna(root, patients=3)
     make_plan = module.make_plan
@@ -164,23 +166,23 @@ def test_what_fails_on_a_worker_is_one_line_here(source, tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
-def test_what_headers_say_of_patients_does_not_stay(source, tmp_path, monkeypatch):
-    """Between the passes it lies in a file; what then goes wrong must not leave it there."""
+def test_files_with_patient_ids_are_removed(source, tmp_path, monkeypatch):
+    """Headers are in files between the passes; a failure must not leave them behind."""
 
-    def scan_files(root, paths, hash_pixels, usual=beam_engine.scan_files):
+    def scan_files(root, paths, hash_pixels, usual=beam_workers.scan_files):
         if any("stage_2_test" in path for path in paths):
             raise OSError(5, "Input/output error", root)
         return usual(root, paths, hash_pixels)
 
-    monkeypatch.setattr(beam_engine, "scan_files", scan_files)
+    monkeypatch.setattr(beam_workers, "scan_files", scan_files)
     monkeypatch.setattr(scan_module, "FILES_PER_TASK", 4)
-    monkeypatch.setattr(beam_engine, "CHUNKS_PER_TASK", 1)
+    monkeypatch.setattr(beam, "CHUNKS_PER_TASK", 1)
     with pytest.raises(ConvertError, match=r"^\[Errno 5\] Input/output error: .* resumes$"):
         convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert not (tmp_path / "out").exists()
 
 
-def test_options_that_are_none_are_refused(source, tmp_path, monkeypatch):
+def test_invalid_options_are_refused(source, tmp_path, monkeypatch):
     def refused(message, **options):
         with pytest.raises(UsageError, match=message):
             convert(source, tmp_path / "out", replace(OPTIONS, **options))

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ from pebble import ProcessExpired
 from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.engines.crashes import CRASHES_WITHOUT_PROGRESS, Crashes
 from tfrecords_tools.errors import ConvertError
-from tfrecords_tools.writing import watchdog as watchdog_module
 from tfrecords_tools.writing.shard import decoding_note
-from tfrecords_tools.writing.watchdog import file_at_crash, watchdog
+from tfrecords_tools.writing.watchdog import watchdog
 
 KILLED = ProcessExpired("killed", code=-signal.SIGKILL)
 
@@ -98,18 +96,3 @@ def test_a_file_is_not_blamed_for_crashes_of_the_next_process_or_an_earlier_atte
     crash(out, again, "s1")
     crash(out, again, "s1", "good.dcm")
     assert again.given_up == {}
-
-
-def test_between_files_no_path_is_noted_and_no_time_is_limited(tmp_path, monkeypatch):
-    """For example while a slow store provides the next file, or receives a record."""
-    monkeypatch.setattr(watchdog_module, "SECONDS_PER_FILE", 0.2)
-    note = tmp_path / WORK / "note"
-    with watchdog(note) as watch:
-        with watch.decoding("a.dcm"):
-            assert note.read_bytes().startswith(b"a.dcm\0")
-            assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.2
-        time.sleep(0.3)
-        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
-        assert file_at_crash(note) is None
-        note.touch()
-    assert not note.exists()

@@ -1,4 +1,4 @@
-"""What is told of a file by its header."""
+"""The scan of a single file."""
 
 import resource
 import struct
@@ -15,7 +15,7 @@ from tfrecords_tools.planning.file_scan import scan_files
 
 @pytest.fixture
 def little_memory():
-    """As much as the process has, and a gigabyte."""
+    """Limits the memory to what the process has, plus a gigabyte."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + (1 << 30)
@@ -26,7 +26,7 @@ def little_memory():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to memory")
 @pytest.mark.usefixtures("little_memory")
-def test_a_length_that_leads_behind_the_end_takes_no_memory(tmp_path: Path) -> None:
+def test_a_length_beyond_the_end_of_the_file_takes_no_memory(tmp_path: Path) -> None:
     content = saved(make_dataset(np.int16(TRUE_HU + 1024))).getvalue()
     pixels = layout(content).of(PIXEL_DATA)
     assert pixels

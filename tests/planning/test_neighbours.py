@@ -1,7 +1,7 @@
-"""Neighbours are those of the series, by height; ties, gaps and ends are as documented."""
+"""Neighbours follow the positions of a series; ties, gaps and ends are handled as documented."""
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrecords_tools.planning.neighbours import MAX_GAP_MM, find_neighbours
@@ -34,14 +34,14 @@ def test_the_slices_below_and_above_by_height_whatever_the_order():
     }
 
 
-def test_further_neighbours_stand_from_the_lowest_to_the_highest():
+def test_further_neighbours_are_ordered_from_the_lowest_to_the_highest():
     found = names(slices([0, 5, 10, 15, 20], ids=list("abcde")), reach=2)
     assert found["c"] == ["a", "b", "d", "e"]
     assert found["b"] == ["a", "a", "c", "d"]
     assert found["a"] == ["a", "a", "b", "c"]
 
 
-def test_of_slices_at_one_height_the_first_by_id_is_the_neighbour():
+def test_the_first_slice_by_id_represents_its_position():
     found = names(slices([0, 5, 5.004, 10], ids=["a", "c", "b", "d"]))
     assert found == {"a": ["a", "c"], "c": ["a", "d"], "b": ["a", "d"], "d": ["c", "d"]}
     found = names(slices([0, 5, 5, 10], ids=["a", "c", "b", "d"]))
@@ -61,6 +61,7 @@ def test_series_do_not_mix():
 heights = st.lists(st.integers(0, 12).map(lambda x: x * 4.0), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(heights, st.integers(1, 3))
 def test_neighbours_are_what_a_walk_from_slice_to_slice_finds(values, reach):
     table = slices(values)

@@ -1,4 +1,4 @@
-"""Every slice has its place once, whatever the order and the folder of the files."""
+"""Every slice is planned once, whatever the order and the folder of the files."""
 
 import functools
 import hmac
@@ -27,7 +27,7 @@ NO_REJECTS = pd.DataFrame(columns=["path", "reason", "detail"])
 
 @functools.cache
 def _read() -> tuple[list[Truth], pd.DataFrame, pd.DataFrame]:
-    """The slices of 100 patients, and what the first stages read of their files and labels."""
+    """The slices of 100 patients, with the scan of their files and their labels."""
     with tempfile.TemporaryDirectory() as folder:
         truths = list(write_rsna(Path(folder), patients=100).values())
         headers, labels = scanned(Path(folder)), read_labels(Path(folder, "stage_2_train.csv"))
@@ -74,7 +74,7 @@ def test_every_slice_is_planned_once_and_patients_are_kept_whole():
     assert (joined == labels.loc[joined.index]).all(axis=None)
 
 
-def test_shards_are_even_full_at_most_and_named_by_their_number():
+def test_shards_have_even_sizes_and_numbered_names():
     slices, labels = tables()
     plan = plan_of(slices, labels)
     for split, shards in planned(plan).groupby("split"):
@@ -86,7 +86,7 @@ def test_shards_are_even_full_at_most_and_named_by_their_number():
         assert sizes.max() - sizes.min() <= 1
 
 
-def test_a_shard_is_a_sample_of_its_split():
+def test_a_shard_is_a_random_sample_of_its_split():
     slices, labels = tables(count=100)
     plan = plan_of(slices, labels, replace(OPTIONS, shard_size=60))
     train = [x.slices for x in plan.shards if x.name.startswith("train")]
@@ -94,7 +94,7 @@ def test_a_shard_is_a_sample_of_its_split():
     assert all(shard["patient_key"].nunique() > 35 for shard in train)
 
 
-def test_the_plan_knows_no_order_and_no_folder():
+def test_the_plan_does_not_depend_on_order_or_folder():
     slices, labels = tables()
     plan = plan_of(slices, labels)
     moved = slices.assign(path="elsewhere/" + slices["path"]).sample(frac=1, random_state=1)
@@ -143,7 +143,7 @@ def test_every_change_of_the_data_changes_the_fingerprint():
     assert len({plan.fingerprint for plan in plans}) == len(plans)
 
 
-def test_slices_of_doubtful_identity_are_set_aside_with_their_reason():
+def test_slices_with_a_doubtful_identity_are_rejected_with_their_reason():
     slices, labels = tables()
     slices.loc[3, "path"] = "stage_2_train/ID_0badbad.dcm"
     slices.loc[5, ["slice_id", "path"]] = slices.loc[4, "slice_id"], "copies/a.dcm"
@@ -163,7 +163,7 @@ def test_slices_of_doubtful_identity_are_set_aside_with_their_reason():
     assert len(planned(plan)) == len(slices) - 4
 
 
-def test_a_swapped_file_does_not_take_its_victim_along():
+def test_a_misnamed_file_does_not_reject_the_rightful_one():
     """The file named A that holds B is refused; the rightful B stays."""
     slices, labels = tables()
     slices.loc[0, "slice_id"] = slices.loc[1, "slice_id"]
@@ -172,7 +172,7 @@ def test_a_swapped_file_does_not_take_its_victim_along():
     assert slices.loc[1, "slice_id"] in set(planned(plan)["slice_id"])
 
 
-def test_unlabelled_slices_form_a_split_of_their_own():
+def test_unlabelled_slices_form_a_separate_split():
     slices, labels = tables()
     slices.loc[60:, "labelled"] = False
     table = planned(plan_of(slices, labels))
@@ -191,7 +191,7 @@ def test_patients_are_hashed_with_the_seed_and_other_ids_kept():
         assert row.study_id == truth[row.slice_id].study_id
 
 
-def test_with_a_key_no_identifier_is_left_and_who_is_where_stays():
+def test_a_key_hashes_all_identifiers_and_keeps_the_splits():
     slices, labels = tables()
     bare = planned(plan_of(slices, labels))
     table = planned(plan_of(slices, labels, replace(OPTIONS, key=b"secret")))
@@ -203,7 +203,7 @@ def test_with_a_key_no_identifier_is_left_and_who_is_where_stays():
     assert table["slice_id"].iloc[0] == reference[:16]
 
 
-def test_slices_that_name_no_patient_go_by_study():
+def test_slices_without_a_patient_id_are_grouped_by_study():
     slices, labels = tables()
     table = planned(plan_of(slices.assign(patient_id=""), labels))
     assert table.groupby("study_id")["patient_key"].nunique().eq(1).all()
@@ -212,7 +212,7 @@ def test_slices_that_name_no_patient_go_by_study():
     assert planned(plan_of(bare, labels))["patient_key"].nunique() == 1
 
 
-def test_nothing_usable_is_an_error_that_counts_why():
+def test_an_error_counts_the_reasons_if_no_slice_is_usable():
     slices, labels = tables(count=2)
     with pytest.raises(PlanError, match=r"no usable slice: no_label \(6\); check the folder"):
         plan_of(slices, labels.rename(index=lambda name: name + "9"))
@@ -229,6 +229,8 @@ def test_nothing_usable_is_an_error_that_counts_why():
         (20_000, "raw", 1000, 1),
     ],
 )
-def test_shards_are_of_some_150_megabytes_or_sixteen(size, encoding, slices, records):
+def test_the_default_shard_size_gives_150_megabytes_or_sixteen_shards(
+    size, encoding, slices, records
+):
     windows = parse_windows("brain,subdural,bone")
     assert default_shard_size(ShardFormat(windows, 0, size, encoding), slices) == records

@@ -1,173 +1,98 @@
-"""`convert --split FILE` from end to end, by each of the ids that such a file may name."""
+"""Split files are read as documented and followed by each of their ids."""
 
-import hmac
-import logging
-import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from pydicom import dcmread
 
-from ich_keras.cli.main import main
-from tests.support.rsna_folder import EDGE, Truth, write_labels, write_rsna, write_slice
-from tests.support.serial_engine import serial_engine
-from tfrecords_tools import convert as module
-from tfrecords_tools.planning.split_file import GIVEN_SPLITS, ID_COLUMNS
-from tfrecords_tools.verify import verify
-
-PATIENTS = 12
-KEYWORDS = {
-    "slice_id": "SOPInstanceUID",
-    "study_id": "StudyInstanceUID",
-    "patient_id": "PatientID",
-}
+from tests.support.rsna_folder import scanned, write_labels, write_rsna, write_slice
+from tfrecords_tools.dataset.manifest import split_of
+from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.errors import UsageError
+from tfrecords_tools.planning.options import PlanOptions
+from tfrecords_tools.planning.plan import make_plan
+from tfrecords_tools.planning.rejected import NO_SPLIT
+from tfrecords_tools.planning.split_file import SplitError, read_split
+from tfrecords_tools.tables.label_csv import read_labels
+from tfrecords_tools.windows import WINDOWS
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch):
-    """The command leaves its logging behind, which would reach the tests that follow."""
-    monkeypatch.setattr(module, "local_engine", serial_engine)
-    monkeypatch.setattr(logging.root, "handlers", list(logging.root.handlers))
-    level = logging.root.level
-    with warnings.catch_warnings():
-        yield
-    logging.root.setLevel(level)
-
-
-@pytest.fixture
-def truths(tmp_path) -> list[Truth]:
-    """The slices of `tmp_path/rsna`; the first two patients share a picture."""
-    truths = list(write_rsna(tmp_path / "rsna", patients=PATIENTS).values())
-    truths[3] = replace(truths[3], hu=truths[0].hu)
-    write_slice(tmp_path / "rsna" / "stage_2_train" / f"{truths[3].slice_id}.dcm", truths[3])
-    return truths
-
-
-@pytest.fixture
-def wanted(truths, tmp_path) -> pd.DataFrame:
-    """The ids in the files, as pydicom reads them, and a split in which each patient is whole."""
-    paths = sorted((tmp_path / "rsna" / "stage_2_train").iterdir())
-    headers = [dcmread(path, stop_before_pixels=True, force=True) for path in paths]
-    ids = pd.DataFrame(
-        {name: [str(x[word].value) for x in headers] for name, word in KEYWORDS.items()}
-    )
-    number = {truth.patient_id: i // 3 for i, truth in enumerate(truths)}
-    return ids.assign(split=[GIVEN_SPLITS[number[x] // 2 % 3] for x in ids["patient_id"]])
-
-
-@pytest.fixture
-def key(tmp_path) -> Path:
-    (tmp_path / "key").write_bytes(b"secret")
-    return tmp_path / "key"
-
-
-def run(monkeypatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["ich-keras", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code)
-
-
-def convert(monkeypatch, source: Path, out: Path, split: Path, *more: object) -> int:
-    options = ("--size", EDGE, "--windows", "brain", "--shard-size", 5)
-    return run(
-        monkeypatch, "convert", source, "--out", out, "--split", split, *options, "--quiet", *more
-    )
-
-
-def split_file(folder: Path, wanted: pd.DataFrame, *columns: str) -> Path:
-    path = folder / f"by_{'_'.join(columns)}.csv"
-    wanted[[*columns, "split"]].drop_duplicates().to_csv(path, index=False)
+def split_file(tmp_path, text):
+    path = tmp_path / "split.csv"
+    path.write_text(text)
     return path
 
 
-def splits(out: Path) -> dict[str, str]:
-    index = pd.read_csv(out / "index.csv", dtype=str)
-    assert len(index) == verify(out).records
-    return dict(zip(index["slice_id"], index["split"], strict=True))
+@pytest.fixture(scope="module")
+def rsna(tmp_path_factory) -> Path:
+    """Two slices of patient pa, one each of pb and pc."""
+    root = tmp_path_factory.mktemp("rsna")
+    template = next(iter(write_rsna(tmp_path_factory.mktemp("other"), patients=1).values()))
+    truths = [
+        replace(template, slice_id=f"{x}{i}", study_id=f"s{x}", patient_id=f"p{x}", z=5.0 * i)
+        for x, count in (("a", 2), ("b", 1), ("c", 1))
+        for i in range(1, count + 1)
+    ]
+    for truth in truths:
+        write_slice(root / "stage_2_train" / f"{truth.slice_id}.dcm", truth)
+    write_labels(root / "stage_2_train.csv", truths)
+    return root
 
 
-def expected(wanted: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(wanted["slice_id"], wanted["split"], strict=True))
+def followed(root: Path, given_split: pd.Series) -> dict[str, str]:
+    """Each slice's split in the plan of these files, "" where it is left out as NO_SPLIT."""
+    headers = scanned(root)
+    shard_format = ShardFormat((WINDOWS["brain"],), 0, 32, "zlib")
+    options = PlanOptions(shard_format, given_split, seed=0, shard_size=2)
+    labels = read_labels(root / "stage_2_train.csv")
+    plan = make_plan(headers, labels, options)
+    assert set(plan.rejected.rejects["reason"]) <= {NO_SPLIT}
+    without_split = {Path(path).stem: "" for path in plan.rejected.rejects["path"]}
+    splits = {x: split_of(shard.name) for shard in plan.shards for x in shard.slices["slice_id"]}
+    return dict(sorted((splits | without_split).items()))
 
 
-@pytest.mark.parametrize("column", ID_COLUMNS)
-@pytest.mark.parametrize("more", [(), ("--group-duplicates",)], ids=["", "group-duplicates"])
-def test_it_is_followed_by_each_id(wanted, tmp_path, monkeypatch, column, more):
-    path = split_file(tmp_path, wanted, column)
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "out", path, *more) == 0
-    assert splits(tmp_path / "out") == expected(wanted)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "patient_id,split\npa,train\npb,test\n",
+        "split,study_id,note\ntrain,sa,x\ntest,sb,y\ntest,sb,y\n\n",
+        "slice_id,study_id,patient_key,split\na1,sa,k,train\na2,sa,k,train\nb1,sb,l,test\n",
+        "slice_id,split\na1,train\na2,train\nb1,test\nc1,unlabelled\n",
+    ],
+)
+def test_a_split_file_assigns_by_patient_study_or_slice(rsna, tmp_path, text):
+    given_split = read_split(split_file(tmp_path, text))
+    wanted = {"a1": "train", "a2": "train", "b1": "test", "c1": ""}
+    assert followed(rsna, given_split) == wanted
 
 
-@pytest.mark.parametrize("column", ID_COLUMNS)
-def test_it_is_followed_by_each_id_where_a_key_hashes_them(
-    wanted, tmp_path, monkeypatch, key, column
-):
-    path = split_file(tmp_path, wanted, column)
-    keyed = ("--patient-key-file", key)
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "out", path, *keyed) == 0
-    hashed = {
-        hmac.digest(b"secret", name.encode(), "sha256").hex()[:16]: split
-        for name, split in expected(wanted).items()
-    }
-    assert splits(tmp_path / "out") == hashed
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patient,split\npa,train\n", "has the columns patient, split; expected split and one of"),
+        ("patient_id,fold\npa,train\n", "expected split and one of slice_id, study_id, patient_id"),
+        ("study_id,split\nsa,train\nsb,fold 2\n", "line 3: expected the split train, val or test"),
+        ("study_id,split\nsa,train\nsb,val\nsa,val\n", "line 4: its id is in another split"),
+        ("patient_id,split\npa,train,\npb,test,\n", "not a readable CSV .Length of header"),
+        ("patient_id,split\npa,train\n,test\n", "line 3: its patient_id is empty; use another id"),
+        ("study_id,split\n", "assigns nothing to train, val or test"),
+        ("", "not a readable CSV"),
+    ],
+)
+def test_an_invalid_split_file_is_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(SplitError, match=message) as caught:
+        read_split(split_file(tmp_path, text))
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("column", ["slice_id", "study_id"])
-def test_the_index_of_keyed_shards_is_followed_with_that_key(
-    wanted, tmp_path, monkeypatch, key, column
-):
-    keyed = ("--patient-key-file", key)
-    by_slice = split_file(tmp_path, wanted, "slice_id")
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "out", by_slice, *keyed) == 0
-    index = pd.read_csv(tmp_path / "out" / "index.csv", dtype=str)
-    path = split_file(tmp_path, index, column)
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "again", path, *keyed) == 0
-    assert splits(tmp_path / "again") == splits(tmp_path / "out")
+def test_a_missing_split_file_is_reported(tmp_path):
+    with pytest.raises(UsageError, match=r"--split .*no such file; give a CSV, or fractions"):
+        read_split(tmp_path / "nowhere.csv")
 
 
-@pytest.mark.parametrize("column", ID_COLUMNS)
-@pytest.mark.parametrize("more", [False, True], ids=["", "patient-key-file"])
-def test_it_is_followed_by_additions(truths, wanted, tmp_path, monkeypatch, key, column, more):
-    """The first slice of the last patient is there before the others."""
-    keyed = ("--patient-key-file", key) if more else ()
-    path = split_file(tmp_path, wanted, column)
-    first = truths[: 3 * PATIENTS // 2 + 1]
-    for truth in first:
-        write_slice(tmp_path / "half" / "stage_2_train" / f"{truth.slice_id}.dcm", truth)
-    write_labels(tmp_path / "half" / "stage_2_train.csv", first)
-    assert convert(monkeypatch, tmp_path / "half", tmp_path / "out", path, *keyed) == 0
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "out", path, "--add", *keyed) == 0
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "once", path, *keyed) == 0
-    assert splits(tmp_path / "out") == splits(tmp_path / "once")
-
-
-@pytest.mark.parametrize("column", ID_COLUMNS)
-def test_an_addition_moves_nobody(wanted, tmp_path, monkeypatch, capsys, column):
-    path = split_file(tmp_path, wanted, column)
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "out", path) == 0
-    there = splits(tmp_path / "out")
-    moved = wanted.assign(
-        split=wanted["split"].map({"train": "val", "val": "test"}).fillna("train")
-    )
-    path = split_file(tmp_path, moved, column)
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "out", path, "--add") == 1
-    assert (
-        f"moves {PATIENTS} patients of existing shards to another split" in capsys.readouterr().err
-    )
-    assert splits(tmp_path / "out") == there
-
-
-@pytest.mark.parametrize("column", ID_COLUMNS)
-def test_patients_who_share_a_slice_are_not_torn_apart(
-    wanted, tmp_path, monkeypatch, capsys, truths, column
-):
-    twin = wanted["patient_id"] == truths[3].patient_id
-    path = split_file(tmp_path, wanted.assign(split=wanted["split"].mask(twin, "test")), column)
-    assert convert(monkeypatch, tmp_path / "rsna", tmp_path / "apart", path) == 0
-    grouped = convert(monkeypatch, tmp_path / "rsna", tmp_path / "o", path, "--group-duplicates")
-    assert grouped == 1
-    assert "puts 1 patients into more than one split" in capsys.readouterr().err
+def test_a_split_file_that_puts_a_patient_into_two_splits_is_refused(rsna, tmp_path):
+    given_split = read_split(split_file(tmp_path, "slice_id,split\na1,train\na2,test\n"))
+    with pytest.raises(SplitError, match=r"puts 1 patients .*study sa.*split by patient"):
+        followed(rsna, given_split)

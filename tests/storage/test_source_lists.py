@@ -267,7 +267,7 @@ def test_an_address_without_a_bucket_is_refused():
 @pytest.mark.usefixtures("without_processes")
 def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_path, monkeypatch):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
-    usual = shard._record
+    usual = shard._SliceReader.record
 
     def overwritten(*arguments):
         content = bytearray(files[2].read_bytes())
@@ -275,7 +275,7 @@ def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_
         store.write(f"stage_2_train/{files[2].name}", bytes(content))
         return usual(*arguments)
 
-    monkeypatch.setattr(shard, "_record", overwritten)
+    monkeypatch.setattr(shard._SliceReader, "record", overwritten)
     with pytest.raises(InputError, match="changed while it was being converted"):
         convert(listed, tmp_path / "out", replace(OPTIONS, unlabelled=True))
 

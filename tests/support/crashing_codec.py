@@ -19,7 +19,7 @@ def plan_accidents(source: Path, accidents: dict[str, str]) -> None:
 
 
 def write_shard(job, folder, name, slices, given_up) -> None:
-    """Stands in for `shard.write_shard`; runs in a worker."""
+    """Replaces `shard.write_shard` in a worker."""
     lines = (Path(job.root) / ACTS).read_text().splitlines()
     accidents = dict(line.split() for line in lines)
     watchdog.SECONDS_PER_FILE = 1

@@ -19,7 +19,7 @@ SLICES = 3  # a study
 
 @dataclass(frozen=True)
 class Truth:
-    """What a slice was written from."""
+    """The content of a written slice."""
 
     slice_id: str
     patient_id: str
@@ -34,7 +34,7 @@ def rsna_id(*parts: object) -> str:
 
 
 def write_rsna(root: Path, *, patients: int = 12, test_patients: int = 0) -> dict[str, Truth]:
-    """Writes `stage_2_train/` with its CSV, and `stage_2_test/` where asked for.
+    """Writes `stage_2_train/` with its CSV, and `stage_2_test/` if there are test patients.
 
     Patient k bleeds by label k % 6 where that is one of the five, in its first slice.
     """
@@ -72,7 +72,7 @@ def write_labels(path: Path, truths: list[Truth]) -> None:
 
 
 def scanned(root: Path, *, hash_pixels: bool = False) -> Scan:
-    """What `scan` says of such a folder, read in this process."""
+    """The scan of such a folder, read in this process."""
 
     def read_headers(of: str, chunks: Iterator[Sequence[str]], hashed: bool):
         return (scan_files(of, chunk, hashed) for chunk in chunks)

@@ -1,4 +1,4 @@
-"""An engine without processes, for tests of what is decided and not of who does it."""
+"""An engine without processes, for tests that need no parallelism."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +28,6 @@ class _SerialEngine:
 
 @contextmanager
 def serial_engine(out: ShardPath, _workers: int | None) -> Iterator[Engine]:
-    """Stands in for `local_engine`."""
+    """Replaces `local_engine`."""
     assert isinstance(out, Path)
     yield _SerialEngine(out)

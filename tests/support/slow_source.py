@@ -20,7 +20,7 @@ def plan_stalls(source: Path, stalls: dict[str, str]) -> None:
 
 
 def write_shard(job, folder, name, slices, given_up) -> None:
-    """Stands in for `shard.write_shard`; runs in a worker."""
+    """Replaces `shard.write_shard` in a worker."""
     stalls = dict(line.split() for line in (Path(job.root) / ACTS).read_text().splitlines())
     watchdog.SECONDS_PER_FILE = SECONDS_PER_FILE
 

@@ -8,47 +8,35 @@ are complete, so a runner may repeat tasks.
 
 import contextlib
 import io
+import json
 import logging
 import os
 import re
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
-from pebble import ProcessExpired, concurrent
+from pebble import concurrent
 
 from tfrecords_tools.dataset.work import WORK
-from tfrecords_tools.engines.beam_tasks import (
-    ScanTask,
-    dump_scan_task,
-    dump_scanned,
-    dump_shard,
-    load_scan_task,
-    load_scanned,
-    load_shard,
-)
-from tfrecords_tools.engines.crashes import Crashes
+from tfrecords_tools.engines.beam_tasks import dump_shard, load_scanned, scanned_file, task_file
+from tfrecords_tools.engines.beam_workers import NAMESPACE, Scan, WriteShard
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.errors import ConvertError, InputError, UsageError
-from tfrecords_tools.planning.file_scan import ScannedFile, scan_files
+from tfrecords_tools.planning.file_scan import ScannedFile
 from tfrecords_tools.planning.plan import PlannedShard
-from tfrecords_tools.processes import worker_pool
-from tfrecords_tools.storage.atomic import deliver, write_text
+from tfrecords_tools.storage.atomic import write_text
 from tfrecords_tools.storage.object_store import is_remote
-from tfrecords_tools.storage.shard_path import ShardPath, shard_path
-from tfrecords_tools.writing.shard import Job, read_result, result_file, write_shard, written_names
+from tfrecords_tools.storage.shard_path import ShardPath
+from tfrecords_tools.writing.shard import Job, written_names
 
 IN_PROCESS = "FnApiRunner"  # Beam's own default would download a program (Prism)
-NAMESPACE = "ich-keras"  # of counters
 CHUNKS_PER_TASK = 8  # chunks of files whose headers are read; each task costs two objects
 # The folder is listed for results less and less often, since a store charges for each listing.
 FIRST_POLL_SECONDS, POLL_SECONDS = 0.2, 15.0
@@ -58,11 +46,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def beam_engine(out: ShardPath, arguments: Sequence[str]) -> Iterator[Engine]:
-    """The engine of a Beam runner.
-
-    Args:
-        out: folder of the shards; all workers must reach it.
-        arguments: pipeline options; without `--runner` the pipeline runs in this process.
+    """The engine of a Beam runner; without `--runner` the pipeline runs in this process.
 
     Raises:
         UsageError: if the options are invalid.
@@ -111,35 +95,35 @@ class _BeamEngine:
     ) -> Iterator[list[ScannedFile]]:
         root = root if not root or is_remote(root) else os.path.abspath(root)  # noqa: PTH100
         for name in self._scanned_names():
-            _scanned_file(self.out, name).unlink()  # from an earlier attempt
+            scanned_file(self.out, name).unlink()  # from an earlier attempt
         names: list[str] = []
         while paths := [*chain.from_iterable(islice(chunks, CHUNKS_PER_TASK))]:
             names.append(f"scan-{len(names):06d}")
-            task = ScanTask(root, paths, hash_pixels)
-            write_text(_task_file(self.out, names[-1]), dump_scan_task(task))
+            task = json.dumps([root, paths, hash_pixels])
+            write_text(task_file(self.out, names[-1]), task)
         finished: set[str] = set()
         waiting = deque(names)
         try:
-            for name in self._run("Scan", names, _Scan(str(self.out)), self._scanned_names):
+            for name in self._run("Scan", names, Scan(str(self.out)), self._scanned_names):
                 finished.add(name)
                 while waiting and waiting[0] in finished:
-                    text = _scanned_file(self.out, waiting.popleft()).read_text(encoding="utf-8")
+                    text = scanned_file(self.out, waiting.popleft()).read_text(encoding="utf-8")
                     yield load_scanned(text)
         finally:
             for name in names:  # these files contain patient ids
-                _task_file(self.out, name).unlink(missing_ok=True)
-                _scanned_file(self.out, name).unlink(missing_ok=True)
+                task_file(self.out, name).unlink(missing_ok=True)
+                scanned_file(self.out, name).unlink(missing_ok=True)
 
     def write(self, job: Job, shards: Sequence[PlannedShard]) -> Iterator[PlannedShard]:
         by_name = {shard.name: shard for shard in shards}
         for name, shard in by_name.items():
-            write_text(_task_file(self.out, name), dump_shard(job, shard.records()))
-        do = _WriteShard(str(self.out))
+            write_text(task_file(self.out, name), dump_shard(job, shard.records()))
+        do = WriteShard(str(self.out))
         for name in self._run("Convert", list(by_name), do, lambda: written_names(self.out)):
             yield by_name[name]
 
     def _scanned_names(self) -> set[str]:
-        work, end = self.out / WORK, _scanned_file(self.out, "").name
+        work, end = self.out / WORK, scanned_file(self.out, "").name
         names = [path.name for path in work.iterdir()] if work.is_dir() else []
         return {name.removesuffix(end) for name in names if name.endswith(end)}
 
@@ -221,78 +205,6 @@ class _PipelineRun:
         }
         text = ", ".join(f"{number:,} {name}" for name, number in sorted(ours.items()))
         log.info("Beam counted %s", text)
-
-
-class _Scan(beam.DoFn):
-    """Reads the headers of the files of a task."""
-
-    def __init__(self, out: str) -> None:
-        self._out = out
-
-    def process(self, name: str) -> None:
-        out = shard_path(self._out)
-        task = load_scan_task(_task_file(out, name).read_text(encoding="utf-8"))
-        files = scan_files(*task)
-        _deliver_text(dump_scanned(files), _scanned_file(out, name))
-        _count("files", len(files))
-        _count("files rejected by their headers", sum(bool(x.reason) for x in files))
-
-
-class _WriteShard(beam.DoFn):
-    """Writes a shard, in a separate process, because a codec may crash."""
-
-    def __init__(self, out: str) -> None:
-        self._out = out
-
-    def setup(self) -> None:
-        self._stack = ExitStack()
-        self._pool = self._stack.enter_context(worker_pool(1))
-
-    def teardown(self) -> None:
-        self._stack.close()
-
-    def process(self, name: str) -> None:
-        out = shard_path(self._out)
-        if not (result_file(out, name).is_file() and (out / name).is_file()):
-            self._write(out, name)
-        result = read_result(out, name)
-        _count("shards")
-        _count("slices", len(result.kept))
-        _count("files rejected by their pixels", len(result.rejects))
-
-    def _write(self, out: ShardPath, name: str) -> None:
-        job, slices = load_shard(_task_file(out, name).read_text(encoding="utf-8"))
-        result = result_file(out, name)
-        with tempfile.TemporaryDirectory(prefix="ich-keras-") as temporary:
-            folder = Path(temporary)
-            crashes = Crashes(folder, folder)
-            while True:
-                arguments = (job, folder, name, slices, dict(crashes.given_up))
-                try:
-                    self._pool.schedule(write_shard, args=arguments).result()
-                    break
-                except ProcessExpired as crash:
-                    crashes.add(name, crash)
-            deliver(folder / WORK / result.name, result)
-            deliver(folder / name, out / name)
-
-
-def _task_file(out: ShardPath, name: str) -> ShardPath:
-    return out / WORK / f"{name}.task.json"
-
-
-def _scanned_file(out: ShardPath, name: str) -> ShardPath:
-    return out / WORK / f"{name}.found.json"
-
-
-def _deliver_text(text: str, target: ShardPath) -> None:
-    with tempfile.TemporaryDirectory(prefix="ich-keras-") as temporary:
-        write_text(Path(temporary, target.name), text)
-        deliver(Path(temporary, target.name), target)
-
-
-def _count(name: str, number: int = 1) -> None:
-    Metrics.counter(NAMESPACE, name).inc(number)
 
 
 def _without_beam(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Tasks and results of workers on other machines, as JSON.
+"""Tasks and results of workers on other machines: files in WORK, as JSON.
 
 The graph of a Beam pipeline only has room for the names of these files, and a cluster returns
 nothing but files.
@@ -6,33 +6,27 @@ nothing but files.
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.dicom.reader import SliceFormat
 from tfrecords_tools.planning.file_scan import ScannedFile
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
+from tfrecords_tools.storage.shard_path import ShardPath
 from tfrecords_tools.writing.shard import Job
 
 _JOB = TypeAdapter(Job)
 _FORMATS = TypeAdapter(list[SliceFormat | None])
 
 
-class ScanTask(NamedTuple):
-    """The arguments of `scan_files`."""
-
-    root: str
-    paths: list[str]
-    hash_pixels: bool
+def task_file(out: ShardPath, name: str) -> ShardPath:
+    return out / WORK / f"{name}.task.json"
 
 
-def dump_scan_task(task: ScanTask) -> str:
-    return json.dumps(task._asdict())
-
-
-def load_scan_task(text: str) -> ScanTask:
-    return ScanTask(**json.loads(text))
+def scanned_file(out: ShardPath, name: str) -> ShardPath:
+    return out / WORK / f"{name}.found.json"
 
 
 def dump_scanned(files: Sequence[ScannedFile]) -> str:

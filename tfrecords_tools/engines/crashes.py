@@ -35,11 +35,9 @@ class Crashes:
     """
 
     def __init__(self, folder: Path, out: ShardPath) -> None:
-        """Starts with the files that an earlier attempt gave up.
+        """Starts with the files that an earlier attempt gave up, which WORK of `out` lists.
 
-        Args:
-            folder: local folder of the shards and of the notes about decoding.
-            out: folder that the shards go to; its WORK keeps the files that are given up.
+        The notes about decoding are in the local `folder`.
         """
         self._folder, self._out, self._file = folder, out, out / WORK / GIVEN_UP_NAME
         self._without_progress: list[str | None] = []  # the file that each crash occurred at

@@ -24,12 +24,7 @@ from tfrecords_tools.writing.shard import Job, write_shard
 
 @contextmanager
 def local_engine(out: ShardPath, workers: int | None) -> Iterator[Engine]:
-    """The engine of this machine.
-
-    Args:
-        out: folder of the shards.
-        workers: number of processes; None means one per core.
-    """
+    """The engine of this machine, with so many processes; None means one per core."""
     workers = workers or os.cpu_count() or 1
     with local_folder(out) as folder, worker_pool(workers) as pool:
         yield _LocalEngine(pool, folder, out, queue=2 * workers)

@@ -15,15 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def compare(slices: pd.DataFrame, existing: Existing, root: str, salt: bytes) -> pd.DataFrame:
-    """Compares slices with those of existing shards.
+    """Compares trusted slices with those of existing shards.
 
     Only files whose pixels were refused before are read.
-
-    Args:
-        slices: trusted slices, with `path` and `public_slice_id`.
-        existing: shards that are added to.
-        root: folder or bucket that paths are relative to.
-        salt: secret that files are hashed with.
 
     Returns:
         `slices` with two more columns, bool: `unchanged`, whether the pixels of the slice were
@@ -45,12 +39,7 @@ def compare(slices: pd.DataFrame, existing: Existing, root: str, salt: bytes) ->
 
 
 def log_changes(existing: Existing, slices: pd.DataFrame) -> None:
-    """Logs how trusted slices differ from existing ones.
-
-    Args:
-        existing: shards that are added to.
-        slices: from `compare`, with `labelled` and the six labels.
-    """
+    """Logs how slices from `compare` differ from existing ones."""
     before = existing.index.set_index("slice_id")
     exists, new = existing.holds(slices["public_slice_id"]), slices["new"]
     grown = slices.loc[new, "public_study_id"].isin(before["study_id"])

@@ -60,23 +60,13 @@ def absolute_path(root: str, path: str) -> str:
 
 
 def content_sha256(root: str, path: str) -> str:
-    """SHA-256 of a file's bytes, hexadecimal.
-
-    Raises:
-        OSError: if the file cannot be read.
-        SourceError: if an object store cannot provide the file.
-    """
+    """SHA-256 of a file's bytes, hexadecimal."""
     with open_source(absolute_path(root, path)) as (stream, _size, _version):
         return hashlib.sha256(stream.read(MAX_BYTES)).hexdigest()
 
 
 def scan_files(root: str, paths: Sequence[str], hash_pixels: bool) -> list[ScannedFile]:
-    """Reads the headers of files.
-
-    Args:
-        root: folder or bucket that paths are relative to; empty if they are absolute.
-        paths: of the files.
-        hash_pixels: also hash the pixels.
+    """Reads the headers of files below a root, and with `hash_pixels` their pixels too.
 
     Raises:
         OSError: if a file cannot be read.

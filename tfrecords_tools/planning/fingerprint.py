@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dataset.existing import Existing
 from tfrecords_tools.dataset.manifest import FORMAT_VERSION
 from tfrecords_tools.planning.options import PlanOptions
 
@@ -23,8 +24,27 @@ IDENTITY = {
 }
 
 
-def content_fingerprint(slices: pd.DataFrame, rejects: pd.DataFrame, options: PlanOptions) -> str:
-    """SHA-256 of everything the shards follow from, but not of the location of the files."""
+def plan_fingerprint(
+    slices: pd.DataFrame, rejects: pd.DataFrame, options: PlanOptions, existing: Existing
+) -> str:
+    """SHA-256 of everything the shards follow from, but not of the location of the files.
+
+    Without new slices, the fingerprint of the existing shards does not change.
+    """
+    before = existing.manifest.fingerprint
+    if slices.empty:
+        return before
+    fingerprint = _sha256(_settings(rejects, options) + _identity(slices))
+    return fingerprint if existing.is_empty else _sha256(before + fingerprint)
+
+
+def source_fingerprint(slices: pd.DataFrame) -> str:
+    """SHA-256 of the paths, sizes and versions of the files."""
+    table = slices[["path", "bytes", "version"]].sort_values("path").to_csv(index=False)
+    return _sha256(table)
+
+
+def _settings(rejects: pd.DataFrame, options: PlanOptions) -> str:
     key = options.key
     settings = {
         **asdict(options.format),
@@ -35,17 +55,13 @@ def content_fingerprint(slices: pd.DataFrame, rejects: pd.DataFrame, options: Pl
         "rejected": rejects["reason"].value_counts().to_dict(),
         "key": hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest() if key else None,
     }
+    return json.dumps(settings, sort_keys=True)
+
+
+def _identity(slices: pd.DataFrame) -> str:
     table = slices[[*IDENTITY]].rename(columns=IDENTITY).sort_values("slice_id")
-    text = json.dumps(settings, sort_keys=True) + table.to_csv(index=False, lineterminator="\n")
-    return hashlib.sha256(text.encode()).hexdigest()
+    return table.to_csv(index=False, lineterminator="\n")
 
 
-def addition_fingerprint(existing: str, added: str) -> str:
-    """The fingerprint of existing shards and of what is added to them."""
-    return hashlib.sha256((existing + added).encode()).hexdigest()
-
-
-def source_fingerprint(slices: pd.DataFrame) -> str:
-    """SHA-256 of the paths, sizes and versions of the files."""
-    table = slices[["path", "bytes", "version"]].sort_values("path").to_csv(index=False)
-    return hashlib.sha256(table.encode(errors="surrogateescape")).hexdigest()
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -1,6 +1,6 @@
 """Assigns each slice to a split and a shard, before a pixel is read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -10,11 +10,7 @@ from tfrecords_tools.dataset.keys import key_check, keyed_hash, public_ids
 from tfrecords_tools.dataset.manifest import REJECT_COLUMNS, SPLITS, shard_name
 from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.planning.addition import compare, log_changes, log_doubtful
-from tfrecords_tools.planning.fingerprint import (
-    addition_fingerprint,
-    content_fingerprint,
-    source_fingerprint,
-)
+from tfrecords_tools.planning.fingerprint import plan_fingerprint, source_fingerprint
 from tfrecords_tools.planning.neighbours import find_neighbours
 from tfrecords_tools.planning.options import PlanError, PlanOptions
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
@@ -78,7 +74,7 @@ class Plan:
             was interrupted can be resumed.
         shards: the shards to write, by split, in order.
         rejected: rejected files, and labels without a file.
-        salt: secret that patients are hashed with.
+        options: that it follows from.
         existing: shards that these are added to.
     """
 
@@ -86,18 +82,16 @@ class Plan:
     sources: str
     shards: tuple[PlannedShard, ...]
     rejected: Rejected
-    salt: bytes = field(repr=False)
+    options: PlanOptions
     existing: Existing
 
     @property
     def changes_nothing(self) -> bool:
         """Whether the existing shards and tables already hold all of this."""
-        labels_without_files = self.existing.manifest.labels_without_files
-        return (
-            not self.shards
-            and self.existing.has_rejects(self.rejected.rejects)
-            and self.rejected.labels_without_files == labels_without_files
-        )
+        without_files = self.existing.manifest.labels_without_files
+        same_rejects = self.existing.has_rejects(self.rejected.rejects)
+        same_labels = self.rejected.labels_without_files == without_files
+        return not self.shards and same_rejects and same_labels
 
 
 def default_shard_size(shard_format: ShardFormat, slices: int) -> int:
@@ -131,10 +125,7 @@ def make_plan(
     """
     existing = existing or no_shards(options.format)
     _check_salt(existing, options.salt)
-    slices = _with_labels(_with_public_ids(scan.slices, options), labels)
-    slices["reason"] = doubts(slices, [] if labels is None else labels.index)
-    doubtful = slices[slices["reason"] != ""]
-    slices = slices[slices["reason"] == ""].reset_index(drop=True)
+    slices, doubtful = _trusted(scan.slices, labels, options)
     slices = compare(slices, existing, scan.root, options.salt)
     if not existing.is_empty:
         log_changes(existing, slices)
@@ -154,11 +145,11 @@ def make_plan(
     rejected = all_rejected(slices, rejects, duplicates, labels, existing, options)
     new = slices[slices["new"]]
     return Plan(
-        fingerprint=_fingerprint(new, rejects, options, existing),
+        fingerprint=plan_fingerprint(new, rejects, options, existing),
         sources=source_fingerprint(new),
         shards=_cut(new, options.shard_size, existing.next_addition),
         rejected=rejected,
-        salt=options.salt,
+        options=options,
         existing=existing,
     )
 
@@ -169,6 +160,20 @@ def _check_salt(existing: Existing, salt: bytes) -> None:
             "the existing shards hash their patients with another --seed or --patient-key-file;"
             " give the same, or patients could not be recognized"
         )
+
+
+def _trusted(
+    slices: pd.DataFrame, labels: pd.DataFrame | None, options: PlanOptions
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Adds labels, public ids and `reason`.
+
+    Returns:
+        (trusted, doubtful), the slices without and with a reason to reject them.
+    """
+    slices = _with_labels(_with_public_ids(slices, options), labels)
+    slices["reason"] = doubts(slices, [] if labels is None else labels.index)
+    trusted = slices["reason"] == ""
+    return slices[trusted].reset_index(drop=True), slices[~trusted]
 
 
 def _with_public_ids(slices: pd.DataFrame, options: PlanOptions) -> pd.DataFrame:
@@ -213,16 +218,6 @@ def _neighbour_files(slices: pd.DataFrame, reach: int) -> pd.Series:
     files = _source_files(slices)
     rows = find_neighbours(slices, reach).tolist()
     return pd.Series([tuple(files[x] for x in row) for row in rows], index=slices.index)
-
-
-def _fingerprint(
-    new: pd.DataFrame, rejects: pd.DataFrame, options: PlanOptions, existing: Existing
-) -> str:
-    before = existing.manifest.fingerprint
-    if not existing.is_empty and new.empty:
-        return before
-    fingerprint = content_fingerprint(new, rejects, options)
-    return fingerprint if existing.is_empty else addition_fingerprint(before, fingerprint)
 
 
 def _cut(slices: pd.DataFrame, shard_size: int, addition: int) -> tuple[PlannedShard, ...]:

@@ -43,12 +43,7 @@ class Rejected:
 
 
 def doubts(slices: pd.DataFrame, labelled: Collection[str]) -> pd.Series:
-    """Why the identity or label of each slice cannot be trusted; "" if it can.
-
-    Args:
-        slices: from `scan`.
-        labelled: ids of the slices that the label file names.
-    """
+    """Why the identity or label of each slice cannot be trusted; "" if it can."""
     reason = pd.Series("", index=slices.index)
     reason[slices["labelled"] & ~slices["slice_id"].isin(labelled)] = NO_LABEL
     named = _id_in_name(slices["path"])
@@ -72,9 +67,9 @@ def all_rejected(
     need not name all files, unless another file has their slice now.
 
     Args:
-        slices: accepted slices, with `unchanged` and `new`.
+        slices: accepted slices, from `compare`.
         rejects: rejected files of this scan.
-        duplicates: those of them whose slice is in another file too, with `public_slice_id`.
+        duplicates: those of them whose slice is in another file too.
         labels: from `read_labels`; without it, `labels_without_files` stays as it is.
         existing: shards that are added to.
         options: of the plan.

@@ -40,7 +40,7 @@ def scan(source: Source, read_headers: HeaderReader, *, hash_pixels: bool = Fals
     """Reads the headers of all files.
 
     Args:
-        source: from `find_source` or `listed_source`.
+        source: a folder or a list.
         read_headers: the `scan` of an `Engine`.
         hash_pixels: also read the pixels, to recognize identical slices.
 

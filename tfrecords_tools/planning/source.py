@@ -38,13 +38,9 @@ class Source:
 def find_source(root: Path, *, label_file: Path | None = None, unlabelled: bool = False) -> Source:
     """Finds the files below a folder.
 
-    Without the other arguments, the folder must have the RSNA layout: `stage_2_train/` and
-    `stage_2_train.csv`, and perhaps `stage_2_test/`, or the same of `stage_1`.
-
-    Args:
-        root: the folder.
-        label_file: labels of all files below `root`.
-        unlabelled: take all files below `root` without labels.
+    With a label file, or unlabelled, these are all files. Otherwise the folder must have the RSNA
+    layout: `stage_2_train/`, `stage_2_train.csv` and optionally `stage_2_test/`, or the same of
+    `stage_1`.
 
     Raises:
         UsageError: if the layout is another, or there are no files.
@@ -69,7 +65,7 @@ def listed_source(paths: Iterable[str], *, label_file: Path | None) -> Source:
 
     Args:
         paths: local paths, `s3://` or `gs://` URIs.
-        label_file: labels of all files; None if they are unlabelled.
+        label_file: labels of all files; None if there are none.
 
     Raises:
         UsageError: while the list is read, if an entry is a URI of another kind.

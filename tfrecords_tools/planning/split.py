@@ -38,12 +38,9 @@ def parse_split(text: str) -> tuple[float, ...]:
 
 
 def splits(slices: pd.DataFrame, options: PlanOptions, existing: Existing) -> pd.Series:
-    """The split of each slice; "" if a split file does not name it.
+    """The split of each trusted slice; "" if a split file does not name it.
 
-    Args:
-        slices: trusted slices, with the columns of `make_plan`.
-        options: `split` and `seed`.
-        existing: shards to add to; their patients keep their split.
+    Patients of existing shards keep their split.
 
     Raises:
         PlanError: if a split file moves patients of existing shards.

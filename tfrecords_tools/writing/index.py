@@ -24,7 +24,6 @@ from tfrecords_tools.dataset.manifest import (
     split_of,
     write_manifest,
 )
-from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.planning.plan import Plan
 from tfrecords_tools.storage.atomic import write_text
@@ -35,14 +34,14 @@ from tfrecords_tools.writing.shard import ShardResult, read_result
 log = logging.getLogger(__name__)
 
 
-def finish(out: ShardPath, plan: Plan, shard_format: ShardFormat) -> Manifest:
+def finish(out: ShardPath, plan: Plan) -> Manifest:
     """Writes index and rejects and, last, the manifest.
 
     Raises:
         ConvertError: if no slice was written.
     """
     results = [read_result(out, planned.name) for planned in plan.shards]
-    index = _index(plan, results, shard_format.size)
+    index = _index(plan, results)
     rejects = _rejects(plan, results)
     reasons = dict(sorted(Counter(rejects["reason"]).items()))
     if index.empty:
@@ -57,21 +56,21 @@ def finish(out: ShardPath, plan: Plan, shard_format: ShardFormat) -> Manifest:
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         fingerprint=plan.fingerprint,
-        format=shard_format,
+        format=plan.options.format,
         splits={x: _count(index[index["split"] == x]) for x in SPLITS if x in set(index["split"])},
         shards=(*plan.existing.manifest.shards, *(x.shard for x in results)),
         rejected=reasons,
         labels_without_files=plan.rejected.labels_without_files,
         pixel_mm=_median(pd.to_numeric(index["pixel_mm"])),
         tables={name: file_sha256(out / name) for name in texts},
-        key_check=key_check(plan.salt),
+        key_check=key_check(plan.options.salt),
         refused=_refused(plan, results),
     )
     write_manifest(out / MANIFEST_NAME, manifest)
     return manifest
 
 
-def _index(plan: Plan, results: Sequence[ShardResult], size: int) -> pd.DataFrame:
+def _index(plan: Plan, results: Sequence[ShardResult]) -> pd.DataFrame:
     """One row per slice, existing ones included, by slice id; lengths in mm, three decimals."""
     tables = [plan.existing.index]
     for planned, result in zip(plan.shards, results, strict=True):
@@ -79,7 +78,7 @@ def _index(plan: Plan, results: Sequence[ShardResult], size: int) -> pd.DataFram
         kept = kept.rename(columns={"position_mm": "z_mm"}).assign(
             split=split_of(planned.name),
             shard=planned.name,
-            pixel_mm=(kept["edge_mm"] / size).round(3),
+            pixel_mm=(kept["edge_mm"] / plan.options.format.size).round(3),
         )
         tables.append(kept[INDEX_COLUMNS])
     return pd.concat(tables).sort_values("slice_id")
@@ -95,13 +94,13 @@ def _rejects(plan: Plan, results: Sequence[ShardResult]) -> pd.DataFrame:
 
 def _refused(plan: Plan, results: Sequence[ShardResult]) -> tuple[Refused, ...]:
     """The files that were rejected for their pixels or as duplicates."""
-    refused = list(plan.rejected.refused)
+    refused, salt = list(plan.rejected.refused), plan.options.salt
     for planned, result in zip(plan.shards, results, strict=True):
         slice_ids = planned.slices.set_index("path")["slice_id"]
         paths = pd.Series([path for path, *_ in result.rejects], dtype=str)
         known = paths[paths.isin(result.contents.keys())]
-        contents = keyed_hash(known.map(result.contents), plan.salt).reindex(paths.index).fillna("")
-        refused += map(Refused, path_hash(paths, plan.salt), paths.map(slice_ids), contents)
+        contents = keyed_hash(known.map(result.contents), salt).reindex(paths.index).fillna("")
+        refused += map(Refused, path_hash(paths, salt), paths.map(slice_ids), contents)
     return tuple(sorted(refused, key=astuple))
 
 

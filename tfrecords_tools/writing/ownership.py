@@ -71,55 +71,46 @@ def only_writer(out: ShardPath) -> Iterator[None]:
                 out.rmdir()
 
 
-def clear(out: ShardPath, plan: Plan) -> None:
-    """Removes what another conversion left; what this one wrote stays."""
-    if not out.is_dir() or _read_claim(out) == _claim(plan) or _holds(out, plan):
-        return
-    _clear_work(out)
-    for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
-        (out / name).unlink(missing_ok=True)
-    for path in (*out.glob("*.tfrecord"), *out.glob(f"{PARTIAL}*")):
-        path.unlink()
+def claim(out: ShardPath, plan: Plan, *, fresh: bool) -> Manifest | None:
+    """Claims the folder for a plan, or resumes it; with `fresh`, removes what another left.
 
-
-def finished(out: ShardPath, plan: Plan) -> Manifest | None:
-    """The manifest of a folder that is complete already.
+    Returns:
+        The manifest if nothing is left to do, otherwise None.
 
     Raises:
-        UsageError: if the folder holds finished shards of another plan.
+        UsageError: if the folder holds finished or unfinished shards of another plan.
     """
-    if not (out / MANIFEST_NAME).is_file():
-        return None
-    if not _holds(out, plan):
+    if not plan.existing.is_empty:
+        return _claim_addition(out, plan)
+    if fresh and out.is_dir() and _read_claim(out) != _claim(plan) and not _holds(out, plan):
+        _clear(out)
+    if _holds(out, plan):
+        log.info("%s: is complete already, nothing to do", out)
+        return read_manifest(out)
+    if (out / MANIFEST_NAME).is_file():
         raise UsageError(
             f"{out}: holds shards of other data or options; choose another --out, or give --fresh"
             " to replace them"
         )
-    log.info("%s: is complete already, nothing to do", out)
-    return read_manifest(out)
-
-
-def begin(out: ShardPath, plan: Plan) -> None:
-    """Claims the folder, or resumes what this conversion began.
-
-    Raises:
-        UsageError: if another conversion claimed the folder.
-    """
-    claim = _read_claim(out)
-    if claim is None:
+    found = _read_claim(out)
+    if found is None:
         _write_claim(out, plan)
-    elif claim != _claim(plan):
-        same = claim["fingerprint"] == plan.fingerprint
+    elif found != _claim(plan):
+        same = found["fingerprint"] == plan.fingerprint
         cause = "files that were written again since" if same else "other data or options"
         raise UsageError(
             f"{out}: was begun with {cause}; choose another --out, or give --fresh to start again"
         )
+    return None
 
 
-def begin_addition(out: ShardPath, plan: Plan) -> None:
-    """Claims the folder for more shards, and removes what is left of an unfinished addition."""
+def _claim_addition(out: ShardPath, plan: Plan) -> Manifest | None:
+    """Claims the folder for more shards, and removes what is left of another addition."""
+    if plan.changes_nothing:
+        log.info("%s: holds all of this already, nothing to add", out)
+        return plan.existing.manifest
     if _read_claim(out) == _claim(plan):
-        return
+        return None
     known = {shard.name for shard in plan.existing.manifest.shards}
     unfinished = [path for path in out.glob("*.tfrecord") if path.name not in known]
     for path in (*unfinished, *out.glob(f"{PARTIAL}*")):
@@ -135,6 +126,15 @@ def begin_addition(out: ShardPath, plan: Plan) -> None:
     for name, text in texts.items():
         write_text(out / WORK / name, text)
     _write_claim(out, plan)
+    return None
+
+
+def _clear(out: ShardPath) -> None:
+    _clear_work(out)
+    for name in (MANIFEST_NAME, INDEX_NAME, REJECTS_NAME):
+        (out / name).unlink(missing_ok=True)
+    for path in (*out.glob("*.tfrecord"), *out.glob(f"{PARTIAL}*")):
+        path.unlink()
 
 
 def _clear_work(out: ShardPath) -> None:

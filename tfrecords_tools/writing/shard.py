@@ -77,10 +77,10 @@ def write_shard(
 
     Args:
         job: what all shards have in common.
-        folder: local folder of the shards; they may be uploaded to an object store later.
-        name: of the file.
+        folder: local folder of the shards, which may be uploaded later.
+        name: file name.
         slices: in order.
-        given_up: files that must not be decoded, path to reason and detail.
+        given_up: reason and detail of files that must not be decoded, by path.
 
     Raises:
         ChangedSourceError: if a file is not as it was planned.
@@ -90,10 +90,11 @@ def write_shard(
     kept, rejects, contents = [], [], {}
     note = decoding_note(folder, name)
     with watchdog(note) as watch, whole_file(folder / name) as temporary:
+        reader = _SliceReader(job, given_up, watch)
         with record_writer(temporary) as writer:
             for planned in slices:
                 try:
-                    record = _record(job, planned, given_up, watch)
+                    record = reader.record(planned)
                 except RefusedSlice as refusal:
                     path = planned.file.path
                     rejects.append((path, refusal.reason, refusal.detail))
@@ -127,62 +128,61 @@ def decoding_note(folder: Path, name: str) -> Path:
     return folder / WORK / f"{name}.decoding"
 
 
-def _record(
-    job: Job, planned: PlannedSlice, given_up: Mapping[str, tuple[str, str]], watch: Watchdog
-) -> bytes:
-    example = Example(
-        image=_image(job, planned, given_up, watch),
-        label=planned.label,
-        slice_id=planned.slice_id,
-        study_id=planned.study_id,
-        patient_key=planned.patient_key,
-        position_mm=planned.position_mm,
-    )
-    with watch.decoding(planned.file.path):
-        return encode_example(example, job.format.encoding)
+@dataclass(frozen=True)
+class _SliceReader:
+    """Turns slices into records.
 
-
-def _image(
-    job: Job, planned: PlannedSlice, given_up: Mapping[str, tuple[str, str]], watch: Watchdog
-) -> np.ndarray:
-    """The channels: for each window, the slices from the lowest to the highest.
-
-    A neighbour whose pixels are refused is replaced by the slice itself.
+    Attributes:
+        job: what all shards have in common.
+        given_up: files that must not be decoded.
+        watch: watches the decoders.
     """
-    own = _windowed(job, planned.file, given_up, watch)
-    if not planned.neighbours:
-        return own
-    stack = []
-    for file in planned.neighbours:
-        try:
-            same = file == planned.file
-            stack.append(own if same else _windowed(job, file, given_up, watch))
-        except RefusedSlice:
-            stack.append(own)
-    stack.insert(len(stack) // 2, own)
-    return stack_slices(stack)
 
+    job: Job
+    given_up: Mapping[str, tuple[str, str]]
+    watch: Watchdog
 
-def _windowed(
-    job: Job, file: SourceFile, given_up: Mapping[str, tuple[str, str]], watch: Watchdog
-) -> np.ndarray:
-    """A slice without neighbours; uint8, shape (size, size, windows)."""
-    if file.path in given_up:
-        raise RefusedSlice(*given_up[file.path])
-    content = _read_bytes(job.root, file)
-    with watch.decoding(file.path):
-        hu = _decode(job.root, file, content)
-        return window_slice(hu, job.format.size, job.format.windows)
+    def record(self, planned: PlannedSlice) -> bytes:
+        example = Example(
+            image=self._image(planned),
+            label=planned.label,
+            slice_id=planned.slice_id,
+            study_id=planned.study_id,
+            patient_key=planned.patient_key,
+            position_mm=planned.position_mm,
+        )
+        with self.watch.decoding(planned.file.path):
+            return encode_example(example, self.job.format.encoding)
+
+    def _image(self, planned: PlannedSlice) -> np.ndarray:
+        """The channels: for each window, the slices from the lowest to the highest.
+
+        A neighbour whose pixels are refused is replaced by the slice itself.
+        """
+        own = self._windowed(planned.file)
+        if not planned.neighbours:
+            return own
+        stack = []
+        for file in planned.neighbours:
+            try:
+                stack.append(own if file == planned.file else self._windowed(file))
+            except RefusedSlice:
+                stack.append(own)
+        stack.insert(len(stack) // 2, own)
+        return stack_slices(stack)
+
+    def _windowed(self, file: SourceFile) -> np.ndarray:
+        """A slice without neighbours; uint8, shape (size, size, windows)."""
+        if file.path in self.given_up:
+            raise RefusedSlice(*self.given_up[file.path])
+        content = _read_bytes(self.job.root, file)
+        with self.watch.decoding(file.path):
+            hu = _decode(self.job.root, file, content)
+            return window_slice(hu, self.job.format.size, self.job.format.windows)
 
 
 def _read_bytes(root: str, file: SourceFile) -> bytes:
-    """Reads a whole file, however long that takes; at most MAX_BYTES, as it passed the scan.
-
-    Raises:
-        ChangedSourceError: if its size or version is not as it was planned.
-        OSError: if the file cannot be read.
-        SourceError: if an object store cannot provide the file.
-    """
+    """Reads a whole file, however long that takes; at most MAX_BYTES, as it passed the scan."""
     path = absolute_path(root, file.path)
     with open_source(path, block=file.bytes) as (stream, size, version):
         if (size, version) != (file.bytes, file.version):
