@@ -21,17 +21,10 @@ def augment(
     positions: Iterable[int],
     air: np.ndarray,
 ) -> np.ndarray:
-    """Changes each slice at random, within the limits of the configuration.
+    """Changes each slice at random; uint8 (N, size, size, channels) to the same shape.
 
-    Args:
-        images: uint8, shape (N, size, size, channels).
-        config: the limits.
-        seed: of all changes.
-        positions: of the N slices in the stream; the same seed and position give the same change.
-        air: uint8, shape (channels,): grey level of what comes in from outside.
-
-    Returns:
-        uint8, the same shape.
+    The same seed and position in the stream give the same change. `air`, uint8 (channels,), is the
+    grey level of what comes in from outside.
     """
     changed = np.empty_like(images)
     for image, position, target in zip(images, positions, changed, strict=True):
@@ -49,12 +42,8 @@ def draw(seed: int, position: int) -> np.ndarray:
 def output_to_input(config: AugmentationConfig, size: int, numbers: np.ndarray) -> np.ndarray:
     """The affine map from a pixel (x, y) of the changed slice to one of the original.
 
-    The original is flipped, scaled and rotated anticlockwise about its centre, then shifted.
-
-    Args:
-        config: the limits.
-        size: edge of the slice in pixels.
-        numbers: five, in [-1, 1): flip, angle, scale, shift to the right and down.
+    The original is flipped, scaled and rotated anticlockwise about its centre, then shifted. The
+    five numbers in [-1, 1) are for flip, angle, scale, and shift to the right and down.
 
     Returns:
         float64, shape (2, 3).

@@ -80,8 +80,8 @@ def training_batches(
         batch_size: slices per batch over all workers; a multiple of `workers`.
         seed: of order, balance and augmentation.
         start_step: batches that were trained on before.
-        worker: which of the workers, from 0.
-        workers: how many share each batch.
+        worker: index of this worker among those that share each batch.
+        workers: their number.
 
     Returns:
         (image, label): uint8 (batch_size / workers, size, size, channels) and float32
@@ -113,13 +113,9 @@ def training_batches(
 def evaluation_batches(
     shards: ShardSet, split: str, *, batch_size: int, only: Collection[str] | None = None
 ) -> tf.data.Dataset:
-    """Every slice of a split once, in the order of the shards.
+    """Every slice of a split once, in the order of the shards; the last batch may be smaller.
 
-    Args:
-        shards: what to read.
-        split: its name.
-        batch_size: slices per batch; the last may be smaller.
-        only: names of the shards to read; None reads all of the split.
+    `only` names the shards to read; None reads all of the split.
 
     Returns:
         Dictionaries of `image` uint8 (N, size, size, channels), `slice_id`, `study_id`,
@@ -216,7 +212,7 @@ def _by_python(
 
 
 def _checked(labels: tf.Tensor) -> tf.Tensor:
-    """The labels, shape (N, 6); an invalid one is an error, as the network would learn it."""
+    """The labels, shape (N, 6); the network would learn invalid ones, so they are an error."""
     binary = tf.reduce_all((labels == 0) | (labels == 1))
     any_is_or = tf.reduce_all(labels[:, -1] == tf.reduce_max(labels[:, :-1], axis=1))
     with tf.control_dependencies([tf.debugging.Assert(binary & any_is_or, [WRONG_LABEL])]):

@@ -68,14 +68,7 @@ class NetworkInput:
         return air.repeat(self.slices)
 
     def windowed(self, hu: np.ndarray) -> np.ndarray:
-        """A slice without its neighbours.
-
-        Args:
-            hu: shape (rows, columns), Hounsfield units, all finite.
-
-        Returns:
-            uint8, shape (size, size, len(windows)).
-        """
+        """A slice in HU, all finite, without its neighbours; uint8 (size, size, len(windows))."""
         return shrink_windowed(window_slice(hu, self.shard_size, self.windows), self.size)
 
     def as_json(self) -> dict[str, Any]:
@@ -102,13 +95,5 @@ def network_input_from_json(content: dict[str, Any]) -> NetworkInput:
 
 
 def shrink_slices(images: Sequence[np.ndarray] | np.ndarray, size: int) -> np.ndarray:
-    """Averages the grey levels of several slices.
-
-    Args:
-        images: uint8, shape (N, n, n, channels), n at least `size`.
-        size: edge of the result in pixels.
-
-    Returns:
-        uint8, shape (N, size, size, channels).
-    """
+    """Averages grey levels: uint8 (N, n, n, channels) to (N, size, size, channels)."""
     return np.stack([shrink_windowed(image, size) for image in images])

@@ -154,11 +154,7 @@ def read_studies(
 ) -> Iterator[ReadStudy]:
     """Reads one study after the other; skips those of which nothing can be read.
 
-    Args:
-        studies: from `find_studies`.
-        network_input: what is made of each slice.
-        rejects: files whose pixels cannot be read are added to these.
-        desc: label of the progress bar.
+    Files whose pixels cannot be read are added to `rejects`.
     """
     for study in progress(studies, desc=desc, unit="study"):
         read, unreadable = study.read()
@@ -169,11 +165,7 @@ def read_studies(
 
 
 def study_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
-    """The inputs of the network for the slices of a study, which are neighbours of each other.
-
-    Returns:
-        uint8, shape (len(slices), size, size, channels).
-    """
+    """The inputs of the network for a whole study; uint8 (len(slices), size, size, channels)."""
     images = np.stack([network_input.windowed(ct.hu) for ct in slices])
     reach = network_input.neighbours
     if not reach:

@@ -38,12 +38,8 @@ def check(
 ) -> AnySection:
     """The values as a section.
 
-    Args:
-        model: the section's class.
-        values: of a file, with what it includes and overrides.
-        where: named for values whose origin is unknown, and for those that are missing.
-        suggesting: whether the message on an unknown key names the nearest known one; false for
-            files that are not meant to be edited.
+    Messages name `where` for values that are missing or whose origin is unknown. On an unknown key
+    they suggest the nearest known one, unless the file is not meant to be edited.
 
     Raises:
         ConfigError: one line per key: where, key path, what was expected and what was given.
@@ -59,11 +55,7 @@ def with_overrides(
 ) -> Values:
     """The values after `key.path=value` options, of which the last wins.
 
-    Args:
-        model: the section's class, which defines the key paths.
-        values: of a file.
-        overrides: the options.
-        known: further key paths that a message on an unknown one may suggest.
+    A message on an unknown key path may also suggest those in `known`.
     """
     for override in overrides:
         key, value = read_override(override)

@@ -33,16 +33,9 @@ def predict_split(
     slices: int | None = None,
     with_plain_rule: bool = False,
 ) -> Predictions:
-    """Runs the network over a labelled split.
+    """Runs the network, and on request the plain rule, over a labelled split.
 
-    Args:
-        forward: from `compile_forward`.
-        shards: the slices.
-        split: its name.
-        batch_size: slices per batch.
-        slices: only the first so many, which are a random sample, as the order of shards is
-            random; None means the whole split.
-        with_plain_rule: also measure the areas of the plain rule, if a window allows it.
+    `slices` takes only the first so many: a random sample, as the order of shards is random.
     """
     count = min(shards.slices(split), slices or shards.slices(split))
     steps = -(-count // batch_size)

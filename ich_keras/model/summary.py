@@ -31,14 +31,7 @@ class Summary:
 def summarize(
     model: keras.Model, config: ModelConfig, size: int, pixel_mm: float | None = None
 ) -> Summary:
-    """Counts parameters, multiply-adds and receptive field.
-
-    Args:
-        model: from `build_model`.
-        config: its configuration.
-        size: edge of the slices in pixels.
-        pixel_mm: edge of such a pixel in mm, if known.
-    """
+    """Counts parameters, multiply-adds and receptive field for slices of `size` pixels."""
     field = _receptive_field(config)
     return Summary(
         parameters=sum(int(ops.size(x)) for x in model.trainable_variables),

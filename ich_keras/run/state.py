@@ -34,12 +34,9 @@ class Position:
 
 
 def save_state(run: RunFolder, variables: Sequence[Any], position: Position) -> None:
-    """Writes variables and position together, so that both are of the same step.
+    """Writes variables, always in the same order, and position, so that both are of the same step.
 
-    Args:
-        run: gets `last/state.npz` and, for people to read, `last/position.json`.
-        variables: Keras variables, always in the same order.
-        position: where the run is.
+    `last/position.json` repeats the position for people to read.
     """
     values = {f"{i:04d}": x.numpy() for i, x in enumerate(variables)}
     content = asdict(position)

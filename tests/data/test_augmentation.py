@@ -1,4 +1,4 @@
-"""Each change does what it says, held against SciPy, and is drawn apart from the others."""
+"""Each change agrees with SciPy and is drawn independently of the others."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ def shown(balance: float, seed: int) -> np.ndarray:
     return np.bincount(places, minlength=len(LABELS))
 
 
-def test_a_slice_belongs_to_the_rarest_of_its_kinds():
+def test_a_slice_belongs_to_the_group_of_its_rarest_subtype():
     groups = groups_of_combinations(LABELS)[combinations_of(LABELS)]
     assert groups.tolist() == [0] * 64 + [5] * 16 + [1] * 4
     assert len(groups_of_combinations(LABELS)) == COMBINATIONS
@@ -49,8 +49,8 @@ def test_a_slice_belongs_to_the_rarest_of_its_kinds():
     ],
 )
 def test_weights_are_those_of_the_paper(balance, weights):
-    found = sampling_weights(LABELS, balance)[combinations_of(LABELS)] / UNIT
-    np.testing.assert_allclose(found[[0, 64, 80]], weights)
+    relative = sampling_weights(LABELS, balance)[combinations_of(LABELS)] / UNIT
+    np.testing.assert_allclose(relative[[0, 64, 80]], weights)
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.3, 0.5, 1.0])

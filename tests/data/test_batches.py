@@ -36,7 +36,7 @@ def batches(folder, count, start=0, seed=3, batch_size=5, share=(0, 1), **data):
     return [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
 
 
-def test_no_iterator_waits_at_its_end_for_a_tuner(shards):
+def test_pipelines_run_without_the_tuner_that_delays_their_end(shards):
     config = DataConfig(shuffle_buffer=8, balance=0.5)
     opened = open_shards(shards.folder, config)
     for dataset in (
@@ -47,17 +47,17 @@ def test_no_iterator_waits_at_its_end_for_a_tuner(shards):
 
 
 def test_evaluation_reads_every_slice_once_as_it_was_written(shards):
-    found = {}
+    read = {}
     opened = open_shards(shards.folder, DataConfig())
     for batch in evaluation_batches(opened, "val", batch_size=4):
         for i, name in enumerate(batch["slice_id"].numpy().astype(str)):
-            assert name not in found
-            found[name] = (batch["image"][i].numpy(), tuple(batch["label"][i].numpy()))
+            assert name not in read
+            read[name] = (batch["image"][i].numpy(), tuple(batch["label"][i].numpy()))
     written = {x.slice_id: (x.image, x.label) for x in shards.examples["val"]}
-    assert found.keys() == written.keys()
+    assert read.keys() == written.keys()
     for name, (image, label) in written.items():
-        np.testing.assert_array_equal(found[name][0], image)
-        assert found[name][1] == label
+        np.testing.assert_array_equal(read[name][0], image)
+        assert read[name][1] == label
 
 
 def test_one_pass_of_training_holds_every_slice_once(shards):
@@ -76,7 +76,7 @@ def test_passes_differ_in_their_order(shards):
 
 @pytest.mark.parametrize("balance", [0.0, 0.7])
 @pytest.mark.parametrize("start", [1, 6, 7, 8, 20])
-def test_starting_at_a_step_gives_what_an_undisturbed_run_sees(shards, start, balance):
+def test_a_run_resumed_at_a_step_sees_what_an_uninterrupted_run_sees(shards, start, balance):
     data = {"augmentation": AUGMENTATION, "balance": balance}
     whole = batches(shards.folder, start + 3, **data)
     resumed = batches(shards.folder, 3, start=start, **data)
@@ -87,8 +87,8 @@ def test_starting_at_a_step_gives_what_an_undisturbed_run_sees(shards, start, ba
 
 def stream(folder, count, share, start=0, **data) -> list[tuple[bytes, bytes]]:
     """The slices that a worker sees one by one, with their labels."""
-    found = batches(folder, count, batch_size=share[1], share=share, start=start, **data)
-    return [(image.tobytes(), label.tobytes()) for image, label in found]
+    pairs = batches(folder, count, batch_size=share[1], share=share, start=start, **data)
+    return [(image.tobytes(), label.tobytes()) for image, label in pairs]
 
 
 def test_each_shard_is_read_by_one_worker_in_a_pass(tmp_path):
@@ -106,7 +106,7 @@ def test_each_shard_is_read_by_one_worker_in_a_pass(tmp_path):
 
 
 @pytest.mark.parametrize(("balance", "seed"), [(0.0, 3), (0.7, 3), (0.7, 2**32 - 1)])
-def test_a_worker_that_starts_at_a_step_sees_what_it_would_have_seen(tmp_path, balance, seed):
+def test_a_worker_resumed_at_a_step_sees_what_an_uninterrupted_one_sees(tmp_path, balance, seed):
     shards = write_shards(tmp_path, train=37, val=7, files=5)  # passes of 7, 14, 15 or 16 slices
     data = {"augmentation": AUGMENTATION, "balance": balance, "seed": seed}
     for worker in range(3):
@@ -115,7 +115,7 @@ def test_a_worker_that_starts_at_a_step_sees_what_it_would_have_seen(tmp_path, b
             assert stream(shards.folder, 10, (worker, 3), start, **data) == whole[start:][:10]
 
 
-def test_the_workers_augment_each_in_its_own_way(tmp_path):
+def test_workers_draw_different_augmentations(tmp_path):
     """One slice in each shard, and all the same: what differs is the augmentation."""
     shards = write_shards(tmp_path, train=2, val=2)
     for number in range(2):
@@ -136,7 +136,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(shards):
 
 
 @pytest.mark.parametrize(("balance", "shares"), [(0.0, 1 / 7), (1.0, 1 / 6)])
-def test_balance_shows_the_groups_as_often_as_asked_for(tmp_path, balance, shares):
+def test_balance_shows_the_groups_as_often_as_configured(tmp_path, balance, shares):
     shards = write_shards(tmp_path, train=35, val=7)  # 5 of each kind, and 10 controls
     passes = batches(shards.folder, 200, batch_size=35, balance=balance)
     labels = np.concatenate([y for _, y in passes])
@@ -194,26 +194,28 @@ def test_a_shard_cut_short_is_an_error_not_a_smaller_evaluation(tmp_path):
 @pytest.mark.parametrize(
     "label",
     [
-        (0, 1, 0, 0, 0, 0),  # `any` lacks
-        (0, 0, 0, 0, 0, 1),  # a bleeding of no kind
+        (0, 1, 0, 0, 0, 0),  # `any` is missing
+        (0, 0, 0, 0, 0, 1),  # a hemorrhage without subtype
         (0, 2, 0, 0, 0, 1),
         (0, -1, 1, 0, 0, 1),
         (0, 1, 0, 0, 1),
     ],
 )
-def test_a_label_that_is_none_is_neither_learned_nor_scored(tmp_path, label):
+def test_invalid_labels_are_neither_learned_nor_scored(tmp_path, label):
     right = (0, 1, 0, 0, 0, 1)
     shards = write_shards(tmp_path, {"train0001": right, "val0001": right}, train=7, val=7)
     overwrite_labels(shards, {"train0001": label, "val0001": label})
-    said = rf"{tmp_path}: a label is not six of 0 or 1 .* `ich-keras verify {tmp_path}` tells which"
-    with pytest.raises(DatasetError, match=said), reading(tmp_path):
+    message = (
+        rf"{tmp_path}: a label is not six of 0 or 1 .* `ich-keras verify {tmp_path}` tells which"
+    )
+    with pytest.raises(DatasetError, match=message), reading(tmp_path):
         batches(tmp_path, 2)
-    with pytest.raises(DatasetError, match=said), reading(tmp_path):
+    with pytest.raises(DatasetError, match=message), reading(tmp_path):
         list(evaluation_batches(open_shards(tmp_path, DataConfig()), "val", batch_size=4))
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.5])
-def test_records_that_are_not_as_many_as_the_manifest_says_stop_the_training(tmp_path, balance):
+def test_fewer_records_than_the_manifest_says_stop_the_training(tmp_path, balance):
     shards = write_shards(tmp_path, train=14, val=7)
     path = next(tmp_path.glob("train-*.tfrecord"))
     write_records(path, [encode_example(x, "zlib") for x in shards.examples["train"][:5]])
@@ -221,7 +223,7 @@ def test_records_that_are_not_as_many_as_the_manifest_says_stop_the_training(tmp
         batches(tmp_path, 6, balance=balance)
 
 
-def test_a_process_ends_though_batches_are_still_being_made(shards):
+def test_a_process_ends_while_batches_are_being_prepared(shards):
     code = (
         "import sys; from pathlib import Path\n"
         "from ich_keras.experiment.schema import AugmentationConfig, DataConfig\n"

@@ -1,4 +1,4 @@
-"""A slice with its neighbours, from the converter to the network and to somebody's own study."""
+"""A slice with its neighbours, from the converter to the network and to predictions."""
 
 import json
 from dataclasses import replace
@@ -39,14 +39,16 @@ def shards(source, tmp_path_factory):
 
 def images_of(folder, **data):
     opened = open_shards(folder, DataConfig(**data))
-    found = {}
+    images = {}
     for split in opened.manifest.splits:
         for batch in evaluation_batches(opened, split, batch_size=4):
-            found |= zip(batch["slice_id"].numpy().astype(str), batch["image"].numpy(), strict=True)
-    return found
+            images |= zip(
+                batch["slice_id"].numpy().astype(str), batch["image"].numpy(), strict=True
+            )
+    return images
 
 
-def test_each_window_has_the_slice_below_itself_and_the_slice_above(source, shards):
+def test_each_window_has_the_slice_below_the_slice_itself_and_the_slice_above(source, shards):
     truths = source[1]
     images = images_of(shards)
     assert images.keys() == truths.keys()
@@ -61,7 +63,7 @@ def test_each_window_has_the_slice_below_itself_and_the_slice_above(source, shar
         np.testing.assert_array_equal(image, np.stack(expected, axis=-1))
 
 
-def test_an_experiment_may_leave_the_neighbours_or_a_window_aside(source, shards, tmp_path):
+def test_an_experiment_may_leave_out_neighbours_or_a_window(source, shards, tmp_path):
     convert(source[0], tmp_path / "bare", OPTIONS)
     alone, bare = images_of(shards, neighbours=0), images_of(tmp_path / "bare")
     whole, bone = images_of(shards), images_of(shards, windows=("bone",))
@@ -76,7 +78,7 @@ def test_more_neighbours_than_the_shards_have_are_refused(shards):
 
 
 @pytest.mark.slow
-def test_a_run_with_neighbours_answers_on_a_study_as_on_its_shards(source, shards, tmp_path):
+def test_a_run_with_neighbours_predicts_a_study_as_its_shards(source, shards, tmp_path):
     settings = ["model.widths=[4, 8]", "training.max_steps=2", "training.batch_size=4"]
     run = RunFolder(tmp_path / "run")
     fit(load_experiment("demo", [*settings, "training.validate_every=2"]), shards, run)

@@ -1,4 +1,4 @@
-"""What a network sees of a slice is the same in training and in an answer, byte for byte."""
+"""What a network sees of a slice is the same in training and in prediction, byte for byte."""
 
 import numpy as np
 import pytest
@@ -31,25 +31,25 @@ def real_head(realdata):
 def images_of_shards(folder, config):
     """What training and `evaluate` feed the network, by slice id."""
     opened = open_shards(folder, config)
-    found = {}
+    images = {}
     for batch in evaluation_batches(opened, "unlabelled", batch_size=4):
         names = batch["slice_id"].numpy().astype(str)
-        found |= zip(names, batch["image"].numpy(), strict=True)
-    return opened.input, found
+        images |= zip(names, batch["image"].numpy(), strict=True)
+    return opened.input, images
 
 
 def images_of_files(folder, network_input):
     """What `predict` and `evaluate --dicom` feed it."""
     studies, rejects = find_studies([folder])
-    found = {}
+    images = {}
     for study in read_studies(studies, network_input, rejects, desc="read"):
-        found |= {x.header.slice_id: y for x, y in zip(study.slices, study.images, strict=True)}
-    return found
+        images |= {x.header.slice_id: y for x, y in zip(study.slices, study.images, strict=True)}
+    return images
 
 
 @pytest.mark.parametrize("neighbours", [0, 1])
 @pytest.mark.parametrize("place", ["phantom", "real_head"])
-def test_a_slice_is_the_same_on_both_ways(place, neighbours, request, tmp_path):
+def test_a_slice_is_the_same_from_shards_and_from_dicom_files(place, neighbours, request, tmp_path):
     source = request.getfixturevalue(place)
     options = {"size": SHARD_SIZE, "windows": ",".join(NAMES), "neighbours": neighbours}
     convert(
@@ -79,7 +79,7 @@ def test_the_order_of_windowing_and_averaging_is_that_of_the_shards():
     assert averaged_first[0, 0, 0] == 255  # the window of 1000 HU
 
 
-def test_averaging_grey_levels_is_the_mean_of_four_whatever_the_other_channels():
+def test_averaged_grey_levels_do_not_depend_on_other_channels():
     image = np.random.default_rng(5).integers(0, 256, (64, 64, 9), np.uint8)
     mean = image.reshape(32, 2, 32, 2, 9).mean(axis=(1, 3))
     np.testing.assert_array_equal(shrink_windowed(image, 32), np.floor(mean + 0.5))
@@ -101,7 +101,7 @@ def test_channels_are_counted_in_one_place():
     )
 
 
-def test_another_size_is_windowed_where_the_shards_are_or_at_its_own():
+def test_another_size_is_windowed_at_that_of_the_shards_or_its_own_if_larger():
     trained = NetworkInput(512, 256, (WINDOWS["brain"],), 0)
     assert (trained.at(128).shard_size, trained.at(128).size) == (512, 128)
     assert (trained.at(768).shard_size, trained.at(768).size) == (768, 768)

@@ -16,7 +16,7 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"), train=37, val=11)
 
 
-def test_what_the_shards_cannot_give_is_refused(shards):
+def test_sizes_windows_and_splits_that_the_shards_lack_are_refused(shards):
     with pytest.raises(DatasetError, match=r"32 pixels wide and size 64 was asked for"):
         open_shards(shards.folder, DataConfig(size=64))
     with pytest.raises(DatasetError, match=r"brain, subdural, bone, not stroke"):

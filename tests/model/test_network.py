@@ -68,7 +68,7 @@ def test_the_odds_of_the_map_add_up_to_those_of_the_slice():
 
 
 @pytest.mark.parametrize("pooling", ["max", "average", "logsumexp"])
-def test_no_kind_is_more_probable_than_any_hemorrhage(pooling):
+def test_no_subtype_is_more_probable_than_any_hemorrhage(pooling):
     """Neither in a slice nor in a cell, whatever the weights."""
     for seed in range(5):
         keras.utils.set_random_seed(seed)
@@ -82,7 +82,7 @@ def test_no_kind_is_more_probable_than_any_hemorrhage(pooling):
             assert np.all(kinds <= any_of_them + 1e-6)
 
 
-def test_any_is_the_probability_of_at_least_one_kind_or_of_another_hemorrhage():
+def test_any_is_the_probability_of_a_subtype_or_of_another_hemorrhage():
     logits = np.random.default_rng(3).normal(-2, 4, (1000, 6)).astype("float32")
     answer = keras.ops.convert_to_numpy(AnyFromKinds()(logits)).astype(float)
     np.testing.assert_array_equal(answer[:, :5], logits[:, :5])
@@ -92,7 +92,7 @@ def test_any_is_the_probability_of_at_least_one_kind_or_of_another_hemorrhage():
     assert np.isfinite(AnyFromKinds()(extreme)).all()
 
 
-def test_a_network_of_before_the_coherent_head_is_read_and_named(tmp_path, caplog):
+def test_a_network_without_the_coherent_head_is_read_with_a_warning(tmp_path, caplog):
     model = build_model(SMALL, 3)
     maps = model.get_layer("label_maps").output
     pooled = GlobalLogSumExpPooling2D(dtype="float32", name="pooling")(maps)
@@ -119,7 +119,7 @@ def test_a_reloaded_network_gives_the_same_probabilities(tmp_path):
     np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
 
 
-def test_a_broken_checkpoint_is_named(tmp_path):
+def test_a_damaged_checkpoint_is_reported(tmp_path):
     path = tmp_path / "best.keras"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"best\.keras: not a readable checkpoint"):

@@ -30,7 +30,7 @@ def test_summary_counts_what_a_hand_count_gives():
     assert summary.stride == 4
 
 
-def test_summary_gives_the_receptive_field_in_mm_where_a_pixel_has_a_size():
+def test_summary_has_the_receptive_field_in_mm_if_the_pixel_size_is_known():
     network = build_model(SMALL, 3)
     pixels = summarize(network, SMALL, 64).receptive_field
     assert summarize(network, SMALL, 64, pixel_mm=0.5).receptive_field_mm == pixels / 2

@@ -17,7 +17,7 @@ def test_a_run_keeps_its_input(tmp_path):
     assert read_input(RunFolder(tmp_path)) == value
 
 
-def test_a_run_that_did_not_record_the_size_of_its_shards_asks_them(tmp_path, caplog):
+def test_an_older_run_reads_the_size_of_its_shards_from_their_manifest(tmp_path, caplog):
     written = write_shards(tmp_path / "shards", train=8, val=4)
     run, half = RunFolder(tmp_path / "run"), SIZE // 2
     fingerprint = open_shards(written.folder, DataConfig()).manifest.fingerprint
