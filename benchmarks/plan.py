@@ -71,8 +71,8 @@ def _headers(
 
 def _labels(slices: int) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    bleedings = (rng.random((slices, len(PREVALENCE))) < PREVALENCE).astype(np.uint8)
-    values = np.hstack([bleedings, bleedings.max(axis=1, keepdims=True)])
+    positive = (rng.random((slices, len(PREVALENCE))) < PREVALENCE).astype(np.uint8)
+    values = np.hstack([positive, positive.max(axis=1, keepdims=True)])
     index = pd.Index([f"ID_{x:09x}" for x in range(slices)], name="slice_id")
     return pd.DataFrame(values, index=index, columns=list(LABELS))
 

@@ -41,13 +41,9 @@ def phantom_id(*parts: object) -> str:
 
 
 def write_dicom(path: Path, ids: tuple[str, str, str], image: StoredSlice, patient: int) -> None:
-    """Writes the DICOM file of a slice.
+    """Writes the DICOM file of a slice, with the ids of slice, study and patient.
 
-    Args:
-        path: of the new file.
-        ids: of slice, study and patient.
-        image: the slice.
-        patient: its number decides the transfer syntax and the form of the window.
+    The number of the patient decides the transfer syntax and the form of the window.
     """
     with _any_identifier():  # enforcing the file format would correct the quirks
         _dataset(image, ids, patient).save_as(path)

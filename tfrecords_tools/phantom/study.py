@@ -89,7 +89,6 @@ def make_study(
     measured = acquisition.acquire(scan, rng, hu, parameters.thickness)
     stored = scan.storage.encode(measured, circle=scan.circle, extended=scan.extended)
     masks = _drop_small(masks, pixel)
-    tilt = np.radians(scan.tilt)
     frames = [acquisition.frame(scan, shape, float(z)) for z in parameters.heights]
     return Study(
         stored=stored,
@@ -97,7 +96,7 @@ def make_study(
         masks=np.packbits(masks, axis=1, bitorder="little")[:, 0],
         labels=_labels(masks),
         positions=np.array([origin for origin, _, _ in frames]),
-        orientation=(1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(np.sin(tilt))),
+        orientation=scan.orientation,
         pixel=pixel,
         scan=scan,
         tissues=tissues,

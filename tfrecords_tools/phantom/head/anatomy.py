@@ -36,7 +36,7 @@ def render(head: Head, points: Points, shifted: Points, squeeze: Array | float) 
     """Renders the head at the pixels of one slice.
 
     Args:
-        head: the patient's.
+        head: of the patient.
         points: of the slice, for the skull.
         shifted: the same for the brain, which a mass may have displaced.
         squeeze: 0..1, how far swelling closes the sulci.

@@ -92,14 +92,7 @@ class Brain:
 
 
 def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> Brain:
-    """Renders brain, CSF and dura.
-
-    Args:
-        head: the patient's.
-        points: of the slice.
-        depth: mm inside inner table and skull base.
-        squeeze: 0..1, how far swelling closes the sulci.
-    """
+    """Renders brain, CSF and dura; see `anatomy.render` for the arguments."""
     dura = _dura(head, points, depth)
     cortex = np.clip((18 + 5 * points.texture - depth) / 5, 0, 1) * (1 - dura.below)
     sulci, near_sulci = _sulci(head, points, depth, cortex, dura, 1 - 0.8 * squeeze)

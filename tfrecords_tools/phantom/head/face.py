@@ -46,11 +46,7 @@ FACE_BONES = (
 
 
 def dental_arch(angle: float) -> tuple[float, float]:
-    """Where a tooth of the upper jaw is located: x and y, mm.
-
-    Args:
-        angle: degrees from the front to the patient's left.
-    """
+    """Place of an upper tooth, x and y in mm; `angle` in degrees from the front to the left."""
     return 25 * float(np.sin(np.radians(angle))), -56 - 32 * float(np.cos(np.radians(angle)))
 
 

@@ -74,12 +74,10 @@ class Plane:
         return large[: self.shape[0], : self.shape[1]]
 
     def edge(self, depth: Array) -> Array:
-        """Width in mm of depth over which a surface blurs: partial volume of pixel and layer.
+        """Width over which a surface blurs, in mm of depth: partial volume of pixel and layer.
 
-        A surface that is oblique to the layer, as at the vertex, blurs by its thickness.
-
-        Args:
-            depth: mm from the surface; its gradient is about 1 everywhere, as a distance's.
+        A surface that is oblique to the layer, as at the vertex, blurs by its thickness. `depth`
+        is in mm, with a gradient of about 1 everywhere, as a distance has.
         """
         step = max(1, int(COARSE / self.pixel))
         coarse = np.ascontiguousarray(depth[::step, ::step])

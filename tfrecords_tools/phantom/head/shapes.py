@@ -93,11 +93,7 @@ def soft_mask(
 ) -> tuple[Window, Array]:
     """The window of a shape in a slice, and its share 0..1 of each pixel there.
 
-    Args:
-        shape: what to render.
-        points: the slice.
-        rough: mm by which the texture displaces the surface.
-        grow: mm added on every side.
+    The texture displaces its surface by `rough` mm, and `grow` mm are added on every side.
     """
     center, reach = shape.bounds
     window = points.window(center, reach + grow + 2.5 * rough + points.pixel)

@@ -14,14 +14,10 @@ Frame = tuple[np.ndarray, np.ndarray, np.ndarray]  # origin, down, along, as `ge
 
 
 def frame(scan: Scan, shape: tuple[int, int], z: float) -> Frame:
-    """First pixel, step from row to row, and step from column to column, in the scanner.
+    """First pixel, and steps from row to row and from column to column, in the scanner.
 
-    x runs to the patient's left, y to the back, z up; float64, shape (3,), mm.
-
-    Args:
-        scan: gives field of view and tilt.
-        shape: rows, columns.
-        z: height of the middle of the slice, mm.
+    x runs to the patient's left, y to the back, z up; float64, shape (3,), mm. The middle of the
+    slice has the height `z`.
     """
     rows, columns = shape
     pixel = scan.fov / columns
@@ -41,7 +37,7 @@ def to_head(scan: Scan, size: tuple[float, float, float], frame: Frame) -> Frame
 
 
 def surround(scan: Scan, hu: np.ndarray, heights: np.ndarray) -> None:
-    """Paints head holder, tubes and wires into the air around the head, in place.
+    """Paints holder, tubes and wires into the air around the head, in place.
 
     Args:
         scan: gives the objects.

@@ -17,13 +17,10 @@ METAL = np.array([2.214, 1.213, 0.7661, 0.4052, 0.2721]) * 0.4506
 
 
 def transmission(lengths: Array) -> Array:
-    """The share of the beam that passes a slice.
+    """The share of the beam that passes, shape (slices, views, channels).
 
     Args:
         lengths: of water, bone and metal, HU / 1000 times mm; shape (slices, 3, views, channels).
-
-    Returns:
-        Shape (slices, views, channels).
     """
     water, bone, metal = np.moveaxis(lengths, 1, 0)
     passed = np.zeros_like(water)

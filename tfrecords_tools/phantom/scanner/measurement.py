@@ -65,9 +65,6 @@ def materials(hu: Array) -> Array:
 
     HU up to BONE_FROM are water; the excess is bone, and the excess over METAL_FROM metal.
 
-    Args:
-        hu: float32, shape (rows, columns).
-
     Returns:
         HU / 1000 of each material, where 0 is vacuum; float32, shape (3, CELLS, CELLS).
     """

@@ -17,14 +17,7 @@ SECTORS = 2  # of directions, in each of which noise is known: rays from front t
 
 
 def project(maps: Array) -> Array:
-    """Integrals along the rays, in cells.
-
-    Args:
-        maps: float32, shape (..., CELLS, CELLS).
-
-    Returns:
-        float32, shape (..., VIEWS, CHANNELS).
-    """
+    """Integrals along the rays in cells, from (..., CELLS, CELLS) to (..., VIEWS, CHANNELS)."""
     rows = maps.reshape(-1, CELLS * CELLS)
     views = np.zeros((len(rows), VIEWS * CHANNELS), np.float32)
     full = rows.any(axis=1)  # few slices hold metal
@@ -42,9 +35,6 @@ def reconstruct(views: Array) -> Array:
     """Filtered back-projection, by the ramp of Ramachandran and Lakshminarayanan and a Hann window.
 
     The window suppresses artefacts of the coarse map and of the few views.
-
-    Args:
-        views: integrals in cells; float32, shape (..., VIEWS, CHANNELS).
     """
     length = fft.next_fast_len(2 * CHANNELS, real=True)
     spectrum = fft.rfft(views, length) * _ramp(length)

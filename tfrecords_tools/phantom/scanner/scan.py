@@ -50,6 +50,12 @@ class Scan:
     extended: bool
     storage: Storage
 
+    @property
+    def orientation(self) -> tuple[float, ...]:
+        """Image Orientation (Patient), six numbers."""
+        tilt = np.radians(self.tilt)
+        return 1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(np.sin(tilt))
+
 
 def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
     """Draws an acquisition. Each rare way of storing occurs once in every twenty patients.

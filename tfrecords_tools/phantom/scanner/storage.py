@@ -27,15 +27,12 @@ class Storage:
     wrapped: bool = False
 
     def encode(self, hu: np.ndarray, *, circle: bool, extended: bool) -> np.ndarray:
-        """The stored values of HU.
+        """The stored values of HU; int16 or uint16.
 
         Args:
             hu: float32, shape (slices, rows, columns).
             circle: whether pixels outside the inscribed circle are padding.
             extended: whether HU above CEILING are stored.
-
-        Returns:
-            int16 or uint16, the same shape.
         """
         highest = (1 << (self.bits - self.signed)) - 1
         if self.wrapped:

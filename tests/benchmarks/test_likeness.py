@@ -1,4 +1,4 @@
-"""What is measured to compare phantoms with a real head, on series whose truth is known."""
+"""Measurements that compare phantoms with a real head, on series with known truth."""
 
 import json
 import subprocess
@@ -12,11 +12,11 @@ from benchmarks.real_head.likeness import FREQUENCIES, measure, noise_power
 from benchmarks.real_head.series import Series
 
 PIXEL = 0.5
-COMPARE = "benchmarks.compare_with_real"
+PROGRAM = "benchmarks.compare_with_real"
 
 
 def water(noise: np.ndarray) -> tuple[Series, np.ndarray]:
-    """A series of even tissue of 30 HU with some noise, and a mask of its middle."""
+    """A series of homogeneous tissue of 30 HU with some noise, and a mask of its middle."""
     slices, rows, _ = noise.shape
     origins = np.array([[0.0, 0.0, 5.0 * number] for number in range(slices)])
     down, along = np.array([0.0, PIXEL, 0.0]), np.array([PIXEL, 0.0, 0.0])
@@ -35,19 +35,19 @@ def test_white_noise_has_the_power_of_its_variance_at_every_frequency():
     np.testing.assert_allclose(power[known], (4 * PIXEL) ** 2, rtol=0.15)
 
 
-def test_noise_and_tissue_of_water_are_found_again():
+def test_noise_and_tissue_of_water_are_measured():
     series, masks = water(np.random.default_rng(1).normal(0, 5, (4, 200, 200)))
-    found = measure(series, masks)
-    assert found.noise == pytest.approx(5, rel=0.1)
-    assert np.median(found.interior) == pytest.approx(30, abs=0.3)
+    measured = measure(series, masks)
+    assert measured.noise == pytest.approx(5, rel=0.1)
+    assert np.median(measured.interior) == pytest.approx(30, abs=0.3)
 
 
 def test_csf_white_and_grey_matter_are_told_apart():
     noise = np.random.default_rng(3).normal(0, 3, (3, 200, 200))
     stripes = np.select([np.arange(200) % 60 < 12, np.arange(200) % 60 < 36], [-22.0, -2.0], 8.0)
-    found = measure(*water(noise + stripes)).tissues
-    assert list(found) == ["csf", "white", "grey"]
-    np.testing.assert_allclose(list(found.values()), [8, 28, 38], atol=1)
+    measured = measure(*water(noise + stripes)).tissues
+    assert list(measured) == ["csf", "white", "grey"]
+    np.testing.assert_allclose(list(measured.values()), [8, 28, 38], atol=1)
 
 
 def test_smooth_noise_has_lower_frequencies():
@@ -59,12 +59,12 @@ def test_smooth_noise_has_lower_frequencies():
 
 @pytest.mark.slow
 def test_a_real_head_lies_within_the_range_of_the_phantoms(realdata, tmp_path):
-    """HU of the tissues, strength and grain of the noise, of a head that nobody here made."""
+    """HU of the tissues, and strength and texture of the noise, of a real head."""
     head = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
-    command = [sys.executable, "-m", COMPARE, head, tmp_path]
+    command = [sys.executable, "-m", PROGRAM, head, tmp_path]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    found = json.loads((tmp_path / "comparison.json").read_text())
-    outside = {name: row for name, row in found["statistics"].items() if not row["within"]}
-    assert not outside and len(found["statistics"]) == 11
+    measured = json.loads((tmp_path / "comparison.json").read_text())
+    outside = {name: row for name, row in measured["statistics"].items() if not row["within"]}
+    assert not outside and len(measured["statistics"]) == 11
     for name in ("levels", "hu", "noise"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000

@@ -1,6 +1,6 @@
-"""Bleedings set into a head that the generator did not draw: does it find its way about there?
+"""Hemorrhages set into a head that is known only by its HU.
 
-A phantom study stands for the real head, since its tissue is known; only its HU are shown.
+A phantom study serves as the real head, since its true tissue is known.
 """
 
 import subprocess
@@ -25,7 +25,7 @@ from tfrecords_tools.phantom.study import MINIMUM_AREA, make_study
 from tfrecords_tools.tables.label_csv import read_labels
 
 PATIENT, SLICES = 4, 10
-IMPLANTED = "benchmarks.implanted"
+PROGRAM = "benchmarks.implanted"
 BRAIN = [CLASSES.index(name) for name in CLASSES[CLASSES.index("dura and sinuses") :]]
 
 
@@ -40,25 +40,25 @@ def ground(study):
     return survey(as_series(study))
 
 
-def dice(found: np.ndarray, true: np.ndarray) -> float:
-    return 2 * (found & true).sum() / (found.sum() + true.sum())
+def dice(measured: np.ndarray, true: np.ndarray) -> float:
+    return 2 * (measured & true).sum() / (measured.sum() + true.sum())
 
 
 def test_the_space_within_the_skull_is_found(study):
-    found = intracranial(as_series(study))
+    measured = intracranial(as_series(study))
     true = np.isin(study.tissues, BRAIN)
-    assert dice(found, true) > 0.93
+    assert dice(measured, true) > 0.93
 
 
 @pytest.mark.slow
 def test_ventricles_are_found(study, ground):
-    found = np.stack([tissue.brain.ventricles > 0.5 for _, tissue in ground.layers])
+    measured = np.stack([tissue.brain.ventricles > 0.5 for _, tissue in ground.layers])
     true = study.tissues == CLASSES.index("ventricles")
-    assert dice(found, true) > 0.8
+    assert dice(measured, true) > 0.8
 
 
-def test_an_old_infarct_beside_the_ventricles_is_no_csf(study, ground):
-    """Blood in one, as the phantom knows it, would be neither intraventricular nor subarachnoid."""
+def test_an_old_infarct_beside_the_ventricles_is_not_csf(study, ground):
+    """Blood in an infarct is neither intraventricular nor subarachnoid."""
     series = as_series(study)
     ventricles = study.tissues == CLASSES.index("ventricles")
     number = int(ventricles.sum(axis=(1, 2)).argmax())
@@ -69,14 +69,16 @@ def test_an_old_infarct_beside_the_ventricles_is_no_csf(study, ground):
     hu = study.hu.copy()
     hu[number][infarct] -= 0.55 * (brain - csf)
     assert infarct.sum() * study.pixel**2 > 500
-    found = list(tissues(replace(series, hu=hu), intracranial(series), ground.fit))[number][1].brain
-    assert (found.ventricles > 0.5)[infarct].mean() < 0.05
-    assert (found.sulci > 0.5)[infarct].mean() < 0.1
-    assert dice(found.ventricles > 0.5, ventricles[number]) > 0.8
+    measured = list(tissues(replace(series, hu=hu), intracranial(series), ground.fit))[number][
+        1
+    ].brain
+    assert (measured.ventricles > 0.5)[infarct].mean() < 0.05
+    assert (measured.sulci > 0.5)[infarct].mean() < 0.1
+    assert dice(measured.ventricles > 0.5, ventricles[number]) > 0.8
 
 
-def test_the_head_is_found_where_it_lies(study, ground):
-    """The pineal of the fitted phantom head lies where that of the study does."""
+def test_the_pose_of_the_head_is_found(study, ground):
+    """The origin of the fitted phantom head lies where that of the study does."""
     assert ground.fit.error < 4
     scan = study.scan
     there = ground.fit.to_scanner(np.zeros(3))
@@ -85,48 +87,48 @@ def test_the_head_is_found_where_it_lies(study, ground):
 
 
 @pytest.mark.slow
-def test_bleedings_keep_the_noise_and_touch_nothing_else(study, ground):
+def test_hemorrhages_keep_the_noise_and_change_nothing_else(study, ground):
     kept = []
-    for one in implants(ground, places=30):
-        before = study.hu[one.number]
-        around = (before - one.hu)[one.share == 0]
-        darker = 10 if one.subtype == "intraparenchymal" else 0  # by its rim of oedema
+    for implant in implants(ground, places=30):
+        before = study.hu[implant.number]
+        around = (before - implant.hu)[implant.share == 0]
+        darker = 10 if implant.subtype == "intraparenchymal" else 0  # because of its rim of oedema
         assert around.min() > -1e-3 and around.max() <= darker + 1e-3
-        core = ndimage.binary_erosion(one.share > 0.99, iterations=4)  # away from its edges
-        if core.sum() < 30 or one.subtype != "intraparenchymal":  # others take the place of sulci
+        core = ndimage.binary_erosion(implant.share > 0.99, iterations=4)  # away from its edges
+        if core.sum() < 30 or implant.subtype != "intraparenchymal":  # others replace sulci
             continue
         rough_before, rough_after = (
-            (hu - ndimage.gaussian_filter(hu, 1.5))[core] for hu in (before, one.hu)
+            (hu - ndimage.gaussian_filter(hu, 1.5))[core] for hu in (before, implant.hu)
         )
         assert np.corrcoef(rough_before, rough_after)[0, 1] > 0.8
         kept.append(rough_after.std() / rough_before.std())
     assert len(kept) > 1 and np.median(kept) == pytest.approx(1, abs=0.15)
 
 
-def test_kinds_come_in_turn_and_large_enough_and_the_same_again(ground):
+def test_subtypes_alternate_are_large_enough_and_reproducible(ground):
     first, again = (list(implants(ground, places=6)) for _ in range(2))
-    assert [one.subtype for one in first] == [*SUBTYPES, SUBTYPES[0]]
-    for one, other in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one.hu, other.hu)
-        assert one.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA
+    assert [implant.subtype for implant in first] == [*SUBTYPES, SUBTYPES[0]]
+    for implant, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(implant.hu, other.hu)
+        assert implant.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA
 
 
-def test_bleedings_lie_where_their_kind_does(study, ground):
+def test_hemorrhages_lie_where_their_subtype_occurs(study, ground):
     ventricles = study.tissues == CLASSES.index("ventricles")
     white = study.tissues == CLASSES.index("white matter")
-    for one in implants(ground, places=10, seed=3):
-        depth = ndimage.distance_transform_edt(np.isin(study.tissues[one.number], BRAIN))
-        depth = np.median(depth[one.mask]) * study.pixel
-        if one.subtype in ("epidural", "subdural"):
+    for implant in implants(ground, places=10, seed=3):
+        depth = ndimage.distance_transform_edt(np.isin(study.tissues[implant.number], BRAIN))
+        depth = np.median(depth[implant.mask]) * study.pixel
+        if implant.subtype in ("epidural", "subdural"):
             assert depth < 15
-        if one.subtype == "intraventricular":
-            assert ventricles[one.number][one.mask].mean() > 0.5
-        if one.subtype == "subarachnoid":
-            assert white[one.number][one.mask].mean() < 0.5
+        if implant.subtype == "intraventricular":
+            assert ventricles[implant.number][implant.mask].mean() > 0.5
+        if implant.subtype == "subarachnoid":
+            assert white[implant.number][implant.mask].mean() < 0.5
 
 
 @pytest.mark.slow
-def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
+def test_the_program_writes_a_data_set_in_rsna_layout(tmp_path):
     assert study_count(PATIENT) == 1
     source, head, out = tmp_path / "synth", tmp_path / "head", tmp_path / "out"
     synth(source, patients=PATIENT + 1, slices=SLICES, size=128)
@@ -134,7 +136,7 @@ def test_the_script_writes_a_data_set_in_the_layout_of_rsna(tmp_path):
     for number in range(SLICES):
         name = phantom_id("slice", 0, PATIENT, 0, number) + ".dcm"
         (source / "stage_2_train" / name).rename(head / name)
-    command = [sys.executable, "-m", IMPLANTED, head, out, "--places", "5"]
+    command = [sys.executable, "-m", PROGRAM, head, out, "--places", "5"]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     labels = read_labels(out / "stage_2_train.csv")
     assert len(labels) == SLICES + 5
@@ -160,8 +162,8 @@ def test_a_folder_that_holds_no_series_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_head_is_surveyed(realdata):
-    """Its skull fits a phantom's to a few mm, and there is room for a bleeding of each kind."""
+def test_a_real_head_can_be_measured(realdata):
+    """Its skull fits a phantom's to a few mm, and each subtype finds a place."""
     real = survey(read_series(realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"))
     assert real.fit.error < 6
-    assert [one.subtype for one in implants(real, places=5)] == list(SUBTYPES)
+    assert [implant.subtype for implant in implants(real, places=5)] == list(SUBTYPES)

@@ -1,0 +1,54 @@
+"""The distribution of acquisitions."""
+
+import numpy as np
+import pytest
+
+from tfrecords_tools.phantom.sampling import DOUBLED_POSITION, sample_study
+from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
+from tfrecords_tools.phantom.scanner.storage import COMMON
+from tfrecords_tools.phantom.study import make_study
+
+SCANS = [sample_scan(np.random.default_rng(i), i) for i in range(600)]
+
+
+def test_acquisitions_vary_as_those_of_the_rsna_set():
+    def share(condition) -> float:
+        return float(np.mean([condition(x) for x in SCANS]))
+
+    assert 0.46 < share(lambda x: x.tilt != 0) < 0.60  # 53 % of its series
+    assert 0.42 < share(lambda x: x.thickness[0] != x.thickness[1]) < 0.58
+    assert {min(x.thickness[0] for x in SCANS), max(x.thickness[1] for x in SCANS)} == {0.6, 10.0}
+    fov = [x.fov for x in SCANS]
+    assert 140 <= min(fov) < 180 and 275 < max(fov) <= 300
+    assert max(abs(x.angles[0]) for x in SCANS) > 12
+    assert max(abs(x.tilt) for x in SCANS) <= 25
+    noise = [x.noise for x in SCANS]
+    assert 1.5 <= min(noise) < 2 and 8 < max(noise) <= 14
+    assert 0.2 < share(lambda x: x.circle and x.storage == COMMON[1]) < 0.45
+
+
+def test_sharp_kernels_have_more_noise():
+    blur, noise = np.array([(x.kernel.blur, x.noise) for x in SCANS]).T
+    assert np.corrcoef(blur, noise)[0, 1] < -0.2
+
+
+def scan_of(patient: int) -> Scan:
+    return sample_study(patient, study=0, slices=2, seed=0).scan
+
+
+def test_slices_of_mixed_thickness_are_thin_through_the_base():
+    patient = next(
+        i for i in range(50) if len(set(scan_of(i).thickness)) > 1 and i % 20 != DOUBLED_POSITION
+    )
+    study = make_study(patient, slices=24, size=32)
+    base, above = study.scan.thickness
+    gaps = np.diff(study.positions[:, 2])
+    assert (gaps > 0).all()
+    assert gaps[-1] / gaps[0] == pytest.approx(above / base, rel=1e-6)
+
+
+def test_a_study_with_motion_is_reproducible():
+    patient = next(i for i in range(60) if scan_of(i).motion)
+    first, second = (make_study(patient, slices=3, size=64) for _ in range(2))
+    np.testing.assert_array_equal(first.stored, second.stored)
+    assert first.scan == second.scan
