@@ -66,7 +66,7 @@ def test_the_real_file_gives_the_published_counts(realdata):
     [
         ([("CQ500-CT-1", "000000", "000000", "000000")] * 2, "line 2"),
         ([("CQ500-CT-1", "000000", "00000x", "000000")], "line 2"),
-        ([("somebody", "000000", "000000", "000000")], "expected a scan once"),
+        ([("somebody", "000000", "000000", "000000")], "expected one row per scan"),
     ],
 )
 def test_faults_are_named_by_line(tmp_path, rows, fault):
