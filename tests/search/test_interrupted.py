@@ -81,7 +81,7 @@ def test_an_interrupted_search_resumes_to_the_same_table(expected, shards, tmp_p
 
 
 def impatient() -> None:
-    """A chief soon notices that a worker is gone."""
+    """Shortens the time after which a chief drops a silent worker."""
     tuner.SIGN_OF_LIFE_S, tuner.SILENT_S = 1, 5
 
 

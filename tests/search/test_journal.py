@@ -1,4 +1,4 @@
-"""A search goes on for the search file that began it, and says which key differs if it does not."""
+"""A search resumes with the same search file; otherwise the message names each key that differs."""
 
 import json
 
@@ -48,7 +48,7 @@ def refusal(path, search) -> str:
     return message
 
 
-def test_the_same_search_goes_on(tmp_path):
+def test_the_same_search_resumes(tmp_path):
     path = begun(tmp_path)
     assert Journal(path, identity(tmp_path)).events == [EVENT]
     assert path.read_text("utf-8").splitlines()[1] == (
@@ -56,7 +56,7 @@ def test_the_same_search_goes_on(tmp_path):
     )
 
 
-def test_keys_that_a_newer_version_adds_with_their_defaults_are_no_difference(tmp_path):
+def test_defaults_of_keys_that_a_newer_version_adds_are_no_difference(tmp_path):
     path = begun(tmp_path)
 
     def forget(content):
@@ -71,7 +71,7 @@ def test_keys_that_a_newer_version_adds_with_their_defaults_are_no_difference(tm
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "difference"),
     [
         ("[0.0, 0.2]", "[0.2, 0.0]", "search.model.dropout.choice 0.0, 0.2, now 0.2, 0.0;"),
         ("max: 1e-2", "max: 1e-3", "search.training.learning_rate.float.max 0.01, now 0.001;"),
@@ -83,20 +83,20 @@ def test_keys_that_a_newer_version_adds_with_their_defaults_are_no_difference(tm
         ),
     ],
 )
-def test_each_key_that_differs_is_named_with_both_values(tmp_path, old, new, told):
+def test_each_key_that_differs_is_named_with_both_values(tmp_path, old, new, difference):
     path = begun(tmp_path)
     message = refusal(path, identity(tmp_path, TEXT.replace(old, new)))
-    assert f"holds another search, which differs in {told}" in message
+    assert f"holds another search, which differs in {difference}" in message
 
 
-def test_of_the_experiment_too_and_of_the_shards(tmp_path):
+def test_keys_of_the_experiment_and_the_shards_that_differ_are_named(tmp_path):
     path = begun(tmp_path)
     changed = identity(tmp_path, overrides=["training.batch_size=16"], fingerprint="1" * 64)
     message = refusal(path, changed)
     assert "experiment.training.batch_size 8, now 16; data_fingerprint 000" in message
 
 
-def test_another_order_of_what_is_searched_is_another_search(tmp_path):
+def test_another_order_of_the_keys_is_another_search(tmp_path):
     """The tuners draw the values in this order."""
     path = begun(tmp_path)
     lines = TEXT.strip().splitlines()
@@ -107,14 +107,14 @@ def test_another_order_of_what_is_searched_is_another_search(tmp_path):
     )
 
 
-def test_where_the_shards_lie_may_change(tmp_path):
+def test_the_folder_of_the_shards_may_change(tmp_path):
     path = begun(tmp_path)
     moved = identity(tmp_path, overrides=["data.shards=/elsewhere/shards"])
     assert len(Journal(path, moved).events) == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "fault"),
     [
         (lambda x: x.update(retries=3), "unknown key retries"),
         (lambda x: x["base"]["model"].update(depth=3), "unknown key experiment.model.depth"),
@@ -122,11 +122,11 @@ def test_where_the_shards_lie_may_change(tmp_path):
         (lambda x: x.pop("base"), "experiment: is missing"),
     ],
 )
-def test_a_journal_of_another_version_is_told_with_the_key_and_what_to_do(tmp_path, change, told):
+def test_a_journal_of_another_version_is_refused_with_the_key(tmp_path, change, fault):
     path = begun(tmp_path)
     rewrite_first_line(path, change)
     message = refusal(path, identity(tmp_path))
-    assert message.startswith(f"{path}: {told}")
+    assert message.startswith(f"{path}: {fault}")
     assert message.endswith("give another --run, or use the version that wrote it")
 
 

@@ -1,4 +1,4 @@
-"""What is added to KerasTuner's oracles: a memory, no waiting for the dead, an end to failures."""
+"""KerasTuner oracles that survive interruptions, drop dead workers and stop after failures."""
 
 import errno
 import json
@@ -45,7 +45,7 @@ def opened(search, folder, identity=None) -> JournaledOracle:
 
 
 def loss_of(trial) -> float:
-    """A score that follows from the point, so that the same search comes to the same end."""
+    """Returns a score that depends on the point alone."""
     return random.Random(repr(sorted(trial.hyperparameters.values.items()))).random()
 
 
@@ -57,7 +57,7 @@ def end(oracle, trial, loss=None) -> None:
 
 
 def finish(oracle, workers) -> dict[str, dict]:
-    """Lets workers take turns until no trial is left; the values of every trial."""
+    """Lets workers take turns until no trial is left; returns the values of every trial."""
     asking = list(workers)
     under_way: dict = {}
     while asking or under_way:
@@ -85,7 +85,7 @@ def space(folder, tuner):
     [pytest.param(x, marks=pytest.mark.slow if x == "bayesian" else ()) for x in TUNERS],
 )
 @pytest.mark.parametrize("workers", [1, 3])
-def test_interrupted_after_any_event_it_comes_to_the_same_trials(tmp_path, tuner, workers):
+def test_a_search_interrupted_after_any_event_tries_the_same_points(tmp_path, tuner, workers):
     names = [f"worker_{i}" for i in range(workers)]
     search = space(tmp_path, tuner)
     (tmp_path / "whole").mkdir()
@@ -120,13 +120,13 @@ search:
 
 
 def few_points(folder, tuner, limits="", seed=0):
-    """Twelve points, of which random draws soon find none that is new."""
+    """Twelve points, so that random draws soon find no new one."""
     text = FEW.format(tuner=tuner, limits=limits)
     return load_search(write_search(folder, text), [f"seed={seed}"])
 
 
 def until_idle(oracle, workers) -> str:
-    """Lets workers begin trials, and end all but one, until one of them is idle; its name."""
+    """Begins trials and ends all but one until a worker is idle; returns its name."""
     busy = oracle.create_trial("busy")
     while True:
         for worker in workers:
@@ -138,7 +138,7 @@ def until_idle(oracle, workers) -> str:
 
 
 @pytest.mark.parametrize("tuner", ["grid", "hyperband"])
-def test_an_idle_worker_that_asks_again_leaves_everything_as_it_was(tmp_path, shards, tuner):
+def test_requests_of_an_idle_worker_change_nothing(tmp_path, shards, tuner):
     search = few_points(tmp_path, tuner, "train_steps: 18" if tuner == "hyperband" else "")
     lead = _Chief(SearchTask(search, shards, tmp_path / "out"))
     worker = until_idle(lead.oracle, ["one", "two"])
@@ -155,8 +155,8 @@ def test_an_idle_worker_that_asks_again_leaves_everything_as_it_was(tmp_path, sh
     assert finish(again, ["one"]) == finish(lead.oracle, ["one"])
 
 
-def test_points_after_a_worker_was_stopped_are_those_of_the_journal(tmp_path):
-    """Random draws find no new point for one worker, and would by luck for the next."""
+def test_the_journal_restores_the_points_after_a_worker_was_stopped(tmp_path):
+    """Random draws may find no new point for one worker, but one for the next."""
     stopped_early = 0
     for seed in range(15):
         folder = tmp_path / str(seed)
@@ -173,8 +173,8 @@ def test_points_after_a_worker_was_stopped_are_those_of_the_journal(tmp_path):
     assert stopped_early
 
 
-def test_a_journal_with_a_line_for_each_idle_answer_is_still_read(tmp_path):
-    """KerasTuner's oracle changes with each request; older versions wrote all of them down."""
+def test_a_journal_with_idle_events_of_older_versions_is_read(tmp_path):
+    """Every request changed the oracle of older versions, which therefore recorded it."""
     search = few_points(tmp_path, "hyperband", "train_steps: 18")
     oracle = opened(search, tmp_path)
     oracle.create_trial("busy")
@@ -192,7 +192,7 @@ def test_a_journal_with_a_line_for_each_idle_answer_is_still_read(tmp_path):
     assert list(before.items()) == list(found.items())[: len(before)]
 
 
-def test_what_was_under_way_is_given_out_first(tmp_path):
+def test_interrupted_trials_are_handed_out_first(tmp_path):
     search = load_search(write_grid(tmp_path))
     first = opened(search, tmp_path)
     begun = [first.create_trial(f"worker_{i}").trial_id for i in range(2)]
@@ -208,14 +208,14 @@ def test_the_trial_of_a_worker_that_is_gone_goes_to_another(tmp_path):
     taken = oracle.create_trial("other")
     assert taken.trial_id == left.trial_id
     end(oracle, taken, 0.1)
-    end(oracle, left, 0.2)  # it comes back, too late
+    end(oracle, left, 0.2)  # it comes back too late
     assert oracle.get_trial(left.trial_id).score == 0.1
     assert len(finish(oracle, ["other"])) == 3
     assert not oracle.tuner_ids
     assert not oracle.ongoing_trials
 
 
-def test_a_trial_that_ends_before_another_takes_it_is_not_given_out_again(tmp_path):
+def test_a_trial_that_ends_after_its_worker_was_dropped_is_not_handed_out_again(tmp_path):
     oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
     left = oracle.create_trial("late")
     oracle.drop_worker("late")
@@ -223,7 +223,7 @@ def test_a_trial_that_ends_before_another_takes_it_is_not_given_out_again(tmp_pa
     assert oracle.create_trial("other").trial_id != left.trial_id
 
 
-def test_a_full_disk_is_told_and_leaves_nobody_waiting(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_thread_waiting(tmp_path, monkeypatch):
     oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
     trial = oracle.create_trial("worker")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "journal.jsonl")
@@ -237,7 +237,7 @@ def test_a_full_disk_is_told_and_leaves_nobody_waiting(tmp_path, monkeypatch):
     assert not other.is_alive()
 
 
-def test_who_gives_no_sign_of_life_is_silent(tmp_path):
+def test_a_worker_without_a_sign_of_life_is_silent(tmp_path):
     oracle = opened(load_search(write_grid(tmp_path)), tmp_path)
     trials = [oracle.create_trial(name) for name in ("busy", "silent")]
     oracle.last_seen = dict.fromkeys(oracle.last_seen, -1000.0)
@@ -266,7 +266,7 @@ def test_three_failures_in_a_row_end_the_search_for_every_worker(tmp_path):
     assert not oracle.tuner_ids
 
 
-def test_a_key_plays_a_part_only_with_its_condition(tmp_path):
+def test_a_key_is_searched_only_under_its_condition(tmp_path):
     search = load_search(write_search(tmp_path, CONDITIONAL))
     oracle = opened(search, tmp_path)
     finish(oracle, ["worker"])
@@ -279,11 +279,11 @@ def test_a_key_plays_a_part_only_with_its_condition(tmp_path):
 
 
 @pytest.mark.parametrize(("tuner", "points"), [("grid", 10), ("random", 12), ("hyperband", None)])
-def test_the_number_of_trials_is_known_before_where_it_can_be(tmp_path, tuner, points):
+def test_the_number_of_trials_is_known_in_advance_if_possible(tmp_path, tuner, points):
     assert number_of_points(space(tmp_path, tuner)) == points
 
 
-def test_a_seed_of_0_is_a_seed_too(tmp_path):
+def test_a_seed_of_0_is_a_seed(tmp_path):
     search = load_search(write_space(tmp_path, "random", "trials: 12"), ["seed=0"])
     found = []
     for name in ("one", "two"):

@@ -1,4 +1,4 @@
-"""Each tuner finds the best of its points, and a point that fails costs itself alone."""
+"""Each tuner returns the best of its points; a training that fails costs only its point."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tfrecords_tools.errors import InputError
 
 
 @pytest.mark.parametrize("tuner", ["random", pytest.param("bayesian", marks=pytest.mark.slow)])
-def test_a_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner):
+def test_a_tuner_returns_the_best_of_its_points(shards, tmp_path, tuner):
     search = load_search(write_space(tmp_path, tuner, "trials: 3"))
     with trained_here():
         result = tune(search, shards, tmp_path / "out")
@@ -26,21 +26,21 @@ def test_a_tuner_ends_with_the_best_of_its_points(shards, tmp_path, tuner):
 
 
 @pytest.mark.slow
-def test_rungs_of_hyperband_go_on_from_those_below(shards, tmp_path):
+def test_rungs_of_hyperband_continue_the_runs_of_those_below(shards, tmp_path):
     search = load_search(write_space(tmp_path, "hyperband"), ["training.max_steps=6"])
     with trained_here():
         tune(search, shards, tmp_path / "out")
     table = trials(tmp_path / "out")
     assert set(table["steps"]) == {2, 6}  # by thirds, in steps
     runs = list((tmp_path / "out").glob("trials/*/sample_1"))
-    assert len(runs) < len(table)  # the others have the folders of their rungs below
+    assert len(runs) < len(table)  # promoted trials use the runs of their first rungs
     longest = table[table["steps"] == 6]["val_loss"].min()
     best = load_experiment(str(tmp_path / "out" / "best.yaml"))
     again = fit(best, shards, RunFolder(tmp_path / "run")).validations
     assert again[-1]["val_loss"] == pytest.approx(longest, rel=1e-12)
 
 
-def test_a_diverging_point_fails_alone(shards, tmp_path):
+def test_a_diverging_training_fails_only_its_trial(shards, tmp_path):
     path = write_grid(tmp_path, "1e-3, 1e30")
     settings = ["model.normalization=none", "training.optimizer=sgd"]
     with trained_here():
@@ -51,7 +51,7 @@ def test_a_diverging_point_fails_alone(shards, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_fails_alone(shards, tmp_path, monkeypatch):
+def test_a_killed_training_fails_only_its_trial(shards, tmp_path, monkeypatch):
     """As by the system, when memory runs out: here by a callback, on the GPU of one worker."""
     (tmp_path / "deadly.py").write_text(
         "import os, pathlib, signal, keras\n"
@@ -93,7 +93,7 @@ class BreaksTheProgram(keras.callbacks.Callback):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("callback", "said"),
+    ("callback", "message"),
     [
         ("BreaksTheProgram", r"^a trial broke: .*a slip.*sample_1\.log$"),
         (
@@ -103,17 +103,17 @@ class BreaksTheProgram(keras.callbacks.Callback):
     ],
 )
 def test_an_error_of_the_program_or_of_a_callback_ends_the_search(
-    shards, tmp_path, monkeypatch, callback, said
+    shards, tmp_path, monkeypatch, callback, message
 ):
     (tmp_path / "slip.py").write_text(SLIP)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     search = load_search(write_grid(tmp_path), [f"training.callbacks=[{{path: slip.{callback}}}]"])
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         tune(search, shards, tmp_path / "out")
 
 
 @pytest.mark.slow
-def test_a_fault_of_the_data_is_said_once_and_plainly(tmp_path):
+def test_unusable_data_ends_the_search_with_one_line(tmp_path):
     shards = write_shards(tmp_path, train=28).folder
     search = load_search(write_space(tmp_path, "random", "trials: 3"))
     with pytest.raises(InputError, match="holds 28 slices of train, and a training needs"):
