@@ -124,6 +124,7 @@ def test_a_repaired_file_is_converted_and_no_longer_rejected(folder, fault):
     folder.check_as_converted_at_once()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["truncated", "damaged", "text"])
 @pytest.mark.parametrize("after", ["truncated", "damaged", "text"])
 def test_a_file_rejected_for_another_reason_has_only_that_reason(folder, before, after):

@@ -127,6 +127,7 @@ def two_series(data: Path, out: Path) -> str:
     return study
 
 
+@pytest.mark.slow
 def test_each_series_is_smoothed_separately(world, tmp_path):
     run, data, shards = world
     evaluate(run, shards)
@@ -184,6 +185,7 @@ def cq500(world, tmp_path_factory):
     return folder, cq500_folder(data, folder / "scans")
 
 
+@pytest.mark.slow
 def test_scans_of_cq500_are_scored_on_their_soft_series_against_the_majority(world, cq500):
     run, data, _ = world
     folder, scans = cq500

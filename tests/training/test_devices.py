@@ -76,6 +76,7 @@ class DiesAtAnEpochsEnd(keras.callbacks.Callback):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_no_worker_ends_before_the_chief_has_written_the_run(shards, tmp_path):
     """The chief dies as the last step is noted; the run cannot go on without the other."""
     dying = f"[{{path: {__name__}.DiesAtAnEpochsEnd}}]"

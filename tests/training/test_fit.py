@@ -76,6 +76,7 @@ def test_what_auto_became_is_recorded(finished):
     assert recorded == session | data
 
 
+@pytest.mark.slow
 def test_each_session_records_its_environment_and_warns_of_a_changed_one(
     shards, tmp_path, monkeypatch, caplog
 ):
@@ -116,16 +117,8 @@ def test_an_environment_without_sessions_becomes_the_first_one(shards, tmp_path,
     assert "another environment" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        *(
-            pytest.param(content, marks=pytest.mark.slow)
-            for content in ("[]", '{"sessions": [{}]}', '{"sessions": null}')
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("content", ["", "[]", '{"sessions": [{}]}', '{"sessions": null}'])
 def test_a_damaged_environment_is_one_line(shards, tmp_path, content):
     run = RunFolder(tmp_path / "run")
     fit(experiment(), shards, run, until=4)
@@ -388,6 +381,7 @@ def test_validations_without_the_score_use_up_patience(healthy_first, tmp_path):
     assert fit(settings, healthy_first, RunFolder(tmp_path)).position.step == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_an_undefined_score_broke_resumes(healthy_first, tmp_path):
     run = RunFolder(tmp_path / "run")
     settings = experiment("training.validation_slices=8")
@@ -414,6 +408,7 @@ def test_a_validation_takes_as_many_slices_as_the_experiment_sets(shards, monkey
     assert all(np.array_equal(x.slice_id, seen[0].slice_id) for x in seen)
 
 
+@pytest.mark.slow
 def test_a_run_without_validations_in_between_is_the_same_network(
     finished, shards, tmp_path, caplog
 ):
@@ -425,6 +420,7 @@ def test_a_run_without_validations_in_between_is_the_same_network(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_share_of_validation_is_logged_before_and_after(shards, tmp_path, caplog):
     with caplog.at_level("INFO", logger="ich_keras"):
         fit(experiment(), shards, RunFolder(tmp_path))

@@ -56,6 +56,7 @@ def assert_same_end(run: RunFolder, other: RunFolder, shards: Path) -> None:
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_ends_like_an_undisturbed_one(undisturbed, shards, tmp_path):
     run = RunFolder(tmp_path / "run")
     for validated in (4, 8):
@@ -108,6 +109,7 @@ def little_space() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_same_command_resumes(undisturbed, shards, tmp_path):
     run = RunFolder(tmp_path / "run")
     done = program.run(small_run.arguments(shards, run.path), first=little_space)
@@ -118,6 +120,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_resumes(undisturbed, shard
     assert_same_end(run, undisturbed, shards)
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_named(undisturbed, shards, tmp_path):
     run = RunFolder(tmp_path / "run")
     small_run.train(shards, run.path, training__max_steps="4")
