@@ -1,4 +1,4 @@
-"""Processes that do not outlive their parent, and whose death is said in one line."""
+"""Workers end with their parent, and their death is reported in one line."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tfrecords_tools.processes import WorkerError, worker_pool
 
 
 def runs(process_id: int) -> bool:
-    """Whether it does; a zombie that nobody has collected does not."""
+    """Whether the process runs; a zombie does not."""
     status = Path(f"/proc/{process_id}/status")
     try:
         return "State:\tZ" not in status.read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def test_a_worker_that_dies_is_an_error_of_one_line():
 
 
 def test_workers_that_cannot_start_are_an_error_of_one_line():
-    """As of a program without a file, which they would load, or where there is no memory."""
+    """As in a program without a file, which workers would load, or without memory."""
     program = (
         "import os\n"
         "from tfrecords_tools.errors import InputError\n"
@@ -47,7 +47,7 @@ def test_workers_that_cannot_start_are_an_error_of_one_line():
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_workers_end_when_their_parent_is_killed():
-    """Else one would still write while the restarted command does."""
+    """Otherwise a worker would write at the same time as the restarted command."""
     program = (
         "import os, time\n"
         "from tfrecords_tools.processes import worker_pool\n"

@@ -1,4 +1,4 @@
-"""Windowing against the formula of the standard, in double precision and in whole numbers."""
+"""Windowing compared with the standard's formula, in double precision and in integers."""
 
 import hashlib
 import subprocess
@@ -36,7 +36,7 @@ SLICES = arrays.arrays(
 
 
 def reference(hu: np.ndarray, window: Window) -> np.ndarray:
-    """The contract's formula, in double precision and not rounded."""
+    """The contract's formula in double precision, not rounded."""
     lower = window.center - window.width / 2
     return np.clip((hu.astype(np.float64) - lower) / window.width, 0, 1) * 255
 
@@ -51,7 +51,7 @@ def test_the_named_windows() -> None:
     }
 
 
-def test_values_known_by_hand() -> None:
+def test_values_computed_by_hand() -> None:
     hu = np.array([[-1000, 0, 20, 40, 80, 3000]], np.float32)
     grey = apply_windows(hu, parse_windows("brain,wide=0/2000"))
     assert grey.dtype == np.uint8
@@ -72,7 +72,7 @@ def test_windows_match_double_precision(hu: np.ndarray) -> None:
 
 
 def grey_in_whole_numbers(parts: np.ndarray, per_hu: int, window: Window) -> np.ndarray:
-    """The contract's formula without any rounding but the last, of ties to the even grey level.
+    """The contract's formula, rounded only at the end, ties to the even grey level.
 
     Args:
         parts: whole numbers, of which `per_hu` make one HU.
@@ -95,7 +95,7 @@ def test_ties_are_rounded_to_the_even_grey_level(per_hu: int) -> None:
 
 
 def hash_of_slices() -> bytes:
-    """Hashes slices of whole and of fractional HU that were resized in every way."""
+    """Hashes slices of integer and fractional HU, resized in every way."""
     made = hashlib.sha256()
     rng = np.random.default_rng(4)
     windows = (*ALL, Window("odd", 37.3, 91.7))
@@ -147,7 +147,7 @@ def test_windows_keep_the_order_of_hu(hu: np.ndarray, center: float, width: floa
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_hu_that_are_not_finite_are_refused(value: float) -> None:
+def test_hu_must_be_finite(value: float) -> None:
     hu = np.zeros((4, 4), np.float32)
     hu[1, 2] = value
     with pytest.raises(ValueError, match=r"^HU must be finite, got NaN or infinity$"):
@@ -220,7 +220,7 @@ def test_hu_are_averaged_before_windowing() -> None:
     np.testing.assert_array_equal(wider, 191)  # 60 HU; windowing first would give 127 or 128
 
 
-def test_a_slice_that_is_not_square_is_not_stretched() -> None:
+def test_a_slice_that_is_not_square_keeps_its_proportions() -> None:
     hu = np.full((40, 80), 40, np.float32)
     grey = window_slice(hu, 40, parse_windows("brain,bone"))
     assert grey.shape == (40, 40, 2)
@@ -238,7 +238,7 @@ def test_neighbours_are_channels_of_each_window_from_the_lowest_up() -> None:
     np.testing.assert_array_equal(stack_slices([heights[1]]), heights[1])  # without neighbours
 
 
-def test_windows_are_read() -> None:
+def test_windows_are_parsed() -> None:
     assert parse_windows("brain,subdural,bone") == (
         WINDOWS["brain"],
         WINDOWS["subdural"],
@@ -285,10 +285,8 @@ NO_WIDTH = (
         ("a b=40/80", "a b=40/80", UNKNOWN),
     ],
 )
-def test_windows_that_do_not_exist_are_refused_in_one_line(
-    text: str, wrong: str, message: str
-) -> None:
-    """What is wrong with which of them, and what to give instead."""
+def test_invalid_windows_are_refused_in_one_line(text: str, wrong: str, message: str) -> None:
+    """The message names the window, the fault and what to give instead."""
     with pytest.raises(WindowError) as caught:
         parse_windows(text)
     assert str(caught.value) == message.format(wrong)

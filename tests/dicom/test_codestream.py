@@ -1,4 +1,4 @@
-"""What compressed images say of themselves, whole and damaged."""
+"""Headers and ends of compressed images, whole and damaged."""
 
 import struct
 import time
@@ -28,7 +28,7 @@ def test_size_precision_and_sign(encoder: Encoder) -> None:
     assert read_codestream(frame[:-2]).excess is None
 
 
-def test_a_jp2_file_around_a_codestream() -> None:
+def test_a_jp2_file_that_contains_a_codestream() -> None:
     jpeg_2000 = next(x for x in LOSSLESS if x.syntax == uid.JPEG2000Lossless)
     boxes = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\0jp2c"
     image = read_codestream(boxes + jpeg_2000.encode(VALUES, 12))
@@ -47,7 +47,7 @@ def test_a_jp2_file_around_a_codestream() -> None:
         b"something else",
     ],
 )
-def test_what_is_no_image(frame: bytes) -> None:
+def test_other_bytes_are_refused(frame: bytes) -> None:
     with pytest.raises((ValueError, struct.error)):
         read_codestream(frame)
 
@@ -55,7 +55,7 @@ def test_what_is_no_image(frame: bytes) -> None:
 @pytest.mark.parametrize(
     "filling", [b"\0", b"\xff", b"\xff\xe0\0\0", b"\xff\xe0\0\x02", b"\xff\x4f\xff\x51"]
 )
-def test_no_header_is_looked_for_without_end(filling: bytes) -> None:
+def test_the_search_for_a_header_ends(filling: bytes) -> None:
     with pytest.raises((ValueError, struct.error)):
         read_codestream(b"\xff\xd8" + filling * ((64 << 20) // len(filling)))
 
@@ -81,7 +81,7 @@ def test_a_jpeg_header_that_would_end_the_process_in_gdcm(
         read_codestream(frame.replace(whole, damaged, 1))
 
 
-def test_rle_runs_are_counted_up_to_where_they_are_cut_off() -> None:
+def test_pixels_of_truncated_rle_runs_are_counted() -> None:
     frame = RLE.encode(VALUES, 12)
     assert rle_lengths(frame, VALUES.size) == [VALUES.size] * 2
     for padding in (b"\0", b"\0\0", b"\0\0\0"):
@@ -109,27 +109,27 @@ JPEG_2000 = next(x for x in LOSSLESS if x.syntax == uid.JPEG2000Lossless)
     [(SV1, b"\xff\x76"), (SV1, b"\xff\xff"), (SV1, b"\xff\xda"), (JPEG_LS, b"\xff\x80")],
 )
 def test_a_marker_within_the_scan_is_refused(encoder: Encoder, damage: bytes) -> None:
-    """Decoders go on behind it, or make up the rest of the image."""
+    """Decoders skip it, or invent the rest of the image."""
     frame = encoder.encode(VALUES, 12)
     middle = len(frame) // 2
     with pytest.raises(ValueError, match=f"{damage.hex()} at byte {middle}, in its scan"):
         read_codestream(frame[:middle] + damage + frame[middle + 2 :])
 
 
-def test_restarts_of_a_scan_are_no_damage() -> None:
+def test_restart_markers_are_no_damage() -> None:
     frame = SV1.encode(VALUES, 12)
     middle = len(frame) // 2
     assert read_codestream(frame[:middle] + b"\xff\xd3" + frame[middle + 2 :]).excess == 0
 
 
 @pytest.mark.parametrize("encoder", [SV1, JPEG_LS, JPEG_2000], ids=lambda encoder: encoder.name)
-def test_a_lost_end_behind_an_early_one_is_no_padding(encoder: Encoder) -> None:
+def test_a_lost_part_after_an_early_end_is_not_padding(encoder: Encoder) -> None:
     frame = encoder.encode(VALUES, 12)
     cut = frame[: len(frame) // 2] + b"\xff\xd9"
     assert read_codestream(cut.ljust(len(frame), b"\0")).excess != 0
 
 
-def test_the_tile_parts_of_jpeg_2000_end_where_they_say() -> None:
+def test_tile_parts_of_jpeg_2000_are_followed_to_their_end() -> None:
     frame = JPEG_2000.encode(VALUES, 12)
     place = frame.index(b"\xff\x90") + 6
     (length,) = struct.unpack_from(">I", frame, place)
@@ -141,7 +141,7 @@ def test_the_tile_parts_of_jpeg_2000_end_where_they_say() -> None:
 
 
 @pytest.mark.parametrize(("place", "start"), [(1, 65), (1, 0), (3, 64), (15, 1)])
-def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
+def test_a_wrong_rle_header_is_refused(place: int, start: int) -> None:
     frame = bytearray(RLE.encode(VALUES, 12))
     struct.pack_into("<I", frame, 4 * place, start)
     with pytest.raises(ValueError, match="do not begin where"):
@@ -149,7 +149,7 @@ def test_an_rle_header_that_lies_is_refused(place: int, start: int) -> None:
 
 
 def test_an_rle_image_that_would_take_many_seconds_is_refused() -> None:
-    """4096 x 4096 pixels, each a run of its own."""
+    """4096 x 4096 pixels, one run each."""
     segment = b"\0\7" * 4096 * 4096
     header = struct.pack("<16I", 2, 64, 64 + len(segment), *[0] * 13)
     begun = time.process_time()

@@ -1,4 +1,4 @@
-"""What identifies and places a slice."""
+"""Identity and position of a slice."""
 
 import io
 import math
@@ -44,7 +44,7 @@ def test_the_identifiers_of_the_challenge_cause_no_warning() -> None:
     assert identity.series_id == "ID_series"
 
 
-def test_header_of_a_whole_file(tmp_path: Path) -> None:
+def test_the_header_of_a_whole_file(tmp_path: Path) -> None:
     file = tmp_path / "slice"
     file.write_bytes(saved(make_dataset(np.int16(TRUE_HU + 1024))).read())
     identity = read_header(file).slice
@@ -63,9 +63,7 @@ def test_header_of_a_whole_file(tmp_path: Path) -> None:
         ({}, 0.0),
     ],
 )
-def test_a_slice_without_position_is_still_ordered(
-    elements: dict[str, Any], expected: float
-) -> None:
+def test_slices_without_position_are_ordered(elements: dict[str, Any], expected: float) -> None:
     missing = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
     identity = read(np.int16(TRUE_HU + 1024), **missing, **elements).header
     assert identity.position_mm == expected
@@ -83,7 +81,7 @@ def test_a_slice_without_position_is_still_ordered(
         (None, 40, None),
     ],
 )
-def test_the_edge_of_a_slice_is_that_of_the_square_around_it(spacing, columns, edge) -> None:
+def test_the_edge_is_that_of_the_square_around_the_slice(spacing, columns, edge) -> None:
     hu = np.resize(np.int16(TRUE_HU + 1024), (40, columns))
     found = read(hu, PixelSpacing=spacing).header.edge_mm
     assert math.isnan(found) if edge is None else found == pytest.approx(edge)
@@ -104,7 +102,7 @@ def test_position_grows_towards_the_head_along_a_tilted_normal(flip: int) -> Non
 
 
 @pytest.mark.parametrize("name", ["M\u00fcller-\u00c9", "\u5c71\u7530", "a\\b"])
-def test_identifiers_beyond_ascii_stay_as_they_are(name: str) -> None:
+def test_identifiers_beyond_ascii_are_kept(name: str) -> None:
     dataset = make_dataset(np.int16(TRUE_HU + 1024), SpecificCharacterSet="ISO_IR 192")
     dataset.add_new("PatientID", "LO", name.split("\\"))
     assert read_slice(saved(dataset)).header.patient_id == name
@@ -119,15 +117,15 @@ def test_a_file_stripped_of_identifiers_keeps_its_slice_id() -> None:
     assert (identity.slice_id, identity.patient_id, identity.study_id) == ("1.2.3", "", "")
 
 
-def test_a_refusal_survives_a_process_pool() -> None:
+def test_a_refusal_can_be_pickled() -> None:
     refusal = pickle.loads(pickle.dumps(RefusedSlice("colour", "line\nbreak \x1b[1m")))
     assert (refusal.reason, refusal.detail) == ("colour", "line break [1m")
     assert str(refusal) == "colour: line break [1m"
 
 
 @pytest.mark.parametrize("text", ["1_0", "\uff11", "\u0661", "0x10", "1 0", "1e", ".", "+", "1d2"])
-def test_numbers_that_python_or_nobody_reads_are_refused(text: str) -> None:
-    """Of 1_0 GDCM makes 1, and float() 10."""
+def test_numbers_that_only_python_accepts_are_refused(text: str) -> None:
+    """GDCM reads 1_0 as 1, float() as 10."""
     dataset = make_dataset(np.int16(TRUE_HU + 1024))
     content = saved(dataset).getvalue()
     head = b"\x28\x00\x53\x10DS"  # Rescale Slope
@@ -155,7 +153,7 @@ def test_numbers_out_of_range_are_refused(text: str) -> None:
     ],
 )
 def test_a_value_of_another_vr_is_refused(whole: bytes, damaged: bytes, expected: str) -> None:
-    """GDCM ends the process at some of them."""
+    """GDCM ends the process on some of them."""
     content = saved(make_dataset(np.int16(TRUE_HU + 1024))).getvalue()
     assert whole in content
     with pytest.raises(RefusedSlice) as caught:
@@ -166,10 +164,10 @@ def test_a_value_of_another_vr_is_refused(whole: bytes, damaged: bytes, expected
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
 @pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", " =1"])
 def test_an_identifier_that_a_spreadsheet_would_run_is_refused(keyword: str, text: str) -> None:
-    """It would stand in `index.csv`, where quotes do not help."""
+    """It would be in `index.csv`, where quotes do not help."""
     with pytest.raises(RefusedSlice, match=f"bad_identifier: {keyword} begins like a spreadsheet"):
         read(np.int16(TRUE_HU + 1024), **{keyword: text})
 
 
-def test_a_patient_may_be_called_anything_as_only_its_hash_is_written() -> None:
+def test_a_patient_id_may_be_anything_as_only_its_hash_is_written() -> None:
     assert read(np.int16(TRUE_HU + 1024), PatientID="=1").header.patient_id == "=1"

@@ -1,4 +1,4 @@
-"""Hostile files: each ends as a slice in HU that a reference reads too, or as a refusal."""
+"""Hostile files: each gives a slice in HU that a reference confirms, or a refusal."""
 
 import ctypes
 import sys
@@ -55,7 +55,7 @@ def faults(groups: Groups, inputs: int, kept: Path) -> tuple[list[str], Counter[
 @pytest.mark.parametrize(
     ("inputs", "outcomes"), [(60, 8), pytest.param(300, 11, marks=pytest.mark.slow)]
 )
-def test_hostile_files_are_refused_or_read_as_a_reference_reads_them(
+def test_hostile_files_are_refused_or_match_a_reference(
     corpus: str,
     inputs: int,
     outcomes: int,
@@ -70,9 +70,7 @@ def test_hostile_files_are_refused_or_read_as_a_reference_reads_them(
     assert len(counts) >= outcomes, counts
 
 
-def test_whole_samples_are_read_as_a_reference_reads_them(
-    made: Groups, reader: Reader, tmp_path: Path
-) -> None:
+def test_whole_samples_match_a_reference(made: Groups, reader: Reader, tmp_path: Path) -> None:
     path = tmp_path / "sample.dcm"
     for sample in made[0]:
         path.write_bytes(sample.content)
@@ -153,6 +151,6 @@ def ask_too_much(_: Path) -> tuple[str, str]:
         (ask_too_much, "raised MemoryError"),
     ],
 )
-def test_accidents_are_told_and_cost_nothing_else(accident, outcome, reader: Reader) -> None:
+def test_accidents_are_reported_and_affect_no_other_file(accident, outcome, reader: Reader) -> None:
     assert reader.ask(accident, Path()).outcome == outcome
     assert reader.ask(ours, Path("nowhere/nothing.dcm")).outcome == "raised FileNotFoundError"

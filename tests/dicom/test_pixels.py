@@ -1,4 +1,4 @@
-"""Stored values of files made for the purpose, in every layout and transfer syntax."""
+"""Stored values of synthetic files in every layout and transfer syntax."""
 
 from collections.abc import Callable
 
@@ -63,7 +63,7 @@ def reason(dataset: Dataset) -> str:
     return caught.value.reason
 
 
-def test_every_transfer_syntax_that_is_decoded_is_made_here() -> None:
+def test_every_supported_transfer_syntax_is_tested() -> None:
     assert {encoder.syntax for encoder in (*LOSSLESS, *LOSSY)} == set(PLUGINS)
 
 
@@ -85,7 +85,7 @@ def test_the_documents_name_every_transfer_syntax_and_its_decoder() -> None:
         if signed or not encoder.signed
     ],
 )
-def test_lossless_images_are_what_they_were_made_of(
+def test_lossless_images_are_restored(
     encoder: Encoder, bits: int, signed: bool, intercept: int
 ) -> None:
     dataset = compressed(encoder, TRUE_HU, bits=bits, signed=signed, intercept=intercept)
@@ -93,7 +93,7 @@ def test_lossless_images_are_what_they_were_made_of(
 
 
 @pytest.mark.parametrize("encoder", LOSSY[1:], ids=by_name)
-def test_lossy_images_are_nearly_what_they_were_made_of(encoder: Encoder) -> None:
+def test_lossy_images_are_nearly_restored(encoder: Encoder) -> None:
     error = read_slice(saved(compressed(encoder, SMOOTH_HU))).hu - SMOOTH_HU
     assert np.abs(error).max() <= encoder.loss
 
@@ -107,7 +107,7 @@ def test_lossy_images_of_8_bits() -> None:
 
 
 @pytest.mark.parametrize("encoder", (*LOSSLESS, *LOSSY[1:]), ids=by_name)
-def test_an_image_that_is_cut_off_is_refused(encoder: Encoder) -> None:
+def test_a_truncated_image_is_refused(encoder: Encoder) -> None:
     dataset = compressed(encoder, SMOOTH_HU)
     whole = image_of(encoder, SMOOTH_HU)
     for length in (len(whole) - 3, len(whole) * 3 // 4, len(whole) // 2, 100, 20, 3):
@@ -126,7 +126,7 @@ def test_two_images_are_refused(encoder: Encoder) -> None:
 
 
 def test_damage_in_the_first_segment_of_an_rle_image_is_found() -> None:
-    """pydicom drops what a segment has too much, and with it shifts the rest."""
+    """pydicom drops the excess of a segment, which shifts the rest."""
     dataset = compressed(LOSSLESS[0], SMOOTH_HU)
     image = bytearray(image_of(LOSSLESS[0], SMOOTH_HU))
     place = next(place for place in range(64, len(image)) if image[place] > 200)
@@ -161,7 +161,7 @@ def test_an_image_in_fragments_and_padded_is_read(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("encoder", (*LOSSLESS[1:], *LOSSY[1:]), ids=by_name)
 def test_32_bits_of_a_smaller_image_are_refused(encoder: Encoder) -> None:
-    """GDCM ends the process at lossless JPEG of that kind."""
+    """GDCM ends the process on such lossless JPEG."""
     dataset = compressed(encoder, TRUE_HU)
     dataset.BitsAllocated = 32
     assert reason(dataset) == "undecodable"
@@ -194,7 +194,7 @@ def test_a_missing_plugin_is_named(syntax: uid.UID, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("encoder", LOSSLESS, ids=by_name)
-def test_no_other_plugin_is_asked(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_plugin_is_tried(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = get_decoder(encoder.syntax)
 
     def wrong(*_: object) -> bytes:
@@ -210,7 +210,7 @@ def test_no_other_plugin_is_asked(encoder: Encoder, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("reference", [gdcm_hu, itk_hu])
 @pytest.mark.parametrize(("bits", "signed"), [(10, False), (12, False), (14, False), (12, True)])
-def test_what_stands_above_bits_stored_is_no_part_of_a_pixel(
+def test_bits_above_bits_stored_are_not_part_of_a_pixel(
     bits: int, signed: bool, reference: Callable[..., np.ndarray], tmp_path
 ) -> None:
     lowest = -(1 << bits - 1) if signed else 0
@@ -226,7 +226,7 @@ def test_what_stands_above_bits_stored_is_no_part_of_a_pixel(
 
 
 def packed(stored: np.ndarray) -> bytes:
-    """Two values of 12 bits in three bytes, written as one number of 24 bits."""
+    """Two values of 12 bits in three bytes, as one number of 24 bits."""
     values = [int(value) & 0xFFF for value in stored.flat]
     values += [0] * (len(values) % 2)
     pairs = zip(values[::2], values[1::2], strict=True)
@@ -240,7 +240,7 @@ def packed_dataset(stored: np.ndarray, **elements: object) -> FileDataset:
     return dataset
 
 
-def test_12_packed_bits_as_gdcm_reads_them(tmp_path) -> None:
+def test_12_packed_bits_match_gdcm(tmp_path) -> None:
     file = tmp_path / "slice.dcm"
     file.write_bytes(saved(packed_dataset(np.uint16(TRUE_HU + 1024))).read())
     hu = read_slice(file).hu
@@ -259,7 +259,7 @@ def test_12_packed_bits_of_an_odd_number_of_pixels() -> None:
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_8_bits_are_taken_where_they_reach_from_air_to_above_blood(signed: bool) -> None:
+def test_8_bits_from_air_to_above_blood_are_accepted(signed: bool) -> None:
     stored = RANDOM.integers(0, 256, (41, 33)) - 128 * signed
     stored[:9] = -128 if signed else 0
     intercept = 0 if signed else -1024
@@ -273,7 +273,7 @@ def test_8_bits_are_taken_where_they_reach_from_air_to_above_blood(signed: bool)
 
 
 @pytest.mark.parametrize("vr", ["OW", "OB"])
-def test_8_bits_in_the_words_and_the_bytes_of_big_endian_as_gdcm(vr: str, tmp_path) -> None:
+def test_8_bits_in_big_endian_words_and_bytes_match_gdcm(vr: str, tmp_path) -> None:
     stored = RANDOM.integers(0, 256, (40, 48)).astype(np.uint8)
     stored[:9] = 3
     dataset = make_dataset(
@@ -306,7 +306,7 @@ def test_8_bits_of_a_picture_are_refused(expected: str, slope: str, intercept: s
     assert refusal(stored, RescaleSlope=slope, RescaleIntercept=intercept) == expected
 
 
-def test_8_bits_that_reach_just_above_blood_are_taken() -> None:
+def test_8_bits_just_above_blood_are_accepted() -> None:
     stored = np.full((40, 48), 255, np.uint8)
     stored[:9] = 34
     hu = read(stored, RescaleSlope="5", RescaleIntercept="-1174").hu
@@ -336,8 +336,8 @@ def test_padding_is_found_in_32_bits() -> None:
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_junk_above_bits_stored_of_a_lossless_image_is_damage(signed: bool) -> None:
-    """GDCM and ITK keep it; cut off, it would become any HU."""
+def test_bits_above_bits_stored_of_a_lossless_image_are_damage(signed: bool) -> None:
+    """GDCM and ITK keep them; without them, any HU could result."""
     jpeg_2000 = next(x for x in LOSSLESS if x.name == "JPEG 2000, 16-bit stream")
     dataset = compressed(jpeg_2000, TRUE_HU, signed=signed)
     stored = TRUE_HU + 1024 * (not signed)

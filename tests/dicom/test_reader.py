@@ -1,4 +1,4 @@
-"""HU of files made for the purpose, one quirk each, and what is refused."""
+"""HU of synthetic files with one quirk each, and refusals."""
 
 import io
 import zlib
@@ -57,7 +57,7 @@ def test_hu_wrapped_into_12_bits_are_unwrapped(intercept: int) -> None:
     np.testing.assert_array_equal(hu, TRUE_HU)
 
 
-def test_an_intercept_of_zero_is_taken_only_where_air_confirms_it() -> None:
+def test_an_intercept_of_zero_needs_air_to_confirm_it() -> None:
     shifted = np.int16(TRUE_HU + 1024)
     assert refusal(shifted, RescaleIntercept="0") == "no_air"
     assert refusal(shifted.astype(np.uint16), RescaleIntercept="0", BitsStored=12) == "no_air"
@@ -68,7 +68,7 @@ def test_an_intercept_of_zero_is_taken_only_where_air_confirms_it() -> None:
 @pytest.mark.parametrize(
     ("bits", "intercept", "trusted"), [(16, -100, True), (16, -99, False), (9, -1024, True)]
 )
-def test_a_head_that_fills_the_field_of_view_is_taken_at_the_word_of_a_common_header(
+def test_a_head_that_fills_the_field_of_view_needs_a_common_header(
     bits: int, intercept: int, trusted: bool
 ) -> None:
     stored = np.full((40, 48), 300, np.uint16)
@@ -79,7 +79,7 @@ def test_a_head_that_fills_the_field_of_view_is_taken_at_the_word_of_a_common_he
         assert refusal(stored, BitsStored=bits, RescaleIntercept=str(intercept)) == "no_air"
 
 
-def test_hu_up_to_the_limits_are_taken() -> None:
+def test_hu_up_to_the_limits_are_accepted() -> None:
     assert (MIN_HU, MAX_HU) == (-4096, 32767)  # as docs/reference/dicom.md says
     for limit, beyond in ((-4096, -4097), (32767, 32768)):
         stored = np.full((40, 48), limit + 5000, np.uint16)
@@ -88,7 +88,7 @@ def test_hu_up_to_the_limits_are_taken() -> None:
         assert refusal(stored, RescaleIntercept="-5000") == "implausible_hu"
 
 
-def test_intercepts_up_to_the_limit_are_taken() -> None:
+def test_intercepts_up_to_the_limit_are_accepted() -> None:
     hu = read(np.full((40, 48), 32767, np.uint16), RescaleIntercept="-32767").hu
     np.testing.assert_array_equal(hu, 0)
     assert refusal(np.full((40, 48), 32768, np.uint16), RescaleIntercept="-32768") == (
@@ -96,7 +96,7 @@ def test_intercepts_up_to_the_limit_are_taken() -> None:
     )
 
 
-def test_a_rescale_type_of_hu_is_taken() -> None:
+def test_a_rescale_type_of_hu_is_accepted() -> None:
     hu = read(np.int16(TRUE_HU + 1024), RescaleType="HU").hu
     np.testing.assert_array_equal(hu, TRUE_HU)
 
@@ -111,7 +111,9 @@ def test_a_rescale_type_of_hu_is_taken() -> None:
         ("1E+00", "-1E3"),
     ],
 )
-def test_any_rescale_in_double_precision_as_itk(slope: str, intercept: str, tmp_path: Path) -> None:
+def test_any_rescale_matches_itk_in_double_precision(
+    slope: str, intercept: str, tmp_path: Path
+) -> None:
     stored = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48)
     file = tmp_path / "slice.dcm"
     dataset = make_dataset(stored, RescaleSlope=slope, RescaleIntercept=intercept)
@@ -154,7 +156,7 @@ def lut(values: np.ndarray, first: int = 0) -> Sequence:
     return Sequence([item])
 
 
-def test_modality_lut_is_applied_and_judged_by_its_air() -> None:
+def test_a_modality_lut_is_applied_and_needs_air() -> None:
     stored = np.uint16(TRUE_HU + 1024)
     hu = read(stored, ModalityLUTSequence=lut(np.arange(3000) - 1024), **NO_RESCALE).hu
     assert hu.dtype == np.float32
@@ -178,7 +180,7 @@ def test_a_modality_lut_is_in_the_byte_order_of_its_file(vr: str, syntax: str) -
 
 
 def test_a_modality_lut_of_9_bits() -> None:
-    """Fewer are those of a picture."""
+    """With fewer bits it is a picture."""
     stored = np.uint16((TRUE_HU + 1000) // 8)
     table = lut(8 * np.arange(512) - 1000)
     hu = read(stored, BitsStored=9, ModalityLUTSequence=table, **NO_RESCALE).hu
@@ -194,7 +196,7 @@ def test_a_modality_lut_of_9_bits() -> None:
         ([3000, 0], "not enough values to unpack .*"),
     ],
 )
-def test_a_modality_lut_that_belies_its_descriptor_is_refused(
+def test_a_modality_lut_that_contradicts_its_descriptor_is_refused(
     descriptor: list[int], fault: str
 ) -> None:
     table = lut(np.arange(3000) - 1024)
@@ -211,7 +213,7 @@ def test_a_modality_lut_of_all_16_bits() -> None:
     np.testing.assert_array_equal(hu, stored)
 
 
-def test_what_lies_behind_the_entries_of_a_modality_lut_is_none() -> None:
+def test_bytes_after_the_entries_of_a_modality_lut_are_ignored() -> None:
     table = lut(np.arange(3000) - 1024)
     table[0].LUTDescriptor = [2000, 0, 16]
     hu = read(np.uint16(TRUE_HU + 1024), ModalityLUTSequence=table, **NO_RESCALE).hu
@@ -220,15 +222,15 @@ def test_what_lies_behind_the_entries_of_a_modality_lut_is_none() -> None:
 
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
 def test_a_modality_lut_beside_a_rescale_is_refused(keyword: str) -> None:
-    """GDCM goes by the rescale, others by the table."""
+    """GDCM applies the rescale, others the table."""
     elements = {**NO_RESCALE, keyword: "1", "ModalityLUTSequence": lut(np.arange(3000) - 1024)}
     wanted = "^no_rescale: a rescale and a Modality LUT; only one is allowed$"
     with pytest.raises(RefusedSlice, match=wanted):
         read(np.uint16(TRUE_HU + 1024), **elements)
 
 
-def test_an_empty_modality_lut_is_none() -> None:
-    """Else stored values would pass for HU, and a rescale would be cut to whole HU."""
+def test_an_empty_modality_lut_is_ignored() -> None:
+    """Otherwise stored values would count as HU, and a rescale would be cut to integers."""
     stored = np.int16(TRUE_HU)
     assert refusal(stored, ModalityLUTSequence=Sequence([]), **NO_RESCALE) == "no_rescale"
     rescale = {"RescaleSlope": "0.5", "RescaleIntercept": "-1024"}
@@ -236,8 +238,8 @@ def test_an_empty_modality_lut_is_none() -> None:
     np.testing.assert_array_equal(hu, (TRUE_HU + 1024) / 2 - 1024)
 
 
-def test_modality_lut_of_signed_values_and_of_some_of_them() -> None:
-    """Beyond its ends the values of the ends hold (PS3.3 C.11.1.1.1)."""
+def test_a_modality_lut_of_some_signed_values() -> None:
+    """Values beyond its ends map to the ends (PS3.3 C.11.1.1.1)."""
     table = lut(np.arange(-900, 1500), first=-900)
     stored = np.int16(TRUE_HU - 100)
     hu = read(stored, ModalityLUTSequence=table, **NO_RESCALE).hu
@@ -247,7 +249,7 @@ def test_modality_lut_of_signed_values_and_of_some_of_them() -> None:
 
 
 def test_the_brightest_signed_values_beyond_a_modality_lut_are_bright() -> None:
-    """From 31868 on the place in this table has no room in 16 bits; such metal was air."""
+    """From 31868 on, the index does not fit 16 bits, and metal would become air."""
     stored = np.int16(TRUE_HU - 100)
     stored[20, :2] = 31867, 32767
     table = lut(np.arange(-900, 1500), first=-900)
@@ -266,7 +268,7 @@ def test_the_brightest_signed_values_beyond_a_modality_lut_are_bright() -> None:
         (-850, 4, False),
     ],
 )
-def test_two_pixels_in_a_thousand_are_air_enough(air: int, pixels: int, enough: bool) -> None:
+def test_two_pixels_in_a_thousand_suffice_as_air(air: int, pixels: int, enough: bool) -> None:
     """As docs/reference/dicom.md says: at least 0.2 % of the pixels, between -1150 and -850 HU."""
     stored = np.full((40, 50), 40, np.int16)
     stored[0, :pixels] = air
@@ -279,7 +281,7 @@ def test_two_pixels_in_a_thousand_are_air_enough(air: int, pixels: int, enough: 
 def with_padding(
     stored: np.ndarray, padding: int, limit: int | None = None, **elements: Any
 ) -> FileDataset:
-    """A slice that declares padding, each value as signed or unsigned as it has to be."""
+    """A slice that declares padding, each value signed or unsigned as required."""
     dataset = make_dataset(stored, **elements)
     for keyword, value in (("PixelPaddingValue", padding), ("PixelPaddingRangeLimit", limit)):
         if value is not None:
@@ -327,7 +329,7 @@ def test_padding_is_never_above_air(
         (np.uint16, 500, None, {"RescaleSlope": "2", "RescaleIntercept": "-1000"}),
     ],
 )
-def test_padding_that_tissue_can_have_is_none(
+def test_padding_values_that_tissue_can_have_are_ignored(
     kind: type, padding: int, limit: int | None, elements: dict[str, str], tmp_path: Path
 ) -> None:
     """No value of the image is padding (PS3.3 C.7.5.1.1.2), so the header contradicts it."""
@@ -345,8 +347,8 @@ def test_padding_that_tissue_can_have_is_none(
 
 
 @pytest.mark.parametrize(("padding", "expected"), [(0, 0), (3000, 3000), (3245, AIR)])
-def test_padding_of_wrapped_hu_is_judged_by_its_hu(padding: int, expected: float) -> None:
-    """3245 are -851 HU, once they are unwrapped."""
+def test_padding_of_wrapped_hu_is_compared_in_hu(padding: int, expected: float) -> None:
+    """3245 is -851 HU after unwrapping."""
     stored = np.where(TRUE_HU == -851, -852, TRUE_HU) % 4096
     stored[12] = padding
     dataset = with_padding(np.uint16(stored), padding, BitsStored=12, RescaleIntercept="0")
@@ -355,7 +357,7 @@ def test_padding_of_wrapped_hu_is_judged_by_its_hu(padding: int, expected: float
     np.testing.assert_array_equal(hu[13:], np.where(stored > 3095, stored - 4096, stored)[13:])
 
 
-def test_padding_in_a_modality_lut_is_judged_by_its_hu() -> None:
+def test_padding_in_a_modality_lut_is_compared_in_hu() -> None:
     stored = np.uint16(TRUE_HU + 1024)
     stored[12], stored[13] = 1024, 2999
     table = np.arange(3000) - 1024
@@ -369,8 +371,8 @@ def test_padding_in_a_modality_lut_is_judged_by_its_hu() -> None:
 
 
 @pytest.mark.parametrize("padding", [-1000, 4095])
-def test_padding_confirms_no_air(padding: int) -> None:
-    """Stored values with a shift that the header does not name, and padding for all air."""
+def test_padding_does_not_count_as_air(padding: int) -> None:
+    """Stored values with an offset that is not in the header, and padding instead of air."""
     shifted = np.where(TRUE_HU == -1000, padding, TRUE_HU + 1024).astype(np.int16)
     shifted[10:] = np.maximum(shifted[10:], 900)
     with pytest.raises(RefusedSlice, match="no_air"):
@@ -461,7 +463,7 @@ def test_refusals(reason: str, elements: dict[str, Any]) -> None:
     assert refusal(**elements) == reason
 
 
-def test_a_header_that_is_refused_needs_no_pixels(tmp_path: Path) -> None:
+def test_a_header_is_refused_without_reading_pixels(tmp_path: Path) -> None:
     file = tmp_path / "scout.dcm"
     file.write_bytes(
         saved(
@@ -504,7 +506,7 @@ def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 
 def deflated(body: bytes) -> io.BytesIO:
-    """A file whose elements behind the meta information are these, compressed."""
+    """A file with these elements after the meta information, deflated."""
     syntax = DeflatedExplicitVRLittleEndian
     content = saved(make_dataset(np.int16(TRUE_HU), syntax=syntax)).read()
     begin = content.index(syntax.encode()) + len(syntax)  # the last of the meta information
@@ -512,7 +514,7 @@ def deflated(body: bytes) -> io.BytesIO:
     return io.BytesIO(content[:begin] + deflator.compress(body) + deflator.flush())
 
 
-def test_a_deflated_file_that_inflates_to_gigabytes_is_refused_before_it_does() -> None:
+def test_a_deflate_bomb_is_refused_before_it_is_inflated() -> None:
     bomb = deflated(bytes(MAX_BYTES + 1))
     assert len(bomb.getbuffer()) < 200_000
     for reader in (read_header, read_slice):
@@ -520,7 +522,7 @@ def test_a_deflated_file_that_inflates_to_gigabytes_is_refused_before_it_does() 
             reader(bomb)
 
 
-def test_a_deflated_file_that_is_cut_off_is_refused() -> None:
+def test_a_truncated_deflated_file_is_refused() -> None:
     content = deflated(WHOLE[200:]).read()
     with pytest.raises(RefusedSlice, match="not_dicom: the deflated data are cut off"):
         read_slice(io.BytesIO(content[:-10]))
@@ -541,7 +543,7 @@ def test_a_file_without_preamble_is_read() -> None:
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damaged_bytes_are_read_or_refused(data: st.DataObject) -> None:
-    """Whatever happens to a file, its reader sees a slice or a reason, and no other exception."""
+    """Any damage gives a slice or a refusal, and no other exception."""
     content = bytearray(WHOLE)
     for _ in range(data.draw(st.integers(1, 4))):
         # Mostly within the header, where most of the damage is done.

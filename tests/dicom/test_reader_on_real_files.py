@@ -1,4 +1,4 @@
-"""Real files: HU against decoders that are not ours, and what becomes of every one of them."""
+"""Real files: HU compared with other decoders, and the outcome of every file."""
 
 import io
 from collections import Counter
@@ -119,7 +119,7 @@ def outcomes(realdata: Path) -> dict[Path, str]:
     return {path: outcome(path) for path in files_below(realdata)}
 
 
-def test_what_becomes_of_every_real_file(realdata: Path, outcomes: dict[Path, str]) -> None:
+def test_the_outcome_of_every_real_file(realdata: Path, outcomes: dict[Path, str]) -> None:
     found: dict[str, Counter[str]] = {}
     for path, reason in outcomes.items():
         folders = path.relative_to(realdata).parts
@@ -128,14 +128,14 @@ def test_what_becomes_of_every_real_file(realdata: Path, outcomes: dict[Path, st
     assert found == OUTCOMES
 
 
-def test_the_documents_count_them() -> None:
+def test_the_outcomes_are_documented() -> None:
     counted = {
         reason: int(count) for reason, count in table("reference/dicom.md", "outcome", "files")
     }
     assert counted == sum((Counter(counts) for counts in OUTCOMES.values()), Counter())
 
 
-def test_hu_are_those_of_gdcm(outcomes: dict[Path, str]) -> None:
+def test_hu_match_gdcm(outcomes: dict[Path, str]) -> None:
     for path in (path for path, reason in outcomes.items() if reason == "read"):
         theirs = gdcm_hu(path)
         if path.name == WRAPPED_BY_GDCM:
@@ -143,7 +143,7 @@ def test_hu_are_those_of_gdcm(outcomes: dict[Path, str]) -> None:
         compare(read_slice(path).hu, theirs, path)
 
 
-def test_hu_are_those_of_itk(outcomes: dict[Path, str]) -> None:
+def test_hu_match_itk(outcomes: dict[Path, str]) -> None:
     for path in (path for path, reason in outcomes.items() if reason == "read"):
         compare(read_slice(path).hu, itk_hu(path), path)
 
@@ -155,7 +155,7 @@ def compare(hu: np.ndarray, theirs: np.ndarray, path: Path) -> None:
     np.testing.assert_array_equal(hu, theirs.astype(np.float32), err_msg=path.name)
 
 
-def test_every_plugin_at_hand_decodes_real_slices_alike(outcomes: dict[Path, str]) -> None:
+def test_every_installed_plugin_decodes_real_slices_alike(outcomes: dict[Path, str]) -> None:
     compared: Counter[str] = Counter()
     for path in (path for path, reason in outcomes.items() if reason == "read"):
         dataset = dcmread(path)
@@ -173,7 +173,7 @@ def test_every_plugin_at_hand_decodes_real_slices_alike(outcomes: dict[Path, str
     assert min(compared[plugin] for plugin in ("gdcm", "pillow", "pylibjpeg")) > 5, compared
 
 
-def test_the_ct_that_comes_with_pydicom() -> None:
+def test_the_ct_of_pydicom() -> None:
     path = Path(str(get_testdata_file("CT_small.dcm")))
     dataset = dcmread(path)
     np.testing.assert_array_equal(
@@ -225,7 +225,7 @@ def set_axial(dataset: Dataset) -> None:
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
 
 
-def test_silent_error_1_the_intercept_of_an_enhanced_ct_stands_in_its_functional_groups(
+def test_silent_error_1_the_intercept_of_an_enhanced_ct_is_in_its_functional_groups(
     realdata: Path,
 ) -> None:
     for path in [*realdata.rglob("CT0012*"), named(realdata, "eCT_Supplemental.dcm")]:
@@ -233,7 +233,7 @@ def test_silent_error_1_the_intercept_of_an_enhanced_ct_stands_in_its_functional
 
 
 def test_silent_error_2_a_sign_that_header_and_codestream_do_not_agree_on(realdata: Path) -> None:
-    """One stream of bytes, declared unsigned and signed: only the signed one holds HU."""
+    """The same bytes, declared unsigned and signed: only the signed ones are HU."""
     wrong, right = (
         named(realdata, f"TOSHIBA_J2K_{name}.dcm") for name in ("SIZ1_PixRep0", "SIZ0_PixRep1")
     )

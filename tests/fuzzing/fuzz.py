@@ -1,4 +1,4 @@
-"""Hostile files in great number: `python -m tests.fuzzing.fuzz --help`."""
+"""Many hostile files: `python -m tests.fuzzing.fuzz --help`."""
 
 import argparse
 import tempfile
@@ -24,13 +24,13 @@ Groups = tuple[tuple[Sample, ...], ...]
 
 
 class Finding(NamedTuple):
-    """What became of a hostile file.
+    """The outcome of a hostile file.
 
     Attributes:
-        number: of the file.
-        name: of its sample, and of what was done to it.
-        outcome: `read`, EXCUSED, a reason why it was refused, or what must not be.
-        detail: about that.
+        number: number of the file.
+        name: of its sample and its damage.
+        outcome: `read`, EXCUSED, a reason for refusal, or a fault.
+        detail: about the outcome.
     """
 
     number: int
@@ -46,10 +46,10 @@ class Finding(NamedTuple):
 def fuzz(
     groups: Groups, seed: int, numbers: Iterable[int], workers: int, kept: Path
 ) -> Iterator[Finding]:
-    """Reads hostile files, and holds those that are taken against decoders that are not ours.
+    """Reads hostile files, and compares those that are accepted with other decoders.
 
     Args:
-        groups: of samples, each drawn from alike.
+        groups: of samples, drawn with equal probability.
         seed: of the damage.
         numbers: of the files.
         workers: processes that read.
@@ -79,7 +79,7 @@ def fuzz(
 
 
 def judge(reader: Reader, path: Path) -> tuple[str, str]:
-    """What becomes of a file, and about that; if taken, a reference must read it alike."""
+    """Outcome of a file and its detail; if it is read, a reference must read the same."""
     answer = reader.ask(ours, path)
     if answer.outcome != "read":
         return answer.outcome, answer.detail
@@ -95,7 +95,7 @@ def judge(reader: Reader, path: Path) -> tuple[str, str]:
 
 
 def all_groups() -> Groups:
-    """Made, phantom and, where they are at hand, real samples."""
+    """Synthetic, phantom and, if available, real samples."""
     real = real_samples(REALDATA) if REALDATA.is_dir() else ()
     return (made_samples(), phantom_samples(), *real)
 

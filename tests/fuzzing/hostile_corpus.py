@@ -1,4 +1,4 @@
-"""Whole files for a fuzz test to damage: every transfer syntax and layout, made and real."""
+"""Whole files for a fuzz test to damage: every transfer syntax and layout, synthetic and real."""
 
 import itertools
 import warnings
@@ -21,7 +21,7 @@ DAMAGED = "pwnlabmx+dicom-fuzzing-corpus"
 
 
 def made_samples() -> tuple[Sample, ...]:
-    """Slices in each transfer syntax and layout that is taken."""
+    """Slices in each supported transfer syntax and layout."""
     made = itertools.chain(_native(), _compressed())
     return tuple(Sample(name, saved(dataset).getvalue()) for name, dataset in made)
 
@@ -35,9 +35,9 @@ def phantom_samples() -> tuple[Sample, ...]:
 
 
 def real_samples(folder: Path) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Real slices of CT, and those that somebody else has damaged already.
+    """Real CT slices, and slices that are damaged already.
 
-    The damaged ones say nothing of HU; with a rescale their damage comes to matter.
+    The damaged ones have no rescale; with one, their damage affects HU.
     """
     whole, damaged = [], []
     for path in sorted(folder.rglob("*")):
@@ -52,7 +52,7 @@ def real_samples(folder: Path) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
 
 
 def _is_ct(path: Path) -> bool:
-    """By pydicom alone: which files are samples must not follow from the code that is tested."""
+    """By pydicom alone, because the code under test must not choose the samples."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -85,7 +85,7 @@ def _native() -> Iterator[tuple[str, FileDataset]]:
 
 
 def _compressed() -> Iterator[tuple[str, FileDataset]]:
-    """Each image once in one piece, and once in two."""
+    """Each image in one fragment and in two."""
     for encoder in (*LOSSLESS, *LOSSY):
         if encoder.precision == 8:
             dataset, stored = _of_eight_bits(), np.int64(_eight_bits())

@@ -1,7 +1,7 @@
-"""Files read in processes of their own, which may crash, hang, or ask for memory without end.
+"""Reads files in separate processes, which may crash, hang or exhaust memory.
 
-`Reader` is the side of the test; the program of this module serves it, and forks for each question,
-so that a decoder that damages its own memory spoils the answer to no other file.
+`Reader` is used by tests. The program of this module serves it and forks for each question,
+so that a decoder that corrupts its memory affects one file only.
 """
 
 import contextlib
@@ -43,13 +43,13 @@ CRASHED, HUNG, HUNGRY = "crashed", "hung", "hungry"
 
 
 class Answer(NamedTuple):
-    """What became of a file in its process.
+    """The outcome of a file in its process.
 
     Attributes:
-        outcome: of the function that was asked, or CRASHED, HUNG or HUNGRY.
+        outcome: as the function returned, or CRASHED, HUNG or HUNGRY.
         detail: about that.
-        megabytes: the largest resident memory.
-        cpu_seconds: that it took.
+        megabytes: largest resident memory.
+        cpu_seconds: processor time.
     """
 
     outcome: str
@@ -59,7 +59,7 @@ class Answer(NamedTuple):
 
 
 class Reader:
-    """Asks about files, one after the other."""
+    """Asks about one file after the other."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.fuzzing.isolated_reader"]
@@ -68,7 +68,7 @@ class Reader:
         )
 
     def ask(self, function: Callable[[Path], tuple[str, str]], path: Path) -> Answer:
-        """What a function of a module, called in a process of its own, says of a file."""
+        """Calls a function with a file in a separate process."""
         assert self._process.stdin
         assert self._process.stdout
         question = [function.__module__, function.__name__, str(path)]
@@ -87,7 +87,7 @@ class Reader:
 
 
 def ours(path: Path) -> tuple[str, str]:
-    """A slice in HU, or a refusal with a known reason, the same by each way to read it."""
+    """A slice in HU or a refusal with a known reason, the same in every way to read it."""
     from tfrecords_tools.dicom.reader import read_header, read_slice
     from tfrecords_tools.dicom.refusal import RefusedSlice
     from tfrecords_tools.dicom.rescale import MAX_HU, MIN_HU
@@ -196,7 +196,7 @@ def _read_over_zeros(path: Path, reference: Callable[[Path], np.ndarray]) -> np.
 
 
 def serve() -> None:
-    """Answers questions from standard input, a line each, until it ends."""
+    """Answers questions from standard input, one per line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _load()

@@ -1,6 +1,6 @@
-"""Damage to DICOM files: to their bytes, to their elements, and to the images within.
+"""Damage to DICOM files: to bytes, elements and compressed images.
 
-What is done to a file follows from a seed and a number alone, so that a finding can be made again.
+Seed and number determine the damage, so findings can be reproduced.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Records are what TensorFlow itself would write, and TensorFlow reads every one back."""
+"""Records have the bytes that TensorFlow writes, and TensorFlow reads them."""
 
 import contextlib
 
@@ -61,12 +61,12 @@ def tensorflows_own(example: Example) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def test_a_raw_record_is_byte_for_byte_tensorflows():
+def test_a_raw_record_equals_that_of_tensorflow():
     example = make_example()
     assert encode_example(example, "raw") == tensorflows_own(example)
 
 
-def test_a_file_is_byte_for_byte_tensorflows(tmp_path):
+def test_a_file_equals_that_of_tensorflow(tmp_path):
     records = [encode_example(make_example(slice_id=f"ID_{i}"), "zlib") for i in range(5)]
     write_records(tmp_path / "ours", records)
     with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
@@ -77,7 +77,7 @@ def test_a_file_is_byte_for_byte_tensorflows(tmp_path):
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_tensorflow_reads_back_what_was_written(tmp_path, encoding, channels):
+def test_tensorflow_reads_what_was_written(tmp_path, encoding, channels):
     example = make_example(channels)
     write_records(tmp_path / "x.tfrecord", [encode_example(example, encoding)])
     shape = example.image.shape
@@ -97,7 +97,7 @@ def test_tensorflow_reads_back_what_was_written(tmp_path, encoding, channels):
     position=st.floats(-3000, 3000, width=32),
     encoding=st.sampled_from(ENCODINGS),
 )
-def test_an_example_survives_the_way_through_a_record(text, label, position, encoding):
+def test_an_example_survives_encoding_and_decoding(text, label, position, encoding):
     example = make_example(
         label=label, slice_id=text[0], study_id=text[1], patient_key=text[2], position_mm=position
     )
@@ -131,18 +131,18 @@ def test_a_damaged_record_is_refused_or_differs_but_never_crashes(place, value):
         decode_example(bytes(record), "zlib")
 
 
-def test_the_label_alone_is_that_of_the_whole():
+def test_labels_can_be_parsed_alone():
     record = encode_example(make_example(), "zlib")
     assert tuple(parse_labels(tf.constant([record]))[0].numpy()) == make_example().label
 
 
-def test_a_label_that_is_none_is_refused():
+def test_an_invalid_label_is_refused():
     record = encode_example(make_example(label=(0, 2, 0, 0, 0, 1)), "raw")
     with pytest.raises(SchemaError, match="expected 6 of 0 or 1"):
         decode_example(record, "raw")
 
 
-def test_encodings_that_cannot_be_are_refused():
+def test_impossible_encodings_are_refused():
     with pytest.raises(UsageError, match="unknown encoding 'jpeg'; choose from zlib, raw, png"):
         check_encoding("jpeg", 3)
     with pytest.raises(UsageError, match="PNG holds 1, 3 or 4 channels, not 2"):
@@ -173,7 +173,7 @@ def test_every_flipped_bit_is_found(record_file):
             list(read_records(record_file))
 
 
-def test_every_cut_is_found(record_file):
+def test_every_truncation_is_found(record_file):
     content = record_file.read_bytes()
     ends = {0}
     for record in RECORDS:

@@ -1,4 +1,4 @@
-"""Record files against TensorFlow's own writer and reader, and damage in each of their bytes."""
+"""Record files compared with TensorFlow's, and damage to each of their bytes."""
 
 import hashlib
 import struct
@@ -26,7 +26,7 @@ def written_by_tensorflow(path: Path, records: list[bytes]) -> Path:
 
 @given(st.lists(st.binary(max_size=300), max_size=6))
 @IN_TMP_PATH
-def test_files_are_those_of_tensorflow(tmp_path, records):
+def test_files_equal_those_of_tensorflow(tmp_path, records):
     ours = tmp_path / "ours"
     digest = write_records(ours, records)
     theirs = written_by_tensorflow(tmp_path / "theirs", records)
@@ -36,7 +36,7 @@ def test_files_are_those_of_tensorflow(tmp_path, records):
     assert [x.numpy() for x in tf.data.TFRecordDataset(str(ours))] == records
 
 
-def test_every_flipped_byte_is_found_and_placed(tmp_path):
+def test_every_flipped_byte_is_found_and_located(tmp_path):
     path = tmp_path / "train-00000-of-00001.tfrecord"
     write_records(path, RECORDS)
     whole = path.read_bytes()
@@ -48,7 +48,7 @@ def test_every_flipped_byte_is_found_and_placed(tmp_path):
             list(read_records(path))
 
 
-def test_every_cut_within_a_record_is_found(tmp_path):
+def test_every_truncated_record_is_found(tmp_path):
     path = tmp_path / "cut"
     write_records(path, RECORDS)
     whole = path.read_bytes()
@@ -62,7 +62,7 @@ def test_every_cut_within_a_record_is_found(tmp_path):
                 list(read_records(path))
 
 
-def test_records_before_the_damage_are_given(tmp_path):
+def test_records_before_the_damage_are_returned(tmp_path):
     path = tmp_path / "damaged"
     write_records(path, RECORDS)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -72,7 +72,7 @@ def test_records_before_the_damage_are_given(tmp_path):
         next(reader)
 
 
-def test_an_absurd_length_takes_no_memory(tmp_path):
+def test_an_impossible_length_allocates_no_memory(tmp_path):
     path = tmp_path / "absurd"
     length = struct.pack("<Q", 1 << 62)
     checksum = frame(length)[-4:]  # the checksum of these eight bytes, as of any record

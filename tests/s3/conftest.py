@@ -20,7 +20,7 @@ ALONE = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "HO
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket of the server, seen by another client than the one under test."""
+    """A bucket of the server, accessed by another client than the one under test."""
 
     name: str
     endpoint: str
@@ -55,7 +55,7 @@ class Bucket:
 
 @pytest.fixture(scope="session", autouse=True)
 def loaded() -> None:
-    """The process that commands are forked from has the file system too, and has not used it."""
+    """The process that commands are forked from has loaded the file system, but not used it."""
     program.FORKING.set_forkserver_preload([*program.LOADED, "tensorflow_io"])
 
 
@@ -100,12 +100,12 @@ def command(*arguments: object) -> list[str]:
 
 
 def run(endpoint: str, *arguments: object, cwd: Path | None = None, **changes: str) -> Done:
-    """A command to its end, in a process of its own: the file system cannot be left."""
+    """Runs a command in a forked process."""
     return program.run(arguments, cwd=cwd, environment=environment(endpoint, **changes))
 
 
 def typed_in(endpoint: str, *arguments: object, cwd: Path | None = None, **changes: str) -> Done:
-    """The same in a Python of its own, whose end the file system could disturb; see `program`."""
+    """Runs a command in a new Python process, which the file system could abort at its end."""
     return subprocess.run(
         command(*arguments),
         env=environment(endpoint, **changes),
@@ -127,7 +127,7 @@ def succeed(endpoint: str, *arguments: object, by: Runs = run, **options: Any) -
 def fail(
     endpoint: str, code: int, message: str, *arguments: object, by: Runs = run, **options: Any
 ) -> None:
-    """The command ends with this code and, of the error, one line."""
+    """The command ends with this exit code and one line of error."""
     done = by(endpoint, *arguments, **options)
     assert done.returncode == code, done.stderr
     assert message in done.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Why no pixel is decoded by tensorflow-io: its DICOM op returns something else than HU."""
+"""Why tensorflow-io decodes no pixels here: its DICOM op does not return HU."""
 
 from itertools import product
 from pathlib import Path
@@ -19,14 +19,14 @@ REFUSED = "dtype size smaller than pixelDepth"
 
 
 def op(content: bytes, **options: object) -> np.ndarray:
-    """What the op returns for a single slice, as float64 (rows, columns)."""
+    """The output of the op for a single slice; float64, shape (rows, columns)."""
     decoded = tfio.image.decode_dicom_image(content, on_error="strict", **options)
     (frame,) = decoded.numpy().astype(np.float64)
     return frame[..., 0]
 
 
 def line(path: Path) -> tuple[float, float] | None:
-    """What `preserve` makes of HU: factor and shift, or None where it is no line."""
+    """Factor and shift of `preserve` relative to HU; None if it is not linear."""
     hu = np.float64(read_slice(path).hu)
     preserved = op(path.read_bytes(), scale="preserve", dtype=tf.float32)
     factor, shift = np.polyfit(hu.ravel(), preserved.ravel(), 1).round(3)
@@ -66,7 +66,7 @@ def test_no_setting_returns_hu(phantoms, color_dim, scale, dtype):
 
 
 def test_preserve_doubles_and_shifts_by_what_the_header_says(phantoms):
-    """So that one number is -1024 HU in a slice and air, blood or bone in another."""
+    """The same number is -1024 HU in one slice and air, blood or bone in another."""
     lines = {line(path) for path in phantoms}
     assert {(2, 2048), (2, 67584), (1, 32768)} <= lines
     assert None in lines  # of 12 bits that have wrapped around, which the op does not mend
@@ -79,7 +79,7 @@ def test_sixteen_signed_bits_as_most_slices_have_do_not_fit_into_uint16(tmp_path
         op(content, scale="preserve", dtype=tf.uint16)
 
 
-def test_nor_does_preserve_return_hu_of_real_slices(realdata):
+def test_preserve_does_not_return_hu_of_real_slices(realdata):
     seen = 0
     for path in filter(is_read, sorted(realdata.rglob("*.dcm"))):
         try:

@@ -45,7 +45,7 @@ def local(source, endpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shards(source, bucket) -> str:
-    """The folder of the bucket that the same conversion wrote."""
+    """The folder in the bucket, written by the same conversion."""
     url = f"{bucket.url}/data/shards"
     given = ("convert", source, "--out", url, *SMALL)
     line = succeed(bucket.endpoint, *given, by=typed_in).splitlines()[-1]
@@ -53,7 +53,7 @@ def shards(source, bucket) -> str:
     return "data/shards"
 
 
-def test_the_bucket_holds_the_bytes_of_a_conversion_on_disk(local, bucket, shards):
+def test_the_bucket_equals_a_conversion_on_disk(local, bucket, shards):
     assert bucket.contents(shards) == contents(local)
 
 

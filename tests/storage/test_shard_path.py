@@ -1,4 +1,4 @@
-"""Where shards lie: what a user may give, and what is loaded for it."""
+"""Paths of shards: what a user may give, and what is loaded for it."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def test_without_the_extra_the_environments_shards_are_refused_too():
         ["predict", "run", "s3://bucket/study"],
     ],
 )
-def test_what_is_no_shards_cannot_lie_on_an_object_store(tmp_path, arguments):
+def test_only_shards_can_be_on_an_object_store(tmp_path, arguments):
     refused(run(*arguments, cwd=tmp_path), "only shards can lie on an object store")
     assert not list(tmp_path.iterdir())
 

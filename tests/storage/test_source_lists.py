@@ -1,4 +1,4 @@
-"""A list of files instead of a folder: paths as they come, or objects of a store."""
+"""Lists of files instead of a folder: local paths, or objects of a store."""
 
 import logging
 import os
@@ -50,7 +50,7 @@ def files(source) -> list[Path]:
 
 @pytest.fixture
 def whole(source, tmp_path, without_processes) -> dict[str, bytes]:
-    """What the conversion of the folder writes."""
+    """The files that a conversion of the folder writes."""
     convert(source, tmp_path / "whole", OPTIONS)
     return contents(tmp_path / "whole")
 
@@ -67,7 +67,7 @@ def test_a_list_in_any_order_gives_the_bytes_of_the_folder(
 
 
 @pytest.mark.usefixtures("without_processes")
-def test_labels_serve_a_folder_in_any_order(source, files, tmp_path):
+def test_labels_apply_to_a_folder_of_any_layout(source, files, tmp_path):
     for path in files:
         deeper = tmp_path / "archive" / path.name[3:5] / path.name
         deeper.parent.mkdir(parents=True, exist_ok=True)
@@ -81,13 +81,13 @@ def test_labels_serve_a_folder_in_any_order(source, files, tmp_path):
 
 
 @pytest.mark.usefixtures("without_processes")
-def test_no_path_of_the_machine_is_told(files, tmp_path):
+def test_no_absolute_path_is_written(files, tmp_path):
     convert(map(str, files), tmp_path / "out", replace(OPTIONS, unlabelled=True))
     assert (tmp_path / "out" / "rejects.csv").read_text().splitlines()[1].startswith("notes.txt,")
     assert not any(str(files[0].parent).encode() in x for x in contents(tmp_path / "out").values())
 
 
-def test_the_first_headers_are_read_while_the_list_still_comes(files):
+def test_headers_are_read_while_the_list_arrives(files):
     given = []
 
     def read_headers(root, chunks, hash_pixels):
@@ -105,7 +105,7 @@ def test_the_first_headers_are_read_while_the_list_still_comes(files):
     assert sorted(found.slices["path"]) == [path.name for path in files[:-1]]
 
 
-def test_lines_are_paths_whatever_their_bytes_and_ends():
+def test_lines_are_paths_of_any_bytes_and_line_ends():
     lines = [b"a b.dcm\r\n", b"\n", b" c\n", b"\xff.dcm\n", b"last"]
     paths = list(read_list(lines))
     assert [os.fsencode(path) for path in paths] == [b"a b.dcm", b" c", b"\xff.dcm", b"last"]
@@ -120,7 +120,7 @@ def command(*arguments: object, given: bytes) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_the_command_reads_standard_input_and_adds_what_comes_next(files, tmp_path):
+def test_the_command_reads_standard_input_and_adds_new_files(files, tmp_path):
     out = tmp_path / "out"
     small = ("--unlabelled", "--workers=1", f"--size={EDGE}", "--out", out)
     lines = [os.fsencode(path) + b"\n" for path in files]
@@ -147,7 +147,7 @@ def test_the_command_reads_standard_input_and_adds_what_comes_next(files, tmp_pa
 
 
 class Store:
-    """An object store on this machine, written to by another client than the one under test."""
+    """An object store on this machine, written by another client than the one under test."""
 
     def __init__(self, url: str, write: Callable[[str, bytes], None]) -> None:
         self.url, self.write = url, write
@@ -209,14 +209,14 @@ def store(request, files) -> Store:
 
 
 @pytest.mark.integration
-def test_objects_give_the_bytes_of_the_files(store, source, files, whole, tmp_path):
+def test_objects_convert_like_files(store, source, files, whole, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
     convert(listed, tmp_path / "out", replace(OPTIONS, labels=source / "stage_2_train.csv"))
     assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.integration
-def test_in_processes_of_their_own_too(store, files, tmp_path):
+def test_objects_are_read_in_worker_processes(store, files, tmp_path):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
     manifest = convert(listed, tmp_path / "out", replace(OPTIONS, unlabelled=True, workers=1))
     assert manifest.slices == len(files) - 1
@@ -248,7 +248,7 @@ def test_shards_in_a_bucket_equal_those_on_disk(
 
 
 @pytest.mark.integration
-def test_a_missing_bucket_is_one_line(store, source):
+def test_a_missing_bucket_is_reported_in_one_line(store, source):
     scheme, _, _ = store.url.partition("://")
     with pytest.raises(
         StoreError, match=rf"^{scheme}://none/.*: .* make the bucket {scheme}://none"
@@ -265,7 +265,9 @@ def test_an_address_without_a_bucket_is_refused():
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("without_processes")
-def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_path, monkeypatch):
+def test_an_object_that_changes_during_the_conversion_is_an_error(
+    store, files, tmp_path, monkeypatch
+):
     listed = [f"{store.url}/stage_2_train/{path.name}" for path in files]
     usual = shard._SliceReader.record
 
@@ -282,8 +284,8 @@ def test_an_object_that_is_written_anew_on_the_way_is_noticed(store, files, tmp_
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("without_processes")
-def test_what_a_store_does_not_give_is_no_damaged_file(store, files, tmp_path):
-    """It would be left out, and counted among the refused."""
+def test_an_object_that_cannot_be_read_is_not_a_damaged_file(store, files, tmp_path):
+    """Otherwise it would be counted as rejected."""
     there = f"{store.url}/stage_2_train/{files[0].name}"
 
     def refused(kind, message, *listed):
@@ -298,7 +300,7 @@ def test_what_a_store_does_not_give_is_no_damaged_file(store, files, tmp_path):
 
 
 @pytest.mark.usefixtures("without_processes")
-def test_a_store_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
+def test_a_store_that_does_not_answer_is_reported_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -308,7 +310,7 @@ def test_a_store_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
     object_store.cache_clear()
 
 
-def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("tfrecords_tools.storage.object_store.find_spec", lambda _: None)
     monkeypatch.setattr(module, "local_engine", serial_engine)
     with pytest.raises(UsageError, match=r"gs://a/b: needs .* pip install 'ich-keras\[cloud\]'"):
