@@ -36,12 +36,7 @@ STYLES = {"ok": "green", "note": "yellow", "failed": "bold red"}
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check.
-
-    Attributes:
-        state: `note` if something is missing that not everybody needs.
-        fix: what to do about it; empty if it is ok.
-    """
+    """The result of one check; a `note` is about something that not everybody needs."""
 
     check: str
     state: Literal["ok", "note", "failed"]
