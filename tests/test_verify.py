@@ -1,4 +1,4 @@
-"""Damage of every kind to a folder of shards is found and named."""
+"""Any damage to a folder of shards is found and reported with its file."""
 
 import itertools
 import shutil
@@ -48,7 +48,7 @@ def faults(folder) -> list[str]:
 
 
 def sealed_again(folder, name: str) -> None:
-    """Makes the manifest agree with a file that was changed: only its content can tell."""
+    """Updates the manifest to a changed file, so that only its content reveals the change."""
     manifest, sha256 = read_manifest(folder), file_sha256(folder / name)
     shards = tuple(replace(x, sha256=sha256) if x.name == name else x for x in manifest.shards)
     tables = {x: sha256 if x == name else old for x, old in manifest.tables.items()}
@@ -56,7 +56,7 @@ def sealed_again(folder, name: str) -> None:
 
 
 def rewritten(folder, name: str, change) -> list[str]:
-    """The faults after the examples of a shard were changed, checksums and all."""
+    """The faults after the examples of a shard were changed, with valid checksums."""
     examples = [decode_example(record, "zlib") for record in read_records(folder / name)]
     write_records(folder / name, (encode_example(x, "zlib") for x in change(examples)))
     sealed_again(folder, name)
@@ -225,7 +225,7 @@ def test_an_invalid_manifest_is_refused(tmp_path, text):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A record a shard, so that every byte of every file can be damaged."""
+    """One record per shard, so that every byte of every file can be damaged."""
     folder = tmp_path_factory.mktemp("tiny")
     write_rsna(folder / "rsna", patients=2, test_patients=1)
     for path in (folder / "rsna").rglob("*.dcm"):
@@ -252,7 +252,7 @@ def each_damage(whole: bytes):
 
 
 @pytest.mark.slow
-def test_every_damaged_byte_of_every_file_is_found_and_its_file_named(tiny):
+def test_every_damaged_byte_of_every_file_is_found(tiny):
     assert len(list(tiny.iterdir())) == 3 + 3
     for path in sorted(tiny.iterdir()):
         whole = path.read_bytes()
@@ -268,7 +268,7 @@ def test_every_damaged_byte_of_every_file_is_found_and_its_file_named(tiny):
     verify(tiny)
 
 
-def test_every_pair_of_swapped_shards_and_every_missing_file_is_named(tiny):
+def test_swapped_shards_and_missing_files_are_named(tiny):
     for path in sorted(tiny.iterdir()):
         whole = path.read_bytes()
         path.unlink()
@@ -290,7 +290,7 @@ def test_every_pair_of_swapped_shards_and_every_missing_file_is_named(tiny):
 
 @given(which=st.integers(0, 6), steps=STEPS)
 @IN_TMP_PATH
-def test_random_damage_to_any_file_is_found_and_its_file_named(tiny, which, steps):
+def test_random_damage_to_any_file_is_found(tiny, which, steps):
     paths = sorted(tiny.iterdir())
     path = paths[which % len(paths)]
     whole = path.read_bytes()

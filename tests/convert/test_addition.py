@@ -65,13 +65,13 @@ def shards(out: Path) -> dict[Path, tuple[int, bytes]]:
 
 
 def test_existing_shards_are_not_touched_and_new_slices_get_new_shards(source, out, truths):
-    before, stood = splits(out), shards(out)
+    before, old_shards = splits(out), shards(out)
     manifest = convert(write(source, truths), out, ADD)
     assert verify(out).records == len(truths) == manifest.slices
     after = splits(out)
     assert before.items() <= after.items()
-    assert stood.items() <= shards(out).items()
-    added = {path.name for path in shards(out)} - {path.name for path in stood}
+    assert old_shards.items() <= shards(out).items()
+    added = {path.name for path in shards(out)} - {path.name for path in old_shards}
     assert all("-add1-" in name for name in added)
     assert not (out / ".work").exists()
 
@@ -92,12 +92,12 @@ def test_slices_added_in_any_order_are_stored_once_in_the_split_of_their_patient
 ):
     rng = np.random.default_rng(seed)
     coming = [truths[i] for i in rng.permutation(len(truths))]
-    root, out, stands = tmp_path / "rsna", tmp_path / "out", {}
+    root, out, so_far = tmp_path / "rsna", tmp_path / "out", {}
     for until in (*sorted(rng.choice(np.arange(6, len(coming)), 3, replace=False)), len(coming)):
         convert(write(root, coming[:until]), out, ADD)
         assert verify(out).records == until
-        assert stands.items() <= splits(out).items()
-        stands = splits(out)
+        assert so_far.items() <= splits(out).items()
+        so_far = splits(out)
     patients = pd.read_csv(out / "index.csv").groupby("split")["patient_key"].nunique()
     shares = {"train": 8, "val": 4, "test": 4}
     assert all(abs(patients[name] - share) <= 1 for name, share in shares.items())

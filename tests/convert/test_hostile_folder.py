@@ -92,7 +92,7 @@ def _named(sample: Sample, number: int) -> Sample:
 
 
 @pytest.mark.parametrize("unlabelled", [False, True])
-def test_a_hostile_folder_costs_its_hostile_files_alone(
+def test_a_hostile_folder_costs_only_its_hostile_files(
     folder: Folder, unlabelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -148,7 +148,7 @@ def check_good(out: Path, manifest: Manifest, good: dict[str, Truth]) -> None:
 
 
 def check_every_file(root: Path, paths: list[str], taken: set[str], rejected: set[str]) -> None:
-    """Each stands among the slices or among the rejects, and never in both."""
+    """Each file is either converted or rejected, never both."""
     kept = 0
     for path in paths:
         try:

@@ -15,8 +15,8 @@ from tfrecords_tools.planning.split import assign_splits, join_duplicates, parse
 FRACTIONS = (0.8, 0.1, 0.1)
 
 
-def patients(bleedings: list[tuple[int, ...]]) -> pd.DataFrame:
-    rows = [(f"p{i}", *bits, max(bits)) for i, bits in enumerate(bleedings)]
+def patients(subtypes: list[tuple[int, ...]]) -> pd.DataFrame:
+    rows = [(f"p{i}", *bits, max(bits)) for i, bits in enumerate(subtypes)]
     return pd.DataFrame(rows, columns=["group", *LABELS])
 
 
@@ -38,11 +38,11 @@ def test_three_patients_with_a_rare_subtype_reach_three_splits():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    bleedings=st.lists(st.tuples(*[st.integers(0, 1)] * 5), min_size=1, max_size=120),
+    subtypes=st.lists(st.tuples(*[st.integers(0, 1)] * 5), min_size=1, max_size=120),
     seed=st.integers(0, 5),
 )
-def test_each_patient_has_one_split_and_rows_in_any_order_give_the_same(bleedings, seed):
-    table = patients(bleedings)
+def test_each_patient_has_one_split_and_rows_in_any_order_give_the_same(subtypes, seed):
+    table = patients(subtypes)
     doubled = pd.concat([table, table])
     splits = assign_splits(doubled, FRACTIONS, seed)
     assert splits.keys() == set(table["group"])
@@ -66,12 +66,12 @@ def test_every_label_is_distributed_by_the_fractions(seed):
     """Also if subtypes occur together, here because of a hidden severity."""
     rng = np.random.default_rng(seed)
     severity = rng.normal(size=(1500, 1)) + rng.normal(size=(1500, 5))
-    bleedings = (severity > [3.2, 1.4, 1.7, 1.6, 1.4]).astype(int)
-    splits = assign_splits(patients([tuple(row) for row in bleedings.tolist()]), FRACTIONS, seed)
+    subtypes = (severity > [3.2, 1.4, 1.7, 1.6, 1.4]).astype(int)
+    splits = assign_splits(patients([tuple(row) for row in subtypes.tolist()]), FRACTIONS, seed)
     for name, fraction in zip(("train", "val", "test"), FRACTIONS, strict=True):
-        rows = bleedings[[splits[f"p{i}"] == name for i in range(len(bleedings))]]
-        assert np.abs(rows.sum(axis=0) - fraction * bleedings.sum(axis=0)).max() <= 2
-        assert abs(len(rows) - fraction * len(bleedings)) <= 2
+        rows = subtypes[[splits[f"p{i}"] == name for i in range(len(subtypes))]]
+        assert np.abs(rows.sum(axis=0) - fraction * subtypes.sum(axis=0)).max() <= 2
+        assert abs(len(rows) - fraction * len(subtypes)) <= 2
 
 
 def test_a_split_of_fraction_zero_gets_nobody():
@@ -95,13 +95,13 @@ def test_small_groups_do_not_all_leave_out_the_same_split():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    bleedings=st.lists(st.tuples(*[st.integers(0, 1)] * 5), min_size=1, max_size=80),
+    subtypes=st.lists(st.tuples(*[st.integers(0, 1)] * 5), min_size=1, max_size=80),
     fractions=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.3, 0.2), (0.9, 0.1, 0)]),
 )
-def test_no_split_gets_more_of_the_rarest_subtype_than_its_share_rounded_up(bleedings, fractions):
+def test_no_split_gets_more_of_the_rarest_subtype_than_its_share_rounded_up(subtypes, fractions):
     """Balinski and Young: the method of Adams stays within the upper quota."""
-    splits = assign_splits(patients(bleedings), fractions, seed=3)
-    rows = np.array(bleedings)
+    splits = assign_splits(patients(subtypes), fractions, seed=3)
+    rows = np.array(subtypes)
     rarest = np.argmin(rows.sum(axis=0))
     sides = [splits[f"p{number}"] for number in np.flatnonzero(rows[:, rarest])]
     for name, fraction in zip(("train", "val", "test"), fractions, strict=True):

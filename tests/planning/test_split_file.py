@@ -64,8 +64,8 @@ def followed(root: Path, given_split: pd.Series) -> dict[str, str]:
 )
 def test_a_split_file_assigns_by_patient_study_or_slice(rsna, tmp_path, text):
     given_split = read_split(split_file(tmp_path, text))
-    wanted = {"a1": "train", "a2": "train", "b1": "test", "c1": ""}
-    assert followed(rsna, given_split) == wanted
+    expected = {"a1": "train", "a2": "train", "b1": "test", "c1": ""}
+    assert followed(rsna, given_split) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a worker is told about the slices that it writes; importing this loads no pandas."""
+"""What a worker knows about the slices that it writes; importing this loads no pandas."""
 
 from typing import NamedTuple
 
