@@ -61,11 +61,7 @@ class Truth:
 
 
 def read_truth(path: Path) -> Truth:
-    """Labels of slices (as for `convert`), of studies (a column `study_id`), or the CQ500 reads.
-
-    Raises:
-        LabelError: if the file is none of these, or has a fault.
-    """
+    """Labels of slices (as for `convert`), of studies (a column `study_id`), or the CQ500 reads."""
     columns = label_columns(path)
     if cq500.has_reads(columns):
         return Truth("study", cq500.read_reads(path), _scan)
