@@ -93,6 +93,8 @@ def _kept_rejects(
     existing: Existing, tried: pd.DataFrame, rejects: pd.DataFrame, options: PlanOptions
 ) -> pd.DataFrame:
     """The rows of `rejects.csv` that this conversion does not replace."""
+    if existing.rejects.empty:  # saves a third of the time of a first plan
+        return existing.rejects
     paths = existing.rejects["path"]
     scanned = pd.concat([tried["path"], rejects["path"]]).map(path_cell)
     slice_ids = {x.file: x.slice_id for x in existing.manifest.refused}
