@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import warnings
+from typing import NoReturn
 
 import click
 
@@ -39,10 +40,15 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # like standard error, on any console
     exit_code = _run()
     if aborts_at_exit():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code)
+        _leave(exit_code)
     sys.exit(exit_code)
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """Ends the process without the clean-up of the interpreter."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _run() -> int:
@@ -64,8 +70,10 @@ def _run() -> int:
     except MemoryError:
         return _failed("out of memory; give it more, or less to do at a time", 1)
     except (click.Abort, KeyboardInterrupt):
-        message = "interrupted; finished work is kept, the same command resumes it"
-        return _failed(message, INTERRUPTED)
+        _failed("interrupted; finished work is kept, the same command resumes it", INTERRUPTED)
+        # TensorFlow's threads still run Python code of a step that was cut in two: to take down
+        # under them what it held can end the process by a signal.
+        _leave(INTERRUPTED)
     return 0
 
 
