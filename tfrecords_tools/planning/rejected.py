@@ -77,6 +77,7 @@ def all_rejected(
     salt = options.salt
     tried = slices[~slices["unchanged"]]
     kept = _kept_rejects(existing, tried, rejects, options)
+    rejects = pd.concat([kept, rejects])
     marks = path_hash(duplicates["path"], salt)
     refused = (
         *_kept_refused(existing, kept, set(tried["public_slice_id"]), salt),
@@ -86,7 +87,7 @@ def all_rejected(
     if labels is not None:
         without_file = _without_file(labels.index, slices, rejects, refused, options.key)
         missing = int((~existing.holds(without_file)).sum())
-    return Rejected(pd.concat([kept, rejects]), refused, missing)
+    return Rejected(rejects, refused, missing)
 
 
 def _kept_rejects(
