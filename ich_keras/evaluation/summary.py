@@ -96,12 +96,19 @@ def _at_threshold_of_validation(scores: dict[str, Any]) -> Iterator[str]:
     if point is None or point["sensitivity"]["interval"] is None:
         return
     low, high = point["sensitivity"]["interval"]
-    yield (
+    sentence = (
         "At the threshold that reached 95 % sensitivity on validation studies, it detects"
         f" {_percent(point['sensitivity']['value'])} ({_percent(low)} to {_percent(high)}) of the"
-        f" studies with a hemorrhage, and {_percent(point['specificity']['value'])} of the studies"
-        " without raise no alarm (specificity)."
+        " studies with a hemorrhage"
     )
+    specificity = point["specificity"]["value"]
+    if specificity is None:
+        yield f"{sentence}; there are no studies without."
+    else:
+        yield (
+            f"{sentence}, and {_percent(specificity)} of the studies without raise no alarm"
+            " (specificity)."
+        )
 
 
 def _against_plain_rule(scores: dict[str, Any]) -> Iterator[str]:

@@ -237,6 +237,24 @@ def test_the_summary_has_counts_and_names_its_data(scores):
     assert "chosen on this split" not in " ".join(summarise(scores, "test"))
 
 
+@pytest.mark.parametrize(
+    ("specificity", "end"),
+    [
+        (0.947, "94.7 % of the studies without raise no alarm"),
+        (None, "there are no studies without"),
+    ],
+)
+def test_the_summary_needs_no_study_without_a_hemorrhage(scores, specificity, end):
+    point = {
+        "sensitivity": {"value": 0.9, "interval": [0.8, 1.0]},
+        "specificity": {"value": specificity, "interval": None},
+    }
+    points = {"study": {"sensitivity_95": {"any": point}}}
+    summary = " ".join(summarise(scores | {"operating_points": points}, "test"))
+    assert "it detects 90.0 % (80.0 % to 100.0 %) of the studies with a hemorrhage" in summary
+    assert end in summary
+
+
 def test_the_summary_is_of_the_test_split_if_it_was_scored(run, scores):
     (run / "evaluation/test.json").write_text(json.dumps(scores), encoding="utf-8")
     (run / "figures/roc_test.png").write_bytes(ONE_PIXEL)
