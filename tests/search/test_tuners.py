@@ -76,7 +76,7 @@ def test_a_killed_training_fails_only_its_trial(shards, tmp_path, monkeypatch):
 
 
 SLIP = """
-import keras, ich_keras.training.fit
+import keras, ich_keras.training.validation
 
 class Fails(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
@@ -87,7 +87,7 @@ class BreaksTheProgram(keras.callbacks.Callback):
         def collapse(probabilities):
             raise KeyError("a slip")
 
-        ich_keras.training.fit.collapse = collapse
+        ich_keras.training.validation.collapse = collapse
 """
 
 
