@@ -70,13 +70,13 @@ def _training(shards: ShardSet, **data: Any) -> tf.data.Dataset:
 
 
 def _pipelines(shards: ShardSet) -> dict[str, tf.data.Dataset]:
-    """Name to a dataset each of whose elements stands for BATCH_SIZE slices."""
+    """Datasets by name; each of their elements is a batch of BATCH_SIZE slices."""
     evaluation = evaluation_batches(shards, "train", batch_size=BATCH_SIZE)
     return {
         "read": _bare(_records(shards).map(tf.strings.length)),  # forces the read
         DECODED: _bare(_decoded(shards)),
         "evaluation": evaluation.repeat(),
-        "training, as it is": _training(shards),
+        "training, not augmented": _training(shards),
         "training, balanced": _training(shards, balance=0.5),
         "training, augmented": _training(shards, augmentation=AUGMENTATION),
     }

@@ -1,6 +1,6 @@
 """The parts of the documents that follow from the code: keys of experiments, options of commands.
 
-python docs/generated.py            writes them anew
+python docs/generated.py            renews them
 python docs/generated.py --check    fails where they are not as the code has them
 """
 

@@ -18,7 +18,7 @@ settings.register_profile(
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:
-    """The folder of real DICOM files, which stands beside the checkout and not in it."""
+    """The folder of real DICOM files, which is beside the checkout and not in it."""
     if not REALDATA.is_dir():
         pytest.skip(f"real DICOM files are not here: {REALDATA} is missing")
     return REALDATA

@@ -101,14 +101,13 @@ def evaluate_dicom(
     studies, rejects = find_studies([folder])
     labelled = _labelled_studies(studies, truth)
     if not labelled:
-        raise InputError(
-            f"{labels}: knows none of the {sum(len(x.files) for x in studies):,} CT slices in"
-            f" {folder} ({len(rejects):,} other files); check that both belong together"
-        )
+        slices = sum(len(study.files) for study in studies)
+        raise _none_labelled(labels, folder, slices, len(rejects))
     predictions = _predict(scorer, labelled, truth, network_input, rejects)
     postprocessing = scorer.postprocessing(network_input.size)
-    by_study = truth.unit == "study"
     names = {truth.name_of(file) for study in labelled for file in study.files}
+    card = study_scorecard if truth.unit == "study" else scorecard
+    config, seed = scorer.experiment.evaluation, scorer.experiment.seed
     scores: dict[str, Any] = {
         "unit": truth.unit,
         "size": network_input.size,
@@ -116,14 +115,12 @@ def evaluate_dicom(
         "data_fingerprint": _fingerprint(predictions),
         "rejected": len(rejects),
         "labels_without_files": len(truth.labels) - len(names & set(truth.labels.index)),
-        **(study_scorecard if by_study else scorecard)(
-            predictions, scorer.experiment.evaluation, scorer.experiment.seed, postprocessing
-        ),
+        **card(predictions, config, seed, postprocessing),
     }
     write_scores(run, name, scores, predictions)
     write_rejects(run.evaluation / f"{name}_rejects.csv", rejects)
     cases = scorer.cases(predictions)
-    if by_study:
+    if truth.unit == "study":
         cases = cases.maximum("study", predictions.study_id)
         predictions = _most_suspicious(predictions)
     draw_scores(scorer, name, cases, postprocessing)
@@ -134,6 +131,13 @@ def evaluate_dicom(
     draw_worst_errors(scorer, name, predictions, read, network_input.shown_channel)
     write_report(run.path)
     return EvaluateResult(run, name, scores)
+
+
+def _none_labelled(labels: Path, folder: Path, slices: int, others: int) -> InputError:
+    return InputError(
+        f"{labels}: knows none of the {slices:,} CT slices in {folder} ({others:,} other files);"
+        " check that both belong together"
+    )
 
 
 def _most_suspicious(predictions: Predictions) -> Predictions:

@@ -61,13 +61,7 @@ def evaluate(
     if split == "unlabelled":
         raise UsageError("the split unlabelled has no labels to score; use `ich-keras predict`")
     predictions = scorer.predict(shards, split)
-    postprocessing = None
-    if split == VALIDATION and scorer.trained_on(shards):
-        scorer.fit_postprocessing(
-            predictions, shards.input.size
-        )  # not applied to what it was chosen on
-    else:
-        postprocessing = scorer.postprocessing(shards.input.size)
+    postprocessing = _postprocessing(scorer, shards, split, predictions)
     config, cases = scorer.experiment.evaluation, scorer.cases(predictions)
     scores = {
         "split": split,
@@ -87,6 +81,17 @@ def evaluate(
     _draw_slices(scorer, shards, split, predictions, name)
     write_report(run.path)
     return EvaluateResult(run, name, scores)
+
+
+def _postprocessing(
+    scorer: RunScorer, shards: ShardSet, split: str, predictions: Predictions
+) -> Postprocessing | None:
+    """Fits on the run's own validation slices; None there, since it is not judged on them."""
+    size = shards.input.size
+    if split == VALIDATION and scorer.trained_on(shards):
+        scorer.fit_postprocessing(predictions, size)
+        return None
+    return scorer.postprocessing(size)
 
 
 def _compare(

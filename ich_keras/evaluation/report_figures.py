@@ -47,7 +47,7 @@ FIGURES = {
     "reliability": (
         "Calibration",
         "The observed frequency of each label against the predicted probability, and the expected"
-        " calibration error. Larger dots stand for more slices; dots of fewer than ten are hollow."
+        " calibration error. Larger dots hold more slices; dots of fewer than ten are hollow."
         " On the dotted line both are equal.",
     ),
 }

@@ -85,7 +85,7 @@ def comparison_table(scores: dict[str, Any]) -> str:
 
 
 def _printed(table: pd.DataFrame) -> str:
-    """The first column names the rows; "-" stands for undefined numbers."""
+    """Formats a table whose first column names the rows; undefined numbers are "-"."""
     empty = [name for name in table.columns[1:] if table[name].dtype == object]  # None only
     table = table.astype(dict.fromkeys(empty, float))
     return table.to_string(index=False, float_format="%.4f", na_rep="-")

@@ -97,9 +97,7 @@ def predict(
         tables.append(_slice_rows(study, number, outputs[PROBABILITIES]))
         looks.append(" ".join(study.slices[i].header.slice_id for i in look))
     if not tables:
-        counts = Counter(x["reason"] for x in rejects)
-        reasons = ", ".join(f"{reason} ({n})" for reason, n in counts.items()) or "no file"
-        raise InputError(f"nothing to predict in {', '.join(map(str, paths))}: {reasons}")
+        raise _nothing_to_predict(paths, rejects)
     slices = pd.concat(tables, ignore_index=True)
     level = "study_smoothed" if smooth else "study"
     thresholds = postprocessing.thresholds[level]["sensitivity_95"] if postprocessing else None
@@ -108,6 +106,15 @@ def predict(
     _write_table(out / "submission.csv", submission(slices))
     write_rejects(out / "rejects.csv", rejects)
     return PredictResult(out, len(slices), len(tables), len(rejects))
+
+
+def _nothing_to_predict(paths: Sequence[Path], rejects: Sequence[dict[str, str]]) -> InputError:
+    counts = Counter(x["reason"] for x in rejects)
+    reasons = ", ".join(f"{reason} ({n})" for reason, n in counts.items()) or "no file"
+    return InputError(
+        f"nothing to predict in {', '.join(map(str, paths))}: {reasons}; give files, folders or zip"
+        " archives with CT slices"
+    )
 
 
 def _postprocessing(run: RunFolder, size: int, smooth: bool) -> Postprocessing | None:

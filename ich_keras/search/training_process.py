@@ -54,7 +54,7 @@ class Sample:
 class Outcome:
     """The result of a training.
 
-    The search goes on after `failed`. `refused` has a reason that holds for every other training
+    The search continues after `failed`. `refused` has a reason that holds for every other training
     too; `broken` is an error of this program.
     """
 

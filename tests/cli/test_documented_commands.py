@@ -15,7 +15,7 @@ from tests.support import program
 from tests.support.documents import DOCS, DOCUMENTS, blocks, command_lines
 
 FIRST = DOCS / "index.md"  # makes the phantoms, shards and run that the others use
-# What stands for something of the reader's.
+# Replaces the placeholders of the documents.
 MEANT = {
     "RUN": "phantom-run",
     "OTHER": "phantom-run",

@@ -20,7 +20,7 @@ VRS += (b"US", b"\0\0", b"??", b"us")
 PIXEL_DATA, SYNTAX = 0x7FE00010, 0x00020010
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 BOMB_BYTES = 200 << 20  # a deflated file inflates to
-STEPS = (1, 1, 1, 2, 3)  # of damage a file; more seldom leave anything to be believed
+STEPS = (1, 1, 1, 2, 3)  # damages per file; after more, a reader rarely accepts anything
 
 NUMBERS = ("", "0", "-1", "1", "2", "1.5", "-1024", "-1000.5", "0.001", "1e5", "1e308", "1e-320")
 NUMBERS += ("nan", "inf", "-inf", "1_0", "0x10", "1,5", "1 5", "--1", "1\\2", "1\\1", "+1", "1.")

@@ -110,13 +110,13 @@ def labelled_record(slice_id: str, label: tuple[int, ...]) -> bytes:
 
 def _example(rng: np.random.Generator, split: str, number: int) -> Example:
     image = rng.integers(40, 90, (SIZE, SIZE, CHANNELS), np.uint8)
-    bleedings = [int(number % 7 == k) for k in range(len(SUBTYPES))]
-    for k, present in enumerate(bleedings):
-        if present:
+    present = [int(number % 7 == k) for k in range(len(SUBTYPES))]
+    for k, shown in enumerate(present):
+        if shown:
             image[4 * k + 4 : 4 * k + 10, 8:20] = 110 + 30 * k
     return Example(
         image=image,
-        label=(*bleedings, max(bleedings)),
+        label=(*present, max(present)),
         slice_id=f"{split}{number:04d}",
         study_id=f"study{split}{number // 4}",
         patient_key=f"patient{split}{number // 4}",

@@ -23,15 +23,15 @@ IN_TMP_PATH = settings(
 )
 
 
-def six(bleedings: list[bool]) -> list[int]:
-    return [*map(int, bleedings), int(any(bleedings))]
+def six(subtypes: list[bool]) -> list[int]:
+    return [*map(int, subtypes), int(any(subtypes))]
 
 
 def long_rows(table: dict[str, list[bool]]) -> list[str]:
     return [
         f"{slice_id}_{label},{value}"
-        for slice_id, bleedings in table.items()
-        for label, value in zip(LABELS, six(bleedings), strict=True)
+        for slice_id, subtypes in table.items()
+        for label, value in zip(LABELS, six(subtypes), strict=True)
     ]
 
 

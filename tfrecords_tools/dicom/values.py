@@ -66,7 +66,7 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
 
 @functools.cache
 def allowed_vrs(tag: BaseTag) -> frozenset[str | None]:
-    """The VRs in which a value may be written; None stands for an implicit one."""
+    """The VRs that a value may have in a file; None is that of implicit VR."""
     try:
         return frozenset((*dictionary_VR(tag).split(" or "), "UN", None))
     except KeyError:

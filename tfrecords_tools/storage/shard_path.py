@@ -116,7 +116,7 @@ class ObjectPath:
 
     @contextmanager
     def _missing(self) -> Iterator[None]:
-        """Goes on where there is no such object, unless there is no such bucket either."""
+        """Ignores a missing object, unless its bucket is missing too."""
         try:
             yield
         except FileNotFoundError:
