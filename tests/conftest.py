@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -14,6 +15,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 settings.register_profile(
     "mutation", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate)
 )
+
+
+@pytest.fixture(autouse=True)
+def loggers():
+    """Restores the loggers, which a command that runs in this process sets up for itself."""
+    states = [
+        (x, x.level, x.handlers, x.propagate)
+        for x in map(logging.getLogger, ("ich_keras", "tfrecords_tools"))
+    ]
+    yield
+    for logger, level, handlers, propagate in states:
+        logger.setLevel(level)
+        logger.handlers, logger.propagate = handlers, propagate
 
 
 @pytest.fixture(scope="session")

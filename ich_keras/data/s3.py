@@ -29,7 +29,7 @@ def check_s3(folder: ShardPath) -> None:
         UsageError: if the folder is on `s3://` and tensorflow-io is not installed.
     """
     if _on_s3(folder) and find_spec("tensorflow_io") is None:
-        raise UsageError(f"{folder}: needs a package that is missing: {INSTALL}")
+        raise UsageError(f"{folder}: needs the package tensorflow-io, which is missing: {INSTALL}")
 
 
 def register_s3(folder: ShardPath) -> None:

@@ -27,7 +27,9 @@ without_extra = pytest.mark.skipif(
     ],
 )
 def test_without_the_extra_an_object_store_is_refused_in_one_line(arguments):
-    refused(run(*arguments), "s3://bucket/shards: needs a package that is missing")
+    done = run(*arguments)
+    refused(done, "s3://bucket/shards: needs the package")
+    refused(done, "pip install 'ich-keras[s3]', which brings TensorFlow 2.17")
 
 
 @without_extra

@@ -299,6 +299,7 @@ def test_an_object_that_cannot_be_read_is_not_a_damaged_file(store, files, tmp_p
     refused(UsageError, "ftp://x/y: only s3:// and gs:// URIs can be read", "ftp://x/y")
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("without_processes")
 def test_a_store_that_does_not_answer_is_reported_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")

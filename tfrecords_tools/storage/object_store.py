@@ -10,6 +10,10 @@ from tfrecords_tools.errors import UsageError
 
 # Each scheme, and the package by which fsspec reads it.
 STORES = {"s3://": "s3fs", "gs://": "gcsfs"}
+# A fit on such shards would name the next missing package only after the first is installed.
+TO_TRAIN = {
+    "s3fs": "; to train on it too: pip install 'ich-keras[s3]', which brings TensorFlow 2.17"
+}
 
 
 def is_remote(path: str) -> bool:
@@ -27,6 +31,7 @@ def check_store(path: str) -> None:
     if find_spec(package) is None:
         raise UsageError(
             f"{path}: needs the package {package}, which is missing: pip install 'ich-keras[cloud]'"
+            f"{TO_TRAIN.get(package, '')}"
         )
 
 
