@@ -43,10 +43,8 @@ def output_to_input(config: AugmentationConfig, size: int, numbers: np.ndarray) 
     """The affine map from a pixel (x, y) of the changed slice to one of the original.
 
     The original is flipped, scaled and rotated anticlockwise about its centre, then shifted. The
-    five numbers in [-1, 1) are for flip, angle, scale, and shift to the right and down.
-
-    Returns:
-        float64, shape (2, 3).
+    five numbers in [-1, 1) are for flip, angle, scale, and shift to the right and down. The
+    map is float64, shape (2, 3).
     """
     flip, turn, scale, right, down = numbers
     angle = np.radians(turn * config.rotate_degrees)

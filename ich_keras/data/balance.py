@@ -16,25 +16,15 @@ BLOCK = 64  # records that are weighed together; their weights add up to less th
 
 
 def combinations_of(labels: np.ndarray) -> np.ndarray:
-    """The combination of subtypes in each slice, as the bits of a number.
-
-    Args:
-        labels: 0 or 1, shape (N, 6), in the order of LABELS.
-
-    Returns:
-        int64, shape (N,), 0 to COMBINATIONS - 1.
-    """
+    """The subtypes of each row of `labels`, (N, 6), as the bits of a number; int64 (N,)."""
     return labels[:, : len(SUBTYPES)].astype(np.int64) @ (1 << BITS)
 
 
 def groups_of_combinations(labels: np.ndarray) -> np.ndarray:
     """The group of each combination: control, or the rarest of its subtypes.
 
-    Args:
-        labels: of the training split, 0 or 1, shape (N, 6).
-
-    Returns:
-        int64, shape (COMBINATIONS,): 0 for control, otherwise 1 + the subtype's index.
+    `labels` are those of the training split, (N, 6); the groups are int64 (COMBINATIONS,): 0 for
+    control, otherwise 1 + the subtype's index.
     """
     present = np.arange(COMBINATIONS)[:, np.newaxis] >> BITS & 1  # (COMBINATIONS, 5)
     slices = labels[:, : len(SUBTYPES)].sum(axis=0)
@@ -49,12 +39,8 @@ def sampling_weights(labels: np.ndarray, balance: float) -> np.ndarray:
     are, 0.5 is square-root sampling, 1 shows each equally often. Kang et al., "Decoupling
     representation and classifier for long-tailed recognition", 2020, equation 1.
 
-    Args:
-        labels: of the training split, 0 or 1, shape (N, 6).
-        balance: 0 to 1.
-
-    Returns:
-        int64, shape (COMBINATIONS,), in units of 1 / UNIT of the rarest group's weight.
+    `labels` are those of the training split, (N, 6), and `balance` is 0 to 1. The weights are int64
+    (COMBINATIONS,), in units of 1 / UNIT of the rarest group's weight.
     """
     groups = groups_of_combinations(labels)
     slices = np.bincount(groups[combinations_of(labels)], minlength=len(LABELS))  # (6,), by group
@@ -70,24 +56,14 @@ class SystematicSampling:
     Along the records the weights add up; each time the sum passes one of the marks, which are
     evenly spaced and as many as the records, the record is shown. So a slice is shown the floor or
     the ceiling of its expected number of times, and only a sum is held in memory.
-
-    Attributes:
-        weights: from `sampling_weights`.
-        slices: the number of records, N.
-        total: the sum of the weights of all records.
     """
 
-    weights: np.ndarray
-    slices: tf.Tensor
-    total: tf.Tensor
+    weights: np.ndarray  # from `sampling_weights`
+    slices: tf.Tensor  # the number of records, N
+    total: tf.Tensor  # the sum of the weights of all records
 
     def sample(self, records: tf.data.Dataset, seed: Sequence) -> tf.data.Dataset:
-        """N serialised examples of N; the copies of one follow each other.
-
-        Args:
-            records: serialised examples.
-            seed: two numbers, which set the position of the first mark.
-        """
+        """N examples of N, copies in a row; the two numbers of `seed` set the first mark."""
         start = tf.random.stateless_uniform((), seed, 0, self.total, tf.int64)
         return (
             records.batch(BLOCK)  # each op of a pipeline has its cost

@@ -74,18 +74,9 @@ def training_batches(
     Images are decoded and changed by Python code on TensorFlow's threads, which cannot run while a
     process ends: an iterator must be out of scope by then, so keep none in a global variable.
 
-    Args:
-        shards: what to read.
-        config: shuffle buffer of each worker, balance and augmentation.
-        batch_size: slices per batch over all workers; a multiple of `workers`.
-        seed: of order, balance and augmentation.
-        start_step: batches that were trained on before.
-        worker: index of this worker among those that share each batch.
-        workers: their number.
-
-    Returns:
-        (image, label): uint8 (batch_size / workers, size, size, channels) and float32
-        (batch_size / workers, 6).
+    `start_step` batches were trained on before. All `workers` share each batch, whose size must be
+    a multiple of their number. A worker gets (image, label): uint8 (batch_size / workers, size,
+    size, channels) and float32 (batch_size / workers, 6).
 
     Raises:
         DatasetError: as `training_passes`.
@@ -115,12 +106,9 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Every slice of a split once, in the order of the shards; the last batch may be smaller.
 
-    `only` names the shards to read; None reads all of the split.
-
-    Returns:
-        Dictionaries of `image` uint8 (N, size, size, channels), `slice_id`, `study_id`,
-        `patient_key` string (N,), `position_mm` float32 (N,) and, if the split is labelled,
-        `label` int64 (N, 6).
+    `only` names the shards to read; None reads all of the split. It gives dictionaries of `image`
+    uint8 (N, size, size, channels), `slice_id`, `study_id`, `patient_key` string (N,),
+    `position_mm` float32 (N,) and, if the split is labelled, `label` int64 (N, 6).
     """
     decoder = _Decoder(shards)
     decode = decoder.unlabelled_batch if split == "unlabelled" else decoder.labelled_batch
@@ -139,8 +127,7 @@ def evaluation_batches(
 def read_images(shards: ShardSet, split: str, slice_ids: Sequence[str]) -> np.ndarray:
     """Reads single slices; opens only the shards that hold them.
 
-    Returns:
-        uint8, shape (len(slice_ids), size, size, channels), in the order of `slice_ids`.
+    They are uint8 (len(slice_ids), size, size, channels), in the order of `slice_ids`.
     """
     shard_of = shards.index().set_index("slice_id").loc[list(slice_ids), "shard"]
     images: dict[str, np.ndarray] = {}

@@ -21,18 +21,12 @@ class NetworkInput:
     A slice in HU is padded to a square, averaged to `shard_size`, windowed to 0..255, and averaged
     to `size`. The order matters: where bone and brain share a pixel, the mean of windowed values
     is not the window of the mean.
-
-    Attributes:
-        shard_size: edge of a slice in pixels at which HU are windowed; that of the shards.
-        size: edge of a slice in pixels as the network sees it, at most `shard_size`.
-        windows: in the order of the channels.
-        neighbours: slices below and above each slice, as further channels of each window.
     """
 
-    shard_size: int
-    size: int
-    windows: tuple[Window, ...]
-    neighbours: int
+    shard_size: int  # edge of a slice in pixels at which HU are windowed; that of the shards
+    size: int  # edge of a slice in pixels as the network sees it, at most `shard_size`
+    windows: tuple[Window, ...]  # in the order of the channels
+    neighbours: int  # slices below and above each slice, as further channels of each window
 
     @property
     def slices(self) -> int:

@@ -22,33 +22,19 @@ class Passes:
     In each pass the shards are shuffled and dealt out to the workers, so that each is read by one
     worker only: shards that lie far away cross the network once. They are dealt out again in each
     pass, since a worker with fewer slices finishes its pass sooner.
-
-    Attributes:
-        paths: of the shards of the split, string (S,).
-        lengths: their records, int64 (S,).
-        weights: from `sampling_weights`; None shows each record once.
-        totals: the sum of the weights of each shard, int64 (S,); None without weights.
-        buffer: encoded records among which the next is drawn.
-        seed: of the order and of the sampling.
-        worker: which of the workers, from 0.
-        workers: how many deal out the shards.
     """
 
-    paths: tf.Tensor
-    lengths: tf.Tensor
-    weights: np.ndarray | None
-    totals: tf.Tensor | None
-    buffer: int
-    seed: int
-    worker: int
-    workers: int
+    paths: tf.Tensor  # of the shards of the split, string (S,)
+    lengths: tf.Tensor  # their records, int64 (S,)
+    weights: np.ndarray | None  # from `sampling_weights`; None shows each record once
+    totals: tf.Tensor | None  # sum of the weights of each shard, int64 (S,); None without weights
+    buffer: int  # encoded records among which the next is drawn
+    seed: int  # of the order and of the sampling
+    worker: int  # which of the workers, from 0
+    workers: int  # how many deal out the shards
 
     def records_from(self, behind: int) -> tf.data.Dataset:
-        """Endless serialised examples, without the first so many.
-
-        Args:
-            behind: records that the worker has read already.
-        """
+        """Endless serialised examples, without those that the worker has read already."""
         number = 0
         while behind >= (length := self._records_of_pass(number)):
             behind -= length
@@ -58,11 +44,7 @@ class Passes:
 
     @without_autograph
     def records(self, number: tf.Tensor) -> tf.data.Dataset:
-        """The serialised examples of a pass, as many as its shards hold.
-
-        Args:
-            number: of the pass, int64.
-        """
+        """The serialised examples of the pass with this number, as many as its shards hold."""
         order = self._order(number)
         slices = self._length(order)
         records = tf.data.Dataset.from_tensor_slices(tf.gather(self.paths, order)).interleave(

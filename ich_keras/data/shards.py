@@ -32,17 +32,11 @@ class DatasetError(InputError):
 
 @dataclass(frozen=True)
 class ShardSet:
-    """A folder of shards, and what one experiment makes of it.
-
-    Attributes:
-        folder: where the shards are.
-        manifest: what they hold.
-        input: the input of the network that is made of each record.
-    """
+    """A folder of shards, and what one experiment makes of it."""
 
     folder: ShardPath
     manifest: Manifest
-    input: NetworkInput
+    input: NetworkInput  # the input of the network that is made of each record
 
     @property
     def stored(self) -> NetworkInput:
@@ -127,10 +121,8 @@ class ShardSet:
 def open_shards(folder: ShardPath, config: DataConfig, size: int | None = None) -> ShardSet:
     """Opens a folder of shards for an experiment.
 
-    Args:
-        folder: a folder that `ich-keras convert` wrote.
-        config: the size, windows and neighbours of the experiment; None means those of the shards.
-        size: replaces the experiment's size.
+    Size, windows and neighbours of `config` that are None are those of the shards; `size` replaces
+    that of `config`.
 
     Raises:
         ManifestError: if the folder has no readable manifest.

@@ -29,17 +29,11 @@ Reject = dict[str, str]  # a row of rejects.csv
 
 @dataclass(frozen=True)
 class Source:
-    """A file, or a member of a zip archive.
+    """A file, or a member of a zip archive."""
 
-    Attributes:
-        name: as users know it; for members, `<archive>:<member>`.
-        path: the file or the archive.
-        member: its name in the archive, or None.
-    """
-
-    name: str
-    path: Path
-    member: str | None = None
+    name: str  # as users know it; for members, `<archive>:<member>`
+    path: Path  # the file or the archive
+    member: str | None = None  # its name in the archive, or None
 
     def open(self) -> BinaryIO:
         """Opens the file; a member of an archive is unpacked in memory."""
@@ -80,15 +74,10 @@ class SliceFile:
 
 @dataclass(frozen=True)
 class Study:
-    """The files of a study.
-
-    Attributes:
-        study_id: Study Instance UID, or "".
-        files: by series, and along the slice normal.
-    """
+    """The files of a study."""
 
     study_id: str
-    files: tuple[SliceFile, ...]
+    files: tuple[SliceFile, ...]  # by series, and along the slice normal
 
     def read(self) -> tuple[list[tuple[SliceFile, CTSlice]], list[Reject]]:
         """The files whose pixels can be read, with their slices, and the others."""
@@ -103,19 +92,12 @@ class Study:
 
 @dataclass(frozen=True, eq=False)
 class ReadStudy:
-    """A study whose pixels were read.
+    """A study whose pixels were read."""
 
-    Attributes:
-        study_id: Study Instance UID, or "".
-        files: those that could be read.
-        slices: their slices in HU, in the same order.
-        images: the inputs of the network, uint8, shape (N, size, size, channels).
-    """
-
-    study_id: str
-    files: tuple[SliceFile, ...]
-    slices: tuple[CTSlice, ...]
-    images: np.ndarray
+    study_id: str  # Study Instance UID, or ""
+    files: tuple[SliceFile, ...]  # those that could be read
+    slices: tuple[CTSlice, ...]  # their slices in HU, in the same order
+    images: np.ndarray  # the inputs of the network, uint8, shape (N, size, size, channels)
 
 
 def find_sources(paths: Sequence[Path]) -> Iterator[Source]:

@@ -34,15 +34,8 @@ def choose_grid_slices(labels: np.ndarray, patients: np.ndarray, seed: int = 0) 
     """Chooses the slices of the grid; the same seed gives the same slices.
 
     As many patients as possible are shown. Control slices come from patients without hemorrhage if
-    there are any.
-
-    Args:
-        labels: int (N, 6), 0 or 1.
-        patients: (N,), the patient of each slice.
-        seed: of the choice.
-
-    Returns:
-        int64 (6, 7), rows of `labels`; -1 where a class has too few slices.
+    there are any. `labels` have shape (N, 6). The result, int64 (6, 7), holds their rows; -1 where
+    a class has too few slices.
     """
     positive = labels.any(axis=1)
     healthy = ~np.isin(patients, patients[positive])
@@ -69,15 +62,7 @@ def _earlier_occurrences(values: np.ndarray) -> list[int]:
 
 
 def bar_colors(accuracy: np.ndarray, baseline: float) -> np.ndarray:
-    """Red at and below the baseline, then yellow, then bright green at 1.
-
-    Args:
-        accuracy: (...), 0..1.
-        baseline: 0..1.
-
-    Returns:
-        uint8 (..., 3), RGB.
-    """
+    """Red at and below the baseline, then yellow, then bright green at 1; RGB, uint8 (..., 3)."""
     gain = (np.asarray(accuracy, float) - baseline) / max(1 - baseline, 1e-9)
     gain = np.where(np.asarray(accuracy) >= 1, 1, np.clip(gain, 0, 1))
     red, green = np.clip(2 - 2 * gain, 0, 1), np.clip(2 * gain, 0, 1)
@@ -90,18 +75,12 @@ class GridSlices:
 
     With `choice` from `choose_grid_slices` they are the rows `choice[choice >= 0]`, and `filled` is
     `choice >= 0`.
-
-    Attributes:
-        images: uint8 (M, size, size); the brain window.
-        labels: int (M, 6), 0 or 1.
-        probabilities: float (M, 6), 0..1.
-        filled: bool (6, 7).
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    probabilities: np.ndarray
-    filled: np.ndarray
+    images: np.ndarray  # uint8 (M, size, size); the brain window
+    labels: np.ndarray  # int (M, 6), 0 or 1
+    probabilities: np.ndarray  # float (M, 6), 0..1
+    filled: np.ndarray  # bool (6, 7)
 
     @property
     def edge(self) -> int:
@@ -129,8 +108,7 @@ class GridSlices:
 def class_grid(slices: GridSlices) -> np.ndarray:
     """The grid as pixels: slices with their two bars on grey, without text.
 
-    Returns:
-        uint8 (height, width, 3), RGB; `cell_corner` gives the place of each cell.
+    It is RGB, uint8 (height, width, 3); `cell_corner` gives the place of each cell.
     """
     edge = slices.edge
     bar, gap = _bar(edge), _gap(edge)

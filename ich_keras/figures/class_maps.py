@@ -27,13 +27,9 @@ def class_map_sheet(
 ) -> Figure:
     """A contact sheet: slices in grey, over each the class map of its most probable subtype.
 
-    Args:
-        images: uint8 (N, height, width); the brain window.
-        maps: float (N, map height, map width, 6), 0..1, stretched over the image.
-        probabilities: float (N, 6), 0..1.
-        labels: int (N, 6), 0 or 1; None if they are not known.
-        titles: one per slice, above its labels and probabilities.
-        inches: edge of a slice.
+    `images`, uint8 (N, height, width), are in the brain window. `maps`, (N, map height, map width,
+    6) in 0..1, are stretched over them. `labels`, (N, 6), are None if they are not known; `inches`
+    is the edge of a slice.
     """
     columns = min(SHEET_COLUMNS, len(images))
     rows = -(-len(images) // columns)
@@ -64,12 +60,8 @@ def class_map_sheet(
 def overlay_pixels(grey: np.ndarray, class_map: np.ndarray) -> np.ndarray:
     """A slice under a class map, which covers the slice padded to a square.
 
-    Args:
-        grey: uint8 (rows, columns).
-        class_map: float (map height, map width), 0..1.
-
-    Returns:
-        uint8 (rows, columns, 3), RGB.
+    `grey` is uint8 (rows, columns), the map (map height, map width) in 0..1, and the result RGB,
+    uint8 (rows, columns, 3).
     """
     rows, columns = grey.shape
     edge = max(rows, columns)

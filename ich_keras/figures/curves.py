@@ -62,13 +62,8 @@ def curves(
     """Loss, accuracy and mean AUC against the step.
 
     Training is faint as logged and bold when smoothed. Validation is not smoothed, because it is a
-    mean over many slices.
-
-    Args:
-        history: `history.csv` of a run.
-        best_step: step of the checkpoint that was kept.
-        always_negative_accuracy: of the validation split; the baseline of the accuracy.
-        constant_guess_loss: of the best constant guess; the baseline of the loss.
+    mean over many slices. `history` is the `history.csv` of a run. The baselines are the accuracy
+    of the validation split if every label is negative, and the loss of the best constant guess.
     """
     figure = Figure(figsize=(12, 4), dpi=100, layout="constrained")
     loss, accuracy, auc = figure.subplots(1, 3)

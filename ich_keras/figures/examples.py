@@ -58,12 +58,8 @@ def draw_errors(
 ) -> Figure | None:
     """The worst errors under their class maps; None if there are none.
 
-    Args:
-        model: from `with_class_maps`.
-        predictions: of the slices.
-        threshold: a label is predicted where its probability is at least this.
-        read: returns the network input of slices by their ids, uint8 (N, size, size, channels).
-        shown_channel: of that input.
+    `model` is from `with_class_maps`. `read` returns the network input of slices by their ids,
+    uint8 (N, size, size, channels), of which `shown_channel` is shown.
     """
     rows, titles = worst_errors(
         predictions.labels, predictions.probabilities, predictions.patient_key, threshold
@@ -86,15 +82,9 @@ def worst_errors(
 ) -> tuple[list[int], list[str]]:
     """The slices with the worst errors, of each type at most one per patient.
 
-    Args:
-        labels: int (N, 6), 0 or 1.
-        probabilities: float (N, 6), 0..1.
-        patients: (N,), the patient of each slice.
-        threshold: a label is predicted where its probability is at least this.
-
-    Returns:
-        Rows of slices, and the error of each: slices whose hemorrhage was missed, false alarms,
-        and for each subtype the missed slice with the lowest probability.
+    `labels` and `probabilities` have shape (N, 6); a label is predicted where its probability is at
+    least the threshold. Returns rows of slices, and the error of each: slices whose hemorrhage was
+    missed, false alarms, and for each subtype the missed slice with the lowest probability.
     """
     truth, predicted = labels == 1, probabilities >= threshold
     missed, alarms = truth & ~predicted, ~truth & predicted

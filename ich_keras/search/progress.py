@@ -23,12 +23,7 @@ REFRESHES_PER_S = 0.5
 class SearchProgress:
     """Shows the trials of a search while it is entered.
 
-    Args:
-        objective: the score that is compared.
-        total: number of trials; None if it is not known.
-        rows: returns every trial so far.
-        step: returns the steps that a running trial has done, over its samples.
-        samples: trainings per trial.
+    `step` returns the steps that a running trial has done, over its samples.
     """
 
     def __init__(
