@@ -43,11 +43,8 @@ def load_tensorflow(*, gpus: bool = True) -> None:
     """Imports TensorFlow without the messages that its libraries print while they load.
 
     No log level affects these messages, and they would hide an error message of this program.
-    --verbose keeps them.
-
-    Args:
-        gpus: whether this process computes. If only its children do, it must not reserve the
-            memory of the GPUs, all of which TensorFlow takes.
+    --verbose keeps them. `gpus` says whether this process computes: if only its children do, it
+    must not reserve the memory of the GPUs, all of which TensorFlow takes.
     """
     with contextlib.nullcontext() if log.isEnabledFor(logging.DEBUG) else _silent():
         import tensorflow as tf

@@ -47,9 +47,7 @@ def read_reads(path: Path) -> pd.DataFrame:
     """The labels that at least two of the three readers gave each scan.
 
     `any` is the majority for "ICH" itself, which need not be the OR of the majorities of subtypes.
-
-    Returns:
-        uint8 columns LABELS, 0 or 1, indexed by the scan's name, such as `CQ500-CT-12`.
+    Columns LABELS are uint8, 0 or 1, indexed by the scan's name, such as `CQ500-CT-12`.
 
     Raises:
         LabelError: if a column is missing, a mark is not 0 or 1, or a scan occurs twice.
@@ -86,21 +84,13 @@ def scan_name(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Series:
-    """The properties by which a series of a scan is chosen.
-
-    Attributes:
-        series_id: Series Instance UID.
-        slices: their number.
-        spacing_mm: median distance of neighbouring slices along the normal; NaN for one slice.
-        kernel: Convolution Kernel, or "".
-        contrast: whether a contrast agent was given.
-    """
+    """The properties by which a series of a scan is chosen."""
 
     series_id: str
     slices: int
-    spacing_mm: float
-    kernel: str
-    contrast: bool
+    spacing_mm: float  # median distance of neighbouring slices along the normal; NaN for one slice
+    kernel: str  # Convolution Kernel, or ""
+    contrast: bool  # whether a contrast agent was given
 
 
 def choose_series(series: Sequence[Series]) -> Series:

@@ -44,17 +44,11 @@ from tfrecords_tools.tables.label_csv import (
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Labels of slices or of studies.
+    """Labels of slices or of studies."""
 
-    Attributes:
-        unit: `slice` or `study`.
-        labels: columns LABELS, 0 or 1, indexed by name.
-        name_of: returns the name of a slice, or of the study that it belongs to.
-    """
-
-    unit: str
-    labels: pd.DataFrame
-    name_of: Callable[[SliceFile], str]
+    unit: str  # `slice` or `study`
+    labels: pd.DataFrame  # columns LABELS, 0 or 1, indexed by name
+    name_of: Callable[[SliceFile], str]  # the name of a slice, or of the study that it belongs to
 
     def has(self, file: SliceFile) -> bool:
         return self.name_of(file) in self.labels.index
@@ -82,14 +76,8 @@ def evaluate_dicom(
 
     If the labels are of studies, one series of each is scored: without contrast, with a soft
     kernel, and as thick as usual (`cq500.choose_series`). The probability of a study is the maximum
-    of its slices.
-
-    Args:
-        run: a trained run.
-        folder: searched to any depth; archives too.
-        labels: a CSV, see `read_truth`.
-        name: of the scores' files.
-        size: edge of a slice in pixels; None means the size of the training.
+    of its slices. The folder is searched to any depth, archives too; for the labels see
+    `read_truth`. `size` None means the size of the training.
 
     Raises:
         InputError: if labels or files cannot be read, or have nothing in common.

@@ -42,14 +42,9 @@ def evaluate(
     Everything that is chosen by looking at labels (thresholds, temperature, smoothing) is chosen on
     the validation slices of the run's own shards, and applied to other splits only.
 
-    Args:
-        run: a trained run.
-        shards_folder: may be other shards than those of the training, with the same windows.
-        split: of the shards; labelled.
-        size: edge of a slice in pixels; None means the size of the training.
-        name: of the scores' files; None means the name of the split.
-        against: another run, to compare with on the same slices.
-        masks: folder of true masks of the slices, to compare class maps with.
+    The shards may be others than those of the training, with the same windows. `size` None means
+    the size of the training, `name` None the name of the split. `against` is another run, to
+    compare with on the same slices, `masks` a folder of true masks to compare class maps with.
 
     Raises:
         UsageError: if the split has no labels, or the windows are not those of the training.

@@ -35,16 +35,9 @@ def localise(
     """How often the highest cell of a class map is on the hemorrhage, over all true positives.
 
     A cell is on the hemorrhage if its centre is at most the edge of one cell (the stride of the
-    network) away from the mask.
-
-    Args:
-        model: from `with_class_maps`.
-        shards: the slices.
-        split: of the shards.
-        slice_ids: (N,), in the order of `cases`.
-        cases: labels and probabilities of the slices.
-        masks: folder of `<slice_id>.png`, bit k set where label k is, as `synth` writes them.
-        threshold: a label is predicted where its probability is at least this.
+    network) away from the mask. `model` is from `with_class_maps`; `slice_ids`, (N,), are in the
+    order of `cases`. `masks` holds `<slice_id>.png`, bit k set where label k is, as `synth` writes
+    them.
 
     Returns:
         By subtype and for `all`: `true_positives`, `hits` as an estimate of the share of them, and

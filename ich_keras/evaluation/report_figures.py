@@ -67,10 +67,8 @@ def read_figures(
 ) -> tuple[list[ReportFigure], list[str]]:
     """The figures of the report, and the names of the figures that are too large for it.
 
-    Args:
-        folder: of the figures.
-        evaluations: scores by name, in the order of the report.
-        best: step of the run's best checkpoint; None if it is not known.
+    `evaluations` are scores by name, in the order of the report; `best` is the step of the run's
+    best checkpoint, None if it is not known.
     """
     figures: list[ReportFigure] = []
     left_out: list[str] = []

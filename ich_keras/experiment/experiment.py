@@ -54,11 +54,7 @@ class Experiment(Section):
 
 
 def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
-    """Reads an experiment.
-
-    Args:
-        name: a path, or the name of a file under `experiments/`.
-        overrides: `key.path=value`, the value as in YAML.
+    """Reads an experiment: a path, or a file under `experiments/`; overrides are `key.path=value`.
 
     Raises:
         ConfigError: names file, key path, what was expected and the nearest known key.
@@ -107,10 +103,7 @@ def upgrade_experiment(values: Values) -> None:
 def upgrade_validation(values: Values, experiment: Mapping[str, Any], section: str = "") -> None:
     """Replaces `validation_steps`, batches of `evaluation.batch_size`, by `validation_slices`.
 
-    Args:
-        values: of an experiment or a search, changed in place.
-        experiment: content of the experiment.
-        section: the section of `values` that may hold the key; empty means the top level.
+    `values` are of an experiment or a search and change in place; `section` may hold the key.
     """
     content = values.content[section] if section else values.content
     prefix = f"{section}." if section else ""

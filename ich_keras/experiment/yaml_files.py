@@ -29,15 +29,10 @@ class ConfigError(UsageError):
 
 @dataclass(frozen=True)
 class Values:
-    """Nested values, and where they were written.
+    """Nested values, and where they were written."""
 
-    Attributes:
-        content: values as YAML gives them, by section or key.
-        origins: the file or option that set a value, by key path.
-    """
-
-    content: dict[str, Any]
-    origins: dict[str, str]
+    content: dict[str, Any]  # values as YAML gives them, by section or key
+    origins: dict[str, str]  # the file or option that set a value, by key path
 
     def origin(self, key: str) -> str | None:
         """The file or option that set the key, or the innermost section around it."""

@@ -22,13 +22,8 @@ def plain_rule_areas(
 ) -> np.ndarray | None:
     """What the rule measures in the input of a network; None if no window shows enough.
 
-    Args:
-        images: uint8, shape (N, size, size, channels).
-        network_input: describes the channels.
-        pixel_mm: edge of a pixel; None if unknown.
-
-    Returns:
-        float, shape (N,), mm².
+    `images` are uint8 (N, size, size, channels), `pixel_mm` is the edge of a pixel, None if
+    unknown; the areas are float (N,), mm².
     """
     window = window_for_rule(network_input.windows)
     if window is None:
@@ -51,10 +46,8 @@ def window_for_rule(windows: tuple[Window, ...]) -> int | None:
 def dense_areas(images: np.ndarray, window: Window, pixel_mm: float | None) -> np.ndarray:
     """Area of the largest region as dense as blood in each slice; float (N,), mm².
 
-    Args:
-        images: uint8, shape (N, size, size): the slices in a window.
-        window: covers SOFT_HU.
-        pixel_mm: edge of a pixel; None if unknown.
+    `images` are uint8 (N, size, size), in a window that covers SOFT_HU; `pixel_mm` is the edge of a
+    pixel, None if unknown.
     """
     size = images.shape[1]
     reduced = min(size, ENOUGH_PIXELS)

@@ -84,13 +84,8 @@ def build_model(config: ModelConfig, channels: int, *, synchronized: bool = Fals
     """Builds the network from windowed slices to six probabilities.
 
     The first 3x3 convolution and every stage but the first halve the resolution, so one cell of a
-    class map covers `stride(config)` x `stride(config)` pixels.
-
-    Args:
-        config: widths, blocks, pooling, dropout.
-        channels: of the input.
-        synchronized: whether batch statistics are those of all replicas, as they should be if there
-            are several.
+    class map covers `stride(config)` x `stride(config)` pixels. Batch statistics are those of all
+    replicas if `synchronized`, as they should be if there are several.
 
     Returns:
         A functional model. Input `image`: uint8, shape (N, H, W, channels), any H and W of at

@@ -10,27 +10,16 @@ from tfrecords_tools.classes import LABELS
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network predicts for the slices of a split; one row per slice.
+    """What a network predicts for the slices of a split; one row per slice."""
 
-    Attributes:
-        slice_id: str, shape (N,).
-        study_id: str, shape (N,).
-        patient_key: str, shape (N,).
-        position_mm: float32, shape (N,), along the slice normal.
-        labels: int64, shape (N, 6), 0 or 1, in the order of LABELS.
-        probabilities: float32, shape (N, 6), 0..1.
-        dense_mm2: float, shape (N,), what the plain rule measures; None if it was not run.
-        series_id: str, shape (N,); None for shards, which record studies only.
-    """
-
-    slice_id: np.ndarray
-    study_id: np.ndarray
-    patient_key: np.ndarray
-    position_mm: np.ndarray
-    labels: np.ndarray
-    probabilities: np.ndarray
-    dense_mm2: np.ndarray | None = None
-    series_id: np.ndarray | None = None
+    slice_id: np.ndarray  # str, shape (N,)
+    study_id: np.ndarray  # str, shape (N,)
+    patient_key: np.ndarray  # str, shape (N,)
+    position_mm: np.ndarray  # float32, shape (N,), along the slice normal
+    labels: np.ndarray  # int64, shape (N, 6), 0 or 1, in the order of LABELS
+    probabilities: np.ndarray  # float32, shape (N, 6), 0..1
+    dense_mm2: np.ndarray | None = None  # float, shape (N,); None without plain rule
+    series_id: np.ndarray | None = None  # str, shape (N,); None for shards, which lack it
 
     @property
     def series(self) -> np.ndarray:

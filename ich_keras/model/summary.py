@@ -11,21 +11,13 @@ from ich_keras.model.network import stride
 
 @dataclass(frozen=True)
 class Summary:
-    """Cost and reach of a network.
+    """Cost and reach of a network."""
 
-    Attributes:
-        parameters: trainable weights.
-        multiply_adds: of all convolutions for one slice.
-        receptive_field: pixels along an axis on which one cell of the class map depends.
-        receptive_field_mm: the same in mm, or None if the size of a pixel is unknown.
-        stride: pixels per cell of the class map.
-    """
-
-    parameters: int
-    multiply_adds: int
-    receptive_field: int
-    receptive_field_mm: float | None
-    stride: int
+    parameters: int  # trainable weights
+    multiply_adds: int  # of all convolutions for one slice
+    receptive_field: int  # pixels along an axis on which one cell of the class map depends
+    receptive_field_mm: float | None  # the same in mm, or None if the size of a pixel is unknown
+    stride: int  # pixels per cell of the class map
 
 
 def summarize(

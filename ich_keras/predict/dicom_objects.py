@@ -42,19 +42,12 @@ AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # towards which x, y, z grow, and t
 
 @dataclass(frozen=True, eq=False)
 class PredictedSlice:
-    """A slice with the output of the network.
-
-    Attributes:
-        file: of the slice.
-        ct: its header and HU.
-        maps: float, shape (map height, map width, 6), 0..1, over the slice padded to a square.
-        probabilities: float, shape (6,), 0..1.
-    """
+    """A slice with the output of the network."""
 
     file: SliceFile
-    ct: CTSlice
-    maps: np.ndarray
-    probabilities: np.ndarray
+    ct: CTSlice  # its header and HU
+    maps: np.ndarray  # float (map height, map width, 6), 0..1, over the slice padded to a square
+    probabilities: np.ndarray  # float, shape (6,), 0..1
 
 
 def write_dicom(folder: Path, slices: Sequence[PredictedSlice]) -> int:
@@ -103,8 +96,7 @@ def _series_objects(members: list[PredictedSlice], name: str) -> dict[str, pydic
 def overlay(predicted: PredictedSlice) -> np.ndarray:
     """The slice in the brain window under the class map of its most probable subtype.
 
-    Returns:
-        uint8, RGB, shape (rows, columns, 3), with the probabilities written into it.
+    It is RGB, uint8 (rows, columns, 3), with the probabilities written into it.
     """
     grey = apply_windows(predicted.ct.hu, (WINDOWS["brain"],))[..., 0]
     strongest = most_probable_subtype(predicted.probabilities)

@@ -18,12 +18,8 @@ NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras
 def export_model(run: RunFolder, kind: str, out: Path) -> Path:
     """Writes the network with both outputs, `probabilities` and `class_maps`; returns its path.
 
-    Height and width stay free. `metadata.json` beside it describes the input.
-
-    Args:
-        run: a trained run.
-        kind: `savedmodel`, `onnx` or `keras`.
-        out: the folder to write into.
+    Height and width stay free. `metadata.json` beside it describes the input. `kind` is
+    `savedmodel`, `onnx` or `keras`.
 
     Raises:
         InputError: if the ONNX packages are not installed.

@@ -62,13 +62,9 @@ def predict(
     `submission.csv` has the format of the challenge, `rejects.csv` one row per rejected file.
     `study_<n>.png` is a contact sheet, `study_<n>_look.png` shows the three slices.
 
-    Args:
-        run: a trained run.
-        paths: DICOM files, folders (searched to any depth) or zip archives.
-        out: where to write; made if missing.
-        size: edge of a slice in pixels; None means the size of the training.
-        smooth: smooth the probabilities over the slices of each series, as fitted on validation.
-        dicom: write the class maps as DICOM objects too, to `dicom/study_<n>/`.
+    Folders and zip archives are searched to any depth. `size` None means the size of the training;
+    `smooth` smooths over the slices of each series, as fitted on validation; `dicom` writes the
+    class maps as DICOM objects too, to `dicom/study_<n>/`.
 
     Raises:
         InputError: if no file can be used.
@@ -164,11 +160,7 @@ def _contact_sheet(images: np.ndarray, outputs: dict[str, np.ndarray]) -> Figure
 
 
 def worth_a_look(probabilities: np.ndarray) -> np.ndarray:
-    """The slices where `any` is most probable: at most three indices, the highest first.
-
-    Args:
-        probabilities: float (N, 6), of a study.
-    """
+    """The slices where `any` is most probable: at most three indices, the highest first."""
     return np.argsort(-probabilities[:, ANY], kind="stable")[:LOOK_SLICES]
 
 
@@ -188,10 +180,8 @@ def study_rows(
 ) -> pd.DataFrame:
     """The rows of `studies.csv`.
 
-    Args:
-        slices: the rows of `slices.csv`.
-        looks: per study, the slices most worth a look.
-        thresholds: by label; without them there is no column `found`.
+    `looks` are the slices of each study most worth a look. Without thresholds there is no column
+    `found`.
     """
     studies = slices.groupby(["study", "study_id"], as_index=False)[list(LABELS)].max()
     studies.insert(2, "slices", slices.groupby("study").size().to_numpy())
@@ -204,9 +194,7 @@ def study_rows(
 def labels_at_thresholds(studies: pd.DataFrame, thresholds: dict[str, float | None]) -> list[str]:
     """The labels of each study at or above their thresholds, separated by spaces.
 
-    Args:
-        studies: one column per label.
-        thresholds: by label; None where validation gave none.
+    A threshold is None where validation gave none.
     """
     chosen = {label: value for label, value in thresholds.items() if value is not None}
     predicted = studies[list(chosen)] >= pd.Series(chosen)
@@ -214,11 +202,7 @@ def labels_at_thresholds(studies: pd.DataFrame, thresholds: dict[str, float | No
 
 
 def submission(slices: pd.DataFrame) -> pd.DataFrame:
-    """The challenge's format: `ID` names a slice and a label, `Label` is the probability.
-
-    Args:
-        slices: columns `slice_id` and the six labels.
-    """
+    """The challenge's format: `ID` names a slice and a label, `Label` is the probability."""
     long = slices.melt("slice_id", list(LABELS), var_name="label", value_name="Label")
     column = pd.Categorical(long["label"], LABELS).codes
     order = np.lexsort((column, np.tile(np.arange(len(slices)), len(LABELS))))

@@ -17,17 +17,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Computation:
-    """How steps are computed: what each `auto` of `training` became on this machine.
+    """How steps are computed: what each `auto` of `training` became on this machine."""
 
-    Attributes:
-        strategy: `one`, `mirrored` or `multi_worker`.
-        precision: the Keras dtype policy.
-        jit_compile: whether XLA compiles the step.
-    """
-
-    strategy: str
-    precision: str
-    jit_compile: bool
+    strategy: str  # `one`, `mirrored` or `multi_worker`
+    precision: str  # the Keras dtype policy
+    jit_compile: bool  # whether XLA compiles the step
 
 
 def current_environment(devices: list[str], computation: Computation) -> dict[str, Any]:
@@ -71,12 +65,7 @@ def record_session(
 
     The top level is the environment at the start of the run, as in files without sessions. Such a
     file, of an older version, becomes the first session, with null for what it does not record.
-
-    Args:
-        run: the run's folder.
-        step: steps trained before this session.
-        environment: from `current_environment`.
-        data: what is the same in every session: fingerprint of the shards, and seed.
+    `data` is what is the same in every session: fingerprint of the shards, and seed.
 
     Raises:
         RunError: if the file is damaged.

@@ -22,28 +22,18 @@ class RunError(InputError):
 
 @dataclass(frozen=True)
 class RunInput:
-    """What the network was trained on; the content of `input.json`.
+    """What the network was trained on; the content of `input.json`."""
 
-    Attributes:
-        network: size, windows and neighbours of its slices.
-        shards: folder of the shards.
-        fingerprint: of the shards.
-    """
-
-    network: NetworkInput
+    network: NetworkInput  # size, windows and neighbours of its slices
     shards: str
     fingerprint: str
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run.
+    """The files of one run."""
 
-    Attributes:
-        path: the folder; it need not exist yet.
-    """
-
-    path: Path
+    path: Path  # the folder; it need not exist yet
 
     @property
     def experiment(self) -> Path:

@@ -16,10 +16,7 @@ SHARDS_KEY = "data.shards"  # may change: the fingerprint says whether the shard
 def parse_recorded(model: type[AnySection], content: dict[str, Any], where: str) -> AnySection:
     """Checks recorded values; keys that they lack have their defaults.
 
-    Args:
-        model: `Experiment` or `Search`.
-        content: the recorded values; keys of older versions are replaced in place.
-        where: the file, for the message.
+    Keys of older versions are replaced in `content`; `where` names the file in messages.
 
     Raises:
         RunError: if this version does not know a key or does not accept a value.
@@ -37,13 +34,8 @@ def parse_recorded(model: type[AnySection], content: dict[str, Any], where: str)
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Key paths whose values differ, for a message of one line; empty if there are none.
 
-    Args:
-        before: values as in JSON, such as `{"training": {"batch_size": 32}}`.
-        now: the other values.
-
-    Returns:
-        Text such as `training.batch_size 32, now 64; seed 1, now 2`. The order of a list counts,
-        that of keys does not.
+    Such as `training.batch_size 32, now 64; seed 1, now 2`, for values as in JSON. The order of a
+    list counts, that of keys does not.
     """
     changed = list(_differences(before, now, ""))
     more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []

@@ -16,21 +16,14 @@ STATE_NAME = "state.npz"
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run has come; with the variables, all that resuming needs.
+    """How far a run has come; with the variables, all that resuming needs."""
 
-    Attributes:
-        step: batches trained on.
-        seconds: spent on them, over all sessions.
-        best_value: best value of the monitored metric; None as long as no validation had one.
-        best_step: the step of the checkpoint in `best.keras`.
-        stale: validations since the best, those without the metric included.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
+    step: int = 0  # batches trained on
+    seconds: float = 0.0  # spent on them, over all sessions
+    # best value of the monitored metric; None as long as no validation had one
     best_value: float | None = None
-    best_step: int = 0
-    stale: int = 0
+    best_step: int = 0  # the step of the checkpoint in `best.keras`
+    stale: int = 0  # validations since the best, those without the metric included
 
 
 def save_state(run: RunFolder, variables: Sequence[Any], position: Position) -> None:

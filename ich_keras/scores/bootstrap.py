@@ -16,15 +16,10 @@ CHUNK_ELEMENTS = 1_000_000  # rows times draws at a time: some tens of MB
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """Patients drawn with replacement; the same draws serve every score.
+    """Patients drawn with replacement; the same draws serve every score."""
 
-    Attributes:
-        patient: int, shape (N,): index of the patient of each row (slice, study), from 0.
-        weights: int32, shape (1 + draws, patients): how often each patient is in a draw.
-    """
-
-    patient: np.ndarray
-    weights: np.ndarray
+    patient: np.ndarray  # int, shape (N,): index of the patient of each row (slice, study), from 0
+    weights: np.ndarray  # int32, shape (1 + draws, patients): how often each patient is in a draw
 
     @property
     def patients(self) -> int:
@@ -54,12 +49,7 @@ class Resampling:
         return totals / (self.weights @ np.bincount(self.patient, minlength=self.patients))
 
     def rates(self, labels: np.ndarray, decided: np.ndarray) -> dict[str, np.ndarray]:
-        """Rates of decisions by name, each float (1 + draws, columns).
-
-        Args:
-            labels: (N, columns), 0 or 1.
-            decided: bool (N, columns), whether the label is predicted.
-        """
+        """Rates of decisions, bool (N, columns), by name; each float (1 + draws, columns)."""
         truth = labels == 1
         detected, dismissed = self.counts(decided & truth), self.counts(~decided & ~truth)
         positives, negatives = self.counts(truth), self.counts(~truth)

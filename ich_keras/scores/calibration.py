@@ -15,17 +15,11 @@ TEMPERATURES = (0.05, 20.0)
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """The slices in bins of predicted probability.
+    """The slices in bins of predicted probability."""
 
-    Attributes:
-        slices: int, shape (BINS,).
-        predicted: float, shape (BINS,): mean probability; NaN without slices.
-        observed: float, shape (BINS,): share of slices with the label; NaN without slices.
-    """
-
-    slices: np.ndarray
-    predicted: np.ndarray
-    observed: np.ndarray
+    slices: np.ndarray  # int, shape (BINS,)
+    predicted: np.ndarray  # float, shape (BINS,): mean probability; NaN without slices
+    observed: np.ndarray  # float, shape (BINS,): share of slices with the label; NaN without slices
 
     @property
     def error(self) -> float:
@@ -62,9 +56,7 @@ def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The temperature with the least cross-entropy. Guo et al. 2017, section 4.2.
 
-    Args:
-        labels: (N, 6), 0 or 1, of validation slices.
-        probabilities: (N, 6), 0..1.
+    Labels and probabilities are those of validation slices, (N, 6).
     """
     signed = np.where(labels == 1, 1, -1) * logits(probabilities)
 

@@ -16,19 +16,12 @@ class ScoreError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Labels and probabilities, one row per case; make it with `make_cases`, which checks them.
+    """Labels and probabilities, one row per case; make it with `make_cases`, which checks them."""
 
-    Attributes:
-        unit: what a case is: `slice`, `study` or `patient`.
-        labels: int, shape (N, 6), 0 or 1, in the order of LABELS.
-        probabilities: float, shape (N, 6), 0..1.
-        resampling: the patient of each case, and the bootstrap draws of patients.
-    """
-
-    unit: str
-    labels: np.ndarray
-    probabilities: np.ndarray
-    resampling: Resampling
+    unit: str  # what a case is: `slice`, `study` or `patient`
+    labels: np.ndarray  # int, shape (N, 6), 0 or 1, in the order of LABELS
+    probabilities: np.ndarray  # float, shape (N, 6), 0..1
+    resampling: Resampling  # the patient of each case, and the bootstrap draws of patients
 
     def with_probabilities(self, probabilities: np.ndarray) -> "Cases":
         """The same cases with other probabilities, (N, 6)."""
@@ -37,12 +30,8 @@ class Cases:
     def maximum(self, unit: str, groups: np.ndarray) -> "Cases":
         """One case per group: the maximum of its labels, and of its probabilities.
 
-        Args:
-            unit: what a group is.
-            groups: (N,), the group of each case; a group belongs to one patient.
-
-        Returns:
-            The groups in rising order, with the same draws of patients.
+        A group, of which `groups` (N,) names one per case, belongs to one patient. The groups are
+        in rising order, with the same draws of patients.
         """
         first = np.array([rows[0] for rows in rows_by_group(groups)])
         return Cases(

@@ -58,11 +58,8 @@ def evaluate_scores(cases: Cases, threshold: float) -> dict[str, Any]:
     """All scores of labels and probabilities, ready for JSON.
 
     Intervals are 95 % percentile intervals of a bootstrap over patients, because the slices of a
-    patient are not independent. An interval is None if there is one patient only.
-
-    Args:
-        cases: slices, studies or patients.
-        threshold: a label is predicted where its probability is at least this.
+    patient are not independent. An interval is None if there is one patient only. A label is
+    predicted where its probability is at least the threshold.
     """
     labels, probabilities, resampling = cases.labels, cases.probabilities, cases.resampling
     decided, truth = probabilities >= threshold, labels == 1

@@ -23,34 +23,22 @@ Thresholds = dict[str, dict[str, float | None]]  # by rule and label
 
 @dataclass(frozen=True)
 class Source:
-    """What a postprocessing was fitted on; it is valid for nothing else.
+    """What a postprocessing was fitted on; it is valid for nothing else."""
 
-    Attributes:
-        checkpoint_step: of the network.
-        size: edge of the validation slices in pixels.
-        data_fingerprint: of their shards.
-    """
-
-    checkpoint_step: int
-    size: int
-    data_fingerprint: str
+    checkpoint_step: int  # of the network
+    size: int  # edge of the validation slices in pixels
+    data_fingerprint: str  # of their shards
 
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """Everything that is chosen by looking at the labels of validation slices.
-
-    Attributes:
-        source: what it was fitted on.
-        temperature: for the probabilities of single slices.
-        smoothing: over the slices of a series.
-        thresholds: by level (`slice`, `study`, `study_smoothed`), rule and label; None where
-            validation has no positive or no negative.
-    """
+    """Everything that is chosen by looking at the labels of validation slices."""
 
     source: Source
-    temperature: float
+    temperature: float  # for the probabilities of single slices
     smoothing: Smoothing
+    # by level (`slice`, `study`, `study_smoothed`), rule and label; None where validation has no
+    # positive or no negative
     thresholds: dict[str, Thresholds]
 
 
@@ -67,13 +55,9 @@ def fit_postprocessing(predictions: Predictions, source: Source) -> Postprocessi
 
 
 def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The threshold at which sensitivity + specificity is highest; NaN without both classes.
+    """The threshold with the highest sensitivity + specificity; NaN without both classes.
 
     Youden, "Index for rating diagnostic tests", 1950. Of equal ones the highest.
-
-    Args:
-        labels: (N,), 0 or 1.
-        scores: (N,), 0..1.
     """
     thresholds, sensitivity, specificity = operating_curve(labels, scores)
     index = np.round(sensitivity + specificity, 12)  # equal ones differ in their last digits

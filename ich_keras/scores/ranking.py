@@ -11,19 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Ranking:
-    """The slices in the order of one label's scores, highest first.
+    """The slices in the order of one label's scores, highest first."""
 
-    Attributes:
-        order: int (N,), slices by falling score.
-        positives: int (M,), indices into `order` of the positive slices, rising.
-        tie_start: int (M,), first index of the slices with the same score as each positive.
-        tie_end: int (M,), one past the last such index.
-    """
-
-    order: np.ndarray
-    positives: np.ndarray
+    order: np.ndarray  # int (N,), slices by falling score
+    positives: np.ndarray  # int (M,), indices into `order` of the positive slices, rising
+    # int (M,), first index of the slices with the same score as each positive
     tie_start: np.ndarray
-    tie_end: np.ndarray
+    tie_end: np.ndarray  # int (M,), one past the last such index
 
 
 def rank(labels: np.ndarray, scores: np.ndarray) -> Ranking:
@@ -40,14 +34,8 @@ def ranking_scores(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray, n
     """AUC and average precision for many weightings of the slices at once.
 
     Both are sums over the positive slices, so that a draw costs one running sum over all slices.
-    Slices with equal scores count together, as in scikit-learn.
-
-    Args:
-        ranking: from `rank`.
-        weights: (draws, N), at least 0, in the order of the ranking.
-
-    Returns:
-        AUC (draws,) and average precision (draws,); NaN where a class has no weight.
+    Slices with equal scores count together, as in scikit-learn. `weights` are (draws, N), in the
+    order of the ranking; AUC and average precision are (draws,), NaN where a class has no weight.
     """
     of_positives = weights[:, ranking.positives]
     all_before = _running_sum(weights)

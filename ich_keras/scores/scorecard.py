@@ -23,12 +23,7 @@ def scorecard(
 ) -> dict[str, Any]:
     """Scores a split whose slices have labels.
 
-    Args:
-        predictions: of the split.
-        config: threshold, and draws of the bootstrap.
-        seed: of the bootstrap.
-        postprocessing: fitted on validation; None for the validation slices themselves, which it
-            was chosen for, and where there is none.
+    `postprocessing` is None for the validation slices themselves, which it was chosen for.
 
     Returns:
         The scores of `evaluate_scores` for slices; `levels` with those of `study` and `patient`;
@@ -84,11 +79,8 @@ def compare(cases: Cases, other: np.ndarray) -> dict[str, Any]:
     """Scores of two sets of probabilities for the same cases, and the first minus the second.
 
     Both are scored on the same draws of patients, so that the difficulty of a patient, which both
-    share, does not widen the interval of the difference.
-
-    Args:
-        cases: with the first probabilities.
-        other: the second probabilities, float (N, 6), 0..1.
+    share, does not widen the interval of the difference. `cases` have the first probabilities;
+    `other` are the second.
 
     Returns:
         By score, `first` and `second`, each a number or None, and `difference` with `value` and
@@ -179,13 +171,7 @@ def _calibration_errors(cases: Cases) -> dict[str, float]:
 
 
 def _add_plain_rule(card: dict[str, Any], cases: Cases, dense_mm2: np.ndarray) -> None:
-    """Adds the AUC of `any` by rule and network, their difference, and a warning if it is small.
-
-    Args:
-        card: the scores so far.
-        cases: the network's.
-        dense_mm2: (N,), the rule's score of each case.
-    """
+    """Adds the AUC of `any` by rule and network, their difference, and a warning if it is small."""
     truth = cases.labels[:, [ANY]]
     rule, _ = cases.resampling.rankings(truth, dense_mm2[:, np.newaxis])
     network, _ = cases.resampling.rankings(truth, cases.probabilities[:, [ANY]])

@@ -23,15 +23,10 @@ TOLERANCE_MM = 0.1
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How probabilities are smoothed.
+    """How probabilities are smoothed."""
 
-    Attributes:
-        sigma_mm: standard deviation of the Gaussian, along the slice normal.
-        temperature: divides the averaged log odds, because averaging shrinks them.
-    """
-
-    sigma_mm: float
-    temperature: float
+    sigma_mm: float  # standard deviation of the Gaussian, along the slice normal
+    temperature: float  # divides the averaged log odds, because averaging shrinks them
 
 
 def smooth_predictions(predictions: Predictions, smoothing: Smoothing) -> Predictions:
@@ -47,14 +42,8 @@ def smooth_series(
 ) -> np.ndarray:
     """Smooths the probabilities of each series.
 
-    Args:
-        probabilities: float (N, 6), 0..1.
-        series: (N,), any values that tell series apart.
-        position_mm: float (N,), along the slice normal, in any order.
-        smoothing: width and temperature.
-
-    Returns:
-        float64 (N, 6), 0..1.
+    `probabilities` are (N, 6), 0..1; `series`, (N,), are any values that tell series apart;
+    `position_mm`, (N,), is along the slice normal, in any order. Returns float64 (N, 6), 0..1.
     """
     averaged = _averaged(logits(probabilities), series, position_mm, smoothing.sigma_mm)
     return expit(averaged / smoothing.temperature)
@@ -97,12 +86,7 @@ def cases_by_level(
     """Slices (`slice`), studies (`study`), and studies after smoothing (`study_smoothed`).
 
     A study has a label if any of its slices has it; its probability is the maximum of its slices.
-
-    Args:
-        predictions: the slices of a split.
-        smoothing: None leaves `study_smoothed` out.
-        draws: of the bootstrap over patients.
-        seed: of the bootstrap.
+    `smoothing` None leaves `study_smoothed` out.
     """
     slices = slice_cases(predictions, draws, seed)
     levels = {"slice": slices, "study": slices.maximum("study", predictions.study_id)}

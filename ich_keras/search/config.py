@@ -125,10 +125,8 @@ SEARCH_KEYS = tuple(name for name in Search.model_fields if name != "base")
 def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
     """Reads a search; paths in it are relative to its file.
 
-    Args:
-        name: a path, or the name of a file under `experiments/`.
-        overrides: `key.path=value` of the search (`trials=3`) or of its experiment
-            (`training.batch_size=8`).
+    `name` is a path or the name of a file under `experiments/`, an override `key.path=value` of the
+    search (`trials=3`) or of its experiment (`training.batch_size=8`).
 
     Raises:
         ConfigError: as `load_experiment`; also if a point does not fit the experiment.

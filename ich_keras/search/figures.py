@@ -47,9 +47,7 @@ class _Scale:
 def parallel_coordinates(rows: Sequence[TrialRow], objective: str) -> Figure:
     """Draws one line per point over one axis per hyperparameter and one for the mean objective.
 
-    Args:
-        rows: trials that are done, the best first; it is drawn bold.
-        objective: its name.
+    `rows` are the trials that are done, the best first; it is drawn bold.
     """
     scales = {key: _Scale([x.point[key] for x in rows if key in x.point]) for key in _keys(rows)}
     scales[objective] = _Scale([row.mean for row in rows])
@@ -82,10 +80,6 @@ def effects(rows: Sequence[TrialRow], objective: str) -> Figure:
     """Draws the objective against each hyperparameter, one dot per point with its spread.
 
     A line shows the mean of all points with a value, if there are few values.
-
-    Args:
-        rows: trials that are done.
-        objective: its name.
     """
     keys = _keys(rows)
     columns = min(len(keys), 3)

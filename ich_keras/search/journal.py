@@ -47,9 +47,7 @@ class Journal:
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         """Opens the journal, or begins it.
 
-        Args:
-            path: the file.
-            identity: the `Search` as JSON, and `data_fingerprint` of the shards.
+        `identity` is the `Search` as JSON, and `data_fingerprint` of the shards.
 
         Raises:
             RunError: if the file is of another search, of a version with other keys, or damaged.

@@ -19,13 +19,7 @@ ROUNDING = 1e-12  # differences below this are rounding errors
 
 
 def write_search_report(folder: Path, search: Search, rows: Sequence[TrialRow]) -> str:
-    """Writes `report.html` and `figures/`; returns `best_and_next`.
-
-    Args:
-        folder: of the search.
-        search: the search.
-        rows: every trial; at least one is done.
-    """
+    """Writes `report.html` and `figures/`, once a trial is done; returns `best_and_next`."""
     order = ranked(rows, search.objective)
     statement = best_and_next(order, search.objective)
     figures = {}
@@ -55,11 +49,8 @@ def write_search_report(folder: Path, search: Search, rows: Sequence[TrialRow]) 
 def best_and_next(order: Sequence[TrialRow], objective: str) -> str:
     """States whether the best trial differs from the next, by a paired t interval.
 
-    Samples with the same number share a seed, hence the pairs.
-
-    Args:
-        order: trials that are done, the best first.
-        objective: its name.
+    Samples with the same number share a seed, hence the pairs. `order` holds the trials that are
+    done, the best first.
     """
     if len(order) < 2:
         return "There is no other trial to compare it with."

@@ -54,10 +54,7 @@ def number_of_points(search: Search) -> int | None:
 def experiment_of(search: Search, point: Point, sample: int = 0) -> Experiment:
     """Returns the experiment of a point, which `fit` could train.
 
-    Args:
-        search: around which experiment.
-        point: the values that differ from it.
-        sample: from 0; each has its own seed unless `randomize_seed` is false.
+    Each sample, from 0, has its own seed unless `randomize_seed` is false.
     """
     values = dict(point)
     if search.train_steps is not None:

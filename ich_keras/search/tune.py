@@ -75,14 +75,8 @@ def tune(
     """Starts or continues a search, alone or as the chief of workers on other machines.
 
     Writes `journal.jsonl`, `trials.csv`, `best.yaml`, which is an experiment for `fit`,
-    `report.html` and `figures/`; the runs are `trials/<trial>/sample_<n>/`.
-
-    Args:
-        search: what to try.
-        shards_folder: to train and validate on.
-        folder: of the search.
-        workers: trials at the same time on this machine, each on its own GPU; without any GPU they
-            share the cores.
+    `report.html` and `figures/`; the runs are `trials/<trial>/sample_<n>/`. `workers` trials run at
+    the same time on this machine, each on its own GPU; without any GPU they share the cores.
 
     Raises:
         UsageError: if there are more workers than GPUs; nothing is written then.

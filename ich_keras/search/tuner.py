@@ -44,12 +44,7 @@ class SearchTask:
     folder: Path  # all workers see it
 
     def samples(self, oracle: Any, trial: Trial) -> list[Sample]:
-        """Returns the trainings of a trial; Hyperband's promoted trials continue earlier runs.
-
-        Args:
-            oracle: KerasTuner's, or a worker's client of it.
-            trial: one of its trials.
-        """
+        """Returns the trainings of a trial; Hyperband's promoted trials continue earlier runs."""
         point = point_of(self.search, trial.hyperparameters)
         runs = self.folder / "trials" / _first_rung(oracle, trial)
         samples = []

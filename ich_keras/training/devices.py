@@ -28,15 +28,10 @@ class DistributionError(InputError):
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes that train together, as `TF_CONFIG` names them.
+    """The processes that train together, as `TF_CONFIG` names them."""
 
-    Attributes:
-        index: of this process, from 0.
-        count: of all processes.
-    """
-
-    index: int = 0
-    count: int = 1
+    index: int = 0  # of this process, from 0
+    count: int = 1  # of all processes
 
     @property
     def chief(self) -> bool:

@@ -45,16 +45,11 @@ PEER_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 @dataclass(frozen=True)
 class FitResult:
-    """The end of a run, or of a part of it.
-
-    Attributes:
-        position: where it ended.
-        validations: the rows of the history that hold a validation.
-    """
+    """The end of a run, or of a part of it."""
 
     run: RunFolder
     position: Position
-    validations: tuple[dict[str, Any], ...]
+    validations: tuple[dict[str, Any], ...]  # the rows of the history that hold a validation
 
     def sentence(self) -> str:
         """Tells how long the run took, how good it is, and where it is."""
@@ -83,15 +78,10 @@ def fit(
 ) -> FitResult:
     """Trains an experiment, or resumes the run that the folder holds.
 
-    Args:
-        experiment: what to train.
-        shards_folder: the shards to train and validate on.
-        run: where everything is written, by the chief if several workers train together.
-        resume: resume from `last/` if it exists; otherwise a folder in use is refused.
-        until: step to pause at, with a validation; a later call resumes there, to the same bits as
-            without a pause if `validate_every` divides this step.
-        validate_each_interval: validate after every `validate_every` steps; otherwise only the
-            state is saved then, and the only validation is the last.
+    The chief of several workers writes the files. Without `resume` a folder in use is refused.
+    `until` is a step to pause at, with a validation; a later call resumes there, to the same bits
+    as without a pause if `validate_every` divides this step. Without `validate_each_interval` only
+    the state is saved after each interval, and the only validation is the last.
 
     Raises:
         DatasetError, ManifestError: if the experiment cannot use the shards, or they are damaged.

@@ -60,9 +60,8 @@ def label_shares(config: TrainingConfig) -> np.ndarray:
 def make_loss(config: TrainingConfig) -> Loss:
     """Returns the loss function of a training.
 
-    Returns:
-        A function of labels, float32 (N, 6), and logits, float32 (N, 6), to the loss of each
-        slice, float32 (N,): the weighted mean over its labels.
+    It takes labels and logits, float32 (N, 6), to the loss of each slice, float32 (N,): the
+    weighted mean over its labels.
     """
     label_loss, shares = LABEL_LOSSES[config.loss], label_shares(config)
     return lambda labels, logits: ops.sum(shares * label_loss(labels, logits), axis=1)
@@ -73,10 +72,6 @@ def constant_guess_loss(config: TrainingConfig, prevalences: np.ndarray) -> floa
 
     It is computed per label. For MSE and cross-entropy the best answer is the prevalence p, with a
     loss of p (1 - p) or the entropy of p; for the focal loss it is another value.
-
-    Args:
-        config: the loss and its weights.
-        prevalences: the share of slices with each label; float (6,).
     """
     label_loss = LABEL_LOSSES[config.loss]
 

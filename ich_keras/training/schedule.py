@@ -11,17 +11,11 @@ FORWARD_PASSES_PER_STEP = 3  # one forward, and a backward pass of about twice i
 
 @dataclass(frozen=True)
 class Schedule:
-    """What happens after which step.
+    """What happens after which step."""
 
-    Attributes:
-        config: its intervals are in steps.
-        end: the last step.
-        validate_each_interval: whether there are validations before the last step.
-    """
-
-    config: TrainingConfig
-    end: int
-    validate_each_interval: bool
+    config: TrainingConfig  # its intervals are in steps
+    end: int  # the last step
+    validate_each_interval: bool  # whether there are validations before the last step
 
     def saves(self, step: int) -> bool:
         """Whether the state is saved, so that the run can be resumed there."""
@@ -39,11 +33,7 @@ class Schedule:
         return self.saves(step) or self.draws(step) or step % self.config.log_every == 0
 
     def validation_share(self, slices: int) -> float:
-        """Returns the share of validation in the multiply-adds, 0..1.
-
-        Args:
-            slices: of one validation.
-        """
+        """Returns the share of a validation of so many slices in the multiply-adds, 0..1."""
         interval = self.config.validate_every if self.validate_each_interval else self.end
         trained = min(interval, self.end) * self.config.batch_size
         return slices / (slices + FORWARD_PASSES_PER_STEP * trained)

@@ -32,12 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Session:
-    """One session of a run, in one of the processes that train together.
-
-    Attributes:
-        forward: the network without dropout.
-        chiefs_value: makes all workers decide by the same score.
-    """
+    """One session of a run, in one of the processes that train together."""
 
     experiment: Experiment
     shards: ShardSet
@@ -48,9 +43,9 @@ class Session:
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     loss: Loss
-    forward: Forward
+    forward: Forward  # the network without dropout
     train_step: TrainStep
-    chiefs_value: ChiefsValue
+    chiefs_value: ChiefsValue  # makes all workers decide by the same score
 
     @property
     def variables(self) -> list[Any]:

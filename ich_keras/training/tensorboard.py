@@ -56,10 +56,7 @@ class EventLog:
 def describe_search(folder: Path, keys: Sequence[str], objective: str) -> None:
     """Limits TensorBoard's table of hyperparameters to those that a search varies.
 
-    Args:
-        folder: the parent of the folders of the runs.
-        keys: key paths of the experiment.
-        objective: column of the history.
+    `folder` is the parent of the folders of the runs, `keys` are key paths of the experiment.
     """
     with tf.summary.create_file_writer(str(folder)).as_default():
         hparams.hparams_config(

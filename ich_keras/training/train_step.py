@@ -16,13 +16,7 @@ TrainStep = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
 
 
 def resolve_computation(config: TrainingConfig, strategy: str, devices: int) -> Computation:
-    """Resolves each `auto` of `training`, once per session.
-
-    Args:
-        config: the section `training`.
-        strategy: its name, from `resolve_strategy`.
-        devices: number of devices that share a batch, over all workers.
-    """
+    """Resolves each `auto` of `training`, per session; `devices` share a batch, on all workers."""
     return Computation(
         strategy, choose_precision(config.precision), _choose_jit_compile(config, devices)
     )
@@ -91,11 +85,9 @@ def compile_train_step(
 ) -> TrainStep:
     """Compiles the step to one graph, which the strategy runs on all devices and machines.
 
-    The batch size counts the slices of all devices.
-
-    Returns:
-        A function from a batch, (image, label), to the scalars (loss, accuracy): means over the
-        whole batch and the six labels, before the weights change.
+    The batch size counts the slices of all devices. The step takes a batch, (image, label), to the
+    scalars (loss, accuracy): means over the whole batch and the six labels, before the weights
+    change.
     """
     to_logits = with_logits(model)
 

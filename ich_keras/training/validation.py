@@ -19,15 +19,10 @@ SAME = 1e-3  # probabilities that differ by less over all slices count as the sa
 
 @dataclass(frozen=True)
 class Validation:
-    """What the network answers on the validation slices.
-
-    Attributes:
-        columns: of the history: the scores and `warning`.
-        seconds: the time it took.
-    """
+    """What the network answers on the validation slices."""
 
     predictions: Predictions
-    columns: dict[str, Any]
+    columns: dict[str, Any]  # of the history: the scores and `warning`
     seconds: float
 
 
@@ -59,12 +54,7 @@ def validate(session: Session, step: int) -> Validation:
 def validation_scores(predictions: Predictions, loss: Loss) -> dict[str, float | None]:
     """Returns the validation columns of the history, without intervals.
 
-    Args:
-        predictions: of the validation split, or of a part of it.
-        loss: from `make_loss`.
-
-    Returns:
-        Scores by column. `val_mean_auc` is None if no label has both positive and negative slices.
+    `val_mean_auc` is None if no label has both positive and negative slices.
     """
     labels, probabilities = predictions.labels, predictions.probabilities
     losses = np.asarray(loss(labels.astype("float32"), logits(probabilities).astype("float32")))
@@ -78,12 +68,9 @@ def validation_scores(predictions: Predictions, loss: Loss) -> dict[str, float |
 
 
 def collapse(probabilities: np.ndarray) -> str:
-    """Describes a network whose answer does not depend on the slice; "" if it does.
+    """Describes a network whose answers, (N, 6), do not depend on the slice; "" if they do.
 
     Such a network can have a small loss and, if hemorrhages are rare, a high accuracy.
-
-    Args:
-        probabilities: float (N, 6).
     """
     positive = probabilities >= 0.5
     if np.ptp(probabilities, axis=0).max() < SAME:
