@@ -40,44 +40,26 @@ log = logging.getLogger(__name__)
 class ConvertOptions:
     """Options of a conversion. Defaults are those of `ich-keras convert`.
 
-    Attributes:
-        size: edge of a slice in pixels.
-        windows: names of known windows, or name=center/width in HU, separated by commas.
-        neighbours: slices below and above each slice, which become further channels.
-        split: fractions of the patients for train, val and test, or a CSV file that assigns them.
-        group_duplicates: keep patients that share a slice, pixel for pixel, in one split.
-        seed: of the split, the order and the patient keys.
-        workers: processes on this machine; None means one per core.
-        encoding: of the images, one of ENCODINGS.
-        shard_size: maximum number of records per shard; None chooses one.
-        labels: label file of all files of the source; None if the RSNA layout has one.
-        unlabelled: ignore labels and write a single split, `unlabelled`.
-        patient_key_file: holds the secret that identifiers are hashed with.
-        fresh: replace what another conversion left in the output folder.
-        add: add to existing shards the slices that they do not hold yet.
-        runner: LOCAL or `beam`.
-        pipeline_options: options of the Beam pipeline.
-
     Raises:
         UsageError: if an option is invalid, or two options exclude each other.
     """
 
-    size: int = 512
-    windows: str = "brain,subdural,bone"
-    neighbours: int = 0
-    split: str = "0.8,0.1,0.1"
-    group_duplicates: bool = False
-    seed: int = 0
-    workers: int | None = None
-    encoding: str = "zlib"
-    shard_size: int | None = None
-    labels: Path | None = None
-    unlabelled: bool = False
-    patient_key_file: Path | None = None
-    fresh: bool = False
-    add: bool = False
-    runner: str = LOCAL
-    pipeline_options: Sequence[str] = ()
+    size: int = 512  # edge of a slice in pixels
+    windows: str = "brain,subdural,bone"  # known ones, or name=center/width in HU
+    neighbours: int = 0  # slices below and above each slice, which become further channels
+    split: str = "0.8,0.1,0.1"  # fractions of the patients, or a CSV file that assigns them
+    group_duplicates: bool = False  # keep patients with a slice in common in one split
+    seed: int = 0  # of the split, the order and the patient keys
+    workers: int | None = None  # processes on this machine; None means one per core
+    encoding: str = "zlib"  # of the images, one of ENCODINGS
+    shard_size: int | None = None  # maximum number of records per shard; None chooses one
+    labels: Path | None = None  # of all files of the source; None if the RSNA layout has one
+    unlabelled: bool = False  # ignore labels and write a single split, `unlabelled`
+    patient_key_file: Path | None = None  # holds the secret that identifiers are hashed with
+    fresh: bool = False  # replace what another conversion left in the output folder
+    add: bool = False  # add to existing shards the slices that they do not hold yet
+    runner: str = LOCAL  # LOCAL or `beam`
+    pipeline_options: Sequence[str] = ()  # options of the Beam pipeline
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding, self.format.channels)
@@ -113,12 +95,8 @@ def convert(
     """Converts DICOM files to shards, or resumes an interrupted conversion.
 
     The same files and options give the same bytes, whatever the runner and the number of workers.
-
-    Args:
-        source: a folder (see `find_source`) or a list of paths (see `listed_source`).
-        out: folder of the shards, also on an object store: a new one, or one that the same
-            conversion began. With `options.add` it may hold shards of other files.
-        options: how to convert.
+    `source` is a folder (see `find_source`) or a list of paths (see `listed_source`); `out` is new,
+    or the same conversion began it. With `options.add` it may hold shards of other files.
 
     Raises:
         InputError: one line, if the options, the source or `out` cannot be used.

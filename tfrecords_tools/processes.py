@@ -27,10 +27,8 @@ class WorkerError(InputError):
 def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
     """Starts processes, and stops them at the end or on an error.
 
-    A task whose process dies raises `pebble.ProcessExpired`; the other tasks continue.
-
-    Args:
-        workers: number of processes; None means one per core.
+    A task whose process dies raises `pebble.ProcessExpired`; the other tasks continue. There is one
+    process per core if `workers` is None.
 
     Raises:
         WorkerError: if the block does not handle such a death.

@@ -105,12 +105,8 @@ def progress(
 ) -> Progress:
     """Wraps work in a display of its progress, with rate and time left, on standard error.
 
-    Args:
-        work: what to iterate over; without it, call `update()` in a `with` block.
-        desc: what is being done, a word or two.
-        unit: what is counted, in the singular.
-        total: number of items, if `work` has no length.
-        done: items that an earlier session finished; they do not count in the rate.
+    Without `work`, call `update()` in a `with` block. `unit` is in the singular. `done` items of an
+    earlier session do not count in the rate.
     """
     if total is None and isinstance(work, Sized):
         total = len(work) or None

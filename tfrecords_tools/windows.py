@@ -60,12 +60,8 @@ def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     windows and whole HU or their means over 2x2, 4x4 or 8x8 pixels; for other windows a tie may be
     rounded either way if 255 / width is not exact in single precision.
 
-    Args:
-        hu: float32 or integer, shape (rows, columns), all finite.
-        windows: in channel order.
-
-    Returns:
-        uint8, shape (rows, columns, len(windows)); 0 at and below a window, 255 at and above it.
+    `hu` is float32 or integer, (rows, columns); the result uint8 (rows, columns, len(windows)), 0
+    at and below a window, 255 at and above it.
 
     Raises:
         ValueError: if a value is not finite.
@@ -93,12 +89,8 @@ def _windowed(hu: np.ndarray, window: Window, above: np.ndarray) -> np.ndarray:
 def pad_square(hu: np.ndarray, fill: float = AIR) -> np.ndarray:
     """Centres a slice in a square of air, which keeps its proportions.
 
-    Args:
-        hu: shape (rows, columns).
-        fill: value of the added pixels; 0 for a mask.
-
-    Returns:
-        float32, shape (n, n) with n = max(rows, columns).
+    `hu` is (rows, columns), `fill` 0 for a mask; the result is float32 (n, n), n = max(rows,
+    columns).
     """
     rows, columns = hu.shape
     edge = max(rows, columns)
@@ -116,14 +108,8 @@ def resize_area(hu: np.ndarray, size: int) -> np.ndarray:
     HU are averaged before windowing: the mean of clipped values would hide partial volume.
 
     The result is the same on every x86-64 processor, and on ARM if `size` divides n. Otherwise
-    OpenCV fuses products and sums on ARM, and the last digit may differ.
-
-    Args:
-        hu: float32 or integer, shape (n, n).
-        size: edge of the result in pixels.
-
-    Returns:
-        float32, shape (size, size).
+    OpenCV fuses products and sums on ARM, and the last digit may differ. `hu` is float32 or
+    integer, (n, n), the result float32 (size, size).
     """
     hu = hu.astype(np.float32, copy=False)
     if hu.shape == (size, size):
@@ -132,16 +118,7 @@ def resize_area(hu: np.ndarray, size: int) -> np.ndarray:
 
 
 def window_slice(hu: np.ndarray, size: int, windows: Sequence[Window]) -> np.ndarray:
-    """Pads, resizes and windows a slice.
-
-    Args:
-        hu: shape (rows, columns), all finite.
-        size: edge of the result in pixels.
-        windows: in channel order.
-
-    Returns:
-        uint8, shape (size, size, len(windows)).
-    """
+    """Pads, resizes and windows a finite slice, (rows, columns); uint8 (size, size, windows)."""
     return apply_windows(resize_area(pad_square(hu), size), windows)
 
 
@@ -149,14 +126,8 @@ def shrink_windowed(image: np.ndarray, size: int) -> np.ndarray:
     """Averages the grey levels of a windowed slice over the area of each new pixel.
 
     Each channel is resized alone, because OpenCV rounds halves up in images of one, three or four
-    channels, to even in those of two, and refuses some sizes of more than four.
-
-    Args:
-        image: uint8, shape (n, n, channels).
-        size: edge of the result in pixels, at most n.
-
-    Returns:
-        uint8, shape (size, size, channels).
+    channels, to even in those of two, and refuses some sizes of more than four. `image` is uint8
+    (n, n, channels), and `size` at most n; the result is uint8 (size, size, channels).
     """
     if image.shape[:2] == (size, size):
         return image

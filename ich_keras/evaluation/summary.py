@@ -8,12 +8,7 @@ from tfrecords_tools.classes import LABELS
 
 
 def summarise(scores: dict[str, Any], name: str) -> list[str]:
-    """Whether the network beats its baselines, for which labels, and how certain that is.
-
-    Args:
-        scores: as `evaluate` writes them.
-        name: of the scores, which is that of the split or the one that was given.
-    """
+    """Whether a network with these scores beats its baselines, for which labels, how certainly."""
     return [
         _against_always_no(scores),
         *_labels_better_than_chance(scores),

@@ -51,14 +51,9 @@ class PredictedSlice:
 
 
 def write_dicom(folder: Path, slices: Sequence[PredictedSlice]) -> int:
-    """Writes the objects of a study.
+    """Writes the objects of a study, whose slices are along the slice normal.
 
-    Args:
-        folder: of the study; made if missing.
-        slices: along the slice normal, of one or several series.
-
-    Returns:
-        The number of objects written. A series that cannot be written is logged and left out.
+    Returns their number. A series that cannot be written is logged and left out.
     """
     by_series: dict[str, list[PredictedSlice]] = {}
     for predicted in slices:

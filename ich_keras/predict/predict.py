@@ -62,7 +62,7 @@ def predict(
     `submission.csv` has the format of the challenge, `rejects.csv` one row per rejected file.
     `study_<n>.png` is a contact sheet, `study_<n>_look.png` shows the three slices.
 
-    Folders and zip archives are searched to any depth. `size` None means the size of the training;
+    Folders and zip archives are searched to any depth. Without `size` it is that of the training.
     `smooth` smooths over the slices of each series, as fitted on validation; `dicom` writes the
     class maps as DICOM objects too, to `dicom/study_<n>/`.
 

@@ -34,8 +34,8 @@ def parse_recorded(model: type[AnySection], content: dict[str, Any], where: str)
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Key paths whose values differ, for a message of one line; empty if there are none.
 
-    Such as `training.batch_size 32, now 64; seed 1, now 2`, for values as in JSON. The order of a
-    list counts, that of keys does not.
+    An example is `training.batch_size 32, now 64; seed 1, now 2`. Values are as in JSON: the order
+    of a list counts, that of keys does not.
     """
     changed = list(_differences(before, now, ""))
     more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []

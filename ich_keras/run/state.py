@@ -20,8 +20,7 @@ class Position:
 
     step: int = 0  # batches trained on
     seconds: float = 0.0  # spent on them, over all sessions
-    # best value of the monitored metric; None as long as no validation had one
-    best_value: float | None = None
+    best_value: float | None = None  # of the monitored metric; None if no validation had one yet
     best_step: int = 0  # the step of the checkpoint in `best.keras`
     stale: int = 0  # validations since the best, those without the metric included
 

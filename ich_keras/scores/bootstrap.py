@@ -62,13 +62,7 @@ class Resampling:
 
 
 def resample(patients: np.ndarray, draws: int, seed: int) -> Resampling:
-    """Resamples patients.
-
-    Args:
-        patients: (N,), the patient of each row. A single patient gets row 0 only.
-        draws: number of samples.
-        seed: the same patients, draws and seed give the same weights.
-    """
+    """Resamples the patients of rows, (N,); a single patient gets row 0 of weights only."""
     names, patient = np.unique(patients, return_inverse=True)
     draws = draws if len(names) > 1 else 0
     chances = np.full(len(names), 1 / len(names))
@@ -78,11 +72,7 @@ def resample(patients: np.ndarray, draws: int, seed: int) -> Resampling:
 
 
 def estimate(values: np.ndarray) -> dict[str, Any]:
-    """Row 0 with the 95 % percentile interval of the other rows, as far as they are defined.
-
-    Returns:
-        `value`, and `interval` as [low, high]; None where undefined.
-    """
+    """Row 0 as `value`, the 95 % percentile `interval` of the others; None if undefined."""
     value, resampled = values[0], values[1:][~np.isnan(values[1:])]
     if np.isnan(value):
         return {"value": None, "interval": None}

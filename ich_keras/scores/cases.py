@@ -30,8 +30,8 @@ class Cases:
     def maximum(self, unit: str, groups: np.ndarray) -> "Cases":
         """One case per group: the maximum of its labels, and of its probabilities.
 
-        A group, of which `groups` (N,) names one per case, belongs to one patient. The groups are
-        in rising order, with the same draws of patients.
+        `groups`, (N,), names the group of each case; a group belongs to one patient. They come in
+        rising order, with the same draws of patients.
         """
         first = np.array([rows[0] for rows in rows_by_group(groups)])
         return Cases(

@@ -15,8 +15,7 @@ class Ranking:
 
     order: np.ndarray  # int (N,), slices by falling score
     positives: np.ndarray  # int (M,), indices into `order` of the positive slices, rising
-    # int (M,), first index of the slices with the same score as each positive
-    tie_start: np.ndarray
+    tie_start: np.ndarray  # int (M,), first index of slices with the same score as each positive
     tie_end: np.ndarray  # int (M,), one past the last such index
 
 

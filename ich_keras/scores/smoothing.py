@@ -86,7 +86,7 @@ def cases_by_level(
     """Slices (`slice`), studies (`study`), and studies after smoothing (`study_smoothed`).
 
     A study has a label if any of its slices has it; its probability is the maximum of its slices.
-    `smoothing` None leaves `study_smoothed` out.
+    Without `smoothing` there is no `study_smoothed`.
     """
     slices = slice_cases(predictions, draws, seed)
     levels = {"slice": slices, "study": slices.maximum("study", predictions.study_id)}

@@ -58,10 +58,9 @@ def label_shares(config: TrainingConfig) -> np.ndarray:
 
 
 def make_loss(config: TrainingConfig) -> Loss:
-    """Returns the loss function of a training.
+    """Returns a training's loss: the weighted mean over the labels of each slice, float32 (N,).
 
-    It takes labels and logits, float32 (N, 6), to the loss of each slice, float32 (N,): the
-    weighted mean over its labels.
+    Its arguments are labels and logits, float32 (N, 6).
     """
     label_loss, shares = LABEL_LOSSES[config.loss], label_shares(config)
     return lambda labels, logits: ops.sum(shares * label_loss(labels, logits), axis=1)

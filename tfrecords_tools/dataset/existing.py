@@ -36,19 +36,12 @@ class ExistingError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Existing:
-    """A finished conversion, or an empty one.
-
-    Attributes:
-        manifest: its manifest.
-        index: the rows of `index.csv`: text, labels as Int8, lengths as float64.
-        rejects: the rows of `rejects.csv`, all text.
-        texts: both files as they are, by name.
-    """
+    """A finished conversion, or an empty one."""
 
     manifest: Manifest
-    index: pd.DataFrame
-    rejects: pd.DataFrame
-    texts: dict[str, str]
+    index: pd.DataFrame  # the rows of `index.csv`: text, labels as Int8, lengths as float64
+    rejects: pd.DataFrame  # the rows of `rejects.csv`, all text
+    texts: dict[str, str]  # both files as they are, by name
 
     @property
     def is_empty(self) -> bool:

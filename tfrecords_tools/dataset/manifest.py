@@ -32,81 +32,52 @@ class ManifestError(InputError):
 
 @dataclass(frozen=True)
 class Shard:
-    """One record file.
-
-    Attributes:
-        name: file name.
-        records: number of records.
-        sha256: of its bytes, hexadecimal.
-    """
+    """One record file."""
 
     name: str
     records: int
-    sha256: str
+    sha256: str  # of its bytes, hexadecimal
 
 
 @dataclass(frozen=True)
 class Split:
-    """Counts of a split.
-
-    Attributes:
-        slices: number of records in all its shards.
-        patients: number of patients; no patient is in two splits.
-        positives: number of positive slices by label; empty if unlabelled.
-    """
+    """Counts of a split."""
 
     slices: int
-    patients: int
-    positives: Mapping[str, int]
+    patients: int  # number of patients; no patient is in two splits
+    positives: Mapping[str, int]  # number of positive slices by label; empty if unlabelled
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A file that was rejected although its header is valid.
+    """A file that was rejected although its header is valid."""
 
-    Attributes:
-        file: keyed hash of its path in `rejects.csv`, since the manifest contains no paths; empty
-            in shards of older releases.
-        slice_id: public id of its slice.
-        content: keyed hash of its bytes if its pixels were refused; empty if it is a duplicate, and
-            in shards of older releases.
-    """
-
+    # keyed hash of its path in `rejects.csv`, since the manifest contains no paths; empty in shards
+    # of older releases
     file: str
-    slice_id: str
+    slice_id: str  # public id of its slice
+    # keyed hash of its bytes if its pixels were refused; empty if it is a duplicate, and in shards
+    # of older releases
     content: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of `dataset.json`.
+    """The content of `dataset.json`."""
 
-    Attributes:
-        format_version: of the shards.
-        fingerprint: of the files, the labels and every option that changes bytes.
-        format: of the images.
-        splits: by name.
-        shards: of all splits, in order.
-        rejected: number of rejected files by reason.
-        labels_without_files: number of slices in the last label file without a file.
-        pixel_mm: edge of a pixel, the median of all slices; None if no file gives it.
-        tables: SHA-256 of the CSV files, by name.
-        key_check: tells whether another conversion hashes its patients alike; None in shards of
-            older releases.
-        refused: files that were rejected because of their pixels, and are not tried again until
-            their bytes change, or because their slice is in another file too.
-    """
-
-    format_version: int
-    fingerprint: str
-    format: ShardFormat
-    splits: Mapping[str, Split]
-    shards: tuple[Shard, ...]
-    rejected: Mapping[str, int]
-    labels_without_files: int
-    pixel_mm: float | None = None
-    tables: Mapping[str, str] = field(default_factory=dict)
+    format_version: int  # of the shards
+    fingerprint: str  # of the files, the labels and every option that changes bytes
+    format: ShardFormat  # of the images
+    splits: Mapping[str, Split]  # by name
+    shards: tuple[Shard, ...]  # of all splits, in order
+    rejected: Mapping[str, int]  # number of rejected files by reason
+    labels_without_files: int  # number of slices in the last label file without a file
+    pixel_mm: float | None = None  # edge of a pixel, median of all slices; None if no file has it
+    tables: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the CSV files, by name
+    # tells whether another conversion hashes its patients alike; None in shards of older releases
     key_check: str | None = None
+    # files that were rejected because of their pixels, and are not tried again until their bytes
+    # change, or because their slice is in another file too
     refused: tuple[Refused, ...] = ()
 
     @property

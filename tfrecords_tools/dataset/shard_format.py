@@ -7,20 +7,14 @@ from tfrecords_tools.windows import Window
 
 @dataclass(frozen=True)
 class ShardFormat:
-    """Size, channels and encoding of the images in shards.
+    """Size, channels and encoding of the images in shards."""
 
-    Attributes:
-        windows: in the order of the channels.
-        neighbours: slices below and above each slice. Each window has 2 * neighbours + 1 channels,
-            from the lowest to the highest slice.
-        size: edge of a slice in pixels.
-        encoding: one of ENCODINGS.
-    """
-
-    windows: tuple[Window, ...]
+    windows: tuple[Window, ...]  # in the order of the channels
+    # slices below and above each slice. Each window has 2 * neighbours + 1 channels, from the
+    # lowest to the highest slice.
     neighbours: int
-    size: int
-    encoding: str
+    size: int  # edge of a slice in pixels
+    encoding: str  # one of ENCODINGS
 
     @property
     def channels(self) -> int:

@@ -32,23 +32,14 @@ _STRAY_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xff]")
 
 @dataclass(frozen=True)
 class Codestream:
-    """The header of a JPEG, JPEG-LS or JPEG 2000 image.
-
-    Attributes:
-        rows: pixels.
-        columns: pixels.
-        samples: per pixel.
-        precision: bits per sample.
-        signed: whether samples have a sign; those of JPEG and JPEG-LS have none.
-        excess: bytes after the end of the image, without padding; None if it has no end.
-    """
+    """The header of a JPEG, JPEG-LS or JPEG 2000 image."""
 
     rows: int
     columns: int
-    samples: int
-    precision: int
-    signed: bool
-    excess: int | None
+    samples: int  # per pixel
+    precision: int  # bits per sample
+    signed: bool  # whether samples have a sign; those of JPEG and JPEG-LS have none
+    excess: int | None  # bytes after the end of the image, without padding; None if it has no end
 
 
 def read_codestream(frame: bytes) -> Codestream:
@@ -64,9 +55,7 @@ def read_codestream(frame: bytes) -> Codestream:
 def rle_lengths(frame: bytes, pixels: int) -> list[int]:
     """Counts the pixels in each segment of an RLE frame (PS3.5 G.3.1).
 
-    Args:
-        frame: all its fragments.
-        pixels: expected in a segment; zeros after as many are padding.
+    `frame` is all its fragments; zeros after `pixels` of a segment are padding.
 
     Raises:
         ValueError: if it has no segment, or segments that begin where they cannot.

@@ -10,17 +10,11 @@ from tfrecords_tools.dicom.refusal import RefusedSlice
 
 
 class Plugin(NamedTuple):
-    """A decoding plugin of pydicom.
+    """A decoding plugin of pydicom."""
 
-    Attributes:
-        name: in pydicom.
-        package: that contains it; empty if pydicom does.
-        extra: of this project that installs the package.
-    """
-
-    name: str
-    package: str = ""
-    extra: str = "codecs"
+    name: str  # in pydicom
+    package: str = ""  # the package that contains it; empty if pydicom does
+    extra: str = "codecs"  # extra of this project that installs the package
 
 
 _RLE = Plugin("pydicom")

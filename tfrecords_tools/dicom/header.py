@@ -32,35 +32,22 @@ class SliceHeader:
     Identifiers are as in the file, printable and at most 64 characters long, but untrusted: never
     use them as paths. All but `slice_id` are empty if missing; slices without a patient id may be
     of one patient and so belong together.
-
-    Attributes:
-        slice_id: SOP Instance UID.
-        patient_id: Patient ID.
-        study_id: Study Instance UID.
-        series_id: Series Instance UID.
-        rows: pixels.
-        columns: pixels.
-        position: Image Position (Patient), mm. If missing, z is the Slice Location, or else the
-            Instance Number, or else 0.
-        orientation: Image Orientation (Patient), direction cosines; if missing, axial.
-        position_mm: `position` along the slice normal, mm, increasing towards the head.
-        pixel_spacing: mm between rows and between columns; None if missing.
-        kernel: Convolution Kernel; "" if missing.
-        contrast: whether the file names a contrast agent.
     """
 
-    slice_id: str
-    patient_id: str
-    study_id: str
-    series_id: str
+    slice_id: str  # SOP Instance UID
+    patient_id: str  # Patient ID
+    study_id: str  # Study Instance UID
+    series_id: str  # Series Instance UID
     rows: int
     columns: int
+    # Image Position (Patient), mm. If missing, z is the Slice Location, or else the Instance
+    # Number, or else 0.
     position: tuple[float, ...]
-    orientation: tuple[float, ...]
-    position_mm: float
-    pixel_spacing: tuple[float, ...] | None
-    kernel: str = ""
-    contrast: bool = False
+    orientation: tuple[float, ...]  # Image Orientation (Patient), cosines; if missing, axial
+    position_mm: float  # `position` along the slice normal, mm, increasing towards the head
+    pixel_spacing: tuple[float, ...] | None  # mm between rows and between columns; None if missing
+    kernel: str = ""  # Convolution Kernel; "" if missing
+    contrast: bool = False  # whether the file names a contrast agent
 
     @property
     def edge_mm(self) -> float:

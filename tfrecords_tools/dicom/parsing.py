@@ -37,34 +37,22 @@ class ChangedHeaderError(InputError):
 
 
 class HeaderMark(NamedTuple):
-    """Tells whether a header is still the one that was read.
+    """Tells whether a header is still the one that was read."""
 
-    Attributes:
-        bytes: number of bytes before the pixels; of a deflated file, after inflating.
-        hash: of those bytes, by `short_hash`.
-    """
-
-    bytes: int
+    bytes: int  # number of bytes before the pixels; of a deflated file, after inflating
     hash: int
 
 
 class Elements(NamedTuple):
-    """What comes before the pixels of a file.
+    """What comes before the pixels of a file."""
 
-    Attributes:
-        dataset: the elements; `file_meta` holds those of group 2.
-        syntax: UID of the transfer syntax.
-        pixel_bytes: length of Pixel Data, 0 if there are none; up to the end of the file where
-            only a delimiter ends them, as in compressed files.
-        mark: of the bytes that all this was read from.
-        fault: what is not whole or not in order, if anything.
-    """
-
-    dataset: Dataset
-    syntax: str
+    dataset: Dataset  # the elements; `file_meta` holds those of group 2
+    syntax: str  # UID of the transfer syntax
+    # length of Pixel Data, 0 if there are none; up to the end of the file where only a delimiter
+    # ends them, as in compressed files
     pixel_bytes: int
-    mark: HeaderMark
-    fault: RefusedSlice | None
+    mark: HeaderMark  # of the bytes that all this was read from
+    fault: RefusedSlice | None  # what is not whole or not in order, if anything
 
 
 def form_of(syntax: str) -> Form:

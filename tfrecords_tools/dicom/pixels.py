@@ -25,21 +25,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How the pixels of a slice are stored; equal for most files of a scanner.
+    """How the pixels of a slice are stored; equal for most files of a scanner."""
 
-    Attributes:
-        syntax: UID of the transfer syntax; one that can be decoded here.
-        shape: (rows, columns).
-        bits_allocated: per pixel.
-        bits_stored: per pixel.
-        signed: whether Pixel Representation is 1.
-    """
-
-    syntax: str
-    shape: tuple[int, int]
+    syntax: str  # UID of the transfer syntax; one that can be decoded here
+    shape: tuple[int, int]  # (rows, columns)
     bits_allocated: int
     bits_stored: int
-    signed: bool
+    signed: bool  # whether Pixel Representation is 1
 
     @property
     def decoder(self) -> Decoder:
@@ -93,14 +85,8 @@ def check_length(pixels: PixelFormat, length: int) -> None:
 def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
     """Decodes an image.
 
-    Args:
-        content: the value of Pixel Data.
-        vr: its VR; None if that is implicit.
-        pixels: of the same file.
-
-    Returns:
-        Native integers of 8, 16 or 32 bits, shape (rows, columns), without the bits above Bits
-        Stored, which are not part of a pixel (PS3.5 8.1.1).
+    `vr` is None if that is implicit. The values are native integers of 8, 16 or 32 bits, (rows,
+    columns), without the bits above Bits Stored, which are not part of a pixel (PS3.5 8.1.1).
 
     Raises:
         RefusedSlice: if it cannot be decoded, is too short or too long, or contradicts the header.

@@ -21,30 +21,19 @@ from tfrecords_tools.dicom.rescale import Rescale, hounsfield, read_rescale
 
 @dataclass(frozen=True)
 class SliceFormat:
-    """How the pixels of a slice become HU; equal for most files of a scanner.
+    """How the pixels of a slice become HU; equal for most files of a scanner."""
 
-    Attributes:
-        pixels: to stored values.
-        rescale: to HU.
-    """
-
-    pixels: PixelFormat
-    rescale: Rescale
+    pixels: PixelFormat  # to stored values
+    rescale: Rescale  # to HU
 
 
 @dataclass(frozen=True)
 class FileHeader:
-    """What comes before the pixels of a file.
+    """What comes before the pixels of a file."""
 
-    Attributes:
-        slice: identity and position.
-        format: how to read the pixels.
-        mark: of the bytes that both were read from.
-    """
-
-    slice: SliceHeader
-    format: SliceFormat
-    mark: HeaderMark
+    slice: SliceHeader  # identity and position
+    format: SliceFormat  # how to read the pixels
+    mark: HeaderMark  # of the bytes that both were read from
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +83,6 @@ def read_header(source: Path | BinaryIO) -> FileHeader:
 
 def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.ndarray:
     """Reads the pixels of a file whose header is known.
-
-    Returns:
-        As in `CTSlice`.
 
     Raises:
         ChangedHeaderError: if the header changed since then.

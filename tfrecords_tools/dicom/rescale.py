@@ -21,45 +21,28 @@ MAX_STEP = 8.0  # HU per stored unit of 8 bits; the brain window, 80 HU wide, ke
 
 @dataclass(frozen=True)
 class Line:
-    """HU as a linear function of stored values.
+    """HU as a linear function of stored values."""
 
-    Attributes:
-        slope: HU per stored unit.
-        intercept: HU of the stored value 0.
-        wrapped: whether HU were wrapped into unsigned 12 bits.
-        certain: whether the header alone proves that the result is HU.
-    """
-
-    slope: float
-    intercept: float
-    wrapped: bool
-    certain: bool
+    slope: float  # HU per stored unit
+    intercept: float  # HU of the stored value 0
+    wrapped: bool  # whether HU were wrapped into unsigned 12 bits
+    certain: bool  # whether the header alone proves that the result is HU
 
 
 @dataclass(frozen=True)
 class Table:
-    """HU from a Modality LUT (PS3.3 C.11.1.1).
+    """HU from a Modality LUT (PS3.3 C.11.1.1)."""
 
-    Attributes:
-        first: stored value of the first entry.
-        entries: HU of that stored value and of those after it.
-    """
-
-    first: int
-    entries: tuple[int, ...]
+    first: int  # stored value of the first entry
+    entries: tuple[int, ...]  # HU of that stored value and of those after it
 
 
 @dataclass(frozen=True)
 class Rescale:
-    """How the stored values of a file map to HU.
+    """How the stored values of a file map to HU."""
 
-    Attributes:
-        mapping: of values that are not padding.
-        padding: first and last stored value of padding, or None.
-    """
-
-    mapping: Line | Table
-    padding: tuple[int, int] | None
+    mapping: Line | Table  # of values that are not padding
+    padding: tuple[int, int] | None  # first and last stored value of padding, or None
 
 
 def read_rescale(dataset: Dataset) -> Rescale:
@@ -82,14 +65,8 @@ def read_rescale(dataset: Dataset) -> Rescale:
 def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
     """Maps stored values to HU.
 
-    Padding keeps its value if that is below air, and becomes air otherwise.
-
-    Args:
-        stored: integers of 8, 16 or 32 bits, shape (rows, columns).
-        rescale: of the same file.
-
-    Returns:
-        float32, same shape, all finite, within MIN_HU and MAX_HU.
+    Padding keeps its value if that is below air, and becomes air otherwise. `stored` are integers
+    of 8, 16 or 32 bits; HU are float32 of the same shape, all finite, within MIN_HU and MAX_HU.
 
     Raises:
         RefusedSlice: if the result is not certainly HU.

@@ -46,15 +46,8 @@ def check_elements(
 ) -> int:
     """Checks that elements ascend, each whole and in a VR that decoders of images expect.
 
-    Args:
-        elements: as pydicom reads them.
-        content: the bytes that they were read from.
-        place: where they begin in `content`.
-        form: how they are written.
-        before: tag of the element before them.
-
-    Returns:
-        Where they end.
+    The elements are as pydicom reads them, from `place` in `content` on; `before` is the tag of the
+    element before them. Returns where they end.
 
     Raises:
         ValueError: names the first fault.

@@ -17,11 +17,9 @@ log = logging.getLogger(__name__)
 def compare(slices: pd.DataFrame, existing: Existing, root: str, salt: bytes) -> pd.DataFrame:
     """Compares trusted slices with those of existing shards.
 
-    Only files whose pixels were refused before are read.
-
-    Returns:
-        `slices` with two more columns, bool: `unchanged`, whether the pixels of the slice were
-        refused before and its file still has the same bytes; `new`, whether to write the slice.
+    Only files whose pixels were refused before are read. `slices` get two more columns, bool:
+    `unchanged`, whether the pixels of the slice were refused before and its file still has the same
+    bytes; `new`, whether to write the slice.
     """
     known = {(x.slice_id, x.file, x.content) for x in existing.manifest.refused if x.content}
     refused = slices[slices["public_slice_id"].isin([slice_id for slice_id, *_ in known])]

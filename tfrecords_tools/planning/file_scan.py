@@ -17,41 +17,23 @@ PLAIN_BYTES, PLAIN_VALUES, PLAIN_STRIDE = 1024, 16, 7
 
 
 class ScannedFile(NamedTuple):
-    """A file of a data set.
+    """A file of a data set."""
 
-    Attributes:
-        path: relative to the root.
-        bytes: size of the file.
-        version: changes when the file is written again (see `open_source`).
-        header_bytes: length of the header.
-        header_hash: hash of the header.
-        format: how its pixels become HU; equal formats are one object.
-        slice_id: SOP Instance UID.
-        study_id: Study Instance UID.
-        series_id: Series Instance UID.
-        patient_id: Patient ID.
-        position_mm: position along the slice normal.
-        edge_mm: edge of the square that the slice is padded to; NaN without pixel spacing.
-        pixel_hash: hash of the pixels; 0 if they were not read or are too plain to identify anyone.
-        reason: why the file is rejected; empty if it is not.
-        detail: one line about the reason.
-    """
-
-    path: str
+    path: str  # relative to the root
     bytes: int
-    version: int
+    version: int  # changes when the file is written again (see `open_source`)
     header_bytes: int = 0
     header_hash: int = 0
-    format: SliceFormat | None = None
+    format: SliceFormat | None = None  # how its pixels become HU; equal formats are one object
     slice_id: str = ""
     study_id: str = ""
     series_id: str = ""
     patient_id: str = ""
-    position_mm: float = 0.0
-    edge_mm: float = math.nan
-    pixel_hash: int = 0
-    reason: str = ""
-    detail: str = ""
+    position_mm: float = 0.0  # position along the slice normal
+    edge_mm: float = math.nan  # of the slice padded to a square; NaN without pixel spacing
+    pixel_hash: int = 0  # 0 if they were not read, or are too plain to identify anyone
+    reason: str = ""  # why the file is rejected; empty if it is not
+    detail: str = ""  # one line about the reason
 
 
 def absolute_path(root: str, path: str) -> str:

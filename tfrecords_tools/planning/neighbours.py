@@ -11,15 +11,8 @@ def find_neighbours(slices: pd.DataFrame, reach: int) -> np.ndarray:
     """Finds the slices next to each slice, along the normal of its series.
 
     Among several slices at one position, the first by id is the neighbour. Where the series ends or
-    the next slice is too far away, the last neighbour is repeated.
-
-    Args:
-        slices: with `study_id`, `series_id`, `slice_id` and `position_mm`.
-        reach: slices in each direction.
-
-    Returns:
-        int64, shape (len(slices), 2 * reach): row numbers, from the lowest to the highest
-        neighbour, without the slice itself.
+    the next slice is too far away, the last neighbour is repeated. Returns int64 (len(slices), 2 *
+    reach): row numbers, from the lowest to the highest neighbour, without the slice itself.
     """
     series = slices.groupby(["study_id", "series_id"]).ngroup().to_numpy()
     positions = slices["position_mm"].to_numpy()
@@ -43,11 +36,8 @@ def _steps(
 ) -> list[np.ndarray]:
     """The row that each slice reaches in one direction after 1, 2, ... `reach` steps.
 
-    Args:
-        next_level: of each level, the level that a step leads to; the same level at an end.
-        level: of each slice.
-        first: of each level, the first slice.
-        reach: number of steps.
+    `next_level` is the level that a step from each level leads to, the same at an end; `level` is
+    that of each slice, `first` the first slice of each level.
     """
     row, rows = np.arange(len(level)), []
     for _ in range(reach):

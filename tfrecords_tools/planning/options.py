@@ -14,23 +14,17 @@ class PlanError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class PlanOptions:
-    """What the bytes of the shards depend on, besides the data.
+    """What the bytes of the shards depend on, besides the data."""
 
-    Attributes:
-        format: of the images.
-        split: fractions of the patients for train, val and test, which sum to 1, or the splits of a
-            file (see `read_split`).
-        seed: of the split, the order and, without a key, the patient keys.
-        shard_size: maximum number of records per shard.
-        key: secret that patient, study and slice ids are hashed with. Without a key, slice and
-            study ids are kept and patient ids are salted with the seed alone, so anyone with a list
-            of the patients can re-identify them.
-    """
-
-    format: ShardFormat
+    format: ShardFormat  # of the images
+    # fractions of the patients for train, val and test, which sum to 1, or the splits of a file
+    # (see `read_split`)
     split: tuple[float, ...] | pd.Series
-    seed: int
-    shard_size: int
+    seed: int  # of the split, the order and, without a key, the patient keys
+    shard_size: int  # maximum number of records per shard
+    # secret that patient, study and slice ids are hashed with. Without a key, slice and study ids
+    # are kept and patient ids are salted with the seed alone, so anyone with a list of the patients
+    # can re-identify them.
     key: bytes | None = field(default=None, repr=False)
 
     @property

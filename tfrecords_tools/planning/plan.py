@@ -42,16 +42,12 @@ _COLUMNS = [
 
 @dataclass(frozen=True, eq=False)
 class PlannedShard:
-    """One shard to be written.
-
-    Attributes:
-        name: file name.
-        slices: one row per record, in order: the fields of its SourceFile; `neighbours`, a tuple of
-            SourceFiles; `slice_id`, `study_id`, `patient_key` and `position_mm` for the record;
-            `edge_mm`; the six labels, missing if unlabelled.
-    """
+    """One shard to be written."""
 
     name: str
+    # one row per record, in order: the fields of its SourceFile; `neighbours`, a tuple of
+    # SourceFiles; `slice_id`, `study_id`, `patient_key` and `position_mm` for the record;
+    # `edge_mm`; the six labels, missing if unlabelled
     slices: pd.DataFrame
 
     def records(self) -> list[PlannedSlice]:
@@ -66,24 +62,16 @@ class PlannedShard:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A whole conversion.
+    """A whole conversion."""
 
-    Attributes:
-        fingerprint: of the files' identity, the labels and the options, and of existing shards.
-        sources: fingerprint of the files' sizes and times, which tells whether a conversion that
-            was interrupted can be resumed.
-        shards: the shards to write, by split, in order.
-        rejected: rejected files, and labels without a file.
-        options: that it follows from.
-        existing: shards that these are added to.
-    """
-
-    fingerprint: str
+    fingerprint: str  # of the files' identity, the labels and the options, and of existing shards
+    # fingerprint of the files' sizes and times, which tells whether a conversion that was
+    # interrupted can be resumed
     sources: str
-    shards: tuple[PlannedShard, ...]
-    rejected: Rejected
+    shards: tuple[PlannedShard, ...]  # the shards to write, by split, in order
+    rejected: Rejected  # rejected files, and labels without a file
     options: PlanOptions
-    existing: Existing
+    existing: Existing  # shards that these are added to
 
     @property
     def changes_nothing(self) -> bool:
@@ -110,13 +98,10 @@ def make_plan(
 ) -> Plan:
     """Assigns each slice to a split and a shard.
 
-    Args:
-        scan: the files; patients that share a `pixel_hash` are kept in one split.
-        labels: from `read_labels`; None if no slice is labelled.
-        options: of the shards.
-        existing: shards to add to. Their slices are not planned again, their patients keep their
-            split, and together with them the fractions of `options.split` are to be met. Slices
-            whose pixels were refused before are planned only if their files have changed.
+    Patients that share a `pixel_hash` are kept in one split. The slices of `existing` are not
+    planned again, their patients keep their split, and together with them the fractions of
+    `options.split` are to be met. Slices whose pixels were refused before are planned only if their
+    files have changed.
 
     Raises:
         PlanError: if no slice is left, if `existing` hashes its patients differently, or if a

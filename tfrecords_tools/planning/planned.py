@@ -17,23 +17,14 @@ class SourceFile(NamedTuple):
 
 
 class PlannedSlice(NamedTuple):
-    """A record to be written.
+    """A record to be written."""
 
-    Attributes:
-        file: holds the slice.
-        neighbours: files of the slices below and above, from the lowest to the highest, without
-            `file`; where a neighbour is missing, the nearest slice on that side or `file` itself.
-        slice_id: for the record.
-        study_id: for the record.
-        patient_key: for the record.
-        position_mm: for the record.
-        label: 0 or 1 for each of LABELS, or None if unlabelled.
-    """
-
-    file: SourceFile
+    file: SourceFile  # holds the slice
+    # files of the slices below and above, from the lowest to the highest, without `file`; where a
+    # neighbour is missing, the nearest slice on that side or `file` itself
     neighbours: tuple[SourceFile, ...]
-    slice_id: str
+    slice_id: str  # the ids are those for the record
     study_id: str
     patient_key: str
     position_mm: float
-    label: tuple[int, ...] | None
+    label: tuple[int, ...] | None  # 0 or 1 for each of LABELS, or None if unlabelled

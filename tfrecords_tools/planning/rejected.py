@@ -28,17 +28,12 @@ DETAILS = {
 
 @dataclass(frozen=True, eq=False)
 class Rejected:
-    """Files that are rejected before pixels are read.
+    """Files that are rejected before pixels are read."""
 
-    Attributes:
-        rejects: `path`, `reason` and `detail` of the files, including earlier conversions.
-        refused: those of them that the manifest lists with their slice.
-        labels_without_files: number of labelled slices without a file. A rejected file counts if it
-            is named after its slice or is in `refused`.
-    """
-
-    rejects: pd.DataFrame
-    refused: tuple[Refused, ...]
+    rejects: pd.DataFrame  # `path`, `reason` and `detail`, including earlier conversions
+    refused: tuple[Refused, ...]  # those of them that the manifest lists with their slice
+    # number of labelled slices without a file. A rejected file counts if it is named after its
+    # slice or is in `refused`.
     labels_without_files: int
 
 
@@ -64,15 +59,9 @@ def all_rejected(
     """Combines the rejected files of this scan with those of earlier conversions.
 
     A file that was scanned again replaces its earlier row. Rows of other files stay, since a list
-    need not name all files, unless another file has their slice now.
-
-    Args:
-        slices: accepted slices, from `compare`.
-        rejects: rejected files of this scan.
-        duplicates: those of them whose slice is in another file too.
-        labels: from `read_labels`; without it, `labels_without_files` stays as it is.
-        existing: shards that are added to.
-        options: of the plan.
+    need not name all files, unless another file has their slice now. `duplicates` are those of
+    `rejects` whose slice is in another file too. Without labels, `labels_without_files` stays as it
+    is.
     """
     salt = options.salt
     tried = slices[~slices["unchanged"]]

@@ -23,26 +23,15 @@ SLICE_COLUMNS = [name for name in ScannedFile._fields if name not in ("reason", 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """The headers of all files.
+    """The headers of all files."""
 
-    Attributes:
-        root: folder or bucket that paths are relative to.
-        slices: one row per slice, with SLICE_COLUMNS and `labelled`.
-        rejects: one row per rejected file, with REJECT_COLUMNS.
-    """
-
-    root: str
-    slices: pd.DataFrame
-    rejects: pd.DataFrame
+    root: str  # folder or bucket that paths are relative to
+    slices: pd.DataFrame  # one row per slice, with SLICE_COLUMNS and `labelled`
+    rejects: pd.DataFrame  # one row per rejected file, with REJECT_COLUMNS
 
 
 def scan(source: Source, read_headers: HeaderReader, *, hash_pixels: bool = False) -> Scan:
-    """Reads the headers of all files.
-
-    Args:
-        source: a folder or a list.
-        read_headers: the `scan` of an `Engine`.
-        hash_pixels: also read the pixels, to recognize identical slices.
+    """Reads the headers of all files; with `hash_pixels` the pixels too, to find identical slices.
 
     Raises:
         OSError: if a file cannot be read.
@@ -72,12 +61,9 @@ def scan(source: Source, read_headers: HeaderReader, *, hash_pixels: bool = Fals
 def _relative(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """Makes the paths of a list relative, so that shards do not reveal paths of this machine.
 
-    The root is the bucket, or the current folder if it holds all files, so that a file has the
-    same path in the next list. Otherwise it is the deepest folder that holds all files. A file
-    that is listed twice is kept once.
-
-    Returns:
-        (root, table), the table sorted by path.
+    The root is the bucket, or the current folder if it holds all files, so that a file has the same
+    path in the next list. Otherwise it is the deepest folder that holds all files. A file that is
+    listed twice is kept once. Returns the root and the table sorted by path.
     """
     table = table.drop_duplicates("path").sort_values("path", ignore_index=True)
     folders = [x.split("/") for x in table["path"].str.rpartition("/")[0].unique()]

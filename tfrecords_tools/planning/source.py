@@ -13,21 +13,13 @@ STAGES = ("stage_2", "stage_1")  # folder names of the challenge; the later one 
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set.
+    """The files of a data set."""
 
-    Attributes:
-        root: folder or bucket that the paths are relative to; None if they are absolute.
-        files: paths of DICOM files; a tuple, or an iterator over a list that is still being read.
-        label_file: labels of the files; None if there are none.
-        unlabelled_folder: folder below the root whose files have no labels; empty if there is none.
-        folders: folders that hold the files, if known.
-    """
-
-    root: str | None
-    files: Iterable[str]
-    label_file: Path | None
-    unlabelled_folder: str = ""
-    folders: tuple[Path, ...] = ()
+    root: str | None  # folder or bucket that the paths are relative to; None if they are absolute
+    files: Iterable[str]  # paths; an iterator over a list that is still being read
+    label_file: Path | None  # labels of the files; None if there are none
+    unlabelled_folder: str = ""  # below the root, with files that have no labels
+    folders: tuple[Path, ...] = ()  # folders that hold the files, if known
 
     def is_labelled(self, path: str) -> bool:
         """Whether the label file should name the slice in this file."""
@@ -63,9 +55,7 @@ def find_source(root: Path, *, label_file: Path | None = None, unlabelled: bool 
 def listed_source(paths: Iterable[str], *, label_file: Path | None) -> Source:
     """The files that a list names, read lazily.
 
-    Args:
-        paths: local paths, `s3://` or `gs://` URIs.
-        label_file: labels of all files; None if there are none.
+    Paths are local, or `s3://` or `gs://` URIs; without `label_file` they are unlabelled.
 
     Raises:
         UsageError: while the list is read, if an entry is a URI of another kind.

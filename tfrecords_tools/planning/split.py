@@ -83,15 +83,9 @@ def assign_splits(
     iterative stratification (Sechidis et al., 2011) with the divisor method of Adams, which gives
     each split one patient before any gets its second.
 
-    Args:
-        slices: with the six labels and `group`: patients, or groups that must not be torn apart.
-        fractions: for train, val and test; a split of fraction 0 gets nobody.
-        seed: of the order.
-        existing: rows of an `index.csv` with other patients, who count for the fractions but stay
-            where they are.
-
-    Returns:
-        The split by group.
+    A split of fraction 0 gets nobody. `slices` have `group`: patients, or groups that must not be
+    torn apart. `existing` are rows of an `index.csv` with other patients, who count for the
+    fractions but stay where they are.
     """
     has = _subtypes(slices, "group")
     rarest_first = has.sum().sort_values(kind="stable").index
@@ -122,11 +116,7 @@ def assign_splits(
 def join_duplicates(slices: pd.DataFrame) -> pd.Series:
     """Groups patients that share a slice, pixel for pixel, directly or through others.
 
-    Args:
-        slices: with `patient` and `pixel_hash`, 0 if the pixels identify nobody.
-
-    Returns:
-        For each slice, the first patient of the group that its patient belongs to.
+    A `pixel_hash` of 0 identifies nobody. Returns, for each slice, the first patient of its group.
     """
     from scipy.sparse import coo_array  # rarely needed, and slow to import
     from scipy.sparse.csgraph import connected_components

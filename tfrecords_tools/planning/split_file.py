@@ -25,8 +25,7 @@ class SplitError(InputError):
 def read_split(path: Path) -> pd.Series:
     """Reads splits from a CSV with a column of ids and a column `split`, as `index.csv` has them.
 
-    Returns:
-        The split by id; the index is named after the column of ids, one of ID_COLUMNS.
+    Returns the split by id; the index is named after the column of ids, one of ID_COLUMNS.
 
     Raises:
         SplitError: if a column is missing, a split is not train, val or test, or an id is empty or
@@ -56,10 +55,7 @@ def read_split(path: Path) -> pd.Series:
 def follow_split(slices: pd.DataFrame, given: pd.Series) -> pd.Series:
     """The split of each slice according to a file; "" if the file does not name the slice.
 
-    Args:
-        slices: with ID_COLUMNS, `public_slice_id`, `public_study_id` and `group`. Public ids also
-            count, since the `index.csv` of shards with the same key contains them.
-        given: from `read_split`.
+    Public ids count too, since the `index.csv` of shards with the same key contains them.
 
     Raises:
         SplitError: if a group would be in two splits.

@@ -38,23 +38,14 @@ class SchemaError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A slice as stored in a shard.
+    """A slice as stored in a shard."""
 
-    Attributes:
-        image: uint8, shape (height, width, channels), windowed HU.
-        label: 0 or 1 for each of LABELS; None if unlabelled.
-        slice_id: SOP Instance UID.
-        study_id: Study Instance UID.
-        patient_key: hash of the patient's id.
-        position_mm: position along the slice normal.
-    """
-
-    image: np.ndarray
-    label: tuple[int, ...] | None
-    slice_id: str
-    study_id: str
-    patient_key: str
-    position_mm: float
+    image: np.ndarray  # uint8, shape (height, width, channels), windowed HU
+    label: tuple[int, ...] | None  # 0 or 1 for each of LABELS; None if unlabelled
+    slice_id: str  # SOP Instance UID
+    study_id: str  # Study Instance UID
+    patient_key: str  # hash of the patient's id
+    position_mm: float  # position along the slice normal
 
 
 def check_encoding(encoding: str, channels: int) -> None:
@@ -112,15 +103,9 @@ def parse_examples(
 ) -> "dict[str, tf.Tensor]":
     """Parses records in a TensorFlow graph.
 
-    Args:
-        records: string, shape (N,).
-        encoding: one of ENCODINGS, as in the manifest.
-        shape: height, width and channels of every image.
-        labelled: whether the records have labels.
-
-    Returns:
-        `image` uint8 (N, height, width, channels), `label` int64 (N, 6) where labelled, `slice_id`,
-        `study_id`, `patient_key` string (N,), `position_mm` float32 (N,).
+    `shape` is (height, width, channels). Returns `image` uint8 (N, height, width, channels),
+    `label` int64 (N, 6) where labelled, `slice_id`, `study_id`, `patient_key` string (N,),
+    `position_mm` float32 (N,).
     """
     import tensorflow as tf
 
@@ -147,14 +132,7 @@ def parse_examples(
 
 
 def parse_labels(records: "tf.Tensor") -> "tf.Tensor":
-    """Parses the labels of records in a TensorFlow graph, without decoding the images.
-
-    Args:
-        records: string, shape (N,).
-
-    Returns:
-        int64, shape (N, 6).
-    """
+    """Parses labels in a TensorFlow graph, int64 (N, 6), without decoding the images."""
     import tensorflow as tf
 
     spec = {"label": tf.io.FixedLenFeature((len(LABELS),), tf.int64)}

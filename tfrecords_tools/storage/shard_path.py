@@ -33,13 +33,9 @@ class StoreError(InputError):
 
 @dataclass(frozen=True)
 class ObjectPath:
-    """An object, or a folder of objects.
+    """An object, or a folder of objects."""
 
-    Attributes:
-        url: `s3://bucket` or `gs://bucket`, and the rest of the path without a final slash.
-    """
-
-    url: str
+    url: str  # `s3://bucket` or `gs://bucket`, and the rest of the path without a final slash
 
     def __truediv__(self, name: str | Path) -> "ObjectPath":
         return ObjectPath(f"{self.url}/{name}")

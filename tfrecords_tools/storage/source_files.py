@@ -19,17 +19,12 @@ class SourceError(InputError):
 
 
 class OpenedFile(NamedTuple):
-    """An open file.
-
-    Attributes:
-        stream: its content.
-        bytes: its size.
-        version: changes when the file is rewritten: modification time in nanoseconds, or a hash of
-            the ETag on an object store.
-    """
+    """An open file."""
 
     stream: BinaryIO
     bytes: int
+    # changes when the file is rewritten: modification time in nanoseconds, or a hash of the ETag on
+    # an object store
     version: int
 
 
@@ -47,11 +42,7 @@ def is_regular(path: str) -> bool:
 
 @contextmanager
 def open_source(path: str, block: int = BLOCK) -> Iterator[OpenedFile]:
-    """Opens a file for reading.
-
-    Args:
-        path: on this machine, or on an object store.
-        block: least number of bytes per request to an object store.
+    """Opens a file of this machine or an object store, to read in blocks of at least so many bytes.
 
     Raises:
         OSError: if a file of this machine cannot be read.

@@ -37,31 +37,18 @@ class LabelError(InputError):
 
 
 class _Cells(NamedTuple):
-    """The labels of a chunk, one cell each.
+    """The labels of a chunk, one cell each."""
 
-    Attributes:
-        ids: of the slices.
-        codes: int64, position of the label in LABELS; -1 if it is none of them.
-        values: text.
-        lines: int64, line in the file, from 1.
-    """
-
-    ids: list[str]
-    codes: np.ndarray
-    values: np.ndarray
-    lines: np.ndarray
+    ids: list[str]  # of the slices
+    codes: np.ndarray  # int64, position of the label in LABELS; -1 if it is none of them
+    values: np.ndarray  # text
+    lines: np.ndarray  # int64, line in the file, from 1
 
 
 class _Column(NamedTuple):
-    """All cells of a file, sorted by place; duplicates in the order of the file.
+    """All cells of a file, sorted by place; duplicates in the order of the file."""
 
-    Attributes:
-        places: int64, row * len(LABELS) + code, where rows follow the ids.
-        values: uint8.
-        lines: int64.
-    """
-
-    places: np.ndarray
+    places: np.ndarray  # int64, row * len(LABELS) + code, where rows follow the ids
     values: np.ndarray
     lines: np.ndarray
 
@@ -77,8 +64,7 @@ def read_labels(path: Path) -> pd.DataFrame:
     slice and label, `ID_012345678_epidural,0`) and a wide one (`id,epidural,…,any`). Extra columns,
     blank lines and ids with `.dcm` are accepted; duplicate cells with equal values are merged.
 
-    Returns:
-        uint8 columns LABELS, 0 or 1, indexed by `slice_id` (unique), in the order of the file.
+    Returns uint8 columns LABELS, 0 or 1, indexed by `slice_id` (unique), in the order of the file.
 
     Raises:
         LabelError: on a malformed row, a missing or contradictory label, or an `any` that is not

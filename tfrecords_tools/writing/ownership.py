@@ -72,10 +72,9 @@ def only_writer(out: ShardPath) -> Iterator[None]:
 
 
 def claim(out: ShardPath, plan: Plan, *, fresh: bool) -> Manifest | None:
-    """Claims the folder for a plan, or resumes it; with `fresh`, removes what another left.
+    """Claims a folder for a plan; returns its manifest if nothing is left to do, otherwise None.
 
-    Returns:
-        The manifest if nothing is left to do, otherwise None.
+    An unfinished conversion of the plan is resumed; `fresh` removes what another left.
 
     Raises:
         UsageError: if the folder holds finished or unfinished shards of another plan.

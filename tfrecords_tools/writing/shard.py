@@ -37,32 +37,20 @@ class ChangedSourceError(InputError):
 
 @dataclass(frozen=True)
 class Job:
-    """What all shards of a conversion have in common.
+    """What all shards of a conversion have in common."""
 
-    Attributes:
-        root: folder or bucket that the paths of files are relative to.
-        format: of the images.
-    """
-
-    root: str
+    root: str  # folder or bucket that the paths of files are relative to
     format: ShardFormat
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Which slices a shard contains, and which were refused.
-
-    Attributes:
-        shard: its entry in the manifest.
-        kept: ids of its slices.
-        rejects: path, reason and detail of the files whose pixels were refused.
-        contents: SHA-256 of each of those files by path, hexadecimal; empty in results of older
-            releases.
-    """
+    """Which slices a shard contains, and which were refused."""
 
     shard: Shard
-    kept: list[str]
-    rejects: list[tuple[str, str, str]]
+    kept: list[str]  # ids of its slices
+    rejects: list[tuple[str, str, str]]  # path, reason and detail of rejected files
+    # SHA-256 of each of those files by path, hexadecimal; empty in results of older releases
     contents: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,12 +63,8 @@ def write_shard(
 ) -> None:
     """Writes the result of a shard and, last, the shard under its name.
 
-    Args:
-        job: what all shards have in common.
-        folder: local folder of the shards, which may be uploaded later.
-        name: file name.
-        slices: in order.
-        given_up: reason and detail of files that must not be decoded, by path.
+    The folder is local and may be uploaded later. `given_up` has reason and detail of files that
+    must not be decoded, by path.
 
     Raises:
         ChangedSourceError: if a file is not as it was planned.
@@ -130,17 +114,11 @@ def decoding_note(folder: Path, name: str) -> Path:
 
 @dataclass(frozen=True)
 class _SliceReader:
-    """Turns slices into records.
-
-    Attributes:
-        job: what all shards have in common.
-        given_up: files that must not be decoded.
-        watch: watches the decoders.
-    """
+    """Turns slices into records."""
 
     job: Job
-    given_up: Mapping[str, tuple[str, str]]
-    watch: Watchdog
+    given_up: Mapping[str, tuple[str, str]]  # files that must not be decoded
+    watch: Watchdog  # watches the decoders
 
     def record(self, planned: PlannedSlice) -> bytes:
         example = Example(

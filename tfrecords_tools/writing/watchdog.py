@@ -39,11 +39,7 @@ class Watchdog:
 
 @contextmanager
 def watchdog(note: Path) -> Iterator[Watchdog]:
-    """Creates a watchdog.
-
-    Args:
-        note: a file to write; it is removed at the end, and remains if the process dies.
-    """
+    """Creates a watchdog, whose note is removed at the end, and remains if the process dies."""
     note.parent.mkdir(parents=True, exist_ok=True)
     with note.open("wb", buffering=0) as stream:
         yield Watchdog(stream)
