@@ -9,13 +9,11 @@ which workers request trials by KerasTuner's own protocol (`KERASTUNER_TUNER_ID`
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from keras_tuner.engine.trial import Trial
 from pebble import concurrent
 
@@ -42,6 +40,7 @@ from ich_keras.training.tensorboard import describe_search
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.atomic import write_text
+from tfrecords_tools.storage.lock import locked
 from tfrecords_tools.storage.shard_path import ShardPath
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,9 @@ def tune(
     devices = devices_of(workers, usable_gpus()) if alone and workers > 1 else []
     if not any(devices):  # a GPU that is listed twice is visible to each worker, but not here
         warn_without_gpu()
-    with _only_search(folder):
+    _check_folder(folder)
+    message = f"{folder}: another search is running here; wait for its end, or give another --run"
+    with locked(folder / LOCK_NAME, message):
         chief = _Chief(SearchTask(search, shards_folder, folder))
         with chief.progress:
             if not alone:
@@ -100,26 +101,14 @@ def tune(
         return chief.result()
 
 
-@contextmanager
-def _only_search(folder: Path) -> Iterator[None]:
-    """Refuses a folder of something else, and one in which another search is running."""
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder of something else."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; choose another --run")
     is_search = (folder / JOURNAL_NAME).exists() or (folder / LOCK_NAME).exists()
     if folder.is_dir() and any(folder.iterdir()) and not is_search:
         raise UsageError(f"{folder}: is not empty and holds no search; choose another --run")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK_NAME, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"{folder}: another search is running here; wait for its end, or give another --run"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Chief:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -20,6 +18,7 @@ from tfrecords_tools.errors import UsageError
 from tfrecords_tools.planning.plan import Plan
 from tfrecords_tools.planning.source import Source
 from tfrecords_tools.storage.atomic import PARTIAL, write_text
+from tfrecords_tools.storage.lock import locked
 from tfrecords_tools.storage.shard_path import ShardPath
 
 PLAN_NAME = "plan.json"
@@ -52,23 +51,16 @@ def only_writer(out: ShardPath) -> Iterator[None]:
         return
     created = not out.exists()
     (out / WORK).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / WORK / LOCK_NAME, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"{out}: another conversion is writing here; wait until it ends, or choose another"
-            " --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-        with suppress(OSError):  # a folder that holds more than the lock stays
-            (out / WORK / LOCK_NAME).unlink()
-            (out / WORK).rmdir()
-            if created:
-                out.rmdir()
+    message = f"{out}: another conversion is writing here; wait for its end, or give another --out"
+    with locked(out / WORK / LOCK_NAME, message):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # a folder that holds more than the lock stays
+                (out / WORK / LOCK_NAME).unlink()
+                (out / WORK).rmdir()
+                if created:
+                    out.rmdir()
 
 
 def claim(out: ShardPath, plan: Plan, *, fresh: bool) -> Manifest | None:
