@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.phantom.rsna_files import synth
 
 IDENTIFIER = re.compile(rb"ID_[0-9a-f]{8,10}")
@@ -58,7 +58,7 @@ def make_source(folder: Path, slices: int) -> list[str]:
 def _is_readable(path: Path) -> bool:
     try:
         read_slice(path)
-    except RefusedSlice:
+    except RejectedSlice:
         return False
     return True
 

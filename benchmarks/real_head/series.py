@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from tfrecords_tools.dicom.reader import CTSlice, read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.study import Study
 
@@ -134,7 +134,7 @@ def _slices(folder: Path) -> list[CTSlice]:
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         try:
             slices.append(read_slice(path))
-        except RefusedSlice:
+        except RejectedSlice:
             continue
     return slices
 

@@ -13,7 +13,7 @@ import pandas as pd
 from ich_keras.data.network_input import NetworkInput
 from tfrecords_tools.dicom.parsing import ChangedHeaderError
 from tfrecords_tools.dicom.reader import CTSlice, FileHeader, read_header, read_hu
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.planning.neighbours import find_neighbours
 from tfrecords_tools.planning.rejected import DUPLICATE_ID
 from tfrecords_tools.progress import progress
@@ -42,11 +42,11 @@ class Source:
         with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
             content = file.read(MEMBER_LIMIT + 1)
         if len(content) > MEMBER_LIMIT:
-            raise RefusedSlice("too_large", f"more than {MEMBER_LIMIT >> 20} MiB unpacked")
+            raise RejectedSlice("too_large", f"more than {MEMBER_LIMIT >> 20} MiB unpacked")
         return io.BytesIO(content)
 
-    def rejected(self, refusal: RefusedSlice) -> Reject:
-        cells = (path_cell(self.name), refusal.reason, refusal.detail)
+    def rejected(self, rejection: RejectedSlice) -> Reject:
+        cells = (path_cell(self.name), rejection.reason, rejection.detail)
         return dict(zip(REJECT_COLUMNS, cells, strict=True))
 
 
@@ -61,14 +61,14 @@ class SliceFile:
         """The slice in HU.
 
         Raises:
-            RefusedSlice: if the pixels cannot be read.
+            RejectedSlice: if the pixels cannot be read.
             OSError: if the file no longer exists.
         """
         with self.source.open() as file:
             try:
                 hu = read_hu(file, self.header.format, self.header.mark)
             except ChangedHeaderError as error:
-                raise RefusedSlice("bad_header", "the file changed while it was read") from error
+                raise RejectedSlice("bad_header", "the file changed while it was read") from error
         return CTSlice(self.header.slice, hu)
 
 
@@ -85,8 +85,8 @@ class Study:
         for file in self.files:
             try:
                 read.append((file, file.read()))
-            except RefusedSlice as refusal:
-                rejects.append(file.source.rejected(refusal))
+            except RejectedSlice as rejection:
+                rejects.append(file.source.rejected(rejection))
         return read, rejects
 
 
@@ -125,9 +125,9 @@ def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
                 header = read_header(file)
             first = files.setdefault(header.slice.slice_id, SliceFile(source, header))
             if first.source is not source:
-                raise RefusedSlice(DUPLICATE_ID, f"the SOP Instance UID of {first.source.name}")
-        except RefusedSlice as refusal:
-            rejects.append(source.rejected(refusal))
+                raise RejectedSlice(DUPLICATE_ID, f"the SOP Instance UID of {first.source.name}")
+        except RejectedSlice as rejection:
+            rejects.append(source.rejected(rejection))
     return _by_study(files.values()), rejects
 
 

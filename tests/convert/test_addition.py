@@ -121,7 +121,7 @@ def test_without_new_slices_nothing_changes(source, out):
     assert manifest == read_manifest(out)
 
 
-def test_a_slice_refused_for_its_pixels_is_listed_once(source, out, truths):
+def test_a_slice_rejected_for_its_pixels_is_listed_once(source, out, truths):
     path = write(source, truths) / "stage_2_train" / f"{truths[-1].slice_id}.dcm"
     content = path.read_bytes()
     path.write_bytes(content[: -2 * EDGE * EDGE] + b"\x01\x80" * (EDGE * EDGE))

@@ -16,7 +16,7 @@ from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import (
     MANIFEST_NAME,
     Manifest,
-    Refused,
+    RejectedFile,
     _sealed,
     read_manifest,
 )
@@ -54,12 +54,12 @@ class Folder:
         write_slice(self.path(number), self.truths[number])
 
     def truncated(self, number: int) -> None:
-        """Refused by its header."""
+        """RejectedFile by its header."""
         self.good(number)
         self.path(number).write_bytes(self.path(number).read_bytes()[:-100])
 
     def damaged(self, number: int, value: bytes = b"\x01\x80") -> None:
-        """With the same size and header, refused by its pixels."""
+        """With the same size and header, rejected by its pixels."""
         self.good(number)
         content = self.path(number).read_bytes()
         pixels = value * (PIXEL_BYTES // len(value))
@@ -135,7 +135,7 @@ def test_a_file_rejected_for_another_reason_has_only_that_reason(folder, before,
         folder.check_as_converted_at_once()
 
 
-def test_other_pixels_are_tried_and_refused_again(folder):
+def test_other_pixels_are_tried_and_rejected_again(folder):
     folder.damaged(4)
     first = folder.convert()
     folder.damaged(4, b"\x02\x80")
@@ -229,7 +229,7 @@ def test_a_slice_appears_in_another_file_with_its_name(folder, fault):
     folder.check_as_converted_at_once()
 
 
-def test_a_refused_file_that_moves_is_listed_at_its_new_place(folder):
+def test_a_rejected_file_that_moves_is_listed_at_its_new_place(folder):
     folder.damaged(4)
     folder.convert()
     moved = folder.path(4).parent / "moved" / folder.path(4).name
@@ -290,7 +290,7 @@ def test_a_slice_whose_file_is_damaged_later_stays_and_the_file_is_listed(folder
     folder.check_as_converted_at_once()
 
 
-def test_shards_of_older_releases_that_store_only_ids_of_refused_slices_are_added_to(folder):
+def test_shards_of_older_releases_that_store_only_ids_of_rejected_slices_are_added_to(folder):
     folder.damaged(4)
     manifest = folder.convert()
     path = folder.out / MANIFEST_NAME
@@ -298,7 +298,9 @@ def test_shards_of_older_releases_that_store_only_ids_of_refused_slices_are_adde
     del content["checksum"]
     content["refused"] = [x["slice_id"] for x in content["refused"]]
     path.write_text(_sealed(content))
-    assert read_manifest(folder.out).refused == (Refused("", manifest.refused[0].slice_id, ""),)
+    assert read_manifest(folder.out).refused == (
+        RejectedFile("", manifest.refused[0].slice_id, ""),
+    )
     assert folder.convert().rejected == manifest.rejected
     folder.good(4)
     assert folder.convert().rejected == {}

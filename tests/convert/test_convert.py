@@ -20,7 +20,7 @@ from tfrecords_tools.classes import LABELS
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import Split, read_manifest
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.engines.local import local_engine
 from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.phantom.rsna_files import synth
@@ -317,7 +317,7 @@ def test_the_test_folder_becomes_the_unlabelled_split(tmp_path):
         assert example.label == (None if unlabelled else truths[example.slice_id].label)
 
 
-def test_a_renamed_file_is_refused_instead_of_getting_the_label_of_another(source, tmp_path):
+def test_a_renamed_file_is_rejected_instead_of_getting_the_label_of_another(source, tmp_path):
     other = tmp_path / "source"
     shutil.copytree(source, other)
     names = sorted((other / "stage_2_train").glob("ID_*.dcm"))
@@ -337,7 +337,7 @@ def test_an_error_explains_why_no_slice_is_usable(tmp_path):
         convert(tmp_path, tmp_path / "out", OPTIONS)
 
 
-def test_every_real_file_is_converted_or_refused(realdata, tmp_path, capfd):
+def test_every_real_file_is_converted_or_rejected(realdata, tmp_path, capfd):
     manifest = convert(realdata, tmp_path / "out", replace(OPTIONS, unlabelled=True))
     rejects = pd.read_csv(tmp_path / "out" / "rejects.csv")
     found = [path for path in realdata.rglob("*") if path.is_file()]
@@ -360,9 +360,9 @@ def test_the_pixels_of_a_real_slice(realdata, tmp_path):
 
 
 def _reason(path: Path) -> str | None:
-    """Why a file is refused, or None."""
+    """Why a file is rejected, or None."""
     try:
         read_slice(path)
-    except RefusedSlice as refusal:
-        return refusal.reason
+    except RejectedSlice as rejection:
+        return rejection.reason
     return None

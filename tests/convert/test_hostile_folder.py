@@ -23,7 +23,7 @@ from tfrecords_tools.dataset.manifest import (
     Manifest,
 )
 from tfrecords_tools.dicom.reader import read_header
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.records.schema import decode_example
 from tfrecords_tools.records.tfrecord import read_records
 from tfrecords_tools.tables.csv_cells import path_cell
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def _named(sample: Sample, number: int) -> Sample:
-    """The same as a slice of its own; else all that is taken would be refused as doubled."""
+    """The same as a slice of its own; else all that is taken would be rejected as doubled."""
     tag = tag_for_keyword("SOPInstanceUID") or 0
     return Sample(sample.name, with_value(sample.content, tag, f"1.2.{number}".encode()))
 
@@ -153,7 +153,7 @@ def check_every_file(root: Path, paths: list[str], taken: set[str], rejected: se
     for path in paths:
         try:
             in_index = read_header(root / path).slice.slice_id in taken
-        except RefusedSlice:
+        except RejectedSlice:
             in_index = False
         assert in_index != (path_cell(path) in rejected), path
         kept += in_index

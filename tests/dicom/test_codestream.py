@@ -47,7 +47,7 @@ def test_a_jp2_file_that_contains_a_codestream() -> None:
         b"something else",
     ],
 )
-def test_other_bytes_are_refused(frame: bytes) -> None:
+def test_other_bytes_are_rejected(frame: bytes) -> None:
     with pytest.raises((ValueError, struct.error)):
         read_codestream(frame)
 
@@ -108,7 +108,7 @@ JPEG_2000 = next(x for x in LOSSLESS if x.syntax == uid.JPEG2000Lossless)
     ("encoder", "damage"),
     [(SV1, b"\xff\x76"), (SV1, b"\xff\xff"), (SV1, b"\xff\xda"), (JPEG_LS, b"\xff\x80")],
 )
-def test_a_marker_within_the_scan_is_refused(encoder: Encoder, damage: bytes) -> None:
+def test_a_marker_within_the_scan_is_rejected(encoder: Encoder, damage: bytes) -> None:
     """Decoders skip it, or invent the rest of the image."""
     frame = encoder.encode(VALUES, 12)
     middle = len(frame) // 2
@@ -141,14 +141,14 @@ def test_tile_parts_of_jpeg_2000_are_followed_to_their_end() -> None:
 
 
 @pytest.mark.parametrize(("place", "start"), [(1, 65), (1, 0), (3, 64), (15, 1)])
-def test_a_wrong_rle_header_is_refused(place: int, start: int) -> None:
+def test_a_wrong_rle_header_is_rejected(place: int, start: int) -> None:
     frame = bytearray(RLE.encode(VALUES, 12))
     struct.pack_into("<I", frame, 4 * place, start)
     with pytest.raises(ValueError, match="do not begin where"):
         rle_lengths(bytes(frame), VALUES.size)
 
 
-def test_an_rle_image_that_would_take_many_seconds_is_refused() -> None:
+def test_an_rle_image_that_would_take_many_seconds_is_rejected() -> None:
     """4096 x 4096 pixels, one run each."""
     segment = b"\0\7" * 4096 * 4096
     header = struct.pack("<16I", 2, 64, 64 + len(segment), *[0] * 13)

@@ -15,14 +15,14 @@ from tests.support.documents import table
 from tests.support.made_dicom import TRUE_HU, make_dataset, read, saved
 from tfrecords_tools.dicom import decoders, header, parsing, pixels, reader, rescale, values
 from tfrecords_tools.dicom.reader import read_header, read_slice
-from tfrecords_tools.dicom.refusal import DECODER_CRASH, REASONS, RefusedSlice
+from tfrecords_tools.dicom.rejection import DECODER_CRASH, REASONS, RejectedSlice
 from tfrecords_tools.engines import crashes
 
 
 def test_every_reason_is_used() -> None:
     modules = (reader, parsing, header, values, pixels, decoders, rescale)
     sources = "".join(Path(x.__file__).read_text("utf-8") for x in modules)
-    used = set(re.findall(r'(?:RefusedSlice|refusing)\(\s*"(\w+)"', sources))
+    used = set(re.findall(r'(?:RejectedSlice|rejecting)\(\s*"(\w+)"', sources))
     used |= set(re.findall(r'"(\w+_pixels)"', sources))
     assert "given_up[path] = (DECODER_CRASH" in Path(crashes.__file__).read_text("utf-8")
     assert set(REASONS) == used | {DECODER_CRASH}
@@ -117,14 +117,14 @@ def test_a_file_stripped_of_identifiers_keeps_its_slice_id() -> None:
     assert (identity.slice_id, identity.patient_id, identity.study_id) == ("1.2.3", "", "")
 
 
-def test_a_refusal_can_be_pickled() -> None:
-    refusal = pickle.loads(pickle.dumps(RefusedSlice("colour", "line\nbreak \x1b[1m")))
-    assert (refusal.reason, refusal.detail) == ("colour", "line break [1m")
-    assert str(refusal) == "colour: line break [1m"
+def test_a_rejection_can_be_pickled() -> None:
+    rejection = pickle.loads(pickle.dumps(RejectedSlice("colour", "line\nbreak \x1b[1m")))
+    assert (rejection.reason, rejection.detail) == ("colour", "line break [1m")
+    assert str(rejection) == "colour: line break [1m"
 
 
 @pytest.mark.parametrize("text", ["1_0", "\uff11", "\u0661", "0x10", "1 0", "1e", ".", "+", "1d2"])
-def test_numbers_that_only_python_accepts_are_refused(text: str) -> None:
+def test_numbers_that_only_python_accepts_are_rejected(text: str) -> None:
     """GDCM reads 1_0 as 1, float() as 10."""
     dataset = make_dataset(np.int16(TRUE_HU + 1024))
     content = saved(dataset).getvalue()
@@ -134,13 +134,13 @@ def test_numbers_that_only_python_accepts_are_refused(text: str) -> None:
     old = head + b"\x02\x001 "
     assert old in content
     changed = content.replace(old, head + len(value).to_bytes(2, "little") + value)
-    with pytest.raises(RefusedSlice, match="bad_header: RescaleSlope has a value that is not"):
+    with pytest.raises(RejectedSlice, match="bad_header: RescaleSlope has a value that is not"):
         read_slice(io.BytesIO(changed))
 
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999"])
-def test_numbers_out_of_range_are_refused(text: str) -> None:
-    with pytest.raises(RefusedSlice, match="bad_header: RescaleIntercept has a number out of"):
+def test_numbers_out_of_range_are_rejected(text: str) -> None:
+    with pytest.raises(RejectedSlice, match="bad_header: RescaleIntercept has a number out of"):
         read(np.int16(TRUE_HU + 1024), RescaleIntercept=text)
 
 
@@ -152,20 +152,20 @@ def test_numbers_out_of_range_are_refused(text: str) -> None:
         (b"\x28\x00\x52\x10DS", b"\x28\x00\x52\x10LO", "RescaleIntercept has the VR LO"),
     ],
 )
-def test_a_value_of_another_vr_is_refused(whole: bytes, damaged: bytes, expected: str) -> None:
+def test_a_value_of_another_vr_is_rejected(whole: bytes, damaged: bytes, expected: str) -> None:
     """GDCM ends the process on some of them."""
     content = saved(make_dataset(np.int16(TRUE_HU + 1024))).getvalue()
     assert whole in content
-    with pytest.raises(RefusedSlice) as caught:
+    with pytest.raises(RejectedSlice) as caught:
         read_slice(io.BytesIO(content.replace(whole, damaged)))
     assert str(caught.value) == f"bad_header: {expected}"
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
 @pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", " =1"])
-def test_an_identifier_that_a_spreadsheet_would_run_is_refused(keyword: str, text: str) -> None:
+def test_an_identifier_that_a_spreadsheet_would_run_is_rejected(keyword: str, text: str) -> None:
     """It would be in `index.csv`, where quotes do not help."""
-    with pytest.raises(RefusedSlice, match=f"bad_identifier: {keyword} begins like a spreadsheet"):
+    with pytest.raises(RejectedSlice, match=f"bad_identifier: {keyword} begins like a spreadsheet"):
         read(np.int16(TRUE_HU + 1024), **{keyword: text})
 
 

@@ -1,4 +1,4 @@
-"""Hostile files: each gives a slice in HU that a reference confirms, or a refusal."""
+"""Hostile files: each gives a slice in HU that a reference confirms, or a rejection."""
 
 import ctypes
 import sys
@@ -55,7 +55,7 @@ def faults(groups: Groups, inputs: int, kept: Path) -> tuple[list[str], Counter[
 @pytest.mark.parametrize(
     ("inputs", "outcomes"), [(60, 8), pytest.param(300, 11, marks=pytest.mark.slow)]
 )
-def test_hostile_files_are_refused_or_match_a_reference(
+def test_hostile_files_are_rejected_or_match_a_reference(
     corpus: str,
     inputs: int,
     outcomes: int,
@@ -98,7 +98,7 @@ def test_damage_follows_from_seed_and_number(made: Groups) -> None:
 # --- What no chance would make --------------------------------------------------------------
 
 
-def test_sequences_without_end_are_refused(made: Groups, reader: Reader, tmp_path: Path) -> None:
+def test_sequences_without_end_are_rejected(made: Groups, reader: Reader, tmp_path: Path) -> None:
     plain = next(x.content for x in made[0] if x.name == "Explicit VR Little Endian")
     place = layout(plain).elements[3].start
     path = tmp_path / "nested.dcm"
@@ -110,7 +110,7 @@ def test_sequences_without_end_are_refused(made: Groups, reader: Reader, tmp_pat
 
 
 @pytest.mark.parametrize("gigabytes", [1, 3])
-def test_a_deflate_bomb_is_refused_before_it_is_inflated(
+def test_a_deflate_bomb_is_rejected_before_it_is_inflated(
     made: Groups, reader: Reader, tmp_path: Path, gigabytes: int
 ) -> None:
     plain = next(x.content for x in made[0] if x.name == "Explicit VR Little Endian")

@@ -10,7 +10,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from tests.support.made_dicom import TRUE_HU, make_dataset, saved
 from tfrecords_tools.dicom.parsing import MAX_BYTES, read_pixel_data
 from tfrecords_tools.dicom.reader import read_header, read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 
 STORED = np.int16(TRUE_HU + 1024)
 WHOLE = saved(make_dataset(STORED)).read()
@@ -20,7 +20,7 @@ PADDING = b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0" + bytes(4)  # Data Set Trailing Pa
 
 
 def fault(content: bytes) -> str:
-    with pytest.raises(RefusedSlice, match="not_dicom: ") as caught:
+    with pytest.raises(RejectedSlice, match="not_dicom: ") as caught:
         read_slice(io.BytesIO(content))
     return str(caught.value)
 
@@ -30,18 +30,18 @@ def replaced(old: bytes, new: bytes) -> bytes:
     return WHOLE.replace(old, new)
 
 
-def test_elements_out_of_order_are_refused() -> None:
+def test_elements_out_of_order_are_rejected() -> None:
     swapped = replaced(INTERCEPT + SLOPE, SLOPE + INTERCEPT)
     assert "00281052 follows 00281053" in fault(swapped)
 
 
-def test_a_second_file_meta_information_is_refused() -> None:
+def test_a_second_file_meta_information_is_rejected() -> None:
     meta_end = WHOLE.index(b"\x08\0\x18\0")
     doubled = WHOLE[:meta_end] + WHOLE[132:meta_end] + WHOLE[meta_end:]
     assert "follows" in fault(doubled)
 
 
-def test_an_element_of_implicit_vr_among_explicit_ones_is_refused() -> None:
+def test_an_element_of_implicit_vr_among_explicit_ones_is_rejected() -> None:
     implicit = b"\x28\0\x53\x10\x02\0\0\0" + b"1 "
     assert "00281053 has the unknown VR None" in fault(replaced(SLOPE, implicit))
 
@@ -67,7 +67,7 @@ def test_other_encodings_are_checked_too(syntax: str) -> None:
 def test_what_a_file_is_matters_more_than_what_is_wrong_with_it() -> None:
     """Of a damaged MR image nobody wants to read that it should be copied again."""
     content = replaced(SLOPE, SLOPE + SLOPE).replace(b"\x60\0CS\x02\0CT", b"\x60\0CS\x02\0MR")
-    with pytest.raises(RefusedSlice, match="not_ct"):
+    with pytest.raises(RejectedSlice, match="not_ct"):
         read_slice(io.BytesIO(content))
 
 
@@ -78,7 +78,7 @@ def test_pixel_data_is_returned_as_stored() -> None:
     assert (content, vr) == (STORED.tobytes(), "OW")
 
 
-def test_a_machine_short_of_memory_does_not_refuse_the_file() -> None:
+def test_a_machine_short_of_memory_does_not_reject_the_file() -> None:
     class Short(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             raise MemoryError
@@ -99,5 +99,5 @@ def test_a_length_that_lies_allocates_nothing() -> None:
     lie = struct.pack("<HH2sHI", 0x0040, 0x0008, b"OB", 0, 0xFFFFFFF0)
     items = b"\xfe\xff\x00\xe0" + b"\xff" * 4 + lie
     sequence = b"\x18\0\x12\0SQ\0\0" + b"\xff" * 4 + items
-    with pytest.raises(RefusedSlice, match="not_dicom"):
+    with pytest.raises(RejectedSlice, match="not_dicom"):
         read_header(Counting(replaced(b"\x28\0\x02\0US", sequence + b"\x28\0\x02\0US")))

@@ -10,12 +10,12 @@ from pydicom.sequence import Sequence
 
 from tests.support.documents import table
 from tests.support.encoders import LOSSLESS, LOSSY, Encoder
-from tests.support.made_dicom import TRUE_HU, compress, make_dataset, read, refusal, saved
+from tests.support.made_dicom import TRUE_HU, compress, make_dataset, read, rejection, saved
 from tests.support.references import gdcm_hu, itk_hu
 from tfrecords_tools.dicom.decoders import LOSSY as LOSSY_SYNTAXES
 from tfrecords_tools.dicom.decoders import PLUGINS
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 
 ROWS, COLUMNS = TRUE_HU.shape
 RANDOM = np.random.default_rng(3)
@@ -58,7 +58,7 @@ def image_of(encoder: Encoder, hu: np.ndarray) -> bytes:
 
 
 def reason(dataset: Dataset) -> str:
-    with pytest.raises(RefusedSlice) as caught:
+    with pytest.raises(RejectedSlice) as caught:
         read_slice(saved(dataset))
     return caught.value.reason
 
@@ -107,7 +107,7 @@ def test_lossy_images_of_8_bits() -> None:
 
 
 @pytest.mark.parametrize("encoder", (*LOSSLESS, *LOSSY[1:]), ids=by_name)
-def test_a_truncated_image_is_refused(encoder: Encoder) -> None:
+def test_a_truncated_image_is_rejected(encoder: Encoder) -> None:
     dataset = compressed(encoder, SMOOTH_HU)
     whole = image_of(encoder, SMOOTH_HU)
     for length in (len(whole) - 3, len(whole) * 3 // 4, len(whole) // 2, 100, 20, 3):
@@ -116,7 +116,7 @@ def test_a_truncated_image_is_refused(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("encoder", (*LOSSLESS, *LOSSY[1:]), ids=by_name)
-def test_two_images_are_refused(encoder: Encoder) -> None:
+def test_two_images_are_rejected(encoder: Encoder) -> None:
     dataset = compressed(encoder, TRUE_HU)
     image = image_of(encoder, TRUE_HU)
     compress(dataset, encoder.syntax, image, image, table=True)
@@ -135,7 +135,7 @@ def test_damage_in_the_first_segment_of_an_rle_image_is_found() -> None:
     assert reason(dataset) == "overlong_pixels"
 
 
-def test_a_longer_rle_image_is_refused() -> None:
+def test_a_longer_rle_image_is_rejected() -> None:
     dataset = compressed(LOSSLESS[0], TRUE_HU)
     dataset.Rows = ROWS - 1
     assert reason(dataset) == "overlong_pixels"
@@ -144,7 +144,7 @@ def test_a_longer_rle_image_is_refused() -> None:
 
 
 @pytest.mark.parametrize("encoder", (*LOSSLESS[1:], *LOSSY[1:]), ids=by_name)
-def test_an_image_of_another_shape_is_refused(encoder: Encoder) -> None:
+def test_an_image_of_another_shape_is_rejected(encoder: Encoder) -> None:
     dataset = compressed(encoder, TRUE_HU)
     dataset.Rows, dataset.Columns = COLUMNS, ROWS
     assert reason(dataset) == "undecodable"
@@ -160,14 +160,14 @@ def test_an_image_in_fragments_and_padded_is_read(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("encoder", (*LOSSLESS[1:], *LOSSY[1:]), ids=by_name)
-def test_32_bits_of_a_smaller_image_are_refused(encoder: Encoder) -> None:
+def test_32_bits_of_a_smaller_image_are_rejected(encoder: Encoder) -> None:
     """GDCM ends the process on such lossless JPEG."""
     dataset = compressed(encoder, TRUE_HU)
     dataset.BitsAllocated = 32
     assert reason(dataset) == "undecodable"
 
 
-def test_a_signed_image_under_an_unsigned_header_is_refused() -> None:
+def test_a_signed_image_under_an_unsigned_header_is_rejected() -> None:
     signed = next(encoder for encoder in LOSSLESS if encoder.signed)
     assert reason(compressed(signed, TRUE_HU, signed=False)) == "undecodable"
 
@@ -189,7 +189,7 @@ def test_a_missing_plugin_is_named(syntax: uid.UID, monkeypatch: pytest.MonkeyPa
     dataset = make_dataset(np.int16(TRUE_HU))
     compress(dataset, syntax, bytes(100))
     wanted = f"missing_plugin: .*{PLUGINS[syntax].package}: pip install 'ich-keras"
-    with pytest.raises(RefusedSlice, match=wanted):
+    with pytest.raises(RejectedSlice, match=wanted):
         read_slice(saved(dataset))
 
 
@@ -301,9 +301,9 @@ def test_8_bits_in_big_endian_words_and_bytes_match_gdcm(vr: str, tmp_path) -> N
         ("no_air", "8", "-1300"),  # could hold air, and does not
     ],
 )
-def test_8_bits_of_a_picture_are_refused(expected: str, slope: str, intercept: str) -> None:
+def test_8_bits_of_a_picture_are_rejected(expected: str, slope: str, intercept: str) -> None:
     stored = np.full((40, 48), 200, np.uint8)
-    assert refusal(stored, RescaleSlope=slope, RescaleIntercept=intercept) == expected
+    assert rejection(stored, RescaleSlope=slope, RescaleIntercept=intercept) == expected
 
 
 def test_8_bits_just_above_blood_are_accepted() -> None:
@@ -314,9 +314,9 @@ def test_8_bits_just_above_blood_are_accepted() -> None:
     assert hu.max() == 101
 
 
-def test_8_bits_through_a_modality_lut_are_refused() -> None:
+def test_8_bits_through_a_modality_lut_are_rejected() -> None:
     stored, item = np.zeros((40, 48), np.uint8), Sequence([Dataset()])
-    assert refusal(stored, ModalityLUTSequence=item) == "eight_bit"
+    assert rejection(stored, ModalityLUTSequence=item) == "eight_bit"
 
 
 @pytest.mark.parametrize("bits", [13, 24, 32])

@@ -1,4 +1,4 @@
-"""HU of synthetic files with one quirk each, and refusals."""
+"""HU of synthetic files with one quirk each, and rejections."""
 
 import io
 import zlib
@@ -20,11 +20,11 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from tests.support.made_dicom import TRUE_HU, make_dataset, read, refusal, saved
+from tests.support.made_dicom import TRUE_HU, make_dataset, read, rejection, saved
 from tests.support.references import gdcm_hu, itk_hu
 from tfrecords_tools.dicom.parsing import MAX_BYTES
 from tfrecords_tools.dicom.reader import read_header, read_slice
-from tfrecords_tools.dicom.refusal import REASONS, RefusedSlice
+from tfrecords_tools.dicom.rejection import REASONS, RejectedSlice
 from tfrecords_tools.dicom.rescale import AIR, MAX_HU, MIN_HU
 
 WHOLE = saved(make_dataset(np.int16(TRUE_HU + 1024))).read()
@@ -59,10 +59,10 @@ def test_hu_wrapped_into_12_bits_are_unwrapped(intercept: int) -> None:
 
 def test_an_intercept_of_zero_needs_air_to_confirm_it() -> None:
     shifted = np.int16(TRUE_HU + 1024)
-    assert refusal(shifted, RescaleIntercept="0") == "no_air"
-    assert refusal(shifted.astype(np.uint16), RescaleIntercept="0", BitsStored=12) == "no_air"
+    assert rejection(shifted, RescaleIntercept="0") == "no_air"
+    assert rejection(shifted.astype(np.uint16), RescaleIntercept="0", BitsStored=12) == "no_air"
     padded = np.where(TRUE_HU == -1000, -2000, shifted).astype(np.int16)
-    assert refusal(padded, RescaleIntercept="0") == "no_air"
+    assert rejection(padded, RescaleIntercept="0") == "no_air"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_head_that_fills_the_field_of_view_needs_a_common_header(
         hu = read(stored, BitsStored=bits, RescaleIntercept=str(intercept)).hu
         np.testing.assert_array_equal(hu, 300 + intercept)
     else:
-        assert refusal(stored, BitsStored=bits, RescaleIntercept=str(intercept)) == "no_air"
+        assert rejection(stored, BitsStored=bits, RescaleIntercept=str(intercept)) == "no_air"
 
 
 def test_hu_up_to_the_limits_are_accepted() -> None:
@@ -85,13 +85,13 @@ def test_hu_up_to_the_limits_are_accepted() -> None:
         stored = np.full((40, 48), limit + 5000, np.uint16)
         np.testing.assert_array_equal(read(stored, RescaleIntercept="-5000").hu, limit)
         stored[20, 20] = beyond + 5000
-        assert refusal(stored, RescaleIntercept="-5000") == "implausible_hu"
+        assert rejection(stored, RescaleIntercept="-5000") == "implausible_hu"
 
 
 def test_intercepts_up_to_the_limit_are_accepted() -> None:
     hu = read(np.full((40, 48), 32767, np.uint16), RescaleIntercept="-32767").hu
     np.testing.assert_array_equal(hu, 0)
-    assert refusal(np.full((40, 48), 32768, np.uint16), RescaleIntercept="-32768") == (
+    assert rejection(np.full((40, 48), 32768, np.uint16), RescaleIntercept="-32768") == (
         "implausible_hu"
     )
 
@@ -161,9 +161,9 @@ def test_a_modality_lut_is_applied_and_needs_air() -> None:
     hu = read(stored, ModalityLUTSequence=lut(np.arange(3000) - 1024), **NO_RESCALE).hu
     assert hu.dtype == np.float32
     np.testing.assert_array_equal(hu, TRUE_HU)
-    assert refusal(stored, ModalityLUTSequence=lut(np.arange(3000)), **NO_RESCALE) == "no_air"
+    assert rejection(stored, ModalityLUTSequence=lut(np.arange(3000)), **NO_RESCALE) == "no_air"
     empty = Sequence([Dataset()])
-    assert refusal(stored, ModalityLUTSequence=empty, **NO_RESCALE) == "bad_header"
+    assert rejection(stored, ModalityLUTSequence=empty, **NO_RESCALE) == "bad_header"
 
 
 @pytest.mark.parametrize("vr", ["OW", "US"])
@@ -196,12 +196,12 @@ def test_a_modality_lut_of_9_bits() -> None:
         ([3000, 0], "not enough values to unpack .*"),
     ],
 )
-def test_a_modality_lut_that_contradicts_its_descriptor_is_refused(
+def test_a_modality_lut_that_contradicts_its_descriptor_is_rejected(
     descriptor: list[int], fault: str
 ) -> None:
     table = lut(np.arange(3000) - 1024)
     table[0].LUTDescriptor = descriptor
-    with pytest.raises(RefusedSlice, match=f"^bad_header: Modality LUT Sequence: {fault}$"):
+    with pytest.raises(RejectedSlice, match=f"^bad_header: Modality LUT Sequence: {fault}$"):
         read(np.uint16(TRUE_HU + 1024), ModalityLUTSequence=table, **NO_RESCALE)
 
 
@@ -221,18 +221,18 @@ def test_bytes_after_the_entries_of_a_modality_lut_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
-def test_a_modality_lut_beside_a_rescale_is_refused(keyword: str) -> None:
+def test_a_modality_lut_beside_a_rescale_is_rejected(keyword: str) -> None:
     """GDCM applies the rescale, others the table."""
     elements = {**NO_RESCALE, keyword: "1", "ModalityLUTSequence": lut(np.arange(3000) - 1024)}
     wanted = "^no_rescale: a rescale and a Modality LUT; only one is allowed$"
-    with pytest.raises(RefusedSlice, match=wanted):
+    with pytest.raises(RejectedSlice, match=wanted):
         read(np.uint16(TRUE_HU + 1024), **elements)
 
 
 def test_an_empty_modality_lut_is_ignored() -> None:
     """Otherwise stored values would count as HU, and a rescale would be cut to integers."""
     stored = np.int16(TRUE_HU)
-    assert refusal(stored, ModalityLUTSequence=Sequence([]), **NO_RESCALE) == "no_rescale"
+    assert rejection(stored, ModalityLUTSequence=Sequence([]), **NO_RESCALE) == "no_rescale"
     rescale = {"RescaleSlope": "0.5", "RescaleIntercept": "-1024"}
     hu = read(np.uint16(TRUE_HU + 1024), ModalityLUTSequence=Sequence([]), **rescale).hu
     np.testing.assert_array_equal(hu, (TRUE_HU + 1024) / 2 - 1024)
@@ -275,7 +275,7 @@ def test_two_pixels_in_a_thousand_suffice_as_air(air: int, pixels: int, enough: 
     if enough:
         np.testing.assert_array_equal(read(stored, RescaleIntercept="0").hu, stored)
     else:
-        assert refusal(stored, RescaleIntercept="0") == "no_air"
+        assert rejection(stored, RescaleIntercept="0") == "no_air"
 
 
 def with_padding(
@@ -375,7 +375,7 @@ def test_padding_does_not_count_as_air(padding: int) -> None:
     """Stored values with an offset that is not in the header, and padding instead of air."""
     shifted = np.where(TRUE_HU == -1000, padding, TRUE_HU + 1024).astype(np.int16)
     shifted[10:] = np.maximum(shifted[10:], 900)
-    with pytest.raises(RefusedSlice, match="no_air"):
+    with pytest.raises(RejectedSlice, match="no_air"):
         read_slice(saved(with_padding(shifted, padding, RescaleIntercept="0")))
 
 
@@ -395,9 +395,9 @@ def test_padding_of_unsigned_pixels_is_never_above_air() -> None:
         {"PixelPaddingValue": [1, 2], "PixelPaddingRangeLimit": 3},
     ],
 )
-def test_padding_of_several_values_is_refused(elements: dict[str, Any]) -> None:
+def test_padding_of_several_values_is_rejected(elements: dict[str, Any]) -> None:
     wanted = "^bad_header: PixelPaddingValue or its limit has several values$"
-    with pytest.raises(RefusedSlice, match=wanted):
+    with pytest.raises(RejectedSlice, match=wanted):
         read(np.int16(TRUE_HU + 1024), **elements)
 
 
@@ -459,49 +459,49 @@ def test_padding_of_several_values_is_refused(elements: dict[str, Any]) -> None:
         ("bad_identifier", {"StudyInstanceUID": "x" * 10_000}),
     ],
 )
-def test_refusals(reason: str, elements: dict[str, Any]) -> None:
-    assert refusal(**elements) == reason
+def test_rejections(reason: str, elements: dict[str, Any]) -> None:
+    assert rejection(**elements) == reason
 
 
-def test_a_header_is_refused_without_reading_pixels(tmp_path: Path) -> None:
+def test_a_header_is_rejected_without_reading_pixels(tmp_path: Path) -> None:
     file = tmp_path / "scout.dcm"
     file.write_bytes(
         saved(
             make_dataset(np.int16(TRUE_HU), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
         ).read()
     )
-    with pytest.raises(RefusedSlice, match="localizer"):
+    with pytest.raises(RejectedSlice, match="localizer"):
         read_header(file)
 
 
 @pytest.mark.filterwarnings("ignore")  # pydicom's, of the invalid UID
-def test_a_transfer_syntax_of_two_values_is_refused() -> None:
+def test_a_transfer_syntax_of_two_values_is_rejected() -> None:
     damaged = WHOLE.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.1000\\.1.2.1\0")
     assert damaged != WHOLE
-    with pytest.raises(RefusedSlice, match="unsupported_syntax"):
+    with pytest.raises(RejectedSlice, match="unsupported_syntax"):
         read_slice(io.BytesIO(damaged))
 
 
 def test_no_pixels() -> None:
     dataset = make_dataset(np.int16(TRUE_HU))
     del dataset.PixelData
-    with pytest.raises(RefusedSlice, match="no_pixels"):
+    with pytest.raises(RejectedSlice, match="no_pixels"):
         read_slice(saved(dataset))
 
 
 @pytest.mark.filterwarnings("ignore")  # pydicom's, of what it makes of the bytes
 @pytest.mark.parametrize("content", [b"", b"not DICOM at all", bytes(4096), b"\xff" * 4096])
-def test_other_files_are_refused(content: bytes) -> None:
-    with pytest.raises(RefusedSlice, match="not_dicom"):
+def test_other_files_are_rejected(content: bytes) -> None:
+    with pytest.raises(RejectedSlice, match="not_dicom"):
         read_slice(io.BytesIO(content))
 
 
-def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_file_too_large_is_rejected_before_it_is_read(tmp_path: Path) -> None:
     file = tmp_path / "large.dcm"
     with file.open("wb") as sparse:
         sparse.truncate(1 << 40)
     for reader in (read_header, read_slice):
-        with pytest.raises(RefusedSlice, match="too_large"):
+        with pytest.raises(RejectedSlice, match="too_large"):
             reader(file)
 
 
@@ -514,17 +514,17 @@ def deflated(body: bytes) -> io.BytesIO:
     return io.BytesIO(content[:begin] + deflator.compress(body) + deflator.flush())
 
 
-def test_a_deflate_bomb_is_refused_before_it_is_inflated() -> None:
+def test_a_deflate_bomb_is_rejected_before_it_is_inflated() -> None:
     bomb = deflated(bytes(MAX_BYTES + 1))
     assert len(bomb.getbuffer()) < 200_000
     for reader in (read_header, read_slice):
-        with pytest.raises(RefusedSlice, match="too_large: inflates to 134217728 bytes or more"):
+        with pytest.raises(RejectedSlice, match="too_large: inflates to 134217728 bytes or more"):
             reader(bomb)
 
 
-def test_a_truncated_deflated_file_is_refused() -> None:
+def test_a_truncated_deflated_file_is_rejected() -> None:
     content = deflated(WHOLE[200:]).read()
-    with pytest.raises(RefusedSlice, match="not_dicom: the deflated data are cut off"):
+    with pytest.raises(RejectedSlice, match="not_dicom: the deflated data are cut off"):
         read_slice(io.BytesIO(content[:-10]))
 
 
@@ -542,8 +542,8 @@ def test_a_file_without_preamble_is_read() -> None:
 @pytest.mark.filterwarnings("ignore")  # pydicom's, of damaged files
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_damaged_bytes_are_read_or_refused(data: st.DataObject) -> None:
-    """Any damage gives a slice or a refusal, and no other exception."""
+def test_damaged_bytes_are_read_or_rejected(data: st.DataObject) -> None:
+    """Any damage gives a slice or a rejection, and no other exception."""
     content = bytearray(WHOLE)
     for _ in range(data.draw(st.integers(1, 4))):
         # Mostly within the header, where most of the damage is done.
@@ -552,8 +552,8 @@ def test_damaged_bytes_are_read_or_refused(data: st.DataObject) -> None:
     content = content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))]
     try:
         hu = read_slice(io.BytesIO(content)).hu
-    except RefusedSlice as refusal:
-        assert refusal.reason in REASONS
+    except RejectedSlice as rejection:
+        assert rejection.reason in REASONS
         return
     assert np.isfinite(hu).all()
     assert MIN_HU <= hu.min() <= hu.max() <= MAX_HU

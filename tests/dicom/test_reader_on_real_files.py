@@ -15,7 +15,7 @@ from tests.support.documents import table
 from tests.support.references import gdcm_hu, itk_hu
 from tfrecords_tools.dicom.decoders import PLUGINS
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, of damaged files
 
@@ -109,8 +109,8 @@ def named(folder: Path, name: str) -> Path:
 def outcome(source: Path | io.BytesIO) -> str:
     try:
         read_slice(source)
-    except RefusedSlice as refusal:
-        return refusal.reason
+    except RejectedSlice as rejection:
+        return rejection.reason
     return "read"
 
 

@@ -16,7 +16,7 @@ from tests.fuzzing.mutations import PIXEL_DATA, layout, nested
 from tests.support.made_dicom import TRUE_HU, make_dataset, saved
 from tests.support.references import gdcm_hu, openjph_hu
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.dicom.structure import META, check_fragments, check_rest
 
 STORED = np.int16(TRUE_HU + 1024)
@@ -37,8 +37,8 @@ def whole(syntax: str = uid.ExplicitVRLittleEndian) -> bytes:
     return saved(make_dataset(STORED, syntax=syntax)).getvalue()
 
 
-def refusal(content: bytes) -> str:
-    with pytest.raises(RefusedSlice) as caught:
+def rejection(content: bytes) -> str:
+    with pytest.raises(RejectedSlice) as caught:
         read_slice(io.BytesIO(content))
     assert caught.value.reason == "not_dicom"
     return caught.value.detail
@@ -69,8 +69,8 @@ def test_whole_files_are_read(syntax: str) -> None:
     "junk", [b"\1", b"junk after the pixels", bytes(511) + b"\1", b"\1" + bytes(7)]
 )
 @pytest.mark.parametrize("syntax", NATIVE[:3])
-def test_bytes_after_the_last_element_are_refused(syntax: str, junk: bytes) -> None:
-    assert refusal(whole(syntax) + junk).startswith("not a whole DICOM file")
+def test_bytes_after_the_last_element_are_rejected(syntax: str, junk: bytes) -> None:
+    assert rejection(whole(syntax) + junk).startswith("not a whole DICOM file")
 
 
 @pytest.mark.parametrize("zeros", [1, 4, 7, 8, 512])
@@ -97,8 +97,8 @@ def by_others(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("syntax", NATIVE[:3])
-def test_zeros_before_the_pixels_are_refused(syntax: str) -> None:
-    assert refusal(before_pixels(whole(syntax), bytes(8)))
+def test_zeros_before_the_pixels_are_rejected(syntax: str) -> None:
+    assert rejection(before_pixels(whole(syntax), bytes(8)))
 
 
 def test_zeros_after_elements_that_follow_the_pixels_are_no_damage() -> None:
@@ -106,47 +106,47 @@ def test_zeros_after_elements_that_follow_the_pixels_are_no_damage() -> None:
     for zeros in (0, 1, 8, 9):
         content = whole() + last + bytes(zeros)
         np.testing.assert_array_equal(read_slice(io.BytesIO(content)).hu, TRUE_HU)
-    assert "00000000 follows 7FE00010" in refusal(whole() + bytes(8) + last)
-    assert refusal(whole() + last[:-1]).endswith("it ends within 7FE11001")
+    assert "00000000 follows 7FE00010" in rejection(whole() + bytes(8) + last)
+    assert rejection(whole() + last[:-1]).endswith("it ends within 7FE11001")
 
 
 def test_zeros_do_not_replace_lost_pixels() -> None:
     """Cut off, and then filled up to whole blocks with less than what was lost."""
     _, _, end = element(whole(), PIXEL_DATA)
     for lost, zeros in ((100, 50), (100, 99)):
-        with pytest.raises(RefusedSlice, match="truncated_pixels"):
+        with pytest.raises(RejectedSlice, match="truncated_pixels"):
             read_slice(io.BytesIO(whole()[: end - lost] + bytes(zeros)))
 
 
-def test_elements_of_another_file_after_the_pixels_are_refused() -> None:
+def test_elements_of_another_file_after_the_pixels_are_rejected() -> None:
     """Their identifiers would be read with the pixels, and not with the header."""
     other = saved(make_dataset(STORED, SOPInstanceUID="ID_other")).getvalue()
     _, start, _ = element(other, 0x00020010)
-    assert refusal(whole() + other[start + 20 :]) == (
+    assert rejection(whole() + other[start + 20 :]) == (
         "not a whole DICOM file: 00080018 follows 7FE00010"
     )
 
 
-def test_a_duplicate_element_is_refused() -> None:
+def test_a_duplicate_element_is_rejected() -> None:
     """pydicom takes the last one, GDCM the first."""
     content = whole()
     start, value, end = element(content, 0x00281052)
     other = content[start:value] + b"0".ljust(end - value)
-    assert "00281052 follows 00281052" in refusal(content[:end] + other + content[end:])
+    assert "00281052 follows 00281052" in rejection(content[:end] + other + content[end:])
 
 
-def test_a_value_that_is_cut_off_is_refused() -> None:
+def test_a_value_that_is_cut_off_is_rejected() -> None:
     content = whole() + struct.pack("<HH2sHI", 0x7FE1, 0x1001, b"OB", 0, 100) + bytes(99)
-    assert refusal(content).endswith("it ends within 7FE11001")
+    assert rejection(content).endswith("it ends within 7FE11001")
 
 
-def test_an_unknown_vr_is_refused() -> None:
+def test_an_unknown_vr_is_rejected() -> None:
     content = before_pixels(whole(), b"\x40\x00\x75\x02XX\x02\x00ab")
-    assert "00400275 has the unknown VR XX" in refusal(content)
+    assert "00400275 has the unknown VR XX" in rejection(content)
 
 
 @pytest.mark.parametrize(
-    ("tag", "vr", "refused"),
+    ("tag", "vr", "rejected"),
     [
         (b"\x00\x60\x11\x00", b"SS", True),  # overlay columns; GDCM ends the process
         (b"\x00\x60\x11\x00", b"US", False),
@@ -156,10 +156,10 @@ def test_an_unknown_vr_is_refused() -> None:
         (b"\x30\x00\x10\x00", b"SS", False),  # none of the image
     ],
 )
-def test_elements_of_the_image_need_their_vr(tag: bytes, vr: bytes, refused: bool) -> None:
+def test_elements_of_the_image_need_their_vr(tag: bytes, vr: bytes, rejected: bool) -> None:
     length = b"\0\0\x02\0\0\0" if vr == b"UN" else b"\x02\0"
     content = tag + vr + length + b"\1\0"
-    if not refused:
+    if not rejected:
         check_rest(content, META, before=-1)
         return
     with pytest.raises(ValueError, match=f"has the VR {vr.decode()}"):
@@ -187,15 +187,15 @@ def test_sequences_of_every_kind_of_length_are_accepted(items: bytes) -> None:
         (ITEM + b"\x08\0\0\0" + ITEM + bytes(4), b"\x10\0\0\0", "FFFEE000 has the unknown VR"),
     ],
 )
-def test_damaged_sequences_are_refused(items: bytes, length: bytes, message: str) -> None:
+def test_damaged_sequences_are_rejected(items: bytes, length: bytes, message: str) -> None:
     with pytest.raises((ValueError, OSError), match=message):
         check_rest(sequence(items, length), META, before=-1)
 
 
 @pytest.mark.parametrize("defined", [False, True])
 @pytest.mark.parametrize("levels", [40, 5000])
-def test_sequences_without_end_are_refused(levels: int, defined: bool) -> None:
-    assert refusal(before_pixels(whole(), nested(levels, defined=defined)))
+def test_sequences_without_end_are_rejected(levels: int, defined: bool) -> None:
+    assert rejection(before_pixels(whole(), nested(levels, defined=defined)))
 
 
 def test_pixel_fragments_must_be_whole() -> None:
@@ -205,7 +205,7 @@ def test_pixel_fragments_must_be_whole() -> None:
         check_fragments(content[:-20])
 
 
-def test_an_empty_fragment_is_refused() -> None:
+def test_an_empty_fragment_is_rejected() -> None:
     """GDCM does not read it, nor any behind it."""
     table = ITEM + bytes(4)
     content = encapsulate([bytes(30)], has_bot=False)
@@ -223,7 +223,7 @@ def test_nested_sequences_of_a_whole_file_are_accepted() -> None:
     np.testing.assert_array_equal(read_slice(saved(dataset)).hu, TRUE_HU)
 
 
-def test_bytes_after_the_deflated_data_are_refused() -> None:
+def test_bytes_after_the_deflated_data_are_rejected() -> None:
     content = whole(uid.DeflatedExplicitVRLittleEndian)
     inflator = zlib.decompressobj(-zlib.MAX_WBITS)
     begin = content.index(uid.DeflatedExplicitVRLittleEndian.encode()) + 22
@@ -233,7 +233,7 @@ def test_bytes_after_the_deflated_data_are_refused() -> None:
     for rest in (b"", b"\0", bytes(512), trailer, trailer + bytes(9)):
         np.testing.assert_array_equal(read_slice(io.BytesIO(content + rest)).hu, TRUE_HU)
     for rest in (b"more", trailer[::-1], bytes(8) + trailer, trailer + trailer, bytes(7) + b"\1"):
-        assert "bytes follow the deflated data" in refusal(content + rest)
+        assert "bytes follow the deflated data" in rejection(content + rest)
 
 
 def test_zeros_within_the_deflated_data_are_no_damage() -> None:
@@ -246,4 +246,4 @@ def test_zeros_within_the_deflated_data_are_no_damage() -> None:
         if is_read:
             np.testing.assert_array_equal(read_slice(io.BytesIO(padded)).hu, TRUE_HU)
         else:
-            refusal(padded)
+            rejection(padded)

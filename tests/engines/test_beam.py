@@ -29,7 +29,7 @@ OPTIONS = ConvertOptions(
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """With a file refused by its header, one refused by its pixels, and unlabelled ones."""
+    """With a file rejected by its header, one rejected by its pixels, and unlabelled ones."""
     root = tmp_path_factory.mktemp("rsna")
     write_rsna(root, patients=8, test_patients=2)
     first, second, *_ = sorted((root / "stage_2_train").iterdir())

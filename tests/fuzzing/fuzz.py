@@ -15,7 +15,7 @@ from tests.fuzzing.hostile_corpus import made_samples, phantom_samples, real_sam
 from tests.fuzzing.isolated_reader import Reader, gdcm, itk, openjph, ours
 from tests.fuzzing.mutations import Sample, damaged
 from tests.support.paths import REALDATA
-from tfrecords_tools.dicom.refusal import REASONS
+from tfrecords_tools.dicom.rejection import REASONS
 from tfrecords_tools.progress import progress
 
 REFERENCES = (gdcm, itk, openjph)
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
     Attributes:
         number: number of the file.
         name: of its sample and its damage.
-        outcome: `read`, EXCUSED, a reason for refusal, or a fault.
+        outcome: `read`, EXCUSED, a reason for rejection, or a fault.
         detail: about the outcome.
     """
 

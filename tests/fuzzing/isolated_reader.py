@@ -27,7 +27,7 @@ from tests.support.paths import ROOT
 CPU_SECONDS = 5  # of a file; of the processor, as the machine may be busy with other things
 WALL_SECONDS = 90  # then it waits for something that will not come
 # Of resident memory, for the whole process. An address space of so much would not do as a limit:
-# whatever asks for more would be refused in good order, and would not be found out.
+# whatever asks for more would be rejected in good order, and would not be found out.
 MEGABYTES = 1024
 # A guard for the machine, and what lets a length that lies fail at once.
 ADDRESS_SPACE = 3 << 30  # bytes beside what the libraries take
@@ -87,27 +87,27 @@ class Reader:
 
 
 def ours(path: Path) -> tuple[str, str]:
-    """A slice in HU or a refusal with a known reason, the same in every way to read it."""
+    """A slice in HU or a rejection with a known reason, the same in every way to read it."""
     from tfrecords_tools.dicom.reader import read_header, read_slice
-    from tfrecords_tools.dicom.refusal import RefusedSlice
+    from tfrecords_tools.dicom.rejection import RejectedSlice
     from tfrecords_tools.dicom.rescale import MAX_HU, MIN_HU
     from tfrecords_tools.planning.file_scan import scan_files
 
-    def refused(function: Callable) -> tuple[Any, str]:
+    def rejected(function: Callable) -> tuple[Any, str]:
         try:
             return function(path), ""
-        except RefusedSlice as refusal:
-            _check_refusal(refusal.reason, refusal.detail)
-            return None, refusal.reason
+        except RejectedSlice as rejection:
+            _check_rejection(rejection.reason, rejection.detail)
+            return None, rejection.reason
 
-    header, at_header = refused(read_header)
+    header, at_header = rejected(read_header)
     for hash_pixels in (False, True):
         (scanned,) = scan_files(path.parent, [path.name], hash_pixels)
         assert hash_pixels or scanned.reason == at_header, (scanned, at_header)
         assert bool(scanned.reason) != bool(scanned.header_hash), scanned
-    found, refusal = refused(read_slice)
+    found, rejection = rejected(read_slice)
     if found is None:
-        return refusal, ""
+        return rejection, ""
     assert found.header == header.slice, (found.header, header.slice)
     assert found.hu.dtype == np.float32
     assert found.hu.shape == (found.header.rows, found.header.columns)
@@ -117,8 +117,8 @@ def ours(path: Path) -> tuple[str, str]:
     return "read", ""
 
 
-def _check_refusal(reason: str, detail: str) -> None:
-    from tfrecords_tools.dicom.refusal import REASONS
+def _check_rejection(reason: str, detail: str) -> None:
+    from tfrecords_tools.dicom.rejection import REASONS
     from tfrecords_tools.tables.csv_cells import FORMULA
 
     assert reason in REASONS, reason
@@ -156,7 +156,7 @@ def _compared(path: Path, reference: Callable[[Path], np.ndarray]) -> tuple[str,
     try:
         theirs = _read_over_zeros(path, reference)
     except Exception as error:
-        return "refused", str(error)[-200:]
+        return "rejected", str(error)[-200:]
     if theirs.shape != hu.shape:
         return "other", f"the shape {theirs.shape}, here {hu.shape}"
     dataset = dcmread(path, force=True)

@@ -12,7 +12,7 @@ import pytest
 
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.phantom.cohort import study_count
 from tfrecords_tools.phantom.dicom_file import phantom_id
 from tfrecords_tools.phantom.head.tissues import CLASSES
@@ -70,21 +70,21 @@ def test_more_patients_leave_the_earlier_ones_unchanged(data, tmp_path):
 
 def test_the_reader_returns_exactly_the_hu_of_the_phantom(data):
     folder, _ = data
-    refused = 0
+    rejected = 0
     for patient, which in STUDIES:
         study = make_study(patient, study=which, slices=SLICES, size=SIZE, seed=5)
         for number in range(SLICES):
             slice_id = phantom_id("slice", 5, patient, which, number)
             try:
                 ct = read_slice(folder / "stage_2_train" / f"{slice_id}.dcm")
-            except RefusedSlice:
-                refused += 1
+            except RejectedSlice:
+                rejected += 1
                 continue
             np.testing.assert_array_equal(ct.hu, study.hu[number])
             np.testing.assert_allclose(
                 ct.header.position, study.positions[number], rtol=0, atol=1e-5
             )
-    assert refused == 1  # the truncated one
+    assert rejected == 1  # the truncated one
 
 
 def test_files_without_wrapped_values_agree_with_pydicoms_rescale(data):
@@ -95,7 +95,7 @@ def test_files_without_wrapped_values_agree_with_pydicoms_rescale(data):
         wrapped = dataset.BitsStored == 12 and float(dataset.RescaleIntercept) > -100
         try:
             ct = read_slice(path)
-        except RefusedSlice:
+        except RejectedSlice:
             continue
         if not (wrapped and dataset.PixelRepresentation == 0):
             expected = dataset.pixel_array * 1.0 + float(dataset.RescaleIntercept)
@@ -106,14 +106,14 @@ def test_files_without_wrapped_values_agree_with_pydicoms_rescale(data):
 
 def test_one_file_without_hemorrhage_is_truncated(data):
     folder, _ = data
-    refused = []
+    rejected = []
     for path in dicom_files(folder):
         try:
             read_slice(path)
-        except RefusedSlice as refusal:
-            refused.append((path.stem, refusal.reason))
-    assert [reason for _, reason in refused] == ["truncated_pixels"]
-    assert not read_labels(folder / "stage_2_train.csv").loc[refused[0][0]].any()
+        except RejectedSlice as rejection:
+            rejected.append((path.stem, rejection.reason))
+    assert [reason for _, reason in rejected] == ["truncated_pixels"]
+    assert not read_labels(folder / "stage_2_train.csv").loc[rejected[0][0]].any()
 
 
 def test_the_rare_ways_of_storing_occur(data):

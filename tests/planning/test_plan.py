@@ -164,7 +164,7 @@ def test_slices_with_a_doubtful_identity_are_rejected_with_their_reason():
 
 
 def test_a_misnamed_file_does_not_reject_the_rightful_one():
-    """The file named A that holds B is refused; the rightful B stays."""
+    """The file named A that holds B is rejected; the rightful B stays."""
     slices, labels = tables()
     slices.loc[0, "slice_id"] = slices.loc[1, "slice_id"]
     plan = plan_of(slices, labels)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.made_dicom import make_dataset, saved
 from tfrecords_tools.dicom.reader import read_slice
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.phantom.rsna_files import synth
 
 tfio = pytest.importorskip("tensorflow_io", reason="needs the extra s3: make test-s3")
@@ -43,7 +43,7 @@ def phantoms(tmp_path_factory) -> list[Path]:
 def is_read(path: Path) -> bool:
     try:
         read_slice(path)
-    except RefusedSlice:
+    except RejectedSlice:
         return False
     return True
 

@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from tfrecords_tools.dicom.reader import CTSlice, read_slice
-from tfrecords_tools.dicom.refusal import REASONS, RefusedSlice
+from tfrecords_tools.dicom.rejection import REASONS, RejectedSlice
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 TRUE_HU = np.random.default_rng(7).integers(-1000, 1900, (40, 48))
@@ -81,8 +81,8 @@ def read(stored: np.ndarray, **elements: Any) -> CTSlice:
     return read_slice(saved(make_dataset(stored, **elements)))
 
 
-def refusal(stored: np.ndarray | None = None, **elements: Any) -> str:
-    with pytest.raises(RefusedSlice) as caught:
+def rejection(stored: np.ndarray | None = None, **elements: Any) -> str:
+    with pytest.raises(RejectedSlice) as caught:
         read(np.int16(TRUE_HU + 1024) if stored is None else stored, **elements)
     assert caught.value.reason in REASONS
     assert "\n" not in str(caught.value)

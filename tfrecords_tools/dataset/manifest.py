@@ -49,14 +49,14 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedFile:
     """A file that was rejected although its header is valid."""
 
     # keyed hash of its path in `rejects.csv`, since the manifest contains no paths; empty in shards
     # of older releases
     file: str
     slice_id: str  # public id of its slice
-    # keyed hash of its bytes if its pixels were refused; empty if it is a duplicate, and in shards
+    # keyed hash of its bytes if its pixels were rejected; empty if it is a duplicate, and in shards
     # of older releases
     content: str
 
@@ -78,7 +78,7 @@ class Manifest:
     key_check: str | None = None
     # files that were rejected because of their pixels, and are not tried again until their bytes
     # change, or because their slice is in another file too
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RejectedFile, ...] = ()
 
     @property
     def slices(self) -> int:
@@ -186,11 +186,11 @@ def _unsealed(content: dict[str, Any], text: str) -> Manifest:
             "format": ShardFormat(windows, **others),
             "splits": {name: Split(**split) for name, split in content["splits"].items()},
             "shards": tuple(Shard(**shard) for shard in content["shards"]),
-            "refused": tuple(map(_refused, content.get("refused", ()))),
+            "refused": tuple(map(_rejected_file, content.get("refused", ()))),
         }
     )
 
 
-def _refused(entry: dict[str, str] | str) -> Refused:
+def _rejected_file(entry: dict[str, str] | str) -> RejectedFile:
     """Older releases only stored the id of the slice."""
-    return Refused("", entry, "") if isinstance(entry, str) else Refused(**entry)
+    return RejectedFile("", entry, "") if isinstance(entry, str) else RejectedFile(**entry)

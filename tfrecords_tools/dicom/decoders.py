@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pydicom import uid
 from pydicom.pixels import get_decoder
 
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 
 
 class Plugin(NamedTuple):
@@ -52,16 +52,16 @@ decoder_of = functools.cache(get_decoder)
 
 
 def check_decoder(syntax: str) -> None:
-    """Refuses a transfer syntax without a decoder, or whose decoder is not installed."""
+    """Rejects a transfer syntax without a decoder, or whose decoder is not installed."""
     try:
         decoder = decoder_of(syntax)
         plugin = None if decoder.is_native else PLUGINS[decoder.UID]
     except (NotImplementedError, KeyError) as error:
-        raise RefusedSlice(
+        raise RejectedSlice(
             "unsupported_syntax", f"Transfer Syntax {syntax!r}; convert the file to another"
         ) from error
     if plugin and plugin.name not in decoder.available_plugins:
-        raise RefusedSlice(
+        raise RejectedSlice(
             "missing_plugin",
             f"{decoder.UID.name} needs {plugin.package}: pip install 'ich-keras[{plugin.extra}]'",
         )

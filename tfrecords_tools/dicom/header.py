@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from tfrecords_tools.dicom.refusal import RefusedSlice, one_line
+from tfrecords_tools.dicom.rejection import RejectedSlice, one_line
 from tfrecords_tools.dicom.values import integer, numbers, texts
 from tfrecords_tools.tables.csv_cells import FORMULA
 
@@ -62,7 +62,7 @@ def slice_header(dataset: Dataset) -> SliceHeader:
     """Checks and reads what comes before the pixels.
 
     Raises:
-        RefusedSlice: if it does not describe one axial CT slice.
+        RejectedSlice: if it does not describe one axial CT slice.
     """
     _check_kind(dataset)
     _check_layout(dataset)
@@ -87,20 +87,20 @@ def _check_kind(dataset: Dataset) -> None:
     sop_class = _sop_class(dataset)
     modality = "".join(texts(dataset, "Modality")[:1])
     if not sop_class and not modality:
-        raise RefusedSlice("not_dicom", "has neither a Modality nor a SOP class")
+        raise RejectedSlice("not_dicom", "has neither a Modality nor a SOP class")
     if sop_class in ENHANCED_CT:
-        raise RefusedSlice("multi_frame", "an enhanced CT; export it as single slices")
+        raise RejectedSlice("multi_frame", "an enhanced CT; export it as single slices")
     if modality not in ("CT", ""):
-        raise RefusedSlice("not_ct", f"Modality is {modality!r}, expected CT")
+        raise RejectedSlice("not_ct", f"Modality is {modality!r}, expected CT")
     if sop_class.startswith(SECONDARY_CAPTURE):
-        raise RefusedSlice("secondary_capture", f"SOP class {sop_class}")
+        raise RejectedSlice("secondary_capture", f"SOP class {sop_class}")
     if sop_class not in (CT_IMAGE, ""):
-        raise RefusedSlice("not_ct", f"SOP class is {sop_class!r}, expected {CT_IMAGE}")
+        raise RejectedSlice("not_ct", f"SOP class is {sop_class!r}, expected {CT_IMAGE}")
     image_type = [value.upper() for value in texts(dataset, "ImageType")]
     if any(name in value for name in LOCALIZERS for value in image_type):
-        raise RefusedSlice("localizer", f"Image Type is {image_type}")
+        raise RejectedSlice("localizer", f"Image Type is {image_type}")
     if any(name in value for name in CAPTURES for value in image_type):
-        raise RefusedSlice("secondary_capture", f"Image Type is {image_type}")
+        raise RejectedSlice("secondary_capture", f"Image Type is {image_type}")
 
 
 def _sop_class(dataset: Dataset) -> str:
@@ -112,15 +112,15 @@ def _sop_class(dataset: Dataset) -> str:
 def _check_layout(dataset: Dataset) -> None:
     frames = numbers(dataset, "NumberOfFrames")
     if frames not in ((), (1,)) or "SharedFunctionalGroupsSequence" in dataset:
-        raise RefusedSlice("multi_frame", "more than one frame, or functional groups")
+        raise RejectedSlice("multi_frame", "more than one frame, or functional groups")
     samples = integer(dataset, "SamplesPerPixel")
     photometric = texts(dataset, "PhotometricInterpretation")
     if samples != 1 or photometric not in (["MONOCHROME1"], ["MONOCHROME2"]):
-        raise RefusedSlice("colour", f"{samples} samples per pixel, {photometric}")
+        raise RejectedSlice("colour", f"{samples} samples per pixel, {photometric}")
     for keyword in ("Rows", "Columns"):
         if not MIN_EDGE <= integer(dataset, keyword) <= MAX_EDGE:
             size = integer(dataset, keyword)
-            raise RefusedSlice("bad_size", f"{keyword} {size}, expected {MIN_EDGE} to {MAX_EDGE}")
+            raise RejectedSlice("bad_size", f"{keyword} {size}, expected {MIN_EDGE} to {MAX_EDGE}")
     _check_bits(dataset)
 
 
@@ -138,7 +138,7 @@ def _check_bits(dataset: Dataset) -> None:
         or high != stored - 1
         or sign > 1
     ):
-        raise RefusedSlice(
+        raise RejectedSlice(
             "unsupported_bits",
             f"Bits Allocated {allocated}, Bits Stored {stored}, High Bit {high},"
             f" Pixel Representation {sign}{'' if little_endian else ', big endian'}",
@@ -150,19 +150,19 @@ def _slice_id(dataset: Dataset) -> str:
     name = _identifier(dataset, "SOPInstanceUID")
     name = name or _identifier(dataset.file_meta, "MediaStorageSOPInstanceUID")
     if not name:
-        raise RefusedSlice("bad_identifier", "SOPInstanceUID is missing")
+        raise RejectedSlice("bad_identifier", "SOPInstanceUID is missing")
     return name
 
 
 def _identifier(dataset: Dataset, keyword: str) -> str:
     name = "\\".join(texts(dataset, keyword))
     if len(name) > MAX_IDENTIFIER or not name.isprintable():
-        raise RefusedSlice(
+        raise RejectedSlice(
             "bad_identifier",
             f"{keyword} is longer than {MAX_IDENTIFIER} or has unprintable characters",
         )
     if keyword.endswith("UID") and name.startswith(FORMULA):
-        raise RefusedSlice("bad_identifier", f"{keyword} begins like a spreadsheet formula")
+        raise RejectedSlice("bad_identifier", f"{keyword} begins like a spreadsheet formula")
     return name
 
 
@@ -170,7 +170,7 @@ def _remark(dataset: Dataset, keyword: str) -> str:
     """Text that does not affect HU; "" if it is malformed."""
     try:
         return one_line(" ".join(texts(dataset, keyword)))
-    except RefusedSlice:
+    except RejectedSlice:
         return ""
 
 
@@ -181,11 +181,11 @@ def _geometry(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...], f
     normal = _cross(along_row, along_column)
     lengths = [math.hypot(*vector) for vector in (along_row, along_column, normal)]
     if max(abs(length - 1) for length in lengths) > MAX_COSINE_ERROR:
-        raise RefusedSlice(
+        raise RejectedSlice(
             "bad_header", "ImageOrientationPatient is not two orthogonal unit vectors"
         )
     if abs(normal[2]) < MIN_AXIAL_COSINE:
-        raise RefusedSlice("not_axial", f"Image Orientation (Patient) is {orientation}")
+        raise RejectedSlice("not_axial", f"Image Orientation (Patient) is {orientation}")
     position = _numbers_or_none(dataset, "ImagePositionPatient", 3) or (0.0, 0.0, _order(dataset))
     height = sum(x * n for x, n in zip(position, normal, strict=True))
     return position, orientation, math.copysign(1, normal[2]) * height
@@ -208,5 +208,5 @@ def _order(dataset: Dataset) -> float:
 def _numbers_or_none(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     values = numbers(dataset, keyword)
     if len(values) not in (0, count):
-        raise RefusedSlice("bad_header", f"{keyword} has {len(values)} values, expected {count}")
+        raise RejectedSlice("bad_header", f"{keyword} has {len(values)} values, expected {count}")
     return values or None

@@ -11,7 +11,7 @@ from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
+from tfrecords_tools.dicom.rejection import RejectedSlice, rejecting
 from tfrecords_tools.dicom.structure import (
     META,
     UNDEFINED,
@@ -52,7 +52,7 @@ class Elements(NamedTuple):
     # ends them, as in compressed files
     pixel_bytes: int
     mark: HeaderMark  # of the bytes that all this was read from
-    fault: RefusedSlice | None  # what is not whole or not in order, if anything
+    fault: RejectedSlice | None  # what is not whole or not in order, if anything
 
 
 def form_of(syntax: str) -> Form:
@@ -64,13 +64,13 @@ def read_elements(file: BinaryIO) -> Elements:
     """Reads what comes before the pixels.
 
     Raises:
-        RefusedSlice: if the file is too large or cannot be parsed.
+        RejectedSlice: if the file is too large or cannot be parsed.
         OSError: if it cannot be read.
     """
     size = file.seek(0, io.SEEK_END)
     if size > MAX_BYTES:
-        raise RefusedSlice("too_large", f"{size} bytes, expected at most {MAX_BYTES}")
-    with refusing("not_dicom", "cannot be parsed"):
+        raise RejectedSlice("too_large", f"{size} bytes, expected at most {MAX_BYTES}")
+    with rejecting("not_dicom", "cannot be parsed"):
         meta = _read_meta(file)
         file_meta = Dataset({element.tag: element for element in meta})
         syntax = _transfer_syntax(file_meta)
@@ -91,11 +91,11 @@ def read_pixel_data(file: BinaryIO, syntax: str, mark: HeaderMark) -> tuple[byte
 
     Raises:
         ChangedHeaderError: if the header changed since then.
-        RefusedSlice: if there are none, or if what follows is not whole and in order.
+        RejectedSlice: if there are none, or if what follows is not whole and in order.
         OSError: if the file cannot be read.
     """
     form = form_of(syntax)
-    with refusing("not_dicom", "cannot be parsed"):
+    with rejecting("not_dicom", "cannot be parsed"):
         stream = file
         if syntax == DeflatedExplicitVRLittleEndian:
             _read_meta(file)
@@ -105,11 +105,11 @@ def read_pixel_data(file: BinaryIO, syntax: str, mark: HeaderMark) -> tuple[byte
             raise ChangedHeaderError("the file changed while it was read; give the command again")
         pixels = next(data_element_generator(_Bounded(stream), *form), None)
         if pixels is None or pixels.tag != _PIXEL_DATA or pixels.VR not in _PIXEL_VRS:
-            raise RefusedSlice("no_pixels", "Pixel Data is missing, or its VR is not OB or OW")
+            raise RejectedSlice("no_pixels", "Pixel Data is missing, or its VR is not OB or OW")
         content = pixels.value or b""
         if len(content) < pixels.length != UNDEFINED:
-            raise RefusedSlice("truncated_pixels", f"{len(content)} of {pixels.length} bytes")
-    with refusing("not_dicom", "not a whole DICOM file"):
+            raise RejectedSlice("truncated_pixels", f"{len(content)} of {pixels.length} bytes")
+    with rejecting("not_dicom", "not a whole DICOM file"):
         if pixels.length == UNDEFINED:
             check_fragments(content)
         check_rest(stream.read(), form, before=_PIXEL_DATA)
@@ -147,7 +147,7 @@ def _read_meta(file: BinaryIO) -> list[Element]:
 
 def _transfer_syntax(meta: Dataset) -> str:
     if not len(meta):
-        raise RefusedSlice("not_dicom", "has no file meta information")
+        raise RejectedSlice("not_dicom", "has no file meta information")
     return "\\".join(texts(meta, "TransferSyntaxUID"))  # a damaged one can have several values
 
 
@@ -159,13 +159,13 @@ def _body(file: BinaryIO, syntax: str) -> BinaryIO:
     inflator = zlib.decompressobj(-zlib.MAX_WBITS)
     body = inflator.decompress(file.read(), MAX_BYTES)
     if len(body) == MAX_BYTES:
-        raise RefusedSlice("too_large", f"inflates to {MAX_BYTES} bytes or more")
+        raise RejectedSlice("too_large", f"inflates to {MAX_BYTES} bytes or more")
     if not inflator.eof:
-        raise RefusedSlice("not_dicom", "the deflated data are cut off")
+        raise RejectedSlice("not_dicom", "the deflated data are cut off")
     # Some writers leave gzip's trailer: checksum and length.
     trailer = struct.pack("<II", zlib.crc32(body), len(body))
     if inflator.unused_data.removeprefix(trailer).strip(b"\0"):
-        raise RefusedSlice("not_dicom", "bytes follow the deflated data")
+        raise RejectedSlice("not_dicom", "bytes follow the deflated data")
     file.seek(0)
     stream = io.BytesIO(file.read(begin) + body)
     stream.seek(begin)
@@ -186,7 +186,7 @@ def _read_before_pixels(stream: BinaryIO, form: Form) -> tuple[list[Element], in
             pixel_bytes = min(length, rest) if tag == _PIXEL_DATA else 0  # undefined is the largest
             return True
         if rest < length != UNDEFINED:
-            raise RefusedSlice("not_dicom", f"not a whole DICOM file: it ends within {tag}")
+            raise RejectedSlice("not_dicom", f"not a whole DICOM file: it ends within {tag}")
         return False
 
     reader = data_element_generator(_Bounded(stream), *form, stop_when=at_pixels)
@@ -195,15 +195,15 @@ def _read_before_pixels(stream: BinaryIO, form: Form) -> tuple[list[Element], in
 
 def _fault(
     content: bytes, meta: list[Element], body: list[Element], form: Form
-) -> RefusedSlice | None:
+) -> RejectedSlice | None:
     """The first fault in the structure of what comes before the pixels."""
     begin = 132 if content[128:132] == b"DICM" else 0
     try:
-        with refusing("not_dicom", "not a whole DICOM file"):
+        with rejecting("not_dicom", "not a whole DICOM file"):
             meta_end = check_elements(meta, content, begin, META)
             end = check_elements(body, content, meta_end, form, _META_GROUP << 16 | 0xFFFF)
             if end != len(content):
                 raise ValueError(f"{len(content) - end} bytes before the pixels are no elements")
-    except RefusedSlice as refusal:
-        return refusal
+    except RejectedSlice as rejection:
+        return rejection
     return None

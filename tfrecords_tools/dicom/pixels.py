@@ -17,7 +17,7 @@ from tfrecords_tools.dicom.codestream import Codestream, read_codestream, rle_le
 from tfrecords_tools.dicom.decoders import LOSSY, PLUGINS, check_decoder, decoder_of
 from tfrecords_tools.dicom.header import SliceHeader
 from tfrecords_tools.dicom.parsing import form_of
-from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
+from tfrecords_tools.dicom.rejection import RejectedSlice, rejecting
 from tfrecords_tools.dicom.values import integer
 
 _T = TypeVar("_T")
@@ -54,7 +54,7 @@ def pixel_format(dataset: Dataset, syntax: str, header: SliceHeader) -> PixelFor
     """Reads how pixels are stored.
 
     Raises:
-        RefusedSlice: if they cannot be decoded.
+        RejectedSlice: if they cannot be decoded.
     """
     check_decoder(syntax)
     return PixelFormat(
@@ -70,16 +70,16 @@ def check_length(pixels: PixelFormat, length: int) -> None:
     """Checks the length of Pixel Data in bytes.
 
     Raises:
-        RefusedSlice: if it is zero, or if it is wrong for uncompressed pixels.
+        RejectedSlice: if it is zero, or if it is wrong for uncompressed pixels.
     """
     if length == 0:
-        raise RefusedSlice("no_pixels", "Pixel Data is missing or empty")
+        raise RejectedSlice("no_pixels", "Pixel Data is missing or empty")
     if pixels.decoder.is_native:
         rows, columns = pixels.shape
         expected = -(-rows * columns * pixels.bits_allocated // 8)
         if length not in (expected, expected + expected % 2):  # an element has an even length
             reason = "truncated_pixels" if length < expected else "overlong_pixels"
-            raise RefusedSlice(reason, f"{length} bytes of Pixel Data, expected {expected}")
+            raise RejectedSlice(reason, f"{length} bytes of Pixel Data, expected {expected}")
 
 
 def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
@@ -89,7 +89,7 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
     columns), without the bits above Bits Stored, which are not part of a pixel (PS3.5 8.1.1).
 
     Raises:
-        RefusedSlice: if it cannot be decoded, is too short or too long, or contradicts the header.
+        RejectedSlice: if it cannot be decoded, is too short or too long, or contradicts the header.
     """
     check_length(pixels, len(content))
     precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)
@@ -102,7 +102,7 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
     cut = _cut(stored, pixels.bits_stored)
     if precision > pixels.bits_stored and not _fits(stored, cut, pixels):
         # Lossy compression or damage put them there; without their high bits, metal would be air.
-        raise RefusedSlice(
+        raise RejectedSlice(
             "undecodable", f"values of more than {pixels.bits_stored} bits were compressed"
         )
     return cut
@@ -129,46 +129,46 @@ def _check_rle(content: bytes, pixels: PixelFormat) -> None:
     for actual in _parsed(functools.partial(rle_lengths, pixels=expected), content):
         if actual != expected:
             reason = "truncated_pixels" if actual < expected else "overlong_pixels"
-            raise RefusedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
+            raise RejectedSlice(reason, f"{actual} pixels in a segment, expected {expected}")
 
 
 def _checked_codestream(content: bytes, pixels: PixelFormat) -> Codestream:
     image = _parsed(read_codestream, content)
     if image.excess is None:
-        raise RefusedSlice("truncated_pixels", "the compressed image has no end")
+        raise RejectedSlice("truncated_pixels", "the compressed image has no end")
     if image.excess:
-        raise RefusedSlice("overlong_pixels", f"{image.excess} bytes after the compressed image")
+        raise RejectedSlice("overlong_pixels", f"{image.excess} bytes after the compressed image")
     actual, expected = (image.rows, image.columns, image.samples), (*pixels.shape, 1)
     if actual != expected:
-        raise RefusedSlice(
+        raise RejectedSlice(
             "undecodable",
             f"the compressed image has {actual} rows, columns and samples, expected {expected}",
         )
     if image.precision <= 16 < pixels.bits_allocated:
         # GDCM ends the process when it expands so few bits to 32.
-        raise RefusedSlice(
+        raise RejectedSlice(
             "undecodable",
             f"the compressed image has {image.precision} bits,"
             f" Bits Allocated is {pixels.bits_allocated}",
         )
     if image.signed and not pixels.signed:
-        raise RefusedSlice("undecodable", "the compressed image is signed, the header is not")
+        raise RejectedSlice("undecodable", "the compressed image is signed, the header is not")
     return image
 
 
 def _parsed(parser: Callable[[bytes], _T], content: bytes) -> _T:
     """What a parser reads in the one compressed frame, its fragments joined."""
-    with refusing("undecodable", "no compressed image"):
+    with rejecting("undecodable", "no compressed image"):
         frames = list(generate_frames(content, number_of_frames=1))
         parsed = parser(frames[0])
     if len(frames) > 1:
-        raise RefusedSlice("overlong_pixels", f"{len(frames)} compressed images, expected 1")
+        raise RejectedSlice("overlong_pixels", f"{len(frames)} compressed images, expected 1")
     return parsed
 
 
 def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
     decoder = pixels.decoder
-    with refusing("undecodable", "not decoded"):
+    with rejecting("undecodable", "not decoded"):
         stored, _ = decoder.as_array(
             content,
             pixel_keyword="PixelData",
@@ -190,7 +190,7 @@ def _decoded(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
             apply_jls_sign_correction=False,
         )
     if stored.shape != pixels.shape:
-        raise RefusedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
+        raise RejectedSlice("undecodable", f"the pixels decode to the shape {stored.shape}")
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 

@@ -1,7 +1,7 @@
-"""Reads a DICOM file as a CT slice in HU, or refuses it with a reason.
+"""Reads a DICOM file as a CT slice in HU, or rejects it with a reason.
 
-A file is accepted only if its pixels are provably HU of one axial slice. In doubt it is refused: a
-refused slice is counted, a wrong one is believed.
+A file is accepted only if its pixels are provably HU of one axial slice. In doubt it is rejected: a
+rejected slice is counted, a wrong one is believed.
 
 What comes before the pixels is read once and determines how they become HU. The pixels can be read
 later and in another process.
@@ -51,7 +51,7 @@ def read_slice(source: Path | BinaryIO) -> CTSlice:
     C.11.1). MONOCHROME1 changes how a slice is displayed, not what it holds.
 
     Raises:
-        RefusedSlice: if the file is not a CT slice, or its values are not certainly HU.
+        RejectedSlice: if the file is not a CT slice, or its values are not certainly HU.
         OSError: if the file cannot be read.
     """
     if isinstance(source, Path):
@@ -65,7 +65,7 @@ def read_header(source: Path | BinaryIO) -> FileHeader:
     """Reads what comes before the pixels.
 
     Raises:
-        RefusedSlice: if the header shows that the file is not a CT slice in HU.
+        RejectedSlice: if the header shows that the file is not a CT slice in HU.
         OSError: if the file cannot be read.
     """
     if isinstance(source, Path):
@@ -86,7 +86,7 @@ def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.n
 
     Raises:
         ChangedHeaderError: if the header changed since then.
-        RefusedSlice: if the pixels cannot be decoded, or are not certainly HU.
+        RejectedSlice: if the pixels cannot be decoded, or are not certainly HU.
         OSError: if the file cannot be read.
     """
     content, vr = read_pixel_data(file, slice_format.pixels.syntax, mark)

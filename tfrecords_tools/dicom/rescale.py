@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydicom import Dataset
 
-from tfrecords_tools.dicom.refusal import RefusedSlice, refusing
+from tfrecords_tools.dicom.rejection import RejectedSlice, rejecting
 from tfrecords_tools.dicom.values import integer, integers, numbers, texts
 
 AIR = -1000.0  # HU, by definition
@@ -49,11 +49,11 @@ def read_rescale(dataset: Dataset) -> Rescale:
     """Reads how stored values map to HU.
 
     Raises:
-        RefusedSlice: if they do not map to HU.
+        RejectedSlice: if they do not map to HU.
     """
     rescale_type = texts(dataset, "RescaleType")
     if rescale_type not in ([], ["HU"]):
-        raise RefusedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
+        raise RejectedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
     lut = dataset.get_item("ModalityLUTSequence")
     has_table = lut is not None and bool(lut.value)
     signed = bool(integer(dataset, "PixelRepresentation"))  # before pydicom reads a table
@@ -69,7 +69,7 @@ def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
     of 8, 16 or 32 bits; HU are float32 of the same shape, all finite, within MIN_HU and MAX_HU.
 
     Raises:
-        RefusedSlice: if the result is not certainly HU.
+        RejectedSlice: if the result is not certainly HU.
     """
     mapping = rescale.mapping
     hu = _mapped(stored, mapping)
@@ -85,10 +85,10 @@ def _line(dataset: Dataset) -> Line:
     bits, signed = integer(dataset, "BitsStored"), integer(dataset, "PixelRepresentation")
     slopes, intercepts = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
     if len(slopes) != 1 or len(intercepts) != 1 or slopes[0] <= 0:
-        raise RefusedSlice("no_rescale", f"Rescale Slope {slopes}, Intercept {intercepts}")
+        raise RejectedSlice("no_rescale", f"Rescale Slope {slopes}, Intercept {intercepts}")
     (slope,), (intercept,) = slopes, intercepts
     if max(slope, abs(intercept)) > MAX_HU:
-        raise RefusedSlice("implausible_hu", f"Rescale Slope {slope}, Intercept {intercept}")
+        raise RejectedSlice("implausible_hu", f"Rescale Slope {slope}, Intercept {intercept}")
     if bits <= 8:
         _check_eight_bits(slope, intercept, bits, signed)
     certain = intercept <= TRUSTED_INTERCEPT and bits > 8
@@ -97,12 +97,12 @@ def _line(dataset: Dataset) -> Line:
 
 
 def _check_eight_bits(slope: float, intercept: float, bits: int, signed: int) -> None:
-    """Refuses 8 bits that do not reach from air to above blood in small steps, as a picture."""
+    """Rejects 8 bits that do not reach from air to above blood in small steps, as a picture."""
     levels = 1 << bits
     lowest = intercept - slope * (levels // 2) * signed
     highest = lowest + slope * (levels - 1)
     if lowest > AIR or highest <= ABOVE_BLOOD or slope > MAX_STEP:
-        raise RefusedSlice(
+        raise RejectedSlice(
             "eight_bit", f"{bits} bits cover {lowest:.0f} to {highest:.0f} HU in steps of {slope:g}"
         )
 
@@ -110,11 +110,11 @@ def _check_eight_bits(slope: float, intercept: float, bits: int, signed: int) ->
 def _table(dataset: Dataset) -> Table:
     bits = integer(dataset, "BitsStored")
     if bits <= 8:
-        raise RefusedSlice("eight_bit", f"{bits} bits and a Modality LUT")
+        raise RejectedSlice("eight_bit", f"{bits} bits and a Modality LUT")
     if texts(dataset, "RescaleSlope") or texts(dataset, "RescaleIntercept"):
-        raise RefusedSlice("no_rescale", "a rescale and a Modality LUT; only one is allowed")
+        raise RejectedSlice("no_rescale", "a rescale and a Modality LUT; only one is allowed")
     order = "<" if dataset.original_encoding[1] else ">"
-    with refusing("bad_header", "Modality LUT Sequence"):
+    with rejecting("bad_header", "Modality LUT Sequence"):
         items = dataset.ModalityLUTSequence
         if len(items) != 1:
             raise ValueError(f"{len(items)} items, expected 1")
@@ -137,7 +137,7 @@ def _padding(dataset: Dataset, signed: bool) -> tuple[int, int] | None:
     if not first:
         return None
     if len(first) != 1 or len(last) != 1:
-        raise RefusedSlice("bad_header", "PixelPaddingValue or its limit has several values")
+        raise RejectedSlice("bad_header", "PixelPaddingValue or its limit has several values")
     # Some writers give -2000 as unsigned 63536: the bits count, with the sign of the pixels.
     bits = np.array(first + last, np.uint16)
     low, high = sorted((bits.view(np.int16) if signed else bits).tolist())
@@ -195,7 +195,7 @@ def _padded(stored: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray |
 def _check_range(hu: np.ndarray) -> None:
     low, high, *_ = cv2.minMaxLoc(hu)
     if not MIN_HU <= low <= high <= MAX_HU:
-        raise RefusedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
+        raise RejectedSlice("implausible_hu", f"HU from {low:.0f} to {high:.0f}")
 
 
 def _check_air(hu: np.ndarray, padded: np.ndarray | slice) -> None:
@@ -204,7 +204,7 @@ def _check_air(hu: np.ndarray, padded: np.ndarray | slice) -> None:
     near_air[padded] = False  # the header sets their HU, so they cannot confirm it
     share = np.count_nonzero(near_air) / hu.size
     if share < MIN_AIR_SHARE:
-        raise RefusedSlice(
+        raise RejectedSlice(
             "no_air",
             f"{share:.2%} of the pixels are near {AIR:.0f} HU, expected {MIN_AIR_SHARE:.1%}",
         )

@@ -15,7 +15,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # PS3.5 6.2
 _tag = functools.cache(Tag)  # pydicom searches for a keyword each time
@@ -36,10 +36,10 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """The values of an element of decimal or integer strings."""
     values = texts(dataset, keyword)
     if not all(_NUMBER.fullmatch(value) for value in values):
-        raise RefusedSlice("bad_header", f"{keyword} has a value that is not a number")
+        raise RejectedSlice("bad_header", f"{keyword} has a value that is not a number")
     parsed = tuple(map(float, values))
     if not all(map(math.isfinite, parsed)):
-        raise RefusedSlice("bad_header", f"{keyword} has a number out of range")
+        raise RejectedSlice("bad_header", f"{keyword} has a number out of range")
     return parsed
 
 
@@ -47,7 +47,7 @@ def integers(dataset: Dataset, keyword: str) -> list[int]:
     """The values of an element of unsigned 16-bit integers."""
     content = _content(dataset, keyword)
     if len(content) % 2:
-        raise RefusedSlice(
+        raise RejectedSlice(
             "bad_header", f"{keyword} has {len(content)} bytes, expected 2 per value"
         )
     order = "<" if dataset.original_encoding[1] else ">"
@@ -60,7 +60,7 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     if not values and default is not None:
         return default
     if len(values) != 1:
-        raise RefusedSlice("bad_header", f"{keyword} has {len(values)} values, expected 1")
+        raise RejectedSlice("bad_header", f"{keyword} has {len(values)} values, expected 1")
     return values[0]
 
 
@@ -78,5 +78,5 @@ def _content(dataset: Dataset, keyword: str) -> bytes:
     if element is None:
         return b""
     if not isinstance(element, RawDataElement) or element.VR not in allowed_vrs(element.tag):
-        raise RefusedSlice("bad_header", f"{keyword} has the VR {element.VR}")
+        raise RejectedSlice("bad_header", f"{keyword} has the VR {element.VR}")
     return element.value or b""

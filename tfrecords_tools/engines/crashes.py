@@ -8,7 +8,7 @@ from pathlib import Path
 from pebble import ProcessExpired
 
 from tfrecords_tools.dataset.work import WORK, read_work
-from tfrecords_tools.dicom.refusal import DECODER_CRASH
+from tfrecords_tools.dicom.rejection import DECODER_CRASH
 from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.storage.atomic import write_text
 from tfrecords_tools.storage.shard_path import ShardPath

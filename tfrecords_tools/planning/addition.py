@@ -17,20 +17,20 @@ log = logging.getLogger(__name__)
 def compare(slices: pd.DataFrame, existing: Existing, root: str, salt: bytes) -> pd.DataFrame:
     """Compares trusted slices with those of existing shards.
 
-    Only files whose pixels were refused before are read. `slices` get two more columns, bool:
-    `unchanged`, whether the pixels of the slice were refused before and its file still has the same
-    bytes; `new`, whether to write the slice.
+    Only files whose pixels were rejected before are read. `slices` get two more columns, bool:
+    `unchanged`, whether the pixels of the slice were rejected before and its file still has the
+    same bytes; `new`, whether to write the slice.
     """
     known = {(x.slice_id, x.file, x.content) for x in existing.manifest.refused if x.content}
-    refused = slices[slices["public_slice_id"].isin([slice_id for slice_id, *_ in known])]
-    contents = [content_sha256(root, path) for path in refused["path"]]
+    rejected = slices[slices["public_slice_id"].isin([slice_id for slice_id, *_ in known])]
+    contents = [content_sha256(root, path) for path in rejected["path"]]
     files = zip(
-        refused["public_slice_id"],
-        path_hash(refused["path"], salt),
+        rejected["public_slice_id"],
+        path_hash(rejected["path"], salt),
         keyed_hash(pd.Series(contents, dtype=object), salt),
         strict=True,
     )
-    same = refused.index[[file in known for file in files]]
+    same = rejected.index[[file in known for file in files]]
     unchanged = pd.Series(slices.index.isin(same), index=slices.index)
     new = ~existing.holds(slices["public_slice_id"]) & ~unchanged
     return slices.assign(unchanged=unchanged, new=new)
@@ -48,7 +48,7 @@ def log_changes(existing: Existing, slices: pd.DataFrame) -> None:
     unchanged = (slices["unchanged"] & ~exists).sum()
     if unchanged:
         log.info(
-            "%d slices were refused for their pixels before, and their files have not changed",
+            "%d slices were rejected for their pixels before, and their files have not changed",
             unchanged,
         )
     if grown.any() and existing.manifest.format.neighbours:

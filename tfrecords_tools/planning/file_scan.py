@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 from tfrecords_tools.dicom.parsing import MAX_BYTES, read_pixel_data, short_hash
 from tfrecords_tools.dicom.reader import FileHeader, SliceFormat, read_header
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.storage.source_files import is_regular, open_source
 
 # A slice of nothing but air and padding has few values, or compresses to almost nothing.
@@ -70,8 +70,8 @@ def _scan_file(
         try:
             header = read_header(stream)
             pixel_hash = _pixel_hash(stream, header) if hash_pixels else 0
-        except RefusedSlice as refusal:
-            return scanned._replace(reason=refusal.reason, detail=refusal.detail)
+        except RejectedSlice as rejection:
+            return scanned._replace(reason=rejection.reason, detail=rejection.detail)
     identity = header.slice
     return scanned._replace(
         header_bytes=header.mark.bytes,

@@ -100,8 +100,8 @@ def make_plan(
 
     Patients that share a `pixel_hash` are kept in one split. The slices of `existing` are not
     planned again, their patients keep their split, and together with them the fractions of
-    `options.split` are to be met. Slices whose pixels were refused before are planned only if their
-    files have changed.
+    `options.split` are to be met. Slices whose pixels were rejected before are planned only if
+    their files have changed.
 
     Raises:
         PlanError: if no slice is left, if `existing` hashes its patients differently, or if a

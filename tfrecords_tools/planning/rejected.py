@@ -7,7 +7,7 @@ import pandas as pd
 
 from tfrecords_tools.dataset.existing import Existing
 from tfrecords_tools.dataset.keys import path_hash, public_ids
-from tfrecords_tools.dataset.manifest import Refused
+from tfrecords_tools.dataset.manifest import RejectedFile
 from tfrecords_tools.planning.options import PlanOptions
 from tfrecords_tools.tables.csv_cells import path_cell
 
@@ -31,7 +31,7 @@ class Rejected:
     """Files that are rejected before pixels are read."""
 
     rejects: pd.DataFrame  # `path`, `reason` and `detail`, including earlier conversions
-    refused: tuple[Refused, ...]  # those of them that the manifest lists with their slice
+    refused: tuple[RejectedFile, ...]  # those of them that the manifest lists with their slice
     # number of labelled slices without a file. A rejected file counts if it is named after its
     # slice or is in `refused`.
     labels_without_files: int
@@ -69,8 +69,11 @@ def all_rejected(
     rejects = pd.concat([kept, rejects])
     marks = path_hash(duplicates["path"], salt)
     refused = (
-        *_kept_refused(existing, kept, set(tried["public_slice_id"]), salt),
-        *(Refused(*names, "") for names in zip(marks, duplicates["public_slice_id"], strict=True)),
+        *_kept_entries(existing, kept, set(tried["public_slice_id"]), salt),
+        *(
+            RejectedFile(*names, "")
+            for names in zip(marks, duplicates["public_slice_id"], strict=True)
+        ),
     )
     missing = existing.manifest.labels_without_files
     if labels is not None:
@@ -97,9 +100,9 @@ def _kept_rejects(
     return existing.rejects[~paths.isin(scanned) & ~elsewhere]
 
 
-def _kept_refused(
+def _kept_entries(
     existing: Existing, kept: pd.DataFrame, tried: set[str], salt: bytes
-) -> list[Refused]:
+) -> list[RejectedFile]:
     """The entries of the manifest's `refused` whose rows of `rejects.csv` are kept."""
     files = {"", *path_hash(kept["path"], salt)}
     return [x for x in existing.manifest.refused if x.file in files and x.slice_id not in tried]
@@ -109,7 +112,7 @@ def _without_file(
     labelled: pd.Index,
     slices: pd.DataFrame,
     rejects: pd.DataFrame,
-    refused: Collection[Refused],
+    refused: Collection[RejectedFile],
     key: bytes | None,
 ) -> pd.Series:
     """Public ids of the labelled slices without any file, even a rejected one."""

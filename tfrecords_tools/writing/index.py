@@ -18,7 +18,7 @@ from tfrecords_tools.dataset.manifest import (
     REJECTS_NAME,
     SPLITS,
     Manifest,
-    Refused,
+    RejectedFile,
     Split,
     file_sha256,
     split_of,
@@ -64,7 +64,7 @@ def finish(out: ShardPath, plan: Plan) -> Manifest:
         pixel_mm=_median(pd.to_numeric(index["pixel_mm"])),
         tables={name: file_sha256(out / name) for name in texts},
         key_check=key_check(plan.options.salt),
-        refused=_refused(plan, results),
+        refused=_rejected_files(plan, results),
     )
     write_manifest(out / MANIFEST_NAME, manifest)
     return manifest
@@ -86,22 +86,22 @@ def _index(plan: Plan, results: Sequence[ShardResult]) -> pd.DataFrame:
 
 def _rejects(plan: Plan, results: Sequence[ShardResult]) -> pd.DataFrame:
     """One row per rejected file, by path."""
-    refused = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in results]
-    rejects = pd.concat([plan.rejected.rejects, *refused]).sort_values("path")
+    rejected = [pd.DataFrame(x.rejects, columns=REJECT_COLUMNS) for x in results]
+    rejects = pd.concat([plan.rejected.rejects, *rejected]).sort_values("path")
     rejects = rejects.assign(path=rejects["path"].map(path_cell))
     return rejects.sort_values("path", kind="stable")
 
 
-def _refused(plan: Plan, results: Sequence[ShardResult]) -> tuple[Refused, ...]:
+def _rejected_files(plan: Plan, results: Sequence[ShardResult]) -> tuple[RejectedFile, ...]:
     """The files that were rejected for their pixels or as duplicates."""
-    refused, salt = list(plan.rejected.refused), plan.options.salt
+    files, salt = list(plan.rejected.refused), plan.options.salt
     for planned, result in zip(plan.shards, results, strict=True):
         slice_ids = planned.slices.set_index("path")["slice_id"]
         paths = pd.Series([path for path, *_ in result.rejects], dtype=str)
         known = paths[paths.isin(result.contents.keys())]
         contents = keyed_hash(known.map(result.contents), salt).reindex(paths.index).fillna("")
-        refused += map(Refused, path_hash(paths, salt), paths.map(slice_ids), contents)
-    return tuple(sorted(refused, key=astuple))
+        files += map(RejectedFile, path_hash(paths, salt), paths.map(slice_ids), contents)
+    return tuple(sorted(files, key=astuple))
 
 
 def _log_repaired(before: pd.DataFrame, rejects: pd.DataFrame) -> None:

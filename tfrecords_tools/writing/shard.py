@@ -18,7 +18,7 @@ from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.dataset.work import WORK, read_work
 from tfrecords_tools.dicom.parsing import ChangedHeaderError, HeaderMark
 from tfrecords_tools.dicom.reader import read_hu
-from tfrecords_tools.dicom.refusal import RefusedSlice
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.file_scan import absolute_path, content_sha256
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
@@ -45,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Which slices a shard contains, and which were refused."""
+    """Which slices a shard contains, and which were rejected."""
 
     shard: Shard
     kept: list[str]  # ids of its slices
@@ -79,9 +79,9 @@ def write_shard(
             for planned in slices:
                 try:
                     record = reader.record(planned)
-                except RefusedSlice as refusal:
+                except RejectedSlice as rejection:
                     path = planned.file.path
-                    rejects.append((path, refusal.reason, refusal.detail))
+                    rejects.append((path, rejection.reason, rejection.detail))
                     contents[path] = content_sha256(job.root, path)
                 else:
                     writer.write(record)
@@ -135,7 +135,7 @@ class _SliceReader:
     def _image(self, planned: PlannedSlice) -> np.ndarray:
         """The channels: for each window, the slices from the lowest to the highest.
 
-        A neighbour whose pixels are refused is replaced by the slice itself.
+        A neighbour whose pixels are rejected is replaced by the slice itself.
         """
         own = self._windowed(planned.file)
         if not planned.neighbours:
@@ -144,7 +144,7 @@ class _SliceReader:
         for file in planned.neighbours:
             try:
                 stack.append(own if file == planned.file else self._windowed(file))
-            except RefusedSlice:
+            except RejectedSlice:
                 stack.append(own)
         stack.insert(len(stack) // 2, own)
         return stack_slices(stack)
@@ -152,7 +152,7 @@ class _SliceReader:
     def _windowed(self, file: SourceFile) -> np.ndarray:
         """A slice without neighbours; uint8, shape (size, size, windows)."""
         if file.path in self.given_up:
-            raise RefusedSlice(*self.given_up[file.path])
+            raise RejectedSlice(*self.given_up[file.path])
         content = _read_bytes(self.job.root, file)
         with self.watch.decoding(file.path):
             hu = _decode(self.job.root, file, content)

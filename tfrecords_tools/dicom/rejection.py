@@ -1,4 +1,4 @@
-"""Why a file is refused: the reasons, and the errors of parsers that become refusals."""
+"""Why a file is rejected: the reasons, and the errors of parsers that become rejections."""
 
 import struct
 import zlib
@@ -55,7 +55,7 @@ PARSER_ERRORS = (
 )
 
 
-class RefusedSlice(InputError):  # noqa: N818 - an outcome, not an error
+class RejectedSlice(InputError):  # noqa: N818 - an outcome, not an error
     """A file that is not converted.
 
     Attributes:
@@ -73,22 +73,22 @@ class RefusedSlice(InputError):  # noqa: N818 - an outcome, not an error
 
 
 @contextmanager
-def refusing(reason: str, prefix: str) -> Iterator[None]:
-    """Turns what parsers raise on damaged files into a refusal.
+def rejecting(reason: str, prefix: str) -> Iterator[None]:
+    """Turns what parsers raise on damaged files into a rejection.
 
     Raises:
-        RefusedSlice: with this reason, and a detail that starts with `prefix`.
+        RejectedSlice: with this reason, and a detail that starts with `prefix`.
         OSError: of the disk, not of the file's content.
     """
     try:
         yield
     except InputError:
-        raise  # includes RefusedSlice, which is also a ValueError
+        raise  # includes RejectedSlice, which is also a ValueError
     except PARSER_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         detail = str(error) or type(error).__name__
-        raise RefusedSlice(reason, f"{prefix}: {detail}") from error
+        raise RejectedSlice(reason, f"{prefix}: {detail}") from error
 
 
 def one_line(text: str) -> str:
