@@ -40,8 +40,7 @@ log = logging.getLogger(__name__)
 class ConvertOptions:
     """Options of a conversion. Defaults are those of `ich-keras convert`.
 
-    Raises:
-        UsageError: if an option is invalid, or two options exclude each other.
+    Raises UsageError if an option is invalid, or two options exclude each other.
     """
 
     size: int = 512  # edge of a slice in pixels
@@ -79,7 +78,6 @@ class ConvertOptions:
 
     @property
     def format(self) -> ShardFormat:
-        """Format of the images."""
         windows = parse_windows(self.windows)
         return ShardFormat(windows, self.neighbours, self.size, self.encoding)
 

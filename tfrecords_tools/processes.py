@@ -28,10 +28,8 @@ def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
     """Starts processes, and stops them at the end or on an error.
 
     A task whose process dies raises `pebble.ProcessExpired`; the other tasks continue. There is one
-    process per core if `workers` is None.
-
-    Raises:
-        WorkerError: if the block does not handle such a death.
+    process per core if `workers` is None. Raises WorkerError if the block does not handle such a
+    death.
     """
     for name, value in KEEP_MEMORY.items():
         os.environ.setdefault(name, value)

@@ -79,7 +79,6 @@ class Progress:
                 self.update()
 
     def update(self, count: int = 1) -> None:
-        """Adds finished work."""
         self._tasks.advance(self._id, count)
         if time.monotonic() - self._shown >= self._every:
             self._show()

@@ -4,7 +4,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,18 +38,10 @@ class VerifyError(InputError):
     """Shards that are not as they were written; the message has one line per fault."""
 
 
-@dataclass(frozen=True)
-class Verified:
-    """Number of shards and records that were read without a fault."""
-
-    shards: int
-    records: int
-
-
-def verify(folder: ShardPath, *, workers: int = 1) -> Verified:
+def verify(folder: ShardPath, *, workers: int = 1) -> Manifest:
     """Reads every record: checksums, schema, labels, identities, counts and file hashes.
 
-    An object store is read by this process alone.
+    An object store is read by this process alone. Returns the manifest, which describes the shards.
 
     Raises:
         ManifestError: if the manifest is missing or damaged.
@@ -66,7 +57,7 @@ def verify(folder: ShardPath, *, workers: int = 1) -> Verified:
     if faults:
         count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
         raise VerifyError("\n".join([f"{folder}: {count}; convert again", *faults]))
-    return Verified(len(manifest.shards), sum(shard.records for shard in manifest.shards))
+    return manifest
 
 
 def _stray_faults(folder: ShardPath, manifest: Manifest) -> Iterator[str]:

@@ -43,8 +43,7 @@ WINDOWS = {
 def parse_windows(text: str) -> tuple[Window, ...]:
     """Reads `brain,subdural,mine=35/70`: known names, or name=centre/width in HU.
 
-    Raises:
-        WindowError: on an unknown name, a malformed or empty window, or a name given twice.
+    Raises WindowError on an unknown name, a malformed or empty window, or a name given twice.
     """
     windows = tuple(_parse_window(part.strip()) for part in text.split(","))
     names = [window.name for window in windows]
@@ -61,10 +60,7 @@ def apply_windows(hu: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     rounded either way if 255 / width is not exact in single precision.
 
     `hu` is float32 or integer, (rows, columns); the result uint8 (rows, columns, len(windows)), 0
-    at and below a window, 255 at and above it.
-
-    Raises:
-        ValueError: if a value is not finite.
+    at and below a window, 255 at and above it. Raises ValueError if a value is not finite.
     """
     if not np.isfinite(hu).all():
         raise ValueError("HU must be finite, got NaN or infinity")

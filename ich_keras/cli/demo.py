@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 SLICES = 10  # per study; more patients teach more than more slices of each
 SIZE = 128  # pixels; small enough to train on two cores in minutes
 SPLIT = "0.7,0.15,0.15"  # leaves enough of a few hundred patients to score on
-WINDOWS = "brain,subdural,bone"
 
 
 def run_demo(
@@ -33,11 +32,7 @@ def run_demo(
         log.info("1/4 phantom studies of %d patients", patients)
         synth(data, patients=patients, slices=SLICES, seed=seed, workers=workers)
     log.info("2/4 shards")
-    convert(
-        data,
-        shards,
-        ConvertOptions(size=SIZE, windows=WINDOWS, split=SPLIT, seed=seed, workers=workers),
-    )
+    convert(data, shards, ConvertOptions(size=SIZE, split=SPLIT, seed=seed, workers=workers))
     log.info("3/4 training")
     fit(load_experiment("demo.yaml", overrides), shards, run)
     log.info("4/4 evaluation on patients that were not trained on")

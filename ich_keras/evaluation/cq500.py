@@ -47,10 +47,8 @@ def read_reads(path: Path) -> pd.DataFrame:
     """The labels that at least two of the three readers gave each scan.
 
     `any` is the majority for "ICH" itself, which need not be the OR of the majorities of subtypes.
-    Columns LABELS are uint8, 0 or 1, indexed by the scan's name, such as `CQ500-CT-12`.
-
-    Raises:
-        LabelError: if a column is missing, a mark is not 0 or 1, or a scan occurs twice.
+    Columns LABELS are uint8, 0 or 1, indexed by the scan's name, such as `CQ500-CT-12`. Raises
+    LabelError if a column is missing, a mark is not 0 or 1, or a scan occurs twice.
     """
     columns = label_columns(path)
     expected = [f"{reader}:{mark}" for mark in MARKS.values() for reader in READERS]

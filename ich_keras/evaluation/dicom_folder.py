@@ -77,11 +77,8 @@ def evaluate_dicom(
     If the labels are of studies, one series of each is scored: without contrast, with a soft
     kernel, and as thick as usual (`cq500.choose_series`). The probability of a study is the maximum
     of its slices. The folder is searched to any depth, archives too; for the labels see
-    `read_truth`. Without `size` it is that of the
-    training.
-
-    Raises:
-        InputError: if labels or files cannot be read, or have nothing in common.
+    `read_truth`. Without `size` it is that of the training. Raises InputError if labels or files
+    cannot be read, or have nothing in common.
     """
     truth = read_truth(labels)
     scorer = RunScorer(run)

@@ -23,10 +23,7 @@ def write_report(run: Path) -> Path:
     """Writes `report.html` from the files in the run folder; the page names what is missing.
 
     Reads `evaluation/*.json`, `figures/*.png`, `history.csv`, `experiment.yaml` and
-    `environment.json`.
-
-    Raises:
-        RunError: if there is no such folder, or a file in it is damaged.
+    `environment.json`. Raises RunError if there is no such folder, or a file in it is damaged.
     """
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder; give one that `ich-keras fit` wrote")

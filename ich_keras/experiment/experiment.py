@@ -56,8 +56,7 @@ class Experiment(Section):
 def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """Reads an experiment: a path, or a file under `experiments/`; overrides are `key.path=value`.
 
-    Raises:
-        ConfigError: names file, key path, what was expected and the nearest known key.
+    Raises ConfigError, which names file, key path, what was expected and the nearest known key.
     """
     path = find_experiment(name)
     values = read_file(path)
@@ -70,8 +69,7 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
     """The experiment with other values at some key paths.
 
-    Raises:
-        ConfigError: if a path is unknown or a value does not fit.
+    Raises ConfigError if a path is unknown or a value does not fit.
     """
     content = Values(experiment.model_dump(mode="json"), {})
     for key, value in values.items():

@@ -39,10 +39,8 @@ def check(
     """The values as a section.
 
     Messages name `where` for values that are missing or whose origin is unknown. On an unknown key
-    they suggest the nearest known one, unless the file is not meant to be edited.
-
-    Raises:
-        ConfigError: one line per key: where, key path, what was expected and what was given.
+    they suggest the nearest known one, unless the file is not meant to be edited. Raises
+    ConfigError, one line per key: where, key path, what was expected and what was given.
     """
     try:
         return model.model_validate(_tuples(values.content))
@@ -73,8 +71,7 @@ def set_value(
 ) -> Values:
     """The values with another value at one key path.
 
-    Raises:
-        ConfigError: if the section has no such path.
+    Raises ConfigError if the section has no such path.
     """
     paths = key_paths(model)
     if key not in paths:

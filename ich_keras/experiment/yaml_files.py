@@ -44,8 +44,7 @@ class Values:
 def find_experiment(name: str) -> Path:
     """The file of an experiment or search: a path, or a shipped file by its name or stem.
 
-    Raises:
-        ConfigError: if there is none; lists the shipped files.
+    Raises ConfigError, which lists the shipped files, if there is none.
     """
     if Path(name).is_file():
         return Path(name)
@@ -71,8 +70,7 @@ def shipped_experiments() -> list[Path]:
 def read_file(path: Path, including: tuple[Path, ...] = ()) -> Values:
     """A file with what it includes; later values win, and those of the file itself come last.
 
-    Raises:
-        ConfigError: names the file and, if it is not YAML, the line.
+    Raises ConfigError, which names the file and, if it is not YAML, the line.
     """
     if path.resolve() in including:
         raise ConfigError(f"{including[-1]}: include: {path.name} already includes this file")

@@ -40,8 +40,7 @@ def current_environment(devices: list[str], computation: Computation) -> dict[st
 def read_environment(run: RunFolder) -> dict[str, Any]:
     """The content of `environment.json`; empty if there is no file.
 
-    Raises:
-        RunError: if the file is damaged.
+    Raises RunError if the file is damaged.
     """
     path = run.environment
     if not path.is_file():
@@ -65,10 +64,8 @@ def record_session(
 
     The top level is the environment at the start of the run, as in files without sessions. Such a
     file, of an older version, becomes the first session, with null for what it does not record.
-    `data` is what is the same in every session: fingerprint of the shards, and seed.
-
-    Raises:
-        RunError: if the file is damaged.
+    `data` is what is the same in every session: fingerprint of the shards, and seed. Raises
+    RunError if the file is damaged.
     """
     content = read_environment(run) or {**environment, **data, "sessions": []}
     if "sessions" not in content:

@@ -29,70 +29,33 @@ class RunInput:
     fingerprint: str
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """The files of one run."""
+    """The files of one run, whose folder need not exist yet."""
 
-    path: Path  # the folder; it need not exist yet
-
-    @property
-    def experiment(self) -> Path:
-        return self.path / "experiment.yaml"
-
-    @property
-    def environment(self) -> Path:
-        return self.path / "environment.json"
-
-    @property
-    def input(self) -> Path:
-        return self.path / "input.json"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "history.csv"
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best.keras"
-
-    @property
-    def last(self) -> Path:
-        return self.path / "last"
-
-    @property
-    def position(self) -> Path:
-        return self.last / "position.json"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
-
-    @property
-    def figures(self) -> Path:
-        return self.path / "figures"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.path / "evaluation"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.experiment = path / "experiment.yaml"
+        self.environment = path / "environment.json"
+        self.input = path / "input.json"
+        self.history = path / "history.csv"
+        self.best = path / "best.keras"
+        self.last = path / "last"
+        self.position = self.last / "position.json"
+        self.tensorboard = path / "tensorboard"
+        self.figures = path / "figures"
+        self.evaluation = path / "evaluation"
+        self.comparisons = path / "comparisons"
+        self.report = path / "report.html"
 
     def fitted(self, size: int) -> Path:
         """Postprocessing fitted on validation slices of that size."""
         return self.path / "fitted" / f"{size}.json"
 
-    @property
-    def comparisons(self) -> Path:
-        return self.path / "comparisons"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
 
 def trained_run(path: Path) -> RunFolder:
     """The run in a folder that `fit` wrote.
 
-    Raises:
-        UsageError: if the experiment, the input or the checkpoint is missing.
+    Raises UsageError if the experiment, the input or the checkpoint is missing.
     """
     run = RunFolder(path)
     for needed in (run.experiment, run.input, run.best):
@@ -107,8 +70,7 @@ def trained_run(path: Path) -> RunFolder:
 def score_name(name: str) -> str:
     """A name for the files of scores and figures.
 
-    Raises:
-        UsageError: if it could lead out of their folders.
+    Raises UsageError if it could lead out of their folders.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(f"--name {name}: give letters, digits, - and _, such as hospital-a")
@@ -128,11 +90,7 @@ def write_input(run: RunFolder, value: RunInput) -> None:
 
 
 def read_input(run: RunFolder) -> RunInput:
-    """Reads `input.json`.
-
-    Raises:
-        RunError: if it is missing or damaged.
-    """
+    """Reads `input.json`; RunError if it is missing or damaged."""
     try:
         content = json.loads(run.input.read_text(encoding="utf-8"))
         if "shard_size" not in content:

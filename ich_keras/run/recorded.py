@@ -16,10 +16,8 @@ SHARDS_KEY = "data.shards"  # may change: the fingerprint says whether the shard
 def parse_recorded(model: type[AnySection], content: dict[str, Any], where: str) -> AnySection:
     """Checks recorded values; keys that they lack have their defaults.
 
-    Keys of older versions are replaced in `content`; `where` names the file in messages.
-
-    Raises:
-        RunError: if this version does not know a key or does not accept a value.
+    Keys of older versions are replaced in `content`; `where` names the file in messages. Raises
+    RunError if this version does not know a key or does not accept a value.
     """
     upgrade_recorded(content)
     try:

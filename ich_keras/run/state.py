@@ -40,8 +40,7 @@ def save_state(run: RunFolder, variables: Sequence[Any], position: Position) -> 
 def restore_state(run: RunFolder, variables: Sequence[Any]) -> Position:
     """Assigns what `save_state` wrote; if there is nothing yet, the variables stay as they are.
 
-    Raises:
-        RunError: if the file is damaged or of another network.
+    Raises RunError if the file is damaged or of another network.
     """
     path = run.last / STATE_NAME
     if not path.is_file():
@@ -61,11 +60,7 @@ def restore_state(run: RunFolder, variables: Sequence[Any]) -> Position:
 
 
 def read_position(run: RunFolder) -> Position:
-    """Reads `last/position.json`.
-
-    Raises:
-        RunError: if the file is missing or damaged.
-    """
+    """Reads `last/position.json`; RunError if the file is missing or damaged."""
     try:
         return _parse_position(run.position.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError) as error:

@@ -53,8 +53,7 @@ def make_cases(
 ) -> Cases:
     """Cases whose patients are resampled `draws` times.
 
-    Raises:
-        ScoreError: if the arrays do not fit together, are empty, or hold other values.
+    Raises ScoreError if the arrays do not fit together, are empty, or hold other values.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     _check(labels, probabilities, len(patients))

@@ -126,10 +126,8 @@ def load_search(name: str, overrides: Sequence[str] = ()) -> Search:
     """Reads a search; paths in it are relative to its file.
 
     `name` is a path or the name of a file under `experiments/`, an override `key.path=value` of the
-    search (`trials=3`) or of its experiment (`training.batch_size=8`).
-
-    Raises:
-        ConfigError: as `load_experiment`; also if a point does not fit the experiment.
+    search (`trials=3`) or of its experiment (`training.batch_size=8`). Raises as `load_experiment`,
+    and ConfigError if a point does not fit the experiment.
     """
     path = find_experiment(name)
     values = read_file(path)

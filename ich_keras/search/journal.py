@@ -47,10 +47,8 @@ class Journal:
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         """Opens the journal, or begins it.
 
-        `identity` is the `Search` as JSON, and `data_fingerprint` of the shards.
-
-        Raises:
-            RunError: if the file is of another search, of a version with other keys, or damaged.
+        `identity` is the `Search` as JSON, and `data_fingerprint` of the shards. Raises RunError if
+        the file is of another search, of a version with other keys, or damaged.
         """
         self.path = path
         self.events: list[Event] = []

@@ -51,8 +51,7 @@ class JournaledOracle(keras_tuner.Oracle):
     def restore(self) -> None:
         """Repeats the events of the journal.
 
-        Raises:
-            RunError: if the journal is damaged, or this oracle proposes other points.
+        Raises RunError if the journal is damaged, or this oracle proposes other points.
         """
         for event in self.journal.events:
             if isinstance(event, Begin):
@@ -213,8 +212,7 @@ ORACLES: dict[str, type[JournaledOracle]] = {"grid": Grid, "random": Random, "ba
 def make_oracle(search: Search, journal: Journal) -> JournaledOracle:
     """Returns the oracle of a search, which has yet to be restored.
 
-    Raises:
-        UsageError: if a package is missing.
+    Raises UsageError if a package is missing.
     """
     options = oracle_options(search) | {
         "seed": search.base.seed + 1,  # KerasTuner takes a seed of 0 for none

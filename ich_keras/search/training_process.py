@@ -75,8 +75,7 @@ class Trainer:
     def run(self, sample: Sample) -> Outcome:
         """Trains in another process, unless the sample is done already.
 
-        Raises:
-            KeyboardInterrupt: if `stop` is set.
+        Raises KeyboardInterrupt if `stop` is set.
         """
         existing = read_outcome(sample.outcome)
         if existing is not None and existing.state == "done":
@@ -105,8 +104,7 @@ class Trainer:
 def read_outcome(path: Path) -> Outcome | None:
     """Reads the outcome of a training, or returns None if there is none yet.
 
-    Raises:
-        RunError: if the file is damaged.
+    Raises RunError if the file is damaged.
     """
     if not path.is_file():
         return None

@@ -39,7 +39,6 @@ class TrialRow:
 def trial_row(
     trial: str, point: Point, status: str, steps: int, outcomes: Iterable[Outcome], objective: str
 ) -> TrialRow:
-    """Returns the row of a trial with the outcomes of its samples so far."""
     outcomes = list(outcomes)
     values = [x.scores[objective] for x in outcomes if x.state == "done"]
     messages = [x.message for x in outcomes if x.state != "done"]

@@ -60,7 +60,6 @@ class SearchResult:
     statement: str  # whether the point differs from the next
 
     def sentence(self) -> str:
-        """Returns the result and where it is."""
         return (
             f"best of {self.trials} trials by {self.objective} {self.value:.5f}:"
             f" {point_text(self.point)}. {self.statement}"
@@ -168,7 +167,6 @@ class _Chief:
             raise RunError(f"the chief cannot listen: {error}; choose another port") from None
 
     def rows(self) -> list[TrialRow]:
-        """Returns every trial so far."""
         return [self._row(self.oracle.trials[x]) for x in list(self.oracle.start_order)]
 
     def _row(self, trial: Trial) -> TrialRow:
@@ -192,7 +190,6 @@ class _Chief:
         self.progress.changed()
 
     def result(self) -> SearchResult:
-        """Writes the results."""
         rows = self.rows()
         for row in rows:
             if row.state == "done" and len(row.samples) < self.search.samples_per_point:

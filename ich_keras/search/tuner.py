@@ -59,8 +59,7 @@ class SearchTask:
 def role() -> str:
     """Returns the role that KerasTuner's variables give this process: `alone`, `chief`, `worker`.
 
-    Raises:
-        UsageError: if some of the variables are missing.
+    Raises UsageError if some of the variables are missing.
     """
     missing = [name for name in VARIABLES if not os.environ.get(name)]
     if len(missing) == len(VARIABLES):

@@ -67,7 +67,7 @@ def shards(out: Path) -> dict[Path, tuple[int, bytes]]:
 def test_existing_shards_are_not_touched_and_new_slices_get_new_shards(source, out, truths):
     before, old_shards = splits(out), shards(out)
     manifest = convert(write(source, truths), out, ADD)
-    assert verify(out).records == len(truths) == manifest.slices
+    assert verify(out).slices == len(truths) == manifest.slices
     after = splits(out)
     assert before.items() <= after.items()
     assert old_shards.items() <= shards(out).items()
@@ -95,7 +95,7 @@ def test_slices_added_in_any_order_are_stored_once_in_the_split_of_their_patient
     root, out, so_far = tmp_path / "rsna", tmp_path / "out", {}
     for until in (*sorted(rng.choice(np.arange(6, len(coming)), 3, replace=False)), len(coming)):
         convert(write(root, coming[:until]), out, ADD)
-        assert verify(out).records == until
+        assert verify(out).slices == until
         assert so_far.items() <= splits(out).items()
         so_far = splits(out)
     patients = pd.read_csv(out / "index.csv").groupby("split")["patient_key"].nunique()
@@ -137,7 +137,7 @@ def test_new_rejects_alone_are_listed_and_the_shards_do_not_change(source, out):
     after = convert(source, out, ADD)
     assert after.rejected == {"not_dicom": 1}
     assert (after.fingerprint, after.shards) == (before.fingerprint, before.shards)
-    assert verify(out).records == before.slices
+    assert verify(out).slices == before.slices
 
 
 def test_with_a_key_patients_are_recognized_by_their_hash(source, truths, tmp_path):
@@ -147,7 +147,7 @@ def test_with_a_key_patients_are_recognized_by_their_hash(source, truths, tmp_pa
     convert(source, out, keyed)
     before = splits(out)
     convert(write(source, truths), out, replace(keyed, add=True))
-    assert verify(out).records == len(truths)
+    assert verify(out).slices == len(truths)
     assert before.items() <= splits(out).items()
     with pytest.raises(PlanError, match="another --seed or --patient-key-file"):
         convert(source, out, ADD)
@@ -193,7 +193,7 @@ def test_the_same_command_finishes_an_addition_that_was_interrupted_at_its_end(
 ):
     out = interrupted_at_the_end
     convert(source, out, ADD)
-    assert verify(out).records == len(truths) - 3
+    assert verify(out).slices == len(truths) - 3
     half = write(tmp_path / "half", truths[: 3 * PATIENTS // 2 + 1])
     convert(half, tmp_path / "quiet", OPTIONS)
     convert(source, tmp_path / "quiet", ADD)
@@ -205,7 +205,7 @@ def test_another_addition_discards_one_that_was_interrupted_at_its_end(
 ):
     out = interrupted_at_the_end
     convert(write(source, truths), out, ADD)
-    assert verify(out).records == len(truths)
+    assert verify(out).slices == len(truths)
 
 
 def test_an_interrupted_addition_is_resumed(source, out, truths, monkeypatch):
@@ -213,7 +213,7 @@ def test_an_interrupted_addition_is_resumed(source, out, truths, monkeypatch):
     written = shards(out)
     convert(source, out, ADD)
     assert shards(out) == written
-    assert verify(out).records == len(truths)
+    assert verify(out).slices == len(truths)
 
 
 def test_incompatible_additions_are_refused(source, out, tmp_path):

@@ -280,7 +280,7 @@ def test_slices_without_labels_are_rejected_or_converted_as_unlabelled(source, t
     )
     assert set(manifest.splits) == {"unlabelled"}
     assert all(example.label is None for _, example in examples(tmp_path / "bare"))
-    assert verify(tmp_path / "bare").records == manifest.splits["unlabelled"].slices
+    assert verify(tmp_path / "bare").slices == manifest.splits["unlabelled"].slices
 
 
 def test_pipes_and_links_to_folders_are_rejected(tmp_path):

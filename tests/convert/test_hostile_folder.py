@@ -106,7 +106,7 @@ def test_a_hostile_folder_costs_only_its_hostile_files(
     check_files(out, manifest)
     index, rejects = rows(out / INDEX_NAME), rows(out / REJECTS_NAME)
     check_tables(index, rejects)
-    assert verify(out).records == len(index) - 1
+    assert verify(out).slices == len(index) - 1
     assert Counter(row[1] for row in rejects[1:]) == manifest.rejected
     check_good(out, manifest, folder.good)
     paths = [path for path in before if unlabelled or path.startswith(STAGES)]

@@ -129,7 +129,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_only_its_file(source, accidents, 
         ),
     }
     assert manifest.rejected == {"decoder_crash": 2}
-    assert verify(tmp_path / "out").records == len(names) - 2
+    assert verify(tmp_path / "out").slices == len(names) - 2
 
 
 def test_a_worker_that_crashes_by_chance_costs_nothing(source, accidents, tmp_path):
@@ -157,7 +157,7 @@ def test_rare_crashes_do_not_end_a_long_conversion(source, accidents, tmp_path):
     assert len(names[::4]) > crashes_module.CRASHES_WITHOUT_PROGRESS
     convert(source, tmp_path / "out", replace(OPTIONS, workers=2, shard_size=1))
     assert rejects(tmp_path / "out") == {}
-    assert verify(tmp_path / "out").records == len(names)
+    assert verify(tmp_path / "out").slices == len(names)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_no_decoder_is_blamed_for_a_process_killed_while_reading(source, stalls,
     stalls({names[4]: slow_source.KILLS_TWICE})
     convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
     assert rejects(tmp_path / "out") == {}
-    assert verify(tmp_path / "out").records == len(names)
+    assert verify(tmp_path / "out").slices == len(names)
 
 
 def test_a_source_that_times_out_ends_the_conversion_in_one_line_and_can_be_tried_again(
@@ -199,7 +199,7 @@ def test_a_source_that_times_out_ends_the_conversion_in_one_line_and_can_be_trie
     stalls({})
     convert(source, tmp_path / "out", replace(OPTIONS, workers=2))
     assert rejects(tmp_path / "out") == {}
-    assert verify(tmp_path / "out").records == len(names)
+    assert verify(tmp_path / "out").slices == len(names)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit to the size of files")
@@ -216,7 +216,7 @@ def test_a_full_disk_ends_the_conversion_in_one_line_and_the_same_command_resume
     assert "Traceback" not in failed.stderr
     assert not list(out.glob("[!.]*"))
     subprocess.run(given, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    assert verify(out).records == 36
+    assert verify(out).slices == 36
 
 
 def test_files_rewritten_during_a_conversion_are_detected(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def split_file(folder: Path, assigned: pd.DataFrame, *columns: str) -> Path:
 
 def splits(out: Path) -> dict[str, str]:
     index = pd.read_csv(out / "index.csv", dtype=str)
-    assert len(index) == verify(out).records
+    assert len(index) == verify(out).slices
     return dict(zip(index["slice_id"], index["split"], strict=True))
 
 

@@ -139,7 +139,7 @@ def test_a_crashing_codec_costs_only_its_file(source, tmp_path, monkeypatch):
     monkeypatch.setattr(beam_workers, "write_shard", crashing_codec.write_shard)
     manifest = convert(source, tmp_path / "out", replace(OPTIONS, runner="beam"))
     assert manifest.rejected["decoder_crash"] == 1
-    assert verify(tmp_path / "out").records == 8 * 3 + 2 * 3 - 3
+    assert verify(tmp_path / "out").slices == 8 * 3 + 2 * 3 - 3
 
 
 def test_a_slow_source_is_waited_for(source, local, tmp_path, monkeypatch):

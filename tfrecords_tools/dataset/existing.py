@@ -45,7 +45,6 @@ class Existing:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no shards yet."""
         return not self.manifest.shards
 
     @property

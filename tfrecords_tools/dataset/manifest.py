@@ -127,15 +127,11 @@ def split_of(name: str) -> str:
 
 def file_sha256(path: ShardPath) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
     with local_copy(path) as local, local.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(path: ShardPath, manifest: Manifest) -> None:
-    """Writes the manifest to a file."""
     content: dict[str, Any] = {}
     for name, value in asdict(manifest).items():
         content |= value if name == "format" else {name: value}
@@ -146,8 +142,7 @@ def write_manifest(path: ShardPath, manifest: Manifest) -> None:
 def read_manifest(folder: ShardPath) -> Manifest:
     """Reads the manifest of a folder of shards.
 
-    Raises:
-        ManifestError: if it is missing, damaged, or of another format version.
+    Raises ManifestError if it is missing, damaged, or of another format version.
     """
     path = folder / MANIFEST_NAME
     if not path.is_file():

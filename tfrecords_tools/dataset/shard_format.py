@@ -18,7 +18,6 @@ class ShardFormat:
 
     @property
     def channels(self) -> int:
-        """Channels of an image."""
         return len(self.windows) * (2 * self.neighbours + 1)
 
     def command_options(self) -> str:

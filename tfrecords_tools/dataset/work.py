@@ -14,11 +14,7 @@ class DamagedWorkError(InputError):
 
 
 def read_work(path: ShardPath) -> Any:
-    """Reads a JSON file of WORK.
-
-    Raises:
-        DamagedWorkError: if it cannot be read.
-    """
+    """Reads a JSON file of WORK; DamagedWorkError if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

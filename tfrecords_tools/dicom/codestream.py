@@ -45,9 +45,8 @@ class Codestream:
 def read_codestream(frame: bytes) -> Codestream:
     """Reads the header of a compressed frame, and finds the end of its image.
 
-    Raises:
-        ValueError: if it is neither JPEG nor JPEG-LS nor JPEG 2000.
-        struct.error: if it ends within the header.
+    Raises ValueError if it is neither JPEG nor JPEG-LS nor JPEG 2000, and struct.error if it ends
+    within the header.
     """
     return _jpeg(frame) if frame.startswith(_JPEG) else _jpeg_2000(frame)
 
@@ -55,11 +54,9 @@ def read_codestream(frame: bytes) -> Codestream:
 def rle_lengths(frame: bytes, pixels: int) -> list[int]:
     """Counts the pixels in each segment of an RLE frame (PS3.5 G.3.1).
 
-    `frame` is all its fragments; zeros after `pixels` of a segment are padding.
-
-    Raises:
-        ValueError: if it has no segment, or segments that begin where they cannot.
-        struct.error: if it is shorter than its header.
+    `frame` is all its fragments; zeros after `pixels` of a segment are padding. Raises ValueError
+    if it has no segment, or segments that begin where they cannot, and struct.error if it is
+    shorter than its header.
     """
     segments, *starts = struct.unpack_from("<16I", frame)
     if not 0 < segments <= len(starts):

@@ -61,8 +61,7 @@ class SliceHeader:
 def slice_header(dataset: Dataset) -> SliceHeader:
     """Checks and reads what comes before the pixels.
 
-    Raises:
-        RejectedSlice: if it does not describe one axial CT slice.
+    Raises RejectedSlice if it does not describe one axial CT slice.
     """
     _check_kind(dataset)
     _check_layout(dataset)

@@ -51,11 +51,7 @@ class PixelFormat:
 
 
 def pixel_format(dataset: Dataset, syntax: str, header: SliceHeader) -> PixelFormat:
-    """Reads how pixels are stored.
-
-    Raises:
-        RejectedSlice: if they cannot be decoded.
-    """
+    """Reads how pixels are stored; RejectedSlice if they cannot be decoded."""
     check_decoder(syntax)
     return PixelFormat(
         syntax,
@@ -69,8 +65,7 @@ def pixel_format(dataset: Dataset, syntax: str, header: SliceHeader) -> PixelFor
 def check_length(pixels: PixelFormat, length: int) -> None:
     """Checks the length of Pixel Data in bytes.
 
-    Raises:
-        RejectedSlice: if it is zero, or if it is wrong for uncompressed pixels.
+    Raises RejectedSlice if it is zero, or if it is wrong for uncompressed pixels.
     """
     if length == 0:
         raise RejectedSlice("no_pixels", "Pixel Data is missing or empty")
@@ -87,9 +82,8 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
 
     `vr` is None if that is implicit. The values are native integers of 8, 16 or 32 bits, (rows,
     columns), without the bits above Bits Stored, which are not part of a pixel (PS3.5 8.1.1).
-
-    Raises:
-        RejectedSlice: if it cannot be decoded, is too short or too long, or contradicts the header.
+    Raises RejectedSlice if it cannot be decoded, is too short or too long, or contradicts the
+    header.
     """
     check_length(pixels, len(content))
     precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)

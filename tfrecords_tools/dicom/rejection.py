@@ -56,17 +56,12 @@ PARSER_ERRORS = (
 
 
 class RejectedSlice(InputError):  # noqa: N818 - an outcome, not an error
-    """A file that is not converted.
-
-    Attributes:
-        reason: a key of REASONS.
-        detail: one line about this file.
-    """
+    """A file that is not converted."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)  # both arguments, so that it can be pickled
-        self.reason = reason
-        self.detail = one_line(detail)
+        self.reason = reason  # a key of REASONS
+        self.detail = one_line(detail)  # about this file
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"

@@ -46,11 +46,7 @@ class Rescale:
 
 
 def read_rescale(dataset: Dataset) -> Rescale:
-    """Reads how stored values map to HU.
-
-    Raises:
-        RejectedSlice: if they do not map to HU.
-    """
+    """Reads how stored values map to HU; RejectedSlice if they do not map to HU."""
     rescale_type = texts(dataset, "RescaleType")
     if rescale_type not in ([], ["HU"]):
         raise RejectedSlice("not_hu", f"Rescale Type is {rescale_type}, expected HU")
@@ -67,9 +63,7 @@ def hounsfield(stored: np.ndarray, rescale: Rescale) -> np.ndarray:
 
     Padding keeps its value if that is below air, and becomes air otherwise. `stored` are integers
     of 8, 16 or 32 bits; HU are float32 of the same shape, all finite, within MIN_HU and MAX_HU.
-
-    Raises:
-        RejectedSlice: if the result is not certainly HU.
+    Raises RejectedSlice if the result is not certainly HU.
     """
     mapping = rescale.mapping
     hu = _mapped(stored, mapping)

@@ -47,10 +47,7 @@ def check_elements(
     """Checks that elements ascend, each whole and in a VR that decoders of images expect.
 
     The elements are as pydicom reads them, from `place` in `content` on; `before` is the tag of the
-    element before them. Returns where they end.
-
-    Raises:
-        ValueError: names the first fault.
+    element before them. Returns where they end; ValueError names the first fault.
     """
     for element in elements:
         if element.tag <= before:
@@ -65,8 +62,7 @@ def check_elements(
 def check_rest(content: bytes, form: Form, before: int) -> None:
     """Checks the rest of a file; zeros may follow its last element, to fill up whole blocks.
 
-    Raises:
-        ValueError: as `check_elements`.
+    Raises as `check_elements`.
     """
     reader = data_element_generator(io.BytesIO(content), *form)
     place, end = 0, len(content.rstrip(b"\0"))
@@ -80,8 +76,7 @@ def check_rest(content: bytes, form: Form, before: int) -> None:
 def check_fragments(content: bytes) -> None:
     """Checks the offset table, which may be empty, and the fragments of compressed pixels.
 
-    Raises:
-        ValueError: if one is not whole, or empty: GDCM reads neither that one nor any after it.
+    Raises ValueError if one is not whole, or empty: GDCM reads neither that one nor any after it.
     """
     place = 0
     while place < len(content):

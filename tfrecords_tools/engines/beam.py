@@ -48,8 +48,7 @@ log = logging.getLogger(__name__)
 def beam_engine(out: ShardPath, arguments: Sequence[str]) -> Iterator[Engine]:
     """The engine of a Beam runner; without `--runner` the pipeline runs in this process.
 
-    Raises:
-        UsageError: if the options are invalid.
+    Raises UsageError if the options are invalid.
     """
     with _without_tracebacks():
         yield _BeamEngine(out.resolve(), _options(arguments))

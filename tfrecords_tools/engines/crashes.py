@@ -29,9 +29,6 @@ class Crashes:
     cost time, as long as shards are finished: the conversion ends after CRASHES_WITHOUT_PROGRESS
     crashes since the last finished shard. So a long conversion survives any number of rare crashes,
     and one in which every process crashes ends soon.
-
-    Attributes:
-        given_up: files that are no longer decoded, path to reason and detail.
     """
 
     def __init__(self, folder: Path, out: ShardPath) -> None:
@@ -45,13 +42,13 @@ class Crashes:
         for stale in (folder / WORK).glob(decoding_note(folder, "*").name):
             stale.unlink()  # from an attempt that was killed
         known = read_work(self._file) if self._file.is_file() else {}
+        # reason and detail of files that are no longer decoded, by path
         self.given_up: dict[str, tuple[str, str]] = {x: tuple(why) for x, why in known.items()}
 
     def add(self, shard: str, crash: ProcessExpired) -> None:
         """Records that the process that wrote a shard crashed.
 
-        Raises:
-            ConvertError: if processes crash and no shard is finished any more.
+        Raises ConvertError if processes crash and no shard is finished any more.
         """
         path = file_at_crash(decoding_note(self._folder, shard))
         self._without_progress.append(path)

@@ -197,7 +197,6 @@ def _source_files(slices: pd.DataFrame) -> list[SourceFile]:
 
 
 def _neighbour_files(slices: pd.DataFrame, reach: int) -> pd.Series:
-    """A tuple of files for each slice."""
     if not reach:
         return pd.Series([()] * len(slices), index=slices.index)
     files = _source_files(slices)

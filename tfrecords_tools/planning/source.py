@@ -32,10 +32,7 @@ def find_source(root: Path, *, label_file: Path | None = None, unlabelled: bool 
 
     With a label file, or unlabelled, these are all files. Otherwise the folder must have the RSNA
     layout: `stage_2_train/`, `stage_2_train.csv` and optionally `stage_2_test/`, or the same of
-    `stage_1`.
-
-    Raises:
-        UsageError: if the layout is another, or there are no files.
+    `stage_1`. Raises UsageError if the layout is another, or there are no files.
     """
     if unlabelled or label_file is not None:
         labels = None if unlabelled else label_file
@@ -55,10 +52,8 @@ def find_source(root: Path, *, label_file: Path | None = None, unlabelled: bool 
 def listed_source(paths: Iterable[str], *, label_file: Path | None) -> Source:
     """The files that a list names, read lazily.
 
-    Paths are local, or `s3://` or `gs://` URIs; without `label_file` they are unlabelled.
-
-    Raises:
-        UsageError: while the list is read, if an entry is a URI of another kind.
+    Paths are local, or `s3://` or `gs://` URIs; without `label_file` they are unlabelled. Raises
+    UsageError while the list is read, if an entry is a URI of another kind.
     """
     return Source(None, map(_absolute_path, paths), label_file)
 

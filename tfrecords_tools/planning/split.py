@@ -23,10 +23,8 @@ log = logging.getLogger(__name__)
 def parse_split(text: str) -> tuple[float, ...]:
     """Reads `0.8,0.1,0.1`: fractions of the patients for train, val and test.
 
-    `0,1,0` suits a data set that is only used for evaluation.
-
-    Raises:
-        UsageError: unless they are three, none is negative, and they sum to 1.
+    `0,1,0` suits a data set that is only used for evaluation. Raises UsageError unless they are
+    three, none is negative, and they sum to 1.
     """
     try:
         fractions = tuple(float(part) for part in text.split(","))

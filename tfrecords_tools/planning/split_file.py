@@ -9,11 +9,11 @@ import pandas as pd
 
 from tfrecords_tools.dataset.manifest import SPLITS
 from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.tables.csv_cells import some_lines
 
 UNLABELLED = SPLITS[-1]
 GIVEN_SPLITS = SPLITS[:-1]
 ID_COLUMNS = ("slice_id", "study_id", "patient_id")  # the first one present in a file is used
-EXAMPLES = 3  # faults named in a message
 
 UNREADABLE = (ValueError, EOFError, BadGzipFile, zlib.error, pd.errors.ParserWarning)
 
@@ -55,10 +55,8 @@ def read_split(path: Path) -> pd.Series:
 def follow_split(slices: pd.DataFrame, given: pd.Series) -> pd.Series:
     """The split of each slice according to a file; "" if the file does not name the slice.
 
-    Public ids count too, since the `index.csv` of shards with the same key contains them.
-
-    Raises:
-        SplitError: if a group would be in two splits.
+    Public ids count too, since the `index.csv` of shards with the same key contains them. Raises
+    SplitError if a group would be in two splits.
     """
     column = str(given.index.name)
     split = slices[column].map(given)
@@ -99,6 +97,4 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _refuse(path: Path, rows: pd.DataFrame, fault: str) -> None:
     if len(rows):
-        some = ", ".join(str(line) for line in rows.index[:EXAMPLES])
-        more = f" and {len(rows) - EXAMPLES} more" if len(rows) > EXAMPLES else ""
-        raise SplitError(f"{path}: line {some}{more}: {fault}")
+        raise SplitError(f"{path}: {some_lines(rows.index.tolist())}: {fault}")

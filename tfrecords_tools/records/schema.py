@@ -51,8 +51,7 @@ class Example:
 def check_encoding(encoding: str, channels: int) -> None:
     """Checks that images of this many channels can be encoded.
 
-    Raises:
-        UsageError: if not, or if the encoding is not one of ENCODINGS.
+    Raises UsageError if not, or if the encoding is not one of ENCODINGS.
     """
     if encoding not in ENCODINGS:
         raise UsageError(f"unknown encoding {encoding!r}; choose from {', '.join(ENCODINGS)}")
@@ -79,8 +78,7 @@ def encode_example(example: Example, encoding: str) -> bytes:
 def decode_example(record: bytes, encoding: str) -> Example:
     """Parses a record without TensorFlow.
 
-    Raises:
-        SchemaError: if it is not an example of this schema and encoding.
+    Raises SchemaError if it is not an example of this schema and encoding.
     """
     message: Any = ExampleMessage()
     try:

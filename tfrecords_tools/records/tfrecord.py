@@ -28,17 +28,14 @@ def frame(record: bytes) -> bytes:
 
 
 class RecordWriter:
-    """Writes records to a file.
-
-    Attributes:
-        sha256: of all bytes that are written so far, hexadecimal.
-    """
+    """Writes records to a file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._digest = file, hashlib.sha256()
 
     @property
     def sha256(self) -> str:
+        """Of all bytes that are written so far, hexadecimal."""
         return self._digest.hexdigest()
 
     def write(self, record: bytes) -> None:
@@ -65,8 +62,7 @@ def write_records(path: Path, records: Iterable[bytes]) -> str:
 def read_records(path: Path) -> Iterator[bytes]:
     """Reads the records of a file and checks their checksums.
 
-    Raises:
-        RecordError: at the first damaged record.
+    Raises RecordError at the first damaged record.
     """
     with path.open("rb") as file:
         number, offset = 0, 0

@@ -22,11 +22,7 @@ def is_remote(path: str) -> bool:
 
 
 def check_store(path: str) -> None:
-    """Checks that the package that reads an object store is installed.
-
-    Raises:
-        UsageError: if it is not.
-    """
+    """Checks that the package that reads an object store is installed; UsageError if it is not."""
     package = STORES[path[: path.index("://") + 3]]
     if find_spec(package) is None:
         raise UsageError(

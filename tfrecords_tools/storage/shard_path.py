@@ -120,11 +120,7 @@ class ObjectPath:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turns an error of the store into one line.
-
-        Raises:
-            StoreError: says what to do.
-        """
+        """Turns an error of the store into a StoreError of one line that says what to do."""
         try:
             yield
         except FileNotFoundError as error:
@@ -148,9 +144,8 @@ ShardPath = Path | ObjectPath
 def shard_path(text: str) -> ShardPath:
     """A path as a user gives it.
 
-    Raises:
-        UsageError: if it is on an object store but names no bucket, or the package that reads the
-            store is missing.
+    Raises UsageError if it is on an object store but names no bucket, or the package that reads the
+    store is missing.
     """
     if not is_remote(text):
         return Path(text)

@@ -31,8 +31,7 @@ class OpenedFile(NamedTuple):
 def is_regular(path: str) -> bool:
     """Whether a path is a file or a link to one; not a folder or a pipe.
 
-    Raises:
-        OSError: if it does not exist.
+    Raises OSError if it does not exist.
     """
     if is_remote(path) or Path(path).is_file():
         return True

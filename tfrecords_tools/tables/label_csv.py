@@ -12,9 +12,9 @@ import pandas as pd
 
 from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.tables.csv_cells import EXAMPLES, some_lines
 
 CHUNK_ROWS = 500_000  # about 100 MB of text at a time
-EXAMPLES = 3  # faults named in a message
 SLICE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # a DICOM UID, or the challenge's ID_012345678
 WIDE_ID_COLUMNS = ("id", "slice_id", "sopinstanceuid")
 STUDY_ID_COLUMNS = ("study_id", "studyinstanceuid")
@@ -227,9 +227,7 @@ def _check_complete(path: Path, ids: list[str], column: _Column, missing: np.nda
 
 def _refuse(path: Path, lines: np.ndarray, fault: str) -> None:
     if lines.size:
-        some = ", ".join(str(line) for line in lines[:EXAMPLES])
-        more = f" and {lines.size - EXAMPLES} more" if lines.size > EXAMPLES else ""
-        raise LabelError(f"{path}: line {some}{more}: {fault}")
+        raise LabelError(f"{path}: {some_lines(lines.tolist())}: {fault}")
 
 
 def _cell_name(ids: list[str], place: int) -> str:

@@ -35,11 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def finish(out: ShardPath, plan: Plan) -> Manifest:
-    """Writes index and rejects and, last, the manifest.
-
-    Raises:
-        ConvertError: if no slice was written.
-    """
+    """Writes index and rejects and, last, the manifest; ConvertError if no slice was written."""
     results = [read_result(out, planned.name) for planned in plan.shards]
     index = _index(plan, results)
     rejects = _rejects(plan, results)

@@ -66,10 +66,8 @@ def only_writer(out: ShardPath) -> Iterator[None]:
 def claim(out: ShardPath, plan: Plan, *, fresh: bool) -> Manifest | None:
     """Claims a folder for a plan; returns its manifest if nothing is left to do, otherwise None.
 
-    An unfinished conversion of the plan is resumed; `fresh` removes what another left.
-
-    Raises:
-        UsageError: if the folder holds finished or unfinished shards of another plan.
+    An unfinished conversion of the plan is resumed; `fresh` removes what another left. Raises
+    UsageError if the folder holds finished or unfinished shards of another plan.
     """
     if not plan.existing.is_empty:
         return _claim_addition(out, plan)

@@ -96,7 +96,6 @@ def result_file(out: ShardPath, name: str) -> ShardPath:
 
 
 def read_result(out: ShardPath, name: str) -> ShardResult:
-    """Reads the result of a shard."""
     content = read_work(result_file(out, name))
     return ShardResult(**{**content, "shard": Shard(**content["shard"])})
 

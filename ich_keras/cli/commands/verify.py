@@ -15,5 +15,5 @@ def verify(shards: ShardPath, workers: int | None) -> None:
     """Reads every record of SHARDS against its manifest."""
     from tfrecords_tools.verify import verify as verify_shards
 
-    summary = verify_shards(shards, workers=workers or os.cpu_count() or 1)
-    click.echo(f"{shards}: {summary.records:,} records in {summary.shards} shards are as written")
+    found = verify_shards(shards, workers=workers or os.cpu_count() or 1)
+    click.echo(f"{shards}: {found.slices:,} records in {len(found.shards)} shards are as written")
