@@ -72,7 +72,7 @@ def main(run: Path, folder: Path, split: str, repeats: int) -> None:
     seconds, _ = timed(lambda: scorecard(many, config, 0, postprocessing))
     click.echo(
         f"{TENTH:,} synthetic slices: {config.bootstrap_draws:,} draws scored in {seconds:.1f} s;"
-        f" thresholds, temperature and smoothing fitted in {fit_seconds:.1f} s"
+        f" thresholds and smoothing fitted in {fit_seconds:.1f} s"
     )
 
 

@@ -39,7 +39,7 @@ def evaluate(
 ) -> EvaluateResult:
     """Scores the best checkpoint of a run on a split, and renews figures and report.
 
-    Everything that is chosen by looking at labels (thresholds, temperature, smoothing) is chosen on
+    Everything that is chosen by looking at labels (thresholds, smoothing) is chosen on
     the validation slices of the run's own shards, and applied to other splits only.
 
     The shards may be others than those of the training, with the same windows. Without
@@ -109,15 +109,13 @@ def _compare(
 def draw_scores(
     scorer: RunScorer, name: str, cases: Cases, postprocessing: Postprocessing | None
 ) -> None:
-    """Draws the figures of scores, with thresholds and (for slices) temperature of validation."""
+    """Draws the figures of scores, with the thresholds of validation."""
     threshold = scorer.experiment.evaluation.threshold
     thresholds = postprocessing.thresholds[cases.unit] if postprocessing else None
-    of_slices = cases.unit == "slice"
-    temperature = postprocessing.temperature if postprocessing and of_slices else None
     arrays = cases.labels, cases.probabilities
     figures = {
         "roc": roc_curves(*arrays, threshold=threshold),
-        "reliability": reliability_curves(*arrays, temperature=temperature),
+        "reliability": reliability_curves(*arrays),
         "thresholds": threshold_sweep(*arrays, threshold=threshold, chosen=thresholds),
     }
     for kind, figure in figures.items():

@@ -115,7 +115,7 @@ class RunScorer:
             shards = self.open(shard_path(self.trained.shards), size)
             if not self.trained_on(shards):
                 raise DatasetError(f"{shards.folder}: no longer holds the shards of the training")
-            log.info("fitting thresholds, temperature and smoothing on the validation slices")
+            log.info("fitting thresholds and smoothing on the validation slices")
             return self.fit_postprocessing(self.predict(shards, VALIDATION), size)
         except InputError as error:
             log.warning("no thresholds of validation: %s", error)

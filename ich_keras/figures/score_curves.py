@@ -15,7 +15,7 @@ from ich_keras.figures.curves import (
     VALIDATION,
     dress,
 )
-from ich_keras.scores.calibration import Reliability, at_temperature, reliability
+from ich_keras.scores.calibration import Reliability, reliability
 from ich_keras.scores.postprocessing import Thresholds
 from ich_keras.scores.ranking import (
     average_precision,
@@ -67,37 +67,27 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
     return figure
 
 
-def reliability_curves(
-    labels: np.ndarray, probabilities: np.ndarray, *, temperature: float | None = None
-) -> Figure:
-    """Observed frequency against predicted probability, before and after a temperature."""
+def reliability_curves(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+    """Observed frequency against predicted probability."""
     figure, panels = _panels()
     for k, axes in enumerate(panels):
         axes.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="equal")
-        before = reliability(labels[:, k], probabilities[:, k])
-        _draw_bins(axes, before, TRAINING, "o-", "network")
-        title = f"{LABELS[k]}: {before.error:.4f}"
-        if temperature is not None:
-            after = reliability(labels[:, k], at_temperature(probabilities[:, k], temperature))
-            _draw_bins(axes, after, VALIDATION, "s--", f"at temperature {temperature:.2f}")
-            title += f", then {after.error:.4f}"
-        dress(axes, title, "predicted")
+        bins = reliability(labels[:, k], probabilities[:, k])
+        _draw_bins(axes, bins)
+        dress(axes, f"{LABELS[k]}: {bins.error:.4f}", "predicted")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="observed")
     _legend_below(figure, panels[-1])
     return figure
 
 
-def _draw_bins(axes: Axes, bins: Reliability, color: str, style: str, name: str) -> None:
+def _draw_bins(axes: Axes, bins: Reliability) -> None:
     """One dot per bin, larger with more slices; the line joins the bins with enough slices."""
-    marker, line = style[0], style[1:]
     enough = bins.slices >= ENOUGH_SLICES
-    axes.plot(bins.predicted[enough], bins.observed[enough], color=color, ls=line, lw=1.5)
+    axes.plot(bins.predicted[enough], bins.observed[enough], color=TRAINING, lw=1.5)
     sizes = 8 + 20 * np.log10(np.maximum(bins.slices, 1))
-    colors = [color if x else "none" for x in enough]
-    axes.scatter(
-        bins.predicted, bins.observed, sizes, marker=marker, edgecolors=color, facecolors=colors
-    )
-    axes.plot([], [], color=color, ls=line, marker=marker, label=name)
+    colors = [TRAINING if x else "none" for x in enough]
+    axes.scatter(bins.predicted, bins.observed, sizes, edgecolors=TRAINING, facecolors=colors)
+    axes.plot([], [], color=TRAINING, marker="o", label="network")
 
 
 def threshold_sweep(

@@ -1,10 +1,10 @@
-"""Calibration of probabilities: its error, and the temperature that reduces it."""
+"""Calibration of probabilities: its error, and the temperature that smoothing needs."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from ich_keras.scores.ranking import ratio
 
@@ -48,16 +48,8 @@ def logits(probabilities: np.ndarray) -> np.ndarray:
     return logit(np.clip(np.asarray(probabilities, np.float64), CLIP, 1 - CLIP))
 
 
-def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Divides the log odds: above 1 probabilities approach 0.5, below 1 they approach 0 and 1."""
-    return expit(logits(probabilities) / temperature)
-
-
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature with the least cross-entropy. Guo et al. 2017, section 4.2.
-
-    Labels and probabilities are those of validation slices, (N, 6).
-    """
+    """The divisor of the log odds with the least cross-entropy. Guo et al. 2017, section 4.2."""
     signed = np.where(labels == 1, 1, -1) * logits(probabilities)
 
     def cross_entropy(log_temperature: float) -> float:

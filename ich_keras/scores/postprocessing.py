@@ -1,4 +1,4 @@
-"""What is fitted on validation slices and applied elsewhere: temperature, smoothing, thresholds."""
+"""What is fitted on validation slices and applied elsewhere: smoothing and thresholds."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,6 @@ import numpy as np
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunError, RunFolder, read_input, write_json
 from ich_keras.run.state import read_position
-from ich_keras.scores.calibration import fit_temperature
 from ich_keras.scores.cases import Cases
 from ich_keras.scores.metrics import by_label
 from ich_keras.scores.ranking import operating_curve
@@ -35,7 +34,6 @@ class Postprocessing:
     """Everything that is chosen by looking at the labels of validation slices."""
 
     source: Source
-    temperature: float  # for the probabilities of single slices
     smoothing: Smoothing
     # by level (`slice`, `study`, `study_smoothed`), rule and label; None where validation has no
     # positive or no negative
@@ -43,15 +41,11 @@ class Postprocessing:
 
 
 def fit_postprocessing(predictions: Predictions, source: Source) -> Postprocessing:
-    """Fits temperature, smoothing and thresholds on the predictions of validation slices."""
+    """Fits smoothing and thresholds on the predictions of validation slices."""
     smoothing = fit_smoothing(predictions)
     levels = cases_by_level(predictions, smoothing)
-    return Postprocessing(
-        source,
-        fit_temperature(predictions.labels, predictions.probabilities),
-        smoothing,
-        {level: choose_thresholds(cases) for level, cases in levels.items()},
-    )
+    thresholds = {level: choose_thresholds(cases) for level, cases in levels.items()}
+    return Postprocessing(source, smoothing, thresholds)
 
 
 def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -105,10 +99,11 @@ def read_postprocessing(run: RunFolder, size: int) -> Postprocessing | None:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         content["thresholds"]["study_smoothed"]  # the level that was added last
-        source, smoothing = Source(**content.pop("source")), Smoothing(**content.pop("smoothing"))
-        postprocessing = Postprocessing(source, smoothing=smoothing, **content)
+        source, smoothing = Source(**content["source"]), Smoothing(**content["smoothing"])
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path}: damaged ({error}); remove it, `ich-keras evaluate` writes it again"
         ) from error
-    return postprocessing if source == current_source(run, size) else None
+    if source != current_source(run, size):
+        return None
+    return Postprocessing(source, smoothing, content["thresholds"])

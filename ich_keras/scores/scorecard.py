@@ -7,7 +7,7 @@ import numpy as np
 from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.model.predictions import Predictions
 from ich_keras.scores.bootstrap import estimate
-from ich_keras.scores.calibration import at_temperature, reliability
+from ich_keras.scores.calibration import reliability
 from ich_keras.scores.cases import Cases, group_maximum
 from ich_keras.scores.metrics import by_label, evaluate_scores, mean_of_defined, slice_log_losses
 from ich_keras.scores.postprocessing import Postprocessing, Thresholds
@@ -41,7 +41,7 @@ def scorecard(
         card["operating_points"] = _operating_points(levels, postprocessing)
         scored["study_smoothed"] = levels["study_smoothed"]
     card["levels"] = {name: evaluate_scores(x, config.threshold) for name, x in scored.items()}
-    card["calibration"] = _calibration(slices, postprocessing)
+    card["calibration"] = _calibration(slices)
     if predictions.dense_mm2 is not None:
         _add_plain_rule(card, slices, predictions.dense_mm2)
     return card
@@ -56,14 +56,14 @@ def study_scorecard(
     """Scores studies whose slices have no labels of their own.
 
     As `scorecard`, where every slice of the predictions has the labels of its study. The result has
-    no temperature and no gain of smoothing, which are about slices.
+    no gain of smoothing, which is about slices.
     """
     smoothing = postprocessing.smoothing if postprocessing else None
     levels = cases_by_level(predictions, smoothing, draws=config.bootstrap_draws, seed=seed)
     del levels["slice"]
     studies = levels["study"]
     card = evaluate_scores(studies, config.threshold) | {"slices": len(predictions.labels)}
-    card["calibration"] = _calibration(studies, None)
+    card["calibration"] = _calibration(studies)
     card["levels"] = {}
     if postprocessing is not None:
         smoothed = levels["study_smoothed"]
@@ -149,25 +149,10 @@ def _smoothing_gain(
     }
 
 
-def _calibration(cases: Cases, postprocessing: Postprocessing | None) -> dict[str, Any]:
-    """The expected calibration error by label, before and after the temperature of validation."""
-    before = {"expected_calibration_error": _calibration_errors(cases)}
-    if postprocessing is None:
-        return before
-    after = cases.with_probabilities(
-        at_temperature(cases.probabilities, postprocessing.temperature)
-    )
-    losses = slice_log_losses(after.labels, after.probabilities)
-    return before | {
-        "temperature": postprocessing.temperature,
-        "expected_calibration_error_at_temperature": _calibration_errors(after),
-        "weighted_log_loss_at_temperature": estimate(cases.resampling.mean(losses)),
-    }
-
-
-def _calibration_errors(cases: Cases) -> dict[str, float]:
+def _calibration(cases: Cases) -> dict[str, Any]:
     columns = zip(cases.labels.T, cases.probabilities.T, strict=True)
-    return by_label(np.array([reliability(*column).error for column in columns]))
+    errors = np.array([reliability(*column).error for column in columns])
+    return {"expected_calibration_error": by_label(errors)}
 
 
 def _add_plain_rule(card: dict[str, Any], cases: Cases, dense_mm2: np.ndarray) -> None:

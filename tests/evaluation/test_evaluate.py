@@ -96,7 +96,7 @@ def test_what_was_fitted_to_another_checkpoint_is_fitted_again(scored):
     good = run.fitted(32).read_text()
     stale = json.loads(good)
     stale["source"]["checkpoint_step"] += 1
-    stale["temperature"] = 9.0
+    stale["smoothing"]["temperature"] = 9.0
     run.fitted(32).write_text(json.dumps(stale))
     evaluate(run, shards, split="test")
     assert run.fitted(32).read_text() == good
