@@ -18,7 +18,7 @@ import pandas as pd
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.dataset.manifest import ShardFormat
 from tfrecords_tools.dicom.pixels import PixelFormat
 from tfrecords_tools.dicom.reader import SliceFormat
 from tfrecords_tools.dicom.rescale import Line, Rescale

@@ -10,8 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from tfrecords_tools.dataset.existing import Existing, no_shards, read_existing
-from tfrecords_tools.dataset.manifest import MANIFEST_NAME, Manifest
-from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.dataset.manifest import MANIFEST_NAME, Manifest, ShardFormat
 from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.engines.local import local_engine

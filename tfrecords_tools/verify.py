@@ -13,11 +13,11 @@ from tfrecords_tools.dataset.manifest import (
     SPLITS,
     Manifest,
     Shard,
+    ShardFormat,
     file_sha256,
     read_manifest,
     split_of,
 )
-from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.processes import worker_pool

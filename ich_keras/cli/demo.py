@@ -19,12 +19,7 @@ SPLIT = "0.7,0.15,0.15"  # leaves enough of a few hundred patients to score on
 
 
 def run_demo(
-    directory: Path,
-    *,
-    patients: int,
-    seed: int,
-    workers: int | None,
-    overrides: Sequence[str] = (),
+    directory: Path, *, patients: int, seed: int, workers: int | None, overrides: Sequence[str] = ()
 ) -> Path:
     """Runs the demo, keeps what an earlier call finished, and returns the report."""
     data, shards, run = directory / "rsna-ich", directory / "shards", RunFolder(directory / "run")

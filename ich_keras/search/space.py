@@ -43,9 +43,7 @@ def point_text(point: Point) -> str:
 
 def number_of_points(search: Search) -> int | None:
     """Returns the greatest possible number of trials; None if it is not known in advance."""
-    if search.tuner in ("random", "bayesian"):
-        return search.trials
-    if search.tuner == "hyperband" or any(x.when for x in search.search.values()):
+    if search.tuner != "grid" or any(x.when for x in search.search.values()):
         return search.trials
     points = prod(len(list(x.values)) for x in make_space(search).space)
     return min(points, search.trials or points)

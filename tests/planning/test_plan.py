@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.rsna_folder import SLICES, Truth, scanned, write_rsna
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.dataset.manifest import ShardFormat
 from tfrecords_tools.planning.options import PlanError, PlanOptions
 from tfrecords_tools.planning.plan import Plan, default_shard_size, make_plan
 from tfrecords_tools.planning.scan import Scan

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.support.rsna_folder import scanned, write_labels, write_rsna, write_slice
-from tfrecords_tools.dataset.manifest import split_of
-from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.dataset.manifest import ShardFormat, split_of
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.planning.options import PlanOptions
 from tfrecords_tools.planning.plan import make_plan

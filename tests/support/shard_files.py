@@ -15,12 +15,12 @@ from tfrecords_tools.dataset.manifest import (
     MANIFEST_NAME,
     Manifest,
     Shard,
+    ShardFormat,
     Split,
     file_sha256,
     shard_name,
     write_manifest,
 )
-from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.records.schema import Example, encode_example
 from tfrecords_tools.records.tfrecord import write_records
 from tfrecords_tools.windows import WINDOWS

@@ -15,10 +15,10 @@ from tfrecords_tools.dataset.manifest import (
     REJECTS_NAME,
     SPLITS,
     Manifest,
+    ShardFormat,
     file_sha256,
     read_manifest,
 )
-from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.shard_path import ShardPath

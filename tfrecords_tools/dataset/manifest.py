@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.dataset.shard_format import ShardFormat
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.atomic import write_text
 from tfrecords_tools.storage.shard_path import ShardPath, local_copy
@@ -28,6 +27,30 @@ REJECT_COLUMNS = ["path", "reason", "detail"]
 
 class ManifestError(InputError):
     """A folder without a readable manifest."""
+
+
+@dataclass(frozen=True)
+class ShardFormat:
+    """Size, channels and encoding of all images of a folder of shards."""
+
+    windows: tuple[Window, ...]  # in the order of the channels
+    # slices below and above each slice. Each window has 2 * neighbours + 1 channels, from the
+    # lowest to the highest slice.
+    neighbours: int
+    size: int  # edge of a slice in pixels
+    encoding: str  # one of ENCODINGS
+
+    @property
+    def channels(self) -> int:
+        return len(self.windows) * (2 * self.neighbours + 1)
+
+    def command_options(self) -> str:
+        """The options of `ich-keras convert` that give this format."""
+        windows = ",".join(f"{x.name}={x.center:g}/{x.width:g}" for x in self.windows)
+        return (
+            f"--size {self.size} --windows {windows} --neighbours {self.neighbours}"
+            f" --encoding {self.encoding}"
+        )
 
 
 @dataclass(frozen=True)

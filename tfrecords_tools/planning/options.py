@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.dataset.manifest import ShardFormat
 from tfrecords_tools.errors import InputError
 
 

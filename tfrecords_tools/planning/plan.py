@@ -7,8 +7,7 @@ import pandas as pd
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.existing import Existing, no_shards
 from tfrecords_tools.dataset.keys import key_check, keyed_hash, public_ids
-from tfrecords_tools.dataset.manifest import REJECT_COLUMNS, SPLITS, shard_name
-from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.dataset.manifest import REJECT_COLUMNS, SPLITS, ShardFormat, shard_name
 from tfrecords_tools.planning.addition import compare, log_changes, log_doubtful
 from tfrecords_tools.planning.fingerprint import plan_fingerprint, source_fingerprint
 from tfrecords_tools.planning.neighbours import find_neighbours
@@ -91,10 +90,7 @@ def default_shard_size(shard_format: ShardFormat, slices: int) -> int:
 
 
 def make_plan(
-    scan: Scan,
-    labels: pd.DataFrame | None,
-    options: PlanOptions,
-    existing: Existing | None = None,
+    scan: Scan, labels: pd.DataFrame | None, options: PlanOptions, existing: Existing | None = None
 ) -> Plan:
     """Assigns each slice to a split and a shard.
 

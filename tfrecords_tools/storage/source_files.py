@@ -118,10 +118,7 @@ class _RemoteFile(io.RawIOBase):
                 f"{self._path}: there is no such object; correct the list, or restore it"
             ) from error
         except Exception as error:  # of the store's library, which has errors of many kinds
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise SourceError(
-                f"{self._path}: {_one_line(error)}; check credentials, endpoint and network"
+                f"{self._path}: {reason}; check credentials, endpoint and network"
             ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

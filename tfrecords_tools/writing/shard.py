@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrecords_tools.dataset.manifest import Shard
-from tfrecords_tools.dataset.shard_format import ShardFormat
+from tfrecords_tools.dataset.manifest import Shard, ShardFormat
 from tfrecords_tools.dataset.work import WORK, read_work
 from tfrecords_tools.dicom.parsing import ChangedHeaderError, HeaderMark
 from tfrecords_tools.dicom.reader import read_hu

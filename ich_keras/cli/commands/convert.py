@@ -24,10 +24,7 @@ class PipelineCommand(Command):
 @click.command(cls=PipelineCommand, options_metavar="[OPTIONS]")
 @click.argument("source", metavar="[SRC] [-- PIPELINE_OPTIONS]", type=LocalPath(), required=False)
 @click.option(
-    "--out",
-    type=ShardFolder(),
-    default=default_shards,
-    show_default="$ICH_SHARDS, else ./shards",
+    "--out", type=ShardFolder(), default=default_shards, show_default="$ICH_SHARDS, else ./shards"
 )
 @click.option("--size", type=click.IntRange(min=16), default=512, help="Edge of a slice, pixels.")
 @click.option("--windows", default="brain,subdural,bone", help="Names, or name=centre/width.")
