@@ -12,6 +12,7 @@ from pydicom import dcmread
 
 from tests.convert.test_damaged_inputs import IN_TMP_PATH, STEPS, damaged
 from tests.support.rsna_folder import EDGE, write_rsna
+from tests.support.shard_files import write_records
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.dataset.manifest import (
     INDEX_NAME,
@@ -23,7 +24,7 @@ from tfrecords_tools.dataset.manifest import (
 )
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.records.schema import decode_example, encode_example
-from tfrecords_tools.records.tfrecord import read_records, write_records
+from tfrecords_tools.records.tfrecord import read_records
 from tfrecords_tools.verify import VerifyError, verify
 
 

@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.records.test_schema import make_example
-from tests.support.shard_files import write_shards
+from tests.support.shard_files import write_records, write_shards
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, ManifestError, read_manifest
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.split_file import GIVEN_SPLITS, SplitError, read_split
 from tfrecords_tools.records.example_proto import ExampleMessage
 from tfrecords_tools.records.schema import ENCODINGS, SchemaError, decode_example, encode_example
-from tfrecords_tools.records.tfrecord import RecordError, read_records, write_records
+from tfrecords_tools.records.tfrecord import RecordError, read_records
 from tfrecords_tools.tables.label_csv import LabelError, read_labels
 
 IN_TMP_PATH = settings(

@@ -10,9 +10,8 @@ import tensorflow as tf
 from ich_keras.data.batches import evaluation_batches, reading, training_batches
 from ich_keras.data.shards import DatasetError, open_shards
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
-from tests.support.shard_files import CHANNELS, SIZE, overwrite_labels, write_shards
+from tests.support.shard_files import CHANNELS, SIZE, overwrite_labels, write_records, write_shards
 from tfrecords_tools.records.schema import encode_example
-from tfrecords_tools.records.tfrecord import write_records
 
 AUGMENTATION = AugmentationConfig(flip=True, grey=0.1, rotate_degrees=10.0)
 

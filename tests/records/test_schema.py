@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.shard_files import write_records
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.records.schema import (
     ENCODINGS,
@@ -19,7 +20,7 @@ from tfrecords_tools.records.schema import (
     parse_examples,
     parse_labels,
 )
-from tfrecords_tools.records.tfrecord import RecordError, read_records, write_records
+from tfrecords_tools.records.tfrecord import RecordError, read_records
 
 TEXT = st.text(min_size=1, max_size=20)
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tfrecords_tools.records.tfrecord import RecordError, frame, read_records, write_records
+from tests.support.shard_files import write_records
+from tfrecords_tools.records.tfrecord import RecordError, frame, read_records
 
 RECORDS = [b"", b"a", b"slice" * 20, bytes(range(256))]
 IN_TMP_PATH = settings(

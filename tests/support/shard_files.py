@@ -1,6 +1,6 @@
 """Small shards for tests, written by the schema alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tfrecords_tools.dataset.manifest import (
     write_manifest,
 )
 from tfrecords_tools.records.schema import Example, encode_example
-from tfrecords_tools.records.tfrecord import write_records
+from tfrecords_tools.records.tfrecord import RecordWriter
 from tfrecords_tools.windows import WINDOWS
 
 SIZE, CHANNELS = 32, 3
@@ -36,6 +36,15 @@ class Written:
 
     folder: Path
     examples: dict[str, list[Example]]
+
+
+def write_records(path: Path, records: Iterable[bytes]) -> str:
+    """Writes records to a new file; returns its SHA-256, hexadecimal."""
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        for record in records:
+            writer.write(record)
+    return writer.sha256
 
 
 def write_shards(

@@ -2,8 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,21 +41,6 @@ class RecordWriter:
         framed = frame(record)
         self._file.write(framed)
         self._digest.update(framed)
-
-
-@contextmanager
-def record_writer(path: Path) -> Iterator[RecordWriter]:
-    """Opens a new file for records."""
-    with path.open("wb") as file:
-        yield RecordWriter(file)
-
-
-def write_records(path: Path, records: Iterable[bytes]) -> str:
-    """Writes records to a new file; returns the SHA-256 of the file, hexadecimal."""
-    with record_writer(path) as writer:
-        for record in records:
-            writer.write(record)
-    return writer.sha256
 
 
 def read_records(path: Path) -> Iterator[bytes]:

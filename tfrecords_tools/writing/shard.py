@@ -22,7 +22,7 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.planning.file_scan import absolute_path, content_sha256
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
 from tfrecords_tools.records.schema import Example, encode_example
-from tfrecords_tools.records.tfrecord import record_writer
+from tfrecords_tools.records.tfrecord import RecordWriter
 from tfrecords_tools.storage.atomic import whole_file, write_text
 from tfrecords_tools.storage.shard_path import ShardPath
 from tfrecords_tools.storage.source_files import open_source
@@ -74,7 +74,8 @@ def write_shard(
     note = decoding_note(folder, name)
     with watchdog(note) as watch, whole_file(folder / name) as temporary:
         reader = _SliceReader(job, given_up, watch)
-        with record_writer(temporary) as writer:
+        with temporary.open("wb") as file:
+            writer = RecordWriter(file)
             for planned in slices:
                 try:
                     record = reader.record(planned)
