@@ -37,10 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Options of a conversion. Defaults are those of `ich-keras convert`.
-
-    Raises UsageError if an option is invalid, or two options exclude each other.
-    """
+    """Options of a conversion, with the defaults of the command; UsageError if they do not fit."""
 
     size: int = 512  # edge of a slice in pixels
     windows: str = "brain,subdural,bone"  # known ones, or name=center/width in HU
@@ -93,11 +90,8 @@ def convert(
 
     The same files and options give the same bytes, whatever the runner and the number of workers.
     `source` is a folder (see `find_source`) or a list of paths (see `listed_source`); `out` is new,
-    or the same conversion began it. With `options.add` it may hold shards of other files.
-
-    Raises:
-        InputError: one line, if the options, the source or `out` cannot be used.
-        OSError: if a file cannot be read or written.
+    or the same conversion began it. With `options.add` it may hold shards of other files. Raises
+    InputError, of one line, if the options, the source or `out` cannot be used.
     """
     shard_format = options.format
     is_file = options.split.endswith((".csv", ".csv.gz"))

@@ -18,10 +18,7 @@ RATE_PERIOD_SECONDS = 600.0  # the rate is the mean over this time, or over 1000
 
 
 def status(task: rich.progress.Task) -> str:
-    """Returns the count, the rate and the time left.
-
-    Such as `45 %, 450 of 1,000 in 0:00:40, 0:00:50 left, 11.0 step/s, loss 0.0312`.
-    """
+    """Returns such as `45 %, 450 of 1,000 in 0:00:40, 0:00:50 left, 11.0 step/s, loss 0.0312`."""
     count = f"{task.completed:,.0f}"
     if task.total is not None:
         count = f"{task.percentage:.0f} %, {count} of {task.total:,.0f}"

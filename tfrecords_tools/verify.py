@@ -41,11 +41,8 @@ class VerifyError(InputError):
 def verify(folder: ShardPath, *, workers: int = 1) -> Manifest:
     """Reads every record: checksums, schema, labels, identities, counts and file hashes.
 
-    An object store is read by this process alone. Returns the manifest, which describes the shards.
-
-    Raises:
-        ManifestError: if the manifest is missing or damaged.
-        VerifyError: names every fault.
+    An object store is read by this process alone. Returns the manifest, which describes the shards,
+    or raises VerifyError, which names every fault.
     """
     manifest = read_manifest(folder)
     faults = [*_stray_faults(folder, manifest), *_table_faults(folder, manifest)]

@@ -134,14 +134,7 @@ def shrink_windowed(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def stack_slices(slices: Sequence[np.ndarray]) -> np.ndarray:
-    """Stacks a slice and its neighbours as channels: per window, from the lowest to the highest.
-
-    Args:
-        slices: shape (rows, columns, windows) each, from the lowest to the highest.
-
-    Returns:
-        Shape (rows, columns, windows * len(slices)).
-    """
+    """Stacks slices, (rows, columns, windows) each, as channels: per window, from the lowest up."""
     rows, columns, _ = slices[0].shape
     return np.stack(slices, axis=-1).reshape(rows, columns, -1)
 

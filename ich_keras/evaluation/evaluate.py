@@ -39,13 +39,11 @@ def evaluate(
 ) -> EvaluateResult:
     """Scores the best checkpoint of a run on a split, and renews figures and report.
 
-    Everything that is chosen by looking at labels (thresholds, smoothing) is chosen on
-    the validation slices of the run's own shards, and applied to other splits only.
-
-    The shards may be others than those of the training, with the same windows. Without
-    `size` and `name`, they are the size of the training and the name of the split. `against` is
-    another run, to compare with on the same slices, `masks` a folder of true masks to compare class
-    maps with.
+    Everything that is chosen by looking at labels (thresholds, smoothing) is chosen on the
+    validation slices of the run's own shards, and applied to other splits only. The shards may be
+    others than those of the training, with the same windows. Without `size` and `name`, they are
+    the size of the training and the name of the split. `against` is another run, to compare with on
+    the same slices, `masks` a folder of true masks to compare class maps with.
 
     Raises:
         UsageError: if the split has no labels, or the windows are not those of the training.

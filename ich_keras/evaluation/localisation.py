@@ -39,12 +39,8 @@ def localise(
     order of `cases`. `masks` holds `<slice_id>.png`, bit k set where label k is, as `synth` writes
     them.
 
-    Returns:
-        By subtype and for `all`: `true_positives`, `hits` as an estimate of the share of them, and
-        `chance`, the mean share of the cells of the head that would be hits.
-
-    Raises:
-        DatasetError: if a mask is missing or cannot be read.
+    Returns, by subtype and for `all`: `true_positives`, `hits` as an estimate of the share of them,
+    and `chance`, the mean share of the cells of the head that would be hits.
     """
     predicted = cases.probabilities[:, : len(SUBTYPES)] >= threshold
     detected = predicted & (cases.labels[:, : len(SUBTYPES)] == 1)

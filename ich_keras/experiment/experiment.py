@@ -1,8 +1,4 @@
-"""Experiment YAML to checked, frozen values.
-
-An unknown key or a value that does not fit stops the command before anything heavy is loaded. The
-message names the file, the key path, what was expected and the nearest known key.
-"""
+"""Experiment YAML to checked, frozen values, before anything heavy is loaded."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -67,10 +63,7 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """The experiment with other values at some key paths.
-
-    Raises ConfigError if a path is unknown or a value does not fit.
-    """
+    """The experiment with other values at some key paths; ConfigError if one does not fit."""
     content = Values(experiment.model_dump(mode="json"), {})
     for key, value in values.items():
         content = set_value(Experiment, content, key, value)

@@ -69,10 +69,7 @@ def set_value(
     where: str = "",
     known: Sequence[str] = (),
 ) -> Values:
-    """The values with another value at one key path.
-
-    Raises ConfigError if the section has no such path.
-    """
+    """The values with another value at one key path; ConfigError if there is no such path."""
     paths = key_paths(model)
     if key not in paths:
         raise ConfigError(f"{_prefix(where)}unknown key {key}{suggest(key, [*paths, *known])}")

@@ -38,10 +38,7 @@ def current_environment(devices: list[str], computation: Computation) -> dict[st
 
 
 def read_environment(run: RunFolder) -> dict[str, Any]:
-    """The content of `environment.json`; empty if there is no file.
-
-    Raises RunError if the file is damaged.
-    """
+    """The content of `environment.json`, or nothing without a file; RunError if it is damaged."""
     path = run.environment
     if not path.is_file():
         return {}

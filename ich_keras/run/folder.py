@@ -53,10 +53,7 @@ class RunFolder:
 
 
 def trained_run(path: Path) -> RunFolder:
-    """The run in a folder that `fit` wrote.
-
-    Raises UsageError if the experiment, the input or the checkpoint is missing.
-    """
+    """The run in a folder that `fit` wrote; UsageError if what predictions need is missing."""
     run = RunFolder(path)
     for needed in (run.experiment, run.input, run.best):
         if not needed.is_file():
@@ -68,10 +65,7 @@ def trained_run(path: Path) -> RunFolder:
 
 
 def score_name(name: str) -> str:
-    """A name for the files of scores and figures.
-
-    Raises UsageError if it could lead out of their folders.
-    """
+    """A name for files of scores and figures; UsageError if it could lead out of their folders."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(f"--name {name}: give letters, digits, - and _, such as hospital-a")
     return name

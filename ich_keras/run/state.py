@@ -38,10 +38,7 @@ def save_state(run: RunFolder, variables: Sequence[Any], position: Position) -> 
 
 
 def restore_state(run: RunFolder, variables: Sequence[Any]) -> Position:
-    """Assigns what `save_state` wrote; if there is nothing yet, the variables stay as they are.
-
-    Raises RunError if the file is damaged or of another network.
-    """
+    """Assigns what `save_state` wrote, if anything; RunError if it is damaged or does not fit."""
     path = run.last / STATE_NAME
     if not path.is_file():
         return Position()

@@ -51,10 +51,7 @@ def make_cases(
     draws: int = 0,
     seed: int = 0,
 ) -> Cases:
-    """Cases whose patients are resampled `draws` times.
-
-    Raises ScoreError if the arrays do not fit together, are empty, or hold other values.
-    """
+    """Cases whose patients are resampled `draws` times; ScoreError if the arrays do not fit."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     _check(labels, probabilities, len(patients))
     return Cases(unit, labels, probabilities, resample(patients, draws, seed))

@@ -101,10 +101,8 @@ def mean_of_defined(areas: np.ndarray) -> np.ndarray:
 def error_counts(truth: np.ndarray, decided: np.ndarray) -> dict[str, Any]:
     """Errors of type I (false alarms) and type II (missed), by label; arguments bool (N, 6).
 
-    Returns:
-        `false_positives` and `false_negatives`, counts; `false_positive_rate` of the slices
-        without the label, `false_negative_rate` of the slices with it; `type_1_share` of the
-        errors of the label. A rate or share of nothing is None.
+    A rate is of the slices without the label or with it, `type_1_share` of the errors of the label.
+    A rate or share of nothing is None.
     """
     alarms, missed = (decided & ~truth).sum(axis=0), (~decided & truth).sum(axis=0)
     return {

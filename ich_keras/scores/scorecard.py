@@ -23,12 +23,10 @@ def scorecard(
 ) -> dict[str, Any]:
     """Scores a split whose slices have labels.
 
-    `postprocessing` is None for the validation slices themselves, which it was chosen for.
-
-    Returns:
-        The scores of `evaluate_scores` for slices; `levels` with those of `study` and `patient`;
-        `calibration`; `plain_rule` if a window suits it; with a postprocessing also
-        `operating_points`, `smoothing` and the level `study_smoothed`.
+    `postprocessing` is None for the validation slices themselves, which it was chosen for. Returns
+    the scores of `evaluate_scores` for slices; `levels` with those of `study` and `patient`;
+    `calibration`; `plain_rule` if a window suits it; with a postprocessing also `operating_points`,
+    `smoothing` and the level `study_smoothed`.
     """
     smoothing = postprocessing.smoothing if postprocessing else None
     levels = cases_by_level(predictions, smoothing, draws=config.bootstrap_draws, seed=seed)
@@ -80,11 +78,9 @@ def compare(cases: Cases, other: np.ndarray) -> dict[str, Any]:
 
     Both are scored on the same draws of patients, so that the difficulty of a patient, which both
     share, does not widen the interval of the difference. `cases` have the first probabilities;
-    `other` are the second.
-
-    Returns:
-        By score, `first` and `second`, each a number or None, and `difference` with `value` and
-        `interval`: `mean_auc`, `auc <label>`, and `weighted_log_loss`, of which less is better.
+    `other` are the second. Returns, by score, `first` and `second`, each a number or None, and
+    `difference` with `value` and `interval`: `mean_auc`, `auc <label>`, and `weighted_log_loss`, of
+    which less is better.
     """
     first, second = _comparable_scores(cases), _comparable_scores(cases.with_probabilities(other))
     return {

@@ -49,10 +49,7 @@ class JournaledOracle(keras_tuner.Oracle):
         self._interrupted: list[Trial] = []
 
     def restore(self) -> None:
-        """Repeats the events of the journal.
-
-        Raises RunError if the journal is damaged, or this oracle proposes other points.
-        """
+        """Repeats the journal; RunError if it is damaged or this oracle proposes other points."""
         for event in self.journal.events:
             if isinstance(event, Begin):
                 self._repeat_begin(event)
@@ -210,10 +207,7 @@ ORACLES: dict[str, type[JournaledOracle]] = {"grid": Grid, "random": Random, "ba
 
 
 def make_oracle(search: Search, journal: Journal) -> JournaledOracle:
-    """Returns the oracle of a search, which has yet to be restored.
-
-    Raises UsageError if a package is missing.
-    """
+    """Returns the oracle of a search, yet to be restored; UsageError if a package is missing."""
     options = oracle_options(search) | {
         "seed": search.base.seed + 1,  # KerasTuner takes a seed of 0 for none
         "max_consecutive_failed_trials": UNLIMITED,

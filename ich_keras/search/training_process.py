@@ -73,10 +73,7 @@ class Trainer:
     stop: threading.Event = field(default_factory=threading.Event)  # ends the current training
 
     def run(self, sample: Sample) -> Outcome:
-        """Trains in another process, unless the sample is done already.
-
-        Raises KeyboardInterrupt if `stop` is set.
-        """
+        """Trains in another process, unless done already; KeyboardInterrupt if `stop` is set."""
         existing = read_outcome(sample.outcome)
         if existing is not None and existing.state == "done":
             return existing
@@ -102,10 +99,7 @@ class Trainer:
 
 
 def read_outcome(path: Path) -> Outcome | None:
-    """Reads the outcome of a training, or returns None if there is none yet.
-
-    Raises RunError if the file is damaged.
-    """
+    """Reads the outcome of a training; None if there is none yet, RunError if it is damaged."""
     if not path.is_file():
         return None
     try:

@@ -159,11 +159,8 @@ def work(task: SearchTask) -> None:
     """Trains the trials of a chief until it has no more.
 
     Nothing is written before the chief answers, because it refuses a folder that is not its own.
-    This process ends when the chief is gone; KerasTuner would wait for an hour.
-
-    Raises:
-        InputError: as `SearchTuner.run_trial`.
-        RunError: also if the chief does not answer.
+    This process ends when the chief is gone; KerasTuner would wait for an hour. Raises as
+    `SearchTuner.run_trial`, and RunError if the chief does not answer.
     """
     if not _chief_answers():
         log.info("waiting for the chief at %s:%d", *_address())

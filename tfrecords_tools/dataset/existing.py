@@ -78,14 +78,10 @@ def no_shards(shard_format: ShardFormat) -> Existing:
 
 
 def read_existing(out: ShardPath) -> Existing:
-    """Reads the shards that a folder holds.
+    """Reads the shards that a folder holds; ExistingError if a table does not match the manifest.
 
     If an addition was interrupted at its very end, the tables may already include it; the tables
     from before are then in WORK.
-
-    Raises:
-        ManifestError: if there are no finished shards.
-        ExistingError: if a table does not match the manifest.
     """
     manifest = read_manifest(out)
     if manifest.key_check is None:

@@ -163,10 +163,7 @@ def write_manifest(path: ShardPath, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: ShardPath) -> Manifest:
-    """Reads the manifest of a folder of shards.
-
-    Raises ManifestError if it is missing, damaged, or of another format version.
-    """
+    """Reads the manifest of a folder; ManifestError if it is missing, damaged or too old or new."""
     path = folder / MANIFEST_NAME
     if not path.is_file():
         raise ManifestError(

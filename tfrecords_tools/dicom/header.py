@@ -59,10 +59,7 @@ class SliceHeader:
 
 
 def slice_header(dataset: Dataset) -> SliceHeader:
-    """Checks and reads what comes before the pixels.
-
-    Raises RejectedSlice if it does not describe one axial CT slice.
-    """
+    """Reads what comes before the pixels; RejectedSlice if it is not of one axial CT slice."""
     _check_kind(dataset)
     _check_layout(dataset)
     position, orientation, position_mm = _geometry(dataset)

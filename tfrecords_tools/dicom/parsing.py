@@ -61,12 +61,7 @@ def form_of(syntax: str) -> Form:
 
 
 def read_elements(file: BinaryIO) -> Elements:
-    """Reads what comes before the pixels.
-
-    Raises:
-        RejectedSlice: if the file is too large or cannot be parsed.
-        OSError: if it cannot be read.
-    """
+    """Reads what comes before the pixels; RejectedSlice if the file is too large or not parsed."""
     size = file.seek(0, io.SEEK_END)
     if size > MAX_BYTES:
         raise RejectedSlice("too_large", f"{size} bytes, expected at most {MAX_BYTES}")
@@ -89,10 +84,8 @@ def read_elements(file: BinaryIO) -> Elements:
 def read_pixel_data(file: BinaryIO, syntax: str, mark: HeaderMark) -> tuple[bytes, str | None]:
     """Reads the value of Pixel Data and its VR, from a file whose header is known.
 
-    Raises:
-        ChangedHeaderError: if the header changed since then.
-        RejectedSlice: if there are none, or if what follows is not whole and in order.
-        OSError: if the file cannot be read.
+    Raises ChangedHeaderError if the header changed since then, and RejectedSlice if there are none,
+    or if what follows is not whole and in order.
     """
     form = form_of(syntax)
     with rejecting("not_dicom", "cannot be parsed"):

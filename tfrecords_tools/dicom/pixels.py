@@ -63,10 +63,7 @@ def pixel_format(dataset: Dataset, syntax: str, header: SliceHeader) -> PixelFor
 
 
 def check_length(pixels: PixelFormat, length: int) -> None:
-    """Checks the length of Pixel Data in bytes.
-
-    Raises RejectedSlice if it is zero, or if it is wrong for uncompressed pixels.
-    """
+    """Rejects Pixel Data of no bytes, or of a wrong number if they are uncompressed."""
     if length == 0:
         raise RejectedSlice("no_pixels", "Pixel Data is missing or empty")
     if pixels.decoder.is_native:
@@ -78,12 +75,10 @@ def check_length(pixels: PixelFormat, length: int) -> None:
 
 
 def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.ndarray:
-    """Decodes an image.
+    """Decodes an image; RejectedSlice if it is broken, or too short or too long for its header.
 
     `vr` is None if that is implicit. The values are native integers of 8, 16 or 32 bits, (rows,
     columns), without the bits above Bits Stored, which are not part of a pixel (PS3.5 8.1.1).
-    Raises RejectedSlice if it cannot be decoded, is too short or too long, or contradicts the
-    header.
     """
     check_length(pixels, len(content))
     precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)

@@ -45,14 +45,10 @@ class CTSlice:
 
 
 def read_slice(source: Path | BinaryIO) -> CTSlice:
-    """Reads a CT slice in HU.
+    """Reads a CT slice in HU; RejectedSlice if the file is none, or the HU are not certain.
 
     HU are the stored values through Rescale Slope and Intercept, or the Modality LUT (PS3.3
     C.11.1). MONOCHROME1 changes how a slice is displayed, not what it holds.
-
-    Raises:
-        RejectedSlice: if the file is not a CT slice, or its values are not certainly HU.
-        OSError: if the file cannot be read.
     """
     if isinstance(source, Path):
         with source.open("rb") as file:
@@ -62,12 +58,7 @@ def read_slice(source: Path | BinaryIO) -> CTSlice:
 
 
 def read_header(source: Path | BinaryIO) -> FileHeader:
-    """Reads what comes before the pixels.
-
-    Raises:
-        RejectedSlice: if the header shows that the file is not a CT slice in HU.
-        OSError: if the file cannot be read.
-    """
+    """Reads what comes before the pixels; RejectedSlice if it is not that of a CT slice in HU."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             return read_header(file)
@@ -84,10 +75,8 @@ def read_header(source: Path | BinaryIO) -> FileHeader:
 def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.ndarray:
     """Reads the pixels of a file whose header is known.
 
-    Raises:
-        ChangedHeaderError: if the header changed since then.
-        RejectedSlice: if the pixels cannot be decoded, or are not certainly HU.
-        OSError: if the file cannot be read.
+    Raises ChangedHeaderError if the header changed since then, and RejectedSlice if the pixels
+    cannot be decoded, or are not certainly HU.
     """
     content, vr = read_pixel_data(file, slice_format.pixels.syntax, mark)
     return hounsfield(stored_values(content, vr, slice_format.pixels), slice_format.rescale)

@@ -69,12 +69,7 @@ class RejectedSlice(InputError):  # noqa: N818 - an outcome, not an error
 
 @contextmanager
 def rejecting(reason: str, prefix: str) -> Iterator[None]:
-    """Turns what parsers raise on damaged files into a rejection.
-
-    Raises:
-        RejectedSlice: with this reason, and a detail that starts with `prefix`.
-        OSError: of the disk, not of the file's content.
-    """
+    """Rejects a file whose parser fails, with a detail after `prefix`; errors of the disk pass."""
     try:
         yield
     except InputError:

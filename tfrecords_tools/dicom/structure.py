@@ -60,10 +60,7 @@ def check_elements(
 
 
 def check_rest(content: bytes, form: Form, before: int) -> None:
-    """Checks the rest of a file; zeros may follow its last element, to fill up whole blocks.
-
-    Raises as `check_elements`.
-    """
+    """Checks the rest of a file like `check_elements`; zeros may follow, to fill whole blocks."""
     reader = data_element_generator(io.BytesIO(content), *form)
     place, end = 0, len(content.rstrip(b"\0"))
     while place < end:

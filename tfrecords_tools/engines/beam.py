@@ -46,10 +46,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def beam_engine(out: ShardPath, arguments: Sequence[str]) -> Iterator[Engine]:
-    """The engine of a Beam runner; without `--runner` the pipeline runs in this process.
-
-    Raises UsageError if the options are invalid.
-    """
+    """The engine of a Beam runner, by default one in this process; UsageError for wrong options."""
     with _without_tracebacks():
         yield _BeamEngine(out.resolve(), _options(arguments))
 

@@ -46,10 +46,7 @@ class Crashes:
         self.given_up: dict[str, tuple[str, str]] = {x: tuple(why) for x, why in known.items()}
 
     def add(self, shard: str, crash: ProcessExpired) -> None:
-        """Records that the process that wrote a shard crashed.
-
-        Raises ConvertError if processes crash and no shard is finished any more.
-        """
+        """Records that the process that wrote a shard crashed; ConvertError if too many do."""
         path = file_at_crash(decoding_note(self._folder, shard))
         self._without_progress.append(path)
         if path is not None:

@@ -48,12 +48,7 @@ def content_sha256(root: str, path: str) -> str:
 
 
 def scan_files(root: str, paths: Sequence[str], hash_pixels: bool) -> list[ScannedFile]:
-    """Reads the headers of files below a root, and with `hash_pixels` their pixels too.
-
-    Raises:
-        OSError: if a file cannot be read.
-        SourceError: if an object store cannot provide a file.
-    """
+    """Reads the headers of files below a root, and with `hash_pixels` their pixels too."""
     formats: dict[SliceFormat, SliceFormat] = {}
     return [_scan_file(root, path, hash_pixels, formats) for path in paths]
 

@@ -146,11 +146,7 @@ def _check_salt(existing: Existing, salt: bytes) -> None:
 def _trusted(
     slices: pd.DataFrame, labels: pd.DataFrame | None, options: PlanOptions
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Adds labels, public ids and `reason`.
-
-    Returns:
-        (trusted, doubtful), the slices without and with a reason to reject them.
-    """
+    """Adds labels, ids and `reason`; returns the slices without and with a reason of rejection."""
     slices = _with_labels(_with_public_ids(slices, options), labels)
     slices["reason"] = doubts(slices, [] if labels is None else labels.index)
     trusted = slices["reason"] == ""

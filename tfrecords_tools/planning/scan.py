@@ -33,10 +33,7 @@ class Scan:
 def scan(source: Source, read_headers: HeaderReader, *, hash_pixels: bool = False) -> Scan:
     """Reads the headers of all files; with `hash_pixels` the pixels too, to find identical slices.
 
-    Raises:
-        OSError: if a file cannot be read.
-        SourceError: if an object store cannot provide a file.
-        UsageError: if a list is empty, or its files have no common root.
+    Raises UsageError if a list is empty, or its files have no common root.
     """
     files = iter(source.files)
     total = len(source.files) if isinstance(source.files, Sized) else None

@@ -67,10 +67,7 @@ def read_list(stream: Iterable[bytes]) -> Iterator[str]:
 
 
 def _files_below(root: Path, folder: str) -> tuple[str, ...]:
-    """All files below a folder, sorted, and links to folders, which are not followed.
-
-    Empty if there is no such folder.
-    """
+    """The files below a folder, sorted, if it exists; links to folders too, but not followed."""
     if not (root / folder).is_dir():
         return ()
     files: list[str] = []

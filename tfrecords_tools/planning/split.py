@@ -38,11 +38,8 @@ def parse_split(text: str) -> tuple[float, ...]:
 def splits(slices: pd.DataFrame, options: PlanOptions, existing: Existing) -> pd.Series:
     """The split of each trusted slice; "" if a split file does not name it.
 
-    Patients of existing shards keep their split.
-
-    Raises:
-        PlanError: if a split file moves patients of existing shards.
-        SplitError: if a split file puts a patient into two splits.
+    Patients of existing shards keep their split. Raises PlanError if a split file moves them, and
+    SplitError if it puts a patient into two splits.
     """
     slices = slices.assign(group=slices["patient"])
     if slices["pixel_hash"].any():

@@ -25,12 +25,9 @@ class SplitError(InputError):
 def read_split(path: Path) -> pd.Series:
     """Reads splits from a CSV with a column of ids and a column `split`, as `index.csv` has them.
 
-    Returns the split by id; the index is named after the column of ids, one of ID_COLUMNS.
-
-    Raises:
-        SplitError: if a column is missing, a split is not train, val or test, or an id is empty or
-            in two splits; names the lines.
-        UsageError: if there is no such file.
+    Returns the split by id; the index is named after the column of ids, one of ID_COLUMNS. Raises
+    SplitError, which names the lines, if a column is missing, a split is not train, val or test, or
+    an id is empty or in two splits.
     """
     if not path.is_file():
         raise UsageError(f"--split {path}: no such file; give a CSV, or fractions: 0.8,0.1,0.1")

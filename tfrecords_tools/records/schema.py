@@ -49,10 +49,7 @@ class Example:
 
 
 def check_encoding(encoding: str, channels: int) -> None:
-    """Checks that images of this many channels can be encoded.
-
-    Raises UsageError if not, or if the encoding is not one of ENCODINGS.
-    """
+    """Raises UsageError for an unknown encoding, or one that cannot hold so many channels."""
     if encoding not in ENCODINGS:
         raise UsageError(f"unknown encoding {encoding!r}; choose from {', '.join(ENCODINGS)}")
     if encoding == "png" and channels not in PNG_CHANNELS:
@@ -76,10 +73,7 @@ def encode_example(example: Example, encoding: str) -> bytes:
 
 
 def decode_example(record: bytes, encoding: str) -> Example:
-    """Parses a record without TensorFlow.
-
-    Raises SchemaError if it is not an example of this schema and encoding.
-    """
+    """Parses a record without TensorFlow; SchemaError if it is not of this schema and encoding."""
     message: Any = ExampleMessage()
     try:
         message.ParseFromString(record)

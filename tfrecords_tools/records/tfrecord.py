@@ -44,10 +44,7 @@ class RecordWriter:
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """Reads the records of a file and checks their checksums.
-
-    Raises RecordError at the first damaged record.
-    """
+    """Reads the records of a file; RecordError at the first that its checksums show as damaged."""
     with path.open("rb") as file:
         number, offset = 0, 0
         while head := file.read(LENGTH.size + CHECKSUM.size):

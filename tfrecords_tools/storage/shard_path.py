@@ -142,11 +142,7 @@ ShardPath = Path | ObjectPath
 
 
 def shard_path(text: str) -> ShardPath:
-    """A path as a user gives it.
-
-    Raises UsageError if it is on an object store but names no bucket, or the package that reads the
-    store is missing.
-    """
+    """A path as a user gives it; UsageError for a store without bucket, or without its package."""
     if not is_remote(text):
         return Path(text)
     scheme, _, rest = text.partition("://")

@@ -29,10 +29,7 @@ class OpenedFile(NamedTuple):
 
 
 def is_regular(path: str) -> bool:
-    """Whether a path is a file or a link to one; not a folder or a pipe.
-
-    Raises OSError if it does not exist.
-    """
+    """Whether a path is a file or a link to one, no folder or pipe; OSError if it is missing."""
     if is_remote(path) or Path(path).is_file():
         return True
     Path(path).lstat()
@@ -43,9 +40,7 @@ def is_regular(path: str) -> bool:
 def open_source(path: str, block: int = BLOCK) -> Iterator[OpenedFile]:
     """Opens a file of this machine or an object store, to read in blocks of at least so many bytes.
 
-    Raises:
-        OSError: if a file of this machine cannot be read.
-        SourceError: if an object store cannot be read, also while the stream is read.
+    Raises SourceError if an object store cannot be read, also while the stream is read.
     """
     if is_remote(path):
         remote = _RemoteFile(path)

@@ -65,30 +65,19 @@ def read_labels(path: Path) -> pd.DataFrame:
     blank lines and ids with `.dcm` are accepted; duplicate cells with equal values are merged.
 
     Returns uint8 columns LABELS, 0 or 1, indexed by `slice_id` (unique), in the order of the file.
-
-    Raises:
-        LabelError: on a malformed row, a missing or contradictory label, or an `any` that is not
-            the OR of the five; names the lines.
-        OSError: if the file cannot be opened.
+    Raises LabelError, which names the lines, on a malformed row, a missing or contradictory label,
+    or an `any` that is not the OR of the five.
     """
     return _read(path, WIDE_ID_COLUMNS)
 
 
 def read_study_labels(path: Path) -> pd.DataFrame:
-    """Reads the labels of whole studies from the wide form, `study_id,epidural,…,any`.
-
-    Returns and raises as `read_labels`; the index is `study_id`.
-    """
+    """Reads the labels of studies, like `read_labels`, from the form `study_id,epidural,…,any`."""
     return _read(path, STUDY_ID_COLUMNS).rename_axis("study_id")
 
 
 def label_columns(path: Path) -> list[str]:
-    """The names in the header of a label file.
-
-    Raises:
-        LabelError: if it is not a readable CSV.
-        OSError: if it cannot be opened.
-    """
+    """The names in the header of a label file; LabelError if it is not a readable CSV."""
     try:
         return [name.strip() for name in pd.read_csv(path, nrows=0, encoding=ENCODING).columns]
     except UNREADABLE as error:

@@ -63,12 +63,7 @@ def write_shard(
     """Writes the result of a shard and, last, the shard under its name.
 
     The folder is local and may be uploaded later. `given_up` has reason and detail of files that
-    must not be decoded, by path.
-
-    Raises:
-        ChangedSourceError: if a file is not as it was planned.
-        OSError: if a file cannot be read or written.
-        SourceError: if an object store cannot provide a file.
+    must not be decoded, by path. Raises ChangedSourceError if a file is not as it was planned.
     """
     kept, rejects, contents = [], [], {}
     note = decoding_note(folder, name)
