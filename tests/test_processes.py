@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tfrecords_tools.processes import WorkerError, worker_pool
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.processes import worker_pool
 
 
 def runs(process_id: int) -> bool:
@@ -21,7 +22,7 @@ def runs(process_id: int) -> bool:
 
 
 def test_a_worker_that_dies_is_an_error_of_one_line():
-    one_line = pytest.raises(WorkerError, match=r"^a worker process died: .*--workers.*$")
+    one_line = pytest.raises(InputError, match=r"^a worker process died: .*--workers.*$")
     with one_line, worker_pool(1) as pool:
         pool.schedule(os._exit, args=(1,)).result()
 

@@ -14,10 +14,10 @@ from pydicom.pixels import apply_windowing
 
 from tests.support.baseline_processor import baseline_environment
 from tests.support.paths import ROOT
+from tfrecords_tools.errors import UsageError
 from tfrecords_tools.windows import (
     WINDOWS,
     Window,
-    WindowError,
     apply_windows,
     pad_square,
     parse_windows,
@@ -287,6 +287,6 @@ NO_WIDTH = (
 )
 def test_invalid_windows_are_refused_in_one_line(text: str, wrong: str, message: str) -> None:
     """The message names the window, the fault and what to give instead."""
-    with pytest.raises(WindowError) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_windows(text)
     assert str(caught.value) == message.format(wrong)

@@ -14,4 +14,4 @@ class UsageError(InputError):
 
 
 class ConvertError(InputError):
-    """A conversion that cannot continue."""
+    """A conversion that cannot begin, or cannot continue."""

@@ -19,16 +19,12 @@ from tfrecords_tools.errors import InputError
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
 
 
-class WorkerError(InputError):
-    """A worker that died."""
-
-
 @contextmanager
 def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
     """Starts processes, and stops them at the end or on an error.
 
     A task whose process dies raises `pebble.ProcessExpired`; the other tasks continue. There is one
-    process per core if `workers` is None. Raises WorkerError if the block does not handle such a
+    process per core if `workers` is None. Raises InputError if the block does not handle such a
     death.
     """
     for name, value in KEEP_MEMORY.items():
@@ -39,7 +35,7 @@ def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
     try:
         yield pool
     except (ProcessExpired, BrokenProcessPool) as error:
-        raise WorkerError(
+        raise InputError(
             "a worker process died: a library crashed, or memory ran out; give the same command"
             " again, with fewer --workers if memory is short"
         ) from error

@@ -13,10 +13,6 @@ MAX_LEVEL = 1e5  # HU; far beyond any CT
 MIN_WIDTH = 0.1  # HU; narrower ones would need grey levels of more than 32 bits before clipping
 
 
-class WindowError(UsageError):
-    """A window that is unknown or malformed."""
-
-
 class Window(NamedTuple):
     """A DICOM LINEAR_EXACT window (PS3.3 C.11.2.1.3.2): [center - width/2, center + width/2].
 
@@ -43,12 +39,12 @@ WINDOWS = {
 def parse_windows(text: str) -> tuple[Window, ...]:
     """Reads `brain,subdural,mine=35/70`: known names, or name=centre/width in HU.
 
-    Raises WindowError on an unknown name, a malformed or empty window, or a name given twice.
+    Raises UsageError on an unknown name, a malformed or empty window, or a name given twice.
     """
     windows = tuple(_parse_window(part.strip()) for part in text.split(","))
     names = [window.name for window in windows]
     if len(set(names)) < len(names):
-        raise WindowError(f"windows {text!r}: a name occurs twice")
+        raise UsageError(f"windows {text!r}: a name occurs twice")
     return windows
 
 
@@ -149,11 +145,11 @@ def _parse_window(part: str) -> Window:
             raise ValueError
         window = Window(name, float(center), float(width))
     except ValueError:
-        raise WindowError(
+        raise UsageError(
             f"unknown window {part!r}; choose from {', '.join(WINDOWS)}, or give name=centre/width"
         ) from None
     if not (abs(window.center) <= MAX_LEVEL and MIN_WIDTH <= window.width <= MAX_LEVEL):
-        raise WindowError(
+        raise UsageError(
             f"window {part!r}: the centre must lie within -{MAX_LEVEL:.0f} to {MAX_LEVEL:.0f} HU,"
             f" the width within {MIN_WIDTH:g} to {MAX_LEVEL:.0f} HU"
         )

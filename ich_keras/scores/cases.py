@@ -10,10 +10,6 @@ from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError
 
 
-class ScoreError(InputError):
-    """Labels or probabilities that cannot be scored."""
-
-
 @dataclass(frozen=True, eq=False)
 class Cases:
     """Labels and probabilities, one row per case; make it with `make_cases`, which checks them."""
@@ -51,7 +47,7 @@ def make_cases(
     draws: int = 0,
     seed: int = 0,
 ) -> Cases:
-    """Cases whose patients are resampled `draws` times; ScoreError if the arrays do not fit."""
+    """Cases whose patients are resampled `draws` times; InputError if the arrays do not fit."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     _check(labels, probabilities, len(patients))
     return Cases(unit, labels, probabilities, resample(patients, draws, seed))
@@ -78,18 +74,18 @@ def group_maximum(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def _check(labels: np.ndarray, probabilities: np.ndarray, cases: int) -> None:
     expected = (cases, len(LABELS))
     if labels.shape != expected or probabilities.shape != expected:
-        raise ScoreError(
+        raise InputError(
             f"labels {labels.shape} and probabilities {probabilities.shape} do not belong to"
             f" {cases} slices with {expected[1]} labels each; both must be {expected}"
         )
     if not cases:
-        raise ScoreError("there is no slice to score; give a split that holds some")
+        raise InputError("there is no slice to score; give a split that holds some")
     if not np.isin(labels, (0, 1)).all():
-        raise ScoreError(f"labels hold {labels.min()} to {labels.max()}; only 0 and 1 are labels")
+        raise InputError(f"labels hold {labels.min()} to {labels.max()}; only 0 and 1 are labels")
     outside = ~((probabilities >= 0) & (probabilities <= 1))  # true for NaN as well
     if outside.any():
         row, k = np.argwhere(outside)[0]
-        raise ScoreError(
+        raise InputError(
             f"{outside.sum()} probabilities are not in 0..1, the first is"
             f" {probabilities[row, k]} for {LABELS[k]} in row {row}; the network has diverged or"
             " its output was read wrongly"

@@ -22,9 +22,8 @@ FEW_PATIENTS = 10  # with the label; with fewer, even the interval is unreliable
 
 def mean_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean AUC of the labels that have one; NaN if none has."""
-    areas = np.array([roc_auc(labels[:, k], probabilities[:, k]) for k in range(len(LABELS))])
-    defined = areas[~np.isnan(areas)]
-    return float(defined.mean()) if defined.size else float("nan")
+    areas = np.array([[roc_auc(labels[:, k], probabilities[:, k]) for k in range(len(LABELS))]])
+    return float(mean_of_defined(areas)[0])
 
 
 def slice_log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

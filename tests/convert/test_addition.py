@@ -12,10 +12,8 @@ from tests.support.rsna_folder import EDGE, contents, write_labels, write_rsna, 
 from tests.support.serial_engine import serial_engine
 from tfrecords_tools import convert as module
 from tfrecords_tools.convert import ConvertOptions, convert
-from tfrecords_tools.dataset.existing import ExistingError
 from tfrecords_tools.dataset.manifest import read_manifest
-from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.planning.plan import PlanError
+from tfrecords_tools.errors import ConvertError, InputError, UsageError
 from tfrecords_tools.verify import verify
 from tfrecords_tools.writing import index as index_module
 
@@ -149,7 +147,7 @@ def test_with_a_key_patients_are_recognized_by_their_hash(source, truths, tmp_pa
     convert(write(source, truths), out, replace(keyed, add=True))
     assert verify(out).slices == len(truths)
     assert before.items() <= splits(out).items()
-    with pytest.raises(PlanError, match="another --seed or --patient-key-file"):
+    with pytest.raises(ConvertError, match="another --seed or --patient-key-file"):
         convert(source, out, ADD)
 
 
@@ -228,13 +226,13 @@ def test_incompatible_additions_are_refused(source, out, tmp_path):
     refused(UsageError, "add with the same", encoding="raw")
     refused(UsageError, "exclude each other", fresh=True)
     refused(UsageError, "cannot go with --group-duplicates", group_duplicates=True)
-    refused(PlanError, "another --seed or --patient-key-file", seed=1)
+    refused(ConvertError, "another --seed or --patient-key-file", seed=1)
     index = pd.read_csv(out / "index.csv", dtype=str)
     moved = index.assign(split=index["split"].map({"train": "val", "val": "test", "test": "train"}))
     moved.to_csv(tmp_path / "moved.csv", index=False)
-    refused(PlanError, "moves 9 patients", split=str(tmp_path / "moved.csv"))
+    refused(ConvertError, "moves 9 patients", split=str(tmp_path / "moved.csv"))
     (out / "index.csv").write_text("damaged", encoding="utf-8")
-    refused(ExistingError, r"index\.csv: does not match the manifest; convert again with --fresh")
+    refused(ConvertError, r"index\.csv: does not match the manifest; convert again with --fresh")
 
 
 def test_without_existing_shards_it_is_a_first_conversion(source, out, tmp_path):

@@ -18,8 +18,8 @@ from tests.records.test_schema import make_example
 from tests.support.shard_files import write_records, write_shards
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, ManifestError, read_manifest
-from tfrecords_tools.errors import InputError
-from tfrecords_tools.planning.split_file import GIVEN_SPLITS, SplitError, read_split
+from tfrecords_tools.errors import ConvertError, InputError
+from tfrecords_tools.planning.split_file import GIVEN_SPLITS, read_split
 from tfrecords_tools.records.example_proto import ExampleMessage
 from tfrecords_tools.records.schema import ENCODINGS, SchemaError, decode_example, encode_example
 from tfrecords_tools.records.tfrecord import RecordError, read_records
@@ -131,7 +131,7 @@ SPLIT = b"patient_id,split,note\n" + b"".join(
 def test_damaged_splits(tmp_path: Path, name: str, steps: list) -> None:
     path = tmp_path / name
     path.write_bytes(damaged(gzip.compress(SPLIT) if name.endswith("gz") else SPLIT, steps))
-    split = refused(read_split, SplitError, path)
+    split = refused(read_split, ConvertError, path)
     if split is not None:
         assert split.index.is_unique
         assert set(split) <= set(GIVEN_SPLITS)
@@ -148,7 +148,7 @@ def test_a_damaged_compressed_split_is_refused_in_one_line(tmp_path: Path, damag
         packed = bytearray(SPLIT)
     path = tmp_path / "split.csv.gz"
     path.write_bytes(packed)
-    assert refused(read_split, SplitError, path) is None
+    assert refused(read_split, ConvertError, path) is None
 
 
 # --- Records --------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import pytest
 from tests.support.rsna_folder import SLICES, Truth, scanned, write_rsna
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.manifest import ShardFormat
-from tfrecords_tools.planning.options import PlanError, PlanOptions
+from tfrecords_tools.errors import ConvertError
+from tfrecords_tools.planning.options import PlanOptions
 from tfrecords_tools.planning.plan import Plan, default_shard_size, make_plan
 from tfrecords_tools.planning.scan import Scan
 from tfrecords_tools.tables.label_csv import read_labels
@@ -214,7 +215,7 @@ def test_slices_without_a_patient_id_are_grouped_by_study():
 
 def test_an_error_counts_the_reasons_if_no_slice_is_usable():
     slices, labels = tables(count=2)
-    with pytest.raises(PlanError, match=r"no usable slice: no_label \(6\); check the folder"):
+    with pytest.raises(ConvertError, match=r"no usable slice: no_label \(6\); check the folder"):
         plan_of(slices, labels.rename(index=lambda name: name + "9"))
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.rsna_folder import scanned, write_labels, write_rsna, write_slice
 from tfrecords_tools.dataset.manifest import ShardFormat, split_of
-from tfrecords_tools.errors import UsageError
+from tfrecords_tools.errors import ConvertError, UsageError
 from tfrecords_tools.planning.options import PlanOptions
 from tfrecords_tools.planning.plan import make_plan
 from tfrecords_tools.planning.rejected import NO_SPLIT
-from tfrecords_tools.planning.split_file import SplitError, read_split
+from tfrecords_tools.planning.split_file import read_split
 from tfrecords_tools.tables.label_csv import read_labels
 from tfrecords_tools.windows import WINDOWS
 
@@ -81,7 +81,7 @@ def test_a_split_file_assigns_by_patient_study_or_slice(rsna, tmp_path, text):
     ],
 )
 def test_an_invalid_split_file_is_refused_in_one_line(tmp_path, text, message):
-    with pytest.raises(SplitError, match=message) as caught:
+    with pytest.raises(ConvertError, match=message) as caught:
         read_split(split_file(tmp_path, text))
     assert "\n" not in str(caught.value)
 
@@ -93,5 +93,5 @@ def test_a_missing_split_file_is_reported(tmp_path):
 
 def test_a_split_file_that_puts_a_patient_into_two_splits_is_refused(rsna, tmp_path):
     given_split = read_split(split_file(tmp_path, "slice_id,split\na1,train\na2,test\n"))
-    with pytest.raises(SplitError, match=r"puts 1 patients .*study sa.*split by patient"):
+    with pytest.raises(ConvertError, match=r"puts 1 patients .*study sa.*split by patient"):
         followed(rsna, given_split)

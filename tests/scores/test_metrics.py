@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
-from ich_keras.scores.cases import ScoreError, make_cases
+from ich_keras.scores.cases import make_cases
 from ich_keras.scores.metrics import (
     brier,
     by_label,
@@ -28,6 +28,7 @@ from ich_keras.scores.ranking import (
     roc_curve,
 )
 from tfrecords_tools.classes import LABELS
+from tfrecords_tools.errors import InputError
 
 RSNA_SLICES = 752_803
 RSNA_POSITIVES = (3_145, 36_118, 26_205, 35_675, 47_166, 107_933)
@@ -407,6 +408,6 @@ def with_one(value, row, k):
     ],
 )
 def test_arrays_that_cannot_be_scored_are_refused_in_one_line(change, message):
-    with pytest.raises(ScoreError) as error:
+    with pytest.raises(InputError) as error:
         scores_of(*change(*made_up()))
     assert re.fullmatch(message, str(error.value))

@@ -20,7 +20,7 @@ from tfrecords_tools.dataset.manifest import (
     read_manifest,
 )
 from tfrecords_tools.dataset.work import WORK
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.storage.shard_path import ShardPath
 from tfrecords_tools.tables.csv_cells import path_cell
 
@@ -28,10 +28,6 @@ TABLES = (INDEX_NAME, REJECTS_NAME)
 NUMBERS = {**dict.fromkeys(LABELS, "Int8"), "z_mm": "float64", "pixel_mm": "float64"}
 
 _ADDITION = re.compile(r"-add(\d+)-")
-
-
-class ExistingError(InputError):
-    """Existing shards that cannot be added to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +74,14 @@ def no_shards(shard_format: ShardFormat) -> Existing:
 
 
 def read_existing(out: ShardPath) -> Existing:
-    """Reads the shards that a folder holds; ExistingError if a table does not match the manifest.
+    """Reads the shards that a folder holds; ConvertError if a table does not match the manifest.
 
     If an addition was interrupted at its very end, the tables may already include it; the tables
     from before are then in WORK.
     """
     manifest = read_manifest(out)
     if manifest.key_check is None:
-        raise ExistingError(
+        raise ConvertError(
             f"{out}: does not say how its patients are hashed, as shards of an older release;"
             " convert everything again with --fresh"
         )
@@ -102,4 +98,4 @@ def _read_table(out: ShardPath, name: str, manifest: Manifest) -> str:
     for path in (out / name, out / WORK / name):
         if path.is_file() and file_sha256(path) == manifest.tables.get(name):
             return path.read_text(encoding="utf-8")
-    raise ExistingError(f"{out / name}: does not match the manifest; convert again with --fresh")
+    raise ConvertError(f"{out / name}: does not match the manifest; convert again with --fresh")

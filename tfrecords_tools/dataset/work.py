@@ -3,22 +3,18 @@
 import json
 from typing import Any
 
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.storage.shard_path import ShardPath
 
 WORK = ".work"  # folder of the notes, beside the shards
 
 
-class DamagedWorkError(InputError):
-    """A note of an unfinished conversion that cannot be read."""
-
-
 def read_work(path: ShardPath) -> Any:
-    """Reads a JSON file of WORK; DamagedWorkError if it cannot be read."""
+    """Reads a JSON file of WORK; ConvertError if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         folder = path.parent.parent
-        raise DamagedWorkError(
+        raise ConvertError(
             f"{path}: damaged; remove {folder}, and give the command again"
         ) from error

@@ -5,11 +5,6 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from tfrecords_tools.dataset.manifest import ShardFormat
-from tfrecords_tools.errors import InputError
-
-
-class PlanError(InputError):
-    """A data set from which nothing can be converted."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,11 @@ from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.existing import Existing, no_shards
 from tfrecords_tools.dataset.keys import key_check, keyed_hash, public_ids
 from tfrecords_tools.dataset.manifest import REJECT_COLUMNS, SPLITS, ShardFormat, shard_name
+from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.planning.addition import compare, log_changes, log_doubtful
 from tfrecords_tools.planning.fingerprint import plan_fingerprint, source_fingerprint
 from tfrecords_tools.planning.neighbours import find_neighbours
-from tfrecords_tools.planning.options import PlanError, PlanOptions
+from tfrecords_tools.planning.options import PlanOptions
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
 from tfrecords_tools.planning.rejected import (
     DETAILS,
@@ -99,10 +100,8 @@ def make_plan(
     `options.split` are to be met. Slices whose pixels were rejected before are planned only if
     their files have changed.
 
-    Raises:
-        PlanError: if no slice is left, if `existing` hashes its patients differently, or if a
-            split file moves existing patients.
-        SplitError: if a split file puts a patient into two splits.
+    Raises ConvertError if no slice is left, if `existing` hashes its patients differently, or if a
+    split file moves existing patients or puts a patient into two splits.
     """
     existing = existing or no_shards(options.format)
     _check_salt(existing, options.salt)
@@ -116,7 +115,7 @@ def make_plan(
     slices = slices[slices["split"] != ""].reset_index(drop=True)
     rejects = _rejects(scan.rejects, doubtful, without_split)
     if slices.empty and existing.is_empty:
-        raise PlanError(
+        raise ConvertError(
             f"no usable slice: {_counts(rejects)}; check the folder, the label file and the split"
             " file if there is one"
         )
@@ -137,7 +136,7 @@ def make_plan(
 
 def _check_salt(existing: Existing, salt: bytes) -> None:
     if not existing.is_empty and existing.manifest.key_check != key_check(salt):
-        raise PlanError(
+        raise ConvertError(
             "the existing shards hash their patients with another --seed or --patient-key-file;"
             " give the same, or patients could not be recognized"
         )

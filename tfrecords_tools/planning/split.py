@@ -11,8 +11,8 @@ from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dataset.existing import Existing
 from tfrecords_tools.dataset.keys import keyed_hash
 from tfrecords_tools.dataset.manifest import SPLITS
-from tfrecords_tools.errors import UsageError
-from tfrecords_tools.planning.options import PlanError, PlanOptions
+from tfrecords_tools.errors import ConvertError, UsageError
+from tfrecords_tools.planning.options import PlanOptions
 from tfrecords_tools.planning.split_file import GIVEN_SPLITS, UNLABELLED, follow_split
 
 TRAIN = SPLITS[0]
@@ -38,8 +38,8 @@ def parse_split(text: str) -> tuple[float, ...]:
 def splits(slices: pd.DataFrame, options: PlanOptions, existing: Existing) -> pd.Series:
     """The split of each trusted slice; "" if a split file does not name it.
 
-    Patients of existing shards keep their split. Raises PlanError if a split file moves them, and
-    SplitError if it puts a patient into two splits.
+    Patients of existing shards keep their split. Raises ConvertError if a split file moves them, or
+    puts a patient into two splits.
     """
     slices = slices.assign(group=slices["patient"])
     if slices["pixel_hash"].any():
@@ -53,7 +53,7 @@ def splits(slices: pd.DataFrame, options: PlanOptions, existing: Existing) -> pd
         split[labelled] = follow_split(slices[labelled], options.split)
         moved = labelled & (kept != "") & (split != "") & (split != kept)
         if moved.any():
-            raise PlanError(
+            raise ConvertError(
                 f"the split file moves {slices.loc[moved, 'patient'].nunique()} patients of"
                 " existing shards to another split; leave them where they are, or convert"
                 " everything again with --fresh"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tfrecords_tools.dataset.manifest import SPLITS
-from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.errors import ConvertError, UsageError
 from tfrecords_tools.tables.csv_cells import some_lines
 
 UNLABELLED = SPLITS[-1]
@@ -18,23 +18,19 @@ ID_COLUMNS = ("slice_id", "study_id", "patient_id")  # the first one present in 
 UNREADABLE = (ValueError, EOFError, BadGzipFile, zlib.error, pd.errors.ParserWarning)
 
 
-class SplitError(InputError):
-    """A split file that cannot be followed."""
-
-
 def read_split(path: Path) -> pd.Series:
     """Reads splits from a CSV with a column of ids and a column `split`, as `index.csv` has them.
 
     Returns the split by id; the index is named after the column of ids, one of ID_COLUMNS. Raises
-    SplitError, which names the lines, if a column is missing, a split is not train, val or test, or
-    an id is empty or in two splits.
+    ConvertError, which names the lines, if a column is missing, a split is not train, val or test,
+    or an id is empty or in two splits.
     """
     if not path.is_file():
         raise UsageError(f"--split {path}: no such file; give a CSV, or fractions: 0.8,0.1,0.1")
     table = _read_csv(path)
     columns = [name for name in ID_COLUMNS if name in table.columns]
     if not columns or "split" not in table.columns:
-        raise SplitError(
+        raise ConvertError(
             f"{path}: has the columns {', '.join(table.columns)}; expected split and one of"
             f" {', '.join(ID_COLUMNS)}"
         )
@@ -45,7 +41,7 @@ def read_split(path: Path) -> pd.Series:
     rows = rows.drop_duplicates()
     _refuse(path, rows[rows[column].duplicated()], "its id is in another split already")
     if rows.empty:
-        raise SplitError(f"{path}: assigns nothing to train, val or test")
+        raise ConvertError(f"{path}: assigns nothing to train, val or test")
     return rows.set_index(column)["split"]
 
 
@@ -53,7 +49,7 @@ def follow_split(slices: pd.DataFrame, given: pd.Series) -> pd.Series:
     """The split of each slice according to a file; "" if the file does not name the slice.
 
     Public ids count too, since the `index.csv` of shards with the same key contains them. Raises
-    SplitError if a group would be in two splits.
+    ConvertError if a group would be in two splits.
     """
     column = str(given.index.name)
     split = slices[column].map(given)
@@ -65,7 +61,7 @@ def follow_split(slices: pd.DataFrame, given: pd.Series) -> pd.Series:
     torn = counts.index[counts > 1]
     if len(torn):
         first = slices.loc[named & (slices["group"] == torn[0]), "study_id"].iloc[0]
-        raise SplitError(
+        raise ConvertError(
             f"the split file puts {len(torn)} patients into more than one split (one has the study"
             f" {first}), so the network would be evaluated on patients it was trained on; split by"
             " patient, and with --group-duplicates keep patients who share a slice in one split"
@@ -87,11 +83,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
             )
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
-        raise SplitError(f"{path}: not a readable CSV ({reason})") from error
+        raise ConvertError(f"{path}: not a readable CSV ({reason})") from error
     table.index += 2  # lines count from 1, and the first is the header
     return table
 
 
 def _refuse(path: Path, rows: pd.DataFrame, fault: str) -> None:
     if len(rows):
-        raise SplitError(f"{path}: {some_lines(rows.index.tolist())}: {fault}")
+        raise ConvertError(f"{path}: {some_lines(rows.index.tolist())}: {fault}")

@@ -18,7 +18,7 @@ from tfrecords_tools.dataset.work import WORK, read_work
 from tfrecords_tools.dicom.parsing import ChangedHeaderError, HeaderMark
 from tfrecords_tools.dicom.reader import read_hu
 from tfrecords_tools.dicom.rejection import RejectedSlice
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.planning.file_scan import absolute_path, content_sha256
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
 from tfrecords_tools.records.schema import Example, encode_example
@@ -28,10 +28,6 @@ from tfrecords_tools.storage.shard_path import ShardPath
 from tfrecords_tools.storage.source_files import open_source
 from tfrecords_tools.windows import stack_slices, window_slice
 from tfrecords_tools.writing.watchdog import Watchdog, watchdog
-
-
-class ChangedSourceError(InputError):
-    """A file that changed after the conversion was planned."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def write_shard(
     """Writes the result of a shard and, last, the shard under its name.
 
     The folder is local and may be uploaded later. `given_up` has reason and detail of files that
-    must not be decoded, by path. Raises ChangedSourceError if a file is not as it was planned.
+    must not be decoded, by path. Raises ConvertError if a file is not as it was planned.
     """
     kept, rejects, contents = [], [], {}
     note = decoding_note(folder, name)
@@ -178,7 +174,5 @@ def _decode(root: str, file: SourceFile, content: bytes) -> np.ndarray:
         raise _changed(absolute_path(root, file.path)) from None
 
 
-def _changed(path: str) -> ChangedSourceError:
-    return ChangedSourceError(
-        f"{path}: changed while it was being converted; give the command again"
-    )
+def _changed(path: str) -> ConvertError:
+    return ConvertError(f"{path}: changed while it was being converted; give the command again")
