@@ -14,13 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.tables.label_csv import (
-    ENCODING,
-    UNREADABLE,
-    LabelError,
-    label_columns,
-    unreadable,
-)
+from tfrecords_tools.tables.label_csv import ENCODING, LabelError, label_columns, readable
 
 READERS = ("R1", "R2", "R3")
 MARKS = {
@@ -55,10 +49,8 @@ def read_reads(path: Path) -> pd.DataFrame:
     missing = [name for name in ("name", *expected) if name not in columns]
     if missing:
         raise LabelError(f"{path}: has no column {', '.join(missing)}; fetch reads.csv again")
-    try:
+    with readable(path):
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding=ENCODING, index_col=False)
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
     table.columns = table.columns.str.strip()
     marks = table[expected].apply(lambda column: column.str.strip())
     wrong = ~marks.isin(["0", "1"]).all(axis=1)

@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from gzip import BadGzipFile
 from pathlib import Path
 from typing import NamedTuple
@@ -78,16 +79,18 @@ def read_study_labels(path: Path) -> pd.DataFrame:
 
 def label_columns(path: Path) -> list[str]:
     """The names in the header of a label file; LabelError if it is not a readable CSV."""
-    try:
+    with readable(path):
         return [name.strip() for name in pd.read_csv(path, nrows=0, encoding=ENCODING).columns]
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns what pandas raises on a damaged file into a LabelError."""
+    try:
+        yield
     except UNREADABLE as error:
-        raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: Exception) -> LabelError:
-    """The error to raise when a file raised one of UNREADABLE."""
-    reason = " ".join(str(error).split())
-    return LabelError(f"{path}: not a readable CSV ({reason}); download it again")
+        reason = " ".join(str(error).split())
+        raise LabelError(f"{path}: not a readable CSV ({reason}); download it again") from error
 
 
 def _read(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
@@ -96,15 +99,13 @@ def _read(path: Path, id_columns: tuple[str, ...]) -> pd.DataFrame:
     used = ["ID", "Label"] if is_long else _wide_columns(path, columns, id_columns)
     rows: dict[str, int] = {}  # by id
     pieces = []
-    try:
+    with readable(path):
         for chunk in _chunks(path, used):
             cells = _long_cells(chunk) if is_long else _wide_cells(chunk)
             _check_cells(path, cells)
             row = np.array([rows.setdefault(name, len(rows)) for name in cells.ids], np.int64)
             values = (cells.values == "1").astype(np.uint8)
             pieces.append((row * len(LABELS) + cells.codes, values, cells.lines))
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
     if not rows:
         raise LabelError(f"{path}: has no rows below its header; download it again")
     return _table(path, list(rows), _sorted(*map(np.concatenate, zip(*pieces, strict=True))))
