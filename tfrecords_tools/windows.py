@@ -37,10 +37,7 @@ WINDOWS = {
 
 
 def parse_windows(text: str) -> tuple[Window, ...]:
-    """Reads `brain,subdural,mine=35/70`: known names, or name=centre/width in HU.
-
-    Raises UsageError on an unknown name, a malformed or empty window, or a name given twice.
-    """
+    """Reads `brain,mine=35/70`: known names, or name=centre/width in HU; UsageError otherwise."""
     windows = tuple(_parse_window(part.strip()) for part in text.split(","))
     names = [window.name for window in windows]
     if len(set(names)) < len(names):

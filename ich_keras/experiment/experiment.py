@@ -50,10 +50,7 @@ class Experiment(Section):
 
 
 def load_experiment(name: str, overrides: Sequence[str] = ()) -> Experiment:
-    """Reads an experiment: a path, or a file under `experiments/`; overrides are `key.path=value`.
-
-    Raises ConfigError, which names file, key path, what was expected and the nearest known key.
-    """
+    """Reads an experiment by path or shipped name; overrides are `key.path=value`."""
     path = find_experiment(name)
     values = read_file(path)
     if "search" in values.content:

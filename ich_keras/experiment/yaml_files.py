@@ -42,10 +42,7 @@ class Values:
 
 
 def find_experiment(name: str) -> Path:
-    """The file of an experiment or search: a path, or a shipped file by its name or stem.
-
-    Raises ConfigError, which lists the shipped files, if there is none.
-    """
+    """A file by its path, or a shipped one by name or stem; ConfigError lists those shipped."""
     if Path(name).is_file():
         return Path(name)
     root, shipped = _experiments_folder(), shipped_experiments()
@@ -68,10 +65,7 @@ def shipped_experiments() -> list[Path]:
 
 
 def read_file(path: Path, including: tuple[Path, ...] = ()) -> Values:
-    """A file with what it includes; later values win, and those of the file itself come last.
-
-    Raises ConfigError, which names the file and, if it is not YAML, the line.
-    """
+    """A file over the files that it includes; ConfigError names the file and the line."""
     if path.resolve() in including:
         raise ConfigError(f"{including[-1]}: include: {path.name} already includes this file")
     content = _parse(path)

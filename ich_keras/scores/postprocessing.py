@@ -89,10 +89,7 @@ def current_source(run: RunFolder, size: int) -> Source:
 
 
 def read_postprocessing(run: RunFolder, size: int) -> Postprocessing | None:
-    """What was fitted at a size; None if nothing was, or if another checkpoint is the best now.
-
-    Raises RunError if the file is damaged.
-    """
+    """What was fitted at a size for the best checkpoint, or None; RunError if it is damaged."""
     path = run.fitted(size)
     if not path.is_file():
         return None

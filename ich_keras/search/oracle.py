@@ -144,10 +144,7 @@ class JournaledOracle(keras_tuner.Oracle):
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Admits one thread at a time, and none after a failure.
-
-        KerasTuner does not release its own lock when something is raised.
-        """
+        """Admits one thread at a time, and none after an error: KerasTuner keeps its lock then."""
         with self._lock:
             if self.failure is not None:
                 raise self.failure

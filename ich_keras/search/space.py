@@ -50,10 +50,7 @@ def number_of_points(search: Search) -> int | None:
 
 
 def experiment_of(search: Search, point: Point, sample: int = 0) -> Experiment:
-    """Returns the experiment of a point, which `fit` could train.
-
-    Each sample, from 0, has its own seed unless `randomize_seed` is false.
-    """
+    """Returns the experiment of a point; samples differ in seed if `randomize_seed` is true."""
     values = dict(point)
     if search.train_steps is not None:
         values.setdefault("training.max_steps", search.train_steps)
@@ -67,10 +64,7 @@ def experiment_of(search: Search, point: Point, sample: int = 0) -> Experiment:
 
 
 def steps_of(search: Search, experiment: Experiment, values: Mapping[str, Any]) -> int:
-    """Returns the step at which a trial ends: that of its rung, or the last.
-
-    Hyperband counts its rungs in validations, as `tuner/epochs`.
-    """
+    """Returns the step at which a trial ends; Hyperband counts its rungs in validations."""
     epochs = values.get("tuner/epochs")
     if epochs is None:
         return experiment.training.max_steps

@@ -126,10 +126,7 @@ class _Chief:
         self._changed()
 
     def train_on(self, devices: Sequence[Mapping[str, str]]) -> None:
-        """Trains in one thread per device, given as environment variables of its trainings.
-
-        The first error stops all of them.
-        """
+        """Trains in one thread per device (environment variables); the first error stops all."""
         stop = threading.Event()
         with ThreadPoolExecutor(len(devices)) as threads:
             tuners = [

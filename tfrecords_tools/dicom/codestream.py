@@ -89,10 +89,7 @@ def _rle_length(segment: bytes, pixels: int) -> int:
 
 
 def _jpeg(frame: bytes) -> Codestream:
-    """Reads the segments before the scan (T.81 B.2, T.87 C.2).
-
-    Strictly, because GDCM ends the process where libjpeg only warns.
-    """
+    """Reads the segments before the scan (T.81 B.2, T.87 C.2); strictly, as GDCM may crash."""
     frames, scan = [], 0
     for marker, place, end in _segments(frame, len(_JPEG), _SCAN):
         if marker in _FRAME_HEADERS:

@@ -1,7 +1,4 @@
-"""The message class of `tf.train.Example` without TensorFlow.
-
-Processes that write records load in 0.1 s and 60 MB instead of 3 s and 600 MB.
-"""
+"""The message class of `tf.train.Example` without TensorFlow, whose import costs 3 s and 600 MB."""
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import Message

@@ -46,10 +46,7 @@ def _flush(path: Path) -> None:
 
 
 def write_text(path: ShardPath, text: str) -> None:
-    """Writes a text file in UTF-8, with its line ends unchanged.
-
-    File names that are not valid text are written with escapes.
-    """
+    """Writes UTF-8 with its line ends unchanged; file names that are not valid text get escapes."""
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode(errors="backslashreplace"))
 

@@ -7,10 +7,7 @@ EXAMPLES = 3  # faults named in a message
 
 
 def path_cell(path: str) -> str:
-    """A path on one line, with unprintable characters escaped, that is not a spreadsheet formula.
-
-    It still leads to the file unless a character was escaped.
-    """
+    """A path on one printable line that is no formula; it leads to the file unless escaped."""
     line = "".join(x if x.isprintable() else ascii(x)[1:-1] for x in path)
     return f"./{line}" if line.startswith(FORMULA) else line
 
