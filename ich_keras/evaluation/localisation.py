@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import keras
 import numpy as np
 
 from ich_keras.data.batches import read_images
 from ich_keras.data.shards import DatasetError, ShardSet
+from ich_keras.model.forward import Forward
 from ich_keras.model.network import CLASS_MAPS
 from ich_keras.scores.bootstrap import estimate
 from ich_keras.scores.cases import Cases
@@ -24,7 +24,7 @@ CHUNK = 256  # slices in memory at a time
 
 
 def localise(
-    model: keras.Model,
+    with_maps: Forward,
     shards: ShardSet,
     split: str,
     slice_ids: np.ndarray,
@@ -35,16 +35,16 @@ def localise(
     """How often the highest cell of a class map is on the hemorrhage, over all true positives.
 
     A cell is on the hemorrhage if its centre is at most the edge of one cell (the stride of the
-    network) away from the mask. `model` is from `with_class_maps`; `slice_ids`, (N,), are in the
-    order of `cases`. `masks` holds `<slice_id>.png`, bit k set where label k is, as `synth` writes
-    them.
+    network) away from the mask. `with_maps` has the outputs of `with_class_maps`; `slice_ids`,
+    (N,), are in the order of `cases`. `masks` holds `<slice_id>.png`, bit k set where label k is,
+    as `synth` writes them.
 
     Returns, by subtype and for `all`: `true_positives`, `hits` as an estimate of the share of them,
     and `chance`, the mean share of the cells of the head that would be hits.
     """
     predicted = cases.probabilities[:, : len(SUBTYPES)] >= threshold
     detected = predicted & (cases.labels[:, : len(SUBTYPES)] == 1)
-    hits, chance = _find_hits(model, shards, split, slice_ids, detected, masks)
+    hits, chance = _find_hits(with_maps, shards, split, slice_ids, detected, masks)
     columns = {name: [k] for k, name in enumerate(SUBTYPES)} | {"all": list(range(len(SUBTYPES)))}
     return {
         name: {
@@ -62,7 +62,7 @@ def localise(
 
 
 def _find_hits(
-    model: keras.Model,
+    with_maps: Forward,
     shards: ShardSet,
     split: str,
     slice_ids: np.ndarray,
@@ -77,7 +77,7 @@ def _find_hits(
             continue
         names = slice_ids[chosen].tolist()
         images = read_images(shards, split, names)
-        maps = model(images, training=False)[CLASS_MAPS].numpy()
+        maps = with_maps(images)[CLASS_MAPS].numpy()
         for row, name, image, cells in zip(chosen, names, images, maps, strict=True):
             mask = _read_mask(masks / f"{name}.png")
             head = _shrink(image[..., shards.input.shown_channel] > 0, cells.shape[:2])

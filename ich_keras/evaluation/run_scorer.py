@@ -12,7 +12,7 @@ from ich_keras.data.batches import reading
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.shards import DatasetError, ShardSet, open_shards
 from ich_keras.experiment.experiment import Experiment, load_experiment
-from ich_keras.model.forward import Forward, compile_forward, predict_split
+from ich_keras.model.forward import Forward, compile_forward, predict_images, predict_split
 from ich_keras.model.network import load_model, with_class_maps
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunFolder, RunInput, read_input
@@ -67,7 +67,7 @@ class RunScorer:
         self.model: keras.Model = load_model(run.best)
         self.step: int = read_position(run).best_step
         self.forward: Forward = compile_forward(self.model)
-        self.with_maps: keras.Model = with_class_maps(self.model)
+        self.with_maps: Forward = compile_forward(with_class_maps(self.model))
 
     def open(self, folder: ShardPath, size: int | None) -> ShardSet:
         """Shards at a size, by default that of the training.
@@ -88,9 +88,7 @@ class RunScorer:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probabilities (N, 6) of a network input, uint8 (N, size, size, channels)."""
-        size = self.experiment.evaluation.batch_size
-        parts = [images[start : start + size] for start in range(0, len(images), size)]
-        return np.concatenate([self.forward(part).numpy() for part in parts])
+        return predict_images(self.forward, images, self.experiment.evaluation.batch_size)
 
     def cases(self, predictions: Predictions) -> Cases:
         """The slices as cases, with the bootstrap draws of the experiment."""

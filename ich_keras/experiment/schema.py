@@ -131,9 +131,10 @@ class TrainingConfig(Section):
     """The devices: one, all GPUs of the machine, or those of all workers of TF_CONFIG. auto takes
     the last of these that applies."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
-    """Precision of the computation. auto is bfloat16 on GPUs that support it, otherwise float32."""
+    """Precision of the computation. auto is bfloat16 on GPUs since Ampere, float16 on Volta and
+    Turing, otherwise float32."""
     jit_compile: bool | Literal["auto"] = "auto"
-    """Whether XLA compiles the step; auto does on a single GPU, unless deterministic."""
+    """Whether XLA compiles the step; auto does on a single GPU."""
     deterministic: bool = True
     """Whether the same run again gives the same bits, which costs speed on GPUs."""
     callbacks: tuple[CallbackConfig, ...] = ()
@@ -142,12 +143,6 @@ class TrainingConfig(Section):
     @model_validator(mode="after")
     def _xla_can_compile(self) -> "TrainingConfig":
         """Refuses what XLA cannot compile; the devices of `auto` are known later."""
-        if self.jit_compile is True and self.deterministic:
-            raise ValueError(
-                "jit_compile true and deterministic true exclude each other, as XLA has no"
-                " deterministic gradient of max pooling; set deterministic to false, or jit_compile"
-                " to auto"
-            )
         if self.jit_compile is True and self.strategy in ("mirrored", "multi_worker"):
             raise ValueError(
                 f"jit_compile true and strategy {self.strategy} exclude each other, as XLA compiles"

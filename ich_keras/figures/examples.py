@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -39,18 +38,18 @@ def draw_class_grid(forward: Forward, shards: ShardSet, split: str, step: int) -
     return class_grid_figure(slices, step=step)
 
 
-def draw_class_maps(model: keras.Model, shards: ShardSet, split: str) -> Figure:
-    """Slices with each subtype, and without hemorrhage; the model is from `with_class_maps`."""
+def draw_class_maps(with_maps: Forward, shards: ShardSet, split: str) -> Figure:
+    """Slices with each subtype, and without; `with_maps` has the outputs of `with_class_maps`."""
     index = split_index(shards, split)
     labels = index[list(LABELS)].to_numpy(int)
     chosen = _examples(labels)
     images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
     shown = images[..., shards.input.shown_channel]
-    return class_map_sheet(shown, *_predict(model, images), labels[chosen])
+    return class_map_sheet(shown, *_predict(with_maps, images), labels[chosen])
 
 
 def draw_errors(
-    model: keras.Model,
+    with_maps: Forward,
     predictions: Predictions,
     threshold: float,
     read: Callable[[list[str]], np.ndarray],
@@ -58,8 +57,8 @@ def draw_errors(
 ) -> Figure | None:
     """The worst errors under their class maps; None if there are none.
 
-    `model` is from `with_class_maps`. `read` returns the network input of slices by their ids,
-    uint8 (N, size, size, channels), of which `shown_channel` is shown.
+    `with_maps` has the outputs of `with_class_maps`. `read` returns the network input of slices by
+    their ids, uint8 (N, size, size, channels), of which `shown_channel` is shown.
     """
     rows, titles = worst_errors(
         predictions.labels, predictions.probabilities, predictions.patient_key, threshold
@@ -68,12 +67,12 @@ def draw_errors(
         return None
     images = read(predictions.slice_id[rows].tolist())
     shown = images[..., shown_channel]
-    return class_map_sheet(shown, *_predict(model, images), predictions.labels[rows], titles)
+    return class_map_sheet(shown, *_predict(with_maps, images), predictions.labels[rows], titles)
 
 
-def _predict(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _predict(with_maps: Forward, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Class maps and probabilities."""
-    outputs = model(images, training=False)
+    outputs = with_maps(images)
     return outputs[CLASS_MAPS].numpy(), outputs[PROBABILITIES].numpy()
 
 

@@ -1,7 +1,9 @@
-"""Runs a network over the slices of a split."""
+"""Runs a network over slices."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,11 +15,15 @@ from ich_keras.model.baseline import plain_rule_areas
 from ich_keras.model.predictions import Predictions
 from tfrecords_tools.progress import progress
 
-Forward = Callable[[tf.Tensor], tf.Tensor]
+Forward = Callable[[Any], Any]
+AHEAD = 2  # batches that a GPU computes while others are read; more would fill its memory
 
 
 def compile_forward(model: keras.Model) -> Forward:
-    """The network without dropout as one graph that takes any batch, height and width."""
+    """The network without dropout as one graph that takes any batch, height and width.
+
+    XLA would compile it again for each of these, so it does not.
+    """
     signature = tf.TensorSpec((None, None, None, model.input.shape[-1]), tf.uint8)
     return tf.function(
         lambda image: model(image, training=False), input_signature=[signature], autograph=False
@@ -41,14 +47,36 @@ def predict_split(
     steps = -(-count // batch_size)
     batches = islice(evaluation_batches(shards, split, batch_size=batch_size), steps)
     parts = []
-    for batch in progress(batches, total=steps, desc=f"score {split}", unit="batch"):
+    computed = _computed(forward, batches)
+    for batch, output in progress(computed, total=steps, desc=f"score {split}", unit="batch"):
         part = {key: batch[key].numpy() for key in batch if key != "image"}
-        part["probabilities"] = forward(batch["image"]).numpy()
         if with_plain_rule:
             images = batch["image"].numpy()
             part["dense_mm2"] = plain_rule_areas(images, shards.input, shards.pixel_mm)
-        parts.append(part)
+        parts.append(part | {"probabilities": output.numpy()})
     return _predictions(parts, count)
+
+
+def _computed(
+    forward: Forward, batches: Iterable[dict[str, tf.Tensor]]
+) -> Iterator[tuple[dict[str, tf.Tensor], tf.Tensor]]:
+    """Each batch with its output, a little late: a GPU computes those that were not asked for."""
+    started: deque[tuple[dict[str, tf.Tensor], tf.Tensor]] = deque()
+    for batch in batches:
+        started.append((batch, forward(batch["image"])))
+        if len(started) > AHEAD:
+            yield started.popleft()
+    yield from started
+
+
+def predict_images(forward: Forward, images: np.ndarray, batch_size: int) -> Any:
+    """Outputs for slices in memory, uint8 (N, size, size, channels); arrays, as those of `forward`.
+
+    A GPU computes all batches while the first is waited for.
+    """
+    starts = range(0, len(images), batch_size)
+    outputs = [forward(images[start : start + batch_size]) for start in starts]
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
 def _predictions(parts: list[dict[str, np.ndarray]], count: int) -> Predictions:

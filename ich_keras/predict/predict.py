@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ich_keras.data.studies import ReadStudy, find_studies, read_studies, write_rejects
 from ich_keras.figures.class_maps import class_map_sheet
 from ich_keras.figures.curves import save_png
+from ich_keras.model.forward import compile_forward, predict_images
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.run.folder import RunError, RunFolder, read_input
 from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
@@ -73,13 +74,13 @@ def predict(
     trained = read_input(run).network
     network_input = trained.at(size or trained.size)
     postprocessing = _postprocessing(run, network_input.size, smooth)
-    network = with_class_maps(load_model(run.best))
+    with_maps = compile_forward(with_class_maps(load_model(run.best)))
     studies, rejects = find_studies(paths)
     tables: list[pd.DataFrame] = []
     looks: list[str] = []
     reading = read_studies(studies, network_input, rejects, desc="predict")
     for number, study in enumerate(reading, start=1):
-        outputs = network.predict(study.images, batch_size=BATCH_SIZE, verbose=0)
+        outputs = predict_images(with_maps, study.images, BATCH_SIZE)
         if postprocessing is not None and smooth:
             smoothing = postprocessing.smoothing
             outputs[PROBABILITIES] = _smoothed(outputs[PROBABILITIES], study.slices, smoothing)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import platform
 import sys
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ def current_environment(devices: list[str], computation: Computation) -> dict[st
         "git_commit": commit(),
         "command": Path(sys.argv[0]).name,
         "devices": devices,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
         **asdict(computation),
     }
 

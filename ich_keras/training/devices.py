@@ -73,13 +73,7 @@ def devices_of(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
             f" ({','.join(gpus)}); give --workers {len(gpus)}, or list a GPU once for each worker"
             f" that shares it: CUDA_VISIBLE_DEVICES={shared}"
         )
-    return [_device(gpu, shared=gpus.count(gpu) > 1) for gpu in gpus[:workers]]
-
-
-def _device(gpu: str, *, shared: bool) -> dict[str, str]:
-    """Returns variables by which TensorFlow uses one GPU, and not all of its memory if shared."""
-    growth = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if shared else {}
-    return {"CUDA_VISIBLE_DEVICES": gpu, **growth}
+    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:workers]]
 
 
 def why_expected(variables: Mapping[str, str] = os.environ, *, driver: Path = DRIVER) -> str | None:

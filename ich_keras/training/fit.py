@@ -32,7 +32,8 @@ from ich_keras.training.devices import (
 )
 from ich_keras.training.run_log import RunLog, load_callback
 from ich_keras.training.schedule import Schedule, out_of_patience, position_after
-from ich_keras.training.session import Session, batches_from, describe, open_session, record
+from ich_keras.training.session import Session, describe, open_session, record
+from ich_keras.training.stepper import Stepper
 from ich_keras.training.train_step import resolve_computation
 from ich_keras.training.validation import validate
 from tfrecords_tools.progress import progress
@@ -132,19 +133,15 @@ def _train(
     not None, writes files.
     """
     config, began = session.experiment.training, time.monotonic()
-    earlier, steps = position.seconds, range(position.step + 1, schedule.end + 1)
-    first_validation = next(step for step in steps if schedule.validates(step))
-    batches = iter(batches_from(session, position.step))
-    results: list[tuple[tf.Tensor, tf.Tensor]] = []
-    with progress(total=schedule.end, desc="fit", unit="step", done=position.step) as bar:
-        for step in steps:
-            results.append(session.train_step(*next(batches)))
-            bar.update()
-            if not schedule.logs(step):
-                continue
+    earlier, step = position.seconds, position.step
+    first_validation = next(x for x in range(step + 1, schedule.end + 1) if schedule.validates(x))
+    with progress(total=schedule.end, desc="fit", unit="step", done=step) as bar:
+        stepper = Stepper(session, schedule, step, bar)
+        while True:
+            results = stepper.until(schedule.next_log(step))
+            step = stepper.step
             position = replace(position, step=step, seconds=earlier + time.monotonic() - began)
             row = _training_row(session, position, results)
-            results = []
             bar.note(f"loss {row['loss']:.4f}")
             validation = validate(session, step) if schedule.validates(step) else None
             if validation is not None:
@@ -177,9 +174,7 @@ def _train(
     return position
 
 
-def _training_row(
-    session: Session, position: Position, results: list[tuple[tf.Tensor, tf.Tensor]]
-) -> dict[str, Any]:
+def _training_row(session: Session, position: Position, results: np.ndarray) -> dict[str, Any]:
     """Returns a row of the history without validation columns.
 
     The results are loss and accuracy of each step since the previous row.
@@ -187,7 +182,7 @@ def _training_row(
     Raises:
         TrainingError: if the loss is not finite.
     """
-    loss, accuracy = np.mean([[x.numpy(), y.numpy()] for x, y in results], axis=0)
+    loss, accuracy = results.mean(axis=0)
     if not np.isfinite(loss):
         raise TrainingError(
             f"the loss is {loss} between steps {position.step - len(results) + 1} and"

@@ -32,6 +32,10 @@ class Schedule:
         """Whether the history gets a row."""
         return self.saves(step) or self.draws(step) or step % self.config.log_every == 0
 
+    def next_log(self, step: int) -> int:
+        """The next step after this one of which the history gets a row."""
+        return next(x for x in range(step + 1, self.end + 1) if self.logs(x))
+
     def validation_share(self, slices: int) -> float:
         """Returns the share of a validation of so many slices in the multiply-adds, 0..1."""
         interval = self.config.validate_every if self.validate_each_interval else self.end

@@ -25,7 +25,12 @@ from ich_keras.training.devices import (
 )
 from ich_keras.training.losses import Loss, constant_guess_loss, make_loss
 from ich_keras.training.schedule import Schedule
-from ich_keras.training.train_step import TrainStep, compile_train_step, make_optimizer
+from ich_keras.training.train_step import (
+    TrainSteps,
+    compile_train_step,
+    compile_train_steps,
+    make_optimizer,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +49,14 @@ class Session:
     optimizer: keras.optimizers.Optimizer
     loss: Loss
     forward: Forward  # the network without dropout
-    train_step: TrainStep
+    train_steps: TrainSteps
     chiefs_value: ChiefsValue  # makes all workers decide by the same score
+
+    @property
+    def validation_slices(self) -> int:
+        """Slices of one validation."""
+        available = self.shards.slices("val")
+        return min(self.experiment.training.validation_slices or available, available)
 
     @property
     def variables(self) -> list[Any]:
@@ -77,6 +88,7 @@ def open_session(
             experiment.model,
             shards.input.channels,
             synchronized=strategy.num_replicas_in_sync > 1,
+            compiled=computation.jit_compile,
         )
         warm_start(model, experiment.model)
         optimizer = make_optimizer(config)
@@ -88,7 +100,7 @@ def open_session(
     return Session(
         *(experiment, shards, run, workers, strategy, computation, model, optimizer, loss),
         forward=compile_forward(model),
-        train_step=step,
+        train_steps=compile_train_steps(step),
         chiefs_value=ChiefsValue(strategy, workers),
     )
 
@@ -154,7 +166,7 @@ def describe(session: Session, schedule: Schedule, position: Position) -> None:
         f" {constant_guess_loss(experiment.training, prevalences):.4f}, and always answering"
         f' "no" an accuracy of {1 - prevalences.mean():.4f}'
     )
-    slices = min(experiment.training.validation_slices or 2**62, shards.slices("val"))
+    slices = session.validation_slices
     percent = 100 * schedule.validation_share(slices)
     log.info(
         f"a validation takes {slices:,} slices, all validations about {percent:.0f} % of the"

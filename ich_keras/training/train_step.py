@@ -1,4 +1,4 @@
-"""One step of training, the same under every distribution strategy."""
+"""Steps of training, the same under every distribution strategy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +13,9 @@ from ich_keras.run.environment import Computation
 from ich_keras.training.losses import Loss
 
 TrainStep = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
+TrainSteps = Callable[[Any, tf.Tensor], tf.Tensor]
+TENSOR_CORES = (7, 0)  # compute capability of the first GPUs that have them, in float16 (Volta)
+BFLOAT16_CORES = (8, 0)  # in bfloat16 too (Ampere)
 
 
 def resolve_computation(config: TrainingConfig, strategy: str, devices: int) -> Computation:
@@ -23,15 +26,22 @@ def resolve_computation(config: TrainingConfig, strategy: str, devices: int) -> 
 
 
 def choose_precision(name: str) -> str:
-    """Returns the Keras dtype policy: `auto` is bfloat16 on GPUs that support it (since Ampere)."""
+    """Returns the Keras dtype policy: `auto` is what all GPUs have tensor cores for.
+
+    These are bfloat16 since Ampere, and float16 before, on Volta and Turing.
+    """
     if name != "auto":
         return name
-    gpus = tf.config.list_physical_devices("GPU")
-    capable = gpus and all(
-        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
-        for gpu in gpus
-    )
-    return "mixed_bfloat16" if capable else "float32"
+    capability = min(map(compute_capability, tf.config.list_physical_devices("GPU")), default=None)
+    if capability is None or capability < TENSOR_CORES:
+        return "float32"
+    return "mixed_bfloat16" if capability >= BFLOAT16_CORES else "mixed_float16"
+
+
+def compute_capability(gpu: Any) -> tuple[int, int]:
+    """Returns that of a physical device; (0, 0) if TensorFlow does not know it."""
+    details = tf.config.experimental.get_device_details(gpu)
+    return details.get("compute_capability", (0, 0))
 
 
 class WarmupThenConstant(keras.optimizers.schedules.LearningRateSchedule):
@@ -115,8 +125,30 @@ def compile_train_step(
     return train_step
 
 
+def compile_train_steps(train_step: TrainStep) -> TrainSteps:
+    """Compiles a loop over batches to one graph, with the bits of single steps.
+
+    A step launches hundreds of kernels, for which a GPU would otherwise wait between two steps.
+
+    Returns:
+        A function from an iterator of batches and the number of steps, an int32 scalar, to their
+        losses and accuracies, float32 (steps, 2).
+    """
+
+    @tf.function(autograph=False)
+    def train_steps(batches: Any, count: tf.Tensor) -> tf.Tensor:
+        def body(step: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            return step + 1, results.write(step, tf.stack(train_step(*next(batches))))
+
+        results = tf.TensorArray(tf.float32, size=count, element_shape=(2,))
+        first = tf.constant(0)
+        return tf.while_loop(lambda step, _: step < count, body, (first, results))[1].stack()
+
+    return train_steps
+
+
 def _choose_jit_compile(config: TrainingConfig, devices: int) -> bool:
-    """Returns whether XLA compiles the step: `auto` on one GPU without op determinism."""
+    """Returns whether XLA compiles the step: `auto` on one GPU."""
     if config.jit_compile != "auto":
         return config.jit_compile
-    return devices == 1 and bool(tf.config.list_logical_devices("GPU")) and not config.deterministic
+    return devices == 1 and bool(tf.config.list_logical_devices("GPU"))

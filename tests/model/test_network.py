@@ -12,6 +12,7 @@ from ich_keras.model.network import (
     PROBABILITIES,
     AnyFromKinds,
     GlobalLogSumExpPooling2D,
+    MaxPoolingOfPairs2D,
     build_model,
     load_model,
     stride,
@@ -129,3 +130,47 @@ def test_a_damaged_checkpoint_is_reported(tmp_path):
 def test_predicts_on_a_tf_data_pipeline():
     dataset = tf.data.Dataset.from_tensor_slices(slices(64, 64, count=5)).batch(2)
     assert build_model(SMALL, 3).predict(dataset, verbose=0).shape == (5, 6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (2, 7, 5, 3)])
+def test_pooling_of_pairs_is_max_pooling_bit_for_bit(shape, jit_compile):
+    """In values and gradients, ties included, of which there are many behind a ReLU."""
+    rng = np.random.default_rng(0)
+    x = tf.constant(np.maximum(rng.integers(-3, 4, shape), 0).astype(np.float32))
+    upstream = tf.constant(rng.normal(size=(2, -(-shape[1] // 2), -(-shape[2] // 2), 3)), x.dtype)
+
+    def run(layer):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        return y, tape.gradient(y, x, output_gradients=upstream)
+
+    reference = run(lambda x, training: tf.nn.max_pool2d(x, 2, 2, "SAME"))
+    pairs = tf.function(run, jit_compile=jit_compile)(MaxPoolingOfPairs2D(2, padding="same"))
+    for one, other in zip(pairs, reference, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_network_trained_with_xla_is_the_same_anywhere(tmp_path):
+    """It takes any size, and its checkpoint loads in Keras' safe mode."""
+    compiled, plain = build_model(SMALL, 3, compiled=True), build_model(SMALL, 3)
+    plain.set_weights(compiled.get_weights())
+    compiled.save(tmp_path / "best.keras")
+    for size in (64, 65):
+        answers = [
+            model(slices(size, 71), training=False).numpy()
+            for model in (plain, compiled, load_model(tmp_path / "best.keras"))
+        ]
+        np.testing.assert_array_equal(answers[0], answers[1])
+        np.testing.assert_array_equal(answers[0], answers[2])
+
+
+def test_grey_is_scaled_in_float32_under_a_mixed_policy():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        scaled = build_model(SMALL, 3).get_layer("rescaling")(slices(8, 8))
+    finally:
+        keras.config.set_dtype_policy(before)
+    np.testing.assert_allclose(scaled, slices(8, 8) / 127.5 - 1, atol=1e-6)

@@ -161,22 +161,22 @@ search:
     ("search", "refused"),
     [
         (
-            {"training.jit_compile": "{fixed: true}", "training.deterministic": "{fixed: false}"},
-            False,
+            {"training.jit_compile": "{fixed: true}", "training.strategy": "{fixed: mirrored}"},
+            True,
         ),
-        ({"training.jit_compile": "{fixed: true}"}, True),
+        ({"training.jit_compile": "{fixed: true}"}, False),
         (  # one pair of searched keys among many points that fit
             {
                 "model.dropout": "{choice: [0.1, 0.2]}",
                 "training.jit_compile": "{choice: [false, true]}",
-                "training.deterministic": "{choice: [false, true]}",
+                "training.strategy": "{choice: [one, mirrored]}",
             },
             True,
         ),
         (  # the pair never meets
             {
-                "training.deterministic": "{choice: [false, true]}",
-                "training.jit_compile": "{fixed: true, when: {training.deterministic: [false]}}",
+                "training.strategy": "{choice: [mirrored, one]}",
+                "training.jit_compile": "{fixed: true, when: {training.strategy: [one]}}",
             },
             False,
         ),

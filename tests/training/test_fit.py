@@ -15,6 +15,7 @@ from ich_keras.experiment.experiment import load_experiment
 from ich_keras.model.network import load_model
 from ich_keras.run.folder import RunError, RunFolder, choose_run, read_input, trained_run
 from ich_keras.training.fit import TrainingError, fit
+from ich_keras.training.stepper import Stepper
 from ich_keras.training.train_step import make_optimizer
 from ich_keras.training.validation import validation_scores
 from tests.support import small_run
@@ -180,22 +181,15 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(
     finished, shards, tmp_path, monkeypatch, stop_at
 ):
     run = RunFolder(tmp_path / "run")
-    from ich_keras.training import session as training
 
-    def stopping(*arguments):
-        step = compile_step(*arguments)
-        count = iter(range(1, 100))
+    def stopping(stepper, steps):
+        if stepper.step + steps >= stop_at:
+            raise Stopped
+        return call(stepper, steps)
 
-        def wrapped(image, label):
-            if next(count) == stop_at:
-                raise Stopped
-            return step(image, label)
-
-        return wrapped
-
-    compile_step = training.compile_train_step
+    call = Stepper._call
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(training, "compile_train_step", stopping)
+        patch.setattr(Stepper, "_call", stopping)
         fit(experiment(), shards, run)
     result = fit(experiment(), shards, run)
     assert [session["step"] for session in sessions(run)] == [0, stop_at // 4 * 4]
