@@ -70,10 +70,7 @@ def all_rejected(
     marks = path_hash(duplicates["path"], salt)
     refused = (
         *_kept_entries(existing, kept, set(tried["public_slice_id"]), salt),
-        *(
-            RejectedFile(*names, "")
-            for names in zip(marks, duplicates["public_slice_id"], strict=True)
-        ),
+        *map(RejectedFile, marks, duplicates["public_slice_id"], [""] * len(duplicates)),
     )
     missing = existing.manifest.labels_without_files
     if labels is not None:
