@@ -1,6 +1,6 @@
 """How fast batches are prepared, relative to merely reading and decoding the same shards.
 
-    python -m benchmarks.pipeline SHARDS
+    python -m benchmarks.pipeline SHARDS --size 256
 
 Each pipeline is read in turn, several times, from the page cache. The best time counts, since other
 load on the machine can only slow it down; under much load, compare core-seconds, which count this
@@ -57,7 +57,7 @@ def _decoded(shards: ShardSet) -> tf.data.Dataset:
             return tf.io.decode_png(image), parsed["label"]
         if shards.manifest.format.encoding == "zlib":
             image = tf.io.decode_compressed(image, "ZLIB")
-        size = shards.input.size
+        size = shards.stored.size
         image = tf.reshape(tf.io.decode_raw(image, tf.uint8), (size, size, -1))
         return image, parsed["label"]
 
@@ -114,9 +114,10 @@ def _table(shards: ShardSet, slices: int, repeats: int) -> pd.DataFrame:
     )
 
 
-def _peak_memory(folder: Path) -> int:
+def _peak_memory(folder: Path, size: int) -> int:
     """Peak of a process that reads augmented batches through a full shuffle buffer; megabytes."""
-    command = [sys.executable, "-m", "benchmarks.pipeline", str(folder), "--memory-only"]
+    options = ["--size", str(size), "--memory-only"]
+    command = [sys.executable, "-m", "benchmarks.pipeline", str(folder), *options]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -131,17 +132,19 @@ def _print_own_peak_memory(shards: ShardSet) -> None:
 
 @click.command(help=__doc__.splitlines()[0])
 @click.argument("folder", metavar="SHARDS", type=click.Path(exists=True, path_type=Path))
+@click.option("--size", type=int, help="`data.size` in pixels; that of the shards by default.")
 @click.option("--slices", default=2048, show_default=True, help="Per pipeline and repeat.")
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--memory-only", is_flag=True, help="Print the peak memory of this process in MB.")
-def main(folder: Path, slices: int, repeats: int, memory_only: bool) -> None:
+def main(folder: Path, size: int | None, slices: int, repeats: int, memory_only: bool) -> None:
     """Prints the table."""
-    shards = open_shards(folder, DataConfig())
+    shards = open_shards(folder, DataConfig(size=size))
     if memory_only:
         _print_own_peak_memory(shards)
         return
     click.echo(_table(shards, slices, repeats).to_string(float_format="%.2f"))
-    click.echo(f"peak memory with a shuffle buffer of {SHUFFLE_BUFFER}: {_peak_memory(folder)} MB")
+    peak = _peak_memory(folder, shards.input.size)
+    click.echo(f"peak memory with a shuffle buffer of {SHUFFLE_BUFFER}: {peak} MB")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from tfrecords_tools.errors import UsageError
 
 AIR = -1000.0  # HU
 MAX_LEVEL = 1e5  # HU; far beyond any CT
+RESIZED_TOGETHER = (1, 3, 4)  # channels
 MIN_WIDTH = 0.1  # HU; narrower ones would need grey levels of more than 32 bits before clipping
 
 
@@ -111,19 +112,24 @@ def window_slice(hu: np.ndarray, size: int, windows: Sequence[Window]) -> np.nda
     return apply_windows(resize_area(pad_square(hu), size), windows)
 
 
-def shrink_windowed(image: np.ndarray, size: int) -> np.ndarray:
+def shrink_windowed(image: np.ndarray, size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Averages the grey levels of a windowed slice over the area of each new pixel.
 
-    Each channel is resized alone, because OpenCV rounds halves up in images of one, three or four
-    channels, to even in those of two, and refuses some sizes of more than four. `image` is uint8
-    (n, n, channels), and `size` at most n; the result is uint8 (size, size, channels).
+    OpenCV rounds halves up in images of one, three or four channels. It rounds them to even in
+    those of two, and refuses some sizes of more than four, so the channels of these are resized one
+    by one. `image` is uint8 (n, n, channels), and `size` at most n; the result is uint8
+    (size, size, channels). `out` may receive it: new memory takes longer than the averaging.
     """
-    if image.shape[:2] == (size, size):
+    rows, columns, channels = image.shape
+    if (rows, columns) == (size, size):
         return image
+    if channels in RESIZED_TOGETHER:
+        small = cv2.resize(image, (size, size), dst=out, interpolation=cv2.INTER_AREA)
+        return np.atleast_3d(small)
     planes = [
         cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA) for plane in cv2.split(image)
     ]
-    return np.atleast_3d(cv2.merge(planes))
+    return cv2.merge(planes, dst=out)
 
 
 def stack_slices(slices: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,11 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from ich_keras.data.augmentation import augment
-from ich_keras.data.network_input import shrink_slices
 from ich_keras.data.passes import training_passes, without_autograph
 from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
-from tfrecords_tools.records.schema import parse_examples
+from tfrecords_tools.records.schema import decode_image, parse_examples
 from tfrecords_tools.storage.shard_path import ShardPath
 
 # Batches prepared in parallel: one per core, but not so many that they fill the memory.
@@ -150,52 +149,44 @@ class _Decoder:
     def training_batch(
         self, positions: tf.Tensor, records: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = self.labelled_batch(records)
-        images = batch["image"]
-        if self.augmentation != UNCHANGED:
-            images = _by_python(self._augment, images, positions, shape=images.shape)
-        return images, tf.cast(batch["label"], tf.float32)
+        batch = parse_examples(records, labelled=True)
+        images = self._by_python(self._decode_and_augment, batch["image"], positions)
+        return images, tf.cast(_checked(batch["label"]), tf.float32)
 
     @without_autograph
     def labelled_batch(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = self._parse(records, labelled=True)
+        batch = self.unlabelled_batch(records, labelled=True)
         return {**batch, "label": _checked(batch["label"])}
 
     @without_autograph
-    def unlabelled_batch(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._parse(records, labelled=False)
+    def unlabelled_batch(self, records: tf.Tensor, labelled: bool = False) -> dict[str, tf.Tensor]:
+        batch = parse_examples(records, labelled)
+        return {**batch, "image": self._by_python(self._decode, batch["image"])}
 
-    def _parse(self, records: tf.Tensor, *, labelled: bool) -> dict[str, tf.Tensor]:
-        stored, wanted = self.shards.stored, self.shards.input
-        shape = (stored.size, stored.size, stored.channels)
-        batch = parse_examples(records, self.shards.manifest.format.encoding, shape, labelled)
-        image = batch["image"]
-        channels = wanted.channels_in(stored)
-        if channels != tuple(range(stored.channels)):
-            image = tf.gather(image, channels, axis=-1)
-        if wanted.size != stored.size:
-            smaller = (image.shape[0], wanted.size, wanted.size, image.shape[-1])
-            image = _by_python(self._shrink, image, shape=smaller)
-        return {**batch, "image": image}
+    def _by_python(self, function: Callable[..., np.ndarray], *tensors: tf.Tensor) -> tf.Tensor:
+        """Images of a batch, by a function of arrays that keeps no state.
 
-    def _shrink(self, images: np.ndarray) -> np.ndarray:
-        return shrink_slices(images, self.shards.input.size)
+        TensorFlow's ops take twice as long. One call makes the images of a batch, because calls are
+        costly; stateless calls run in parallel even under op determinism.
+        """
+        cv2.setNumThreads(1)  # threads within each parallel batch would take twice the time
+        images = tf.numpy_function(function, tensors, tf.uint8, stateful=False)
+        return tf.ensure_shape(images, (*tensors[0].shape, *self.shards.input.shape))
 
-    def _augment(self, images: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        air = self.shards.input.air()
+    def _decode(self, contents: np.ndarray) -> np.ndarray:
+        stored, encoding = self.shards.stored, self.shards.manifest.format.encoding
+        images = np.empty((len(contents), *self.shards.input.shape), np.uint8)
+        # Slice by slice, because a batch at the size of the shards does not fit into the cache.
+        for image, content in zip(images, contents, strict=True):
+            whole = decode_image(content, encoding, stored.shape)
+            self.shards.input.of_stored(whole, stored, out=image)
+        return images
+
+    def _decode_and_augment(self, contents: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        images, air = self._decode(contents), self.shards.input.air()
+        if self.augmentation == UNCHANGED:
+            return images
         return augment(images, self.augmentation, seed=self.seed, positions=positions, air=air)
-
-
-def _by_python(
-    function: Callable[..., np.ndarray], *tensors: tf.Tensor, shape: tf.TensorShape
-) -> tf.Tensor:
-    """Images uint8 of that shape, by a function of arrays that keeps no state.
-
-    Stateless, so that batches are prepared in parallel even under op determinism.
-    """
-    cv2.setNumThreads(1)  # threads within each of the parallel batches would take twice the time
-    images = tf.numpy_function(function, tensors, tf.uint8, stateful=False)
-    return tf.ensure_shape(images, shape)
 
 
 def _checked(labels: tf.Tensor) -> tf.Tensor:

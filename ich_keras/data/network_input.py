@@ -5,7 +5,6 @@ Shards hold the result of the first half. `batches.py` applies the second half t
 input in training and in prediction.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +37,11 @@ class NetworkInput:
         return len(self.windows) * self.slices
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.size, self.size, self.channels
+
+    @property
     def shown_channel(self) -> int:
         """The channel that pictures show: the slice itself in its first window."""
         return self.channel_of(0)
@@ -65,6 +69,19 @@ class NetworkInput:
         """A slice in HU, all finite, without its neighbours; uint8 (size, size, len(windows))."""
         return shrink_windowed(window_slice(hu, self.shard_size, self.windows), self.size)
 
+    def of_stored(self, image: np.ndarray, stored: "NetworkInput", out: np.ndarray) -> None:
+        """Makes this input of an image of a larger one.
+
+        Args:
+            image: uint8, of the shape of the larger input.
+            stored: the larger input.
+            out: receives the result, uint8, of the shape of this input.
+        """
+        channels = self.channels_in(stored)
+        if channels != tuple(range(stored.channels)):
+            image = np.take(image, channels, axis=-1)
+        out[:] = shrink_windowed(image, self.size, out)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "size": self.size,
@@ -86,8 +103,3 @@ def network_input_from_json(content: dict[str, Any]) -> NetworkInput:
         windows=tuple(Window(**window) for window in content["windows"]),
         neighbours=content["neighbours"],
     )
-
-
-def shrink_slices(images: Sequence[np.ndarray] | np.ndarray, size: int) -> np.ndarray:
-    """Averages grey levels: uint8 (N, n, n, channels) to (N, size, size, channels)."""
-    return np.stack([shrink_windowed(image, size) for image in images])

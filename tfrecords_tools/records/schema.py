@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ENCODINGS = ("zlib", "raw", "png")
 ZLIB_LEVEL = 2  # ISA-L's highest level whose bytes are the same on every x86-64 processor
 PNG_CHANNELS = (1, 3, 4)
+SWAPS = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by number of channels
 SHAPE = ("height", "width", "channels")
 UNREADABLE: tuple = (
     DecodeError,
@@ -79,7 +80,7 @@ def decode_example(record: bytes, encoding: str) -> Example:
         message.ParseFromString(record)
         feature = message.features.feature
         shape = tuple(_one(feature, key, "int64_list") for key in SHAPE)
-        image = _decode_image(_one(feature, "image", "bytes_list"), encoding, shape)
+        image = decode_image(_one(feature, "image", "bytes_list"), encoding, shape)
         texts = {key: _one(feature, key, "bytes_list").decode() for key in TEXTS}
         position = _one(feature, "position_mm", "float_list")
         label = tuple(feature["label"].int64_list.value) if "label" in feature else None
@@ -90,37 +91,41 @@ def decode_example(record: bytes, encoding: str) -> Example:
     return Example(image=image, label=label, position_mm=position, **texts)
 
 
-def parse_examples(
-    records: "tf.Tensor", encoding: str, shape: tuple[int, int, int], labelled: bool
-) -> "dict[str, tf.Tensor]":
-    """Parses records in a TensorFlow graph.
+def parse_examples(records: "tf.Tensor", labelled: bool) -> "dict[str, tf.Tensor]":
+    """Parses records in a TensorFlow graph, without decoding the images.
 
-    `shape` is (height, width, channels). Returns `image` uint8 (N, height, width, channels),
-    `label` int64 (N, 6) where labelled, `slice_id`, `study_id`, `patient_key` string (N,),
-    `position_mm` float32 (N,).
+    Returns `image`, for `decode_image`, `slice_id`, `study_id`, `patient_key` string (N,),
+    `position_mm` float32 (N,), and `label` int64 (N, 6) where labelled.
     """
     import tensorflow as tf
 
     spec = {
-        "image": tf.io.FixedLenFeature((), tf.string),
         "position_mm": tf.io.FixedLenFeature((), tf.float32),
-        **{key: tf.io.FixedLenFeature((), tf.string) for key in TEXTS},
+        **{key: tf.io.FixedLenFeature((), tf.string) for key in ("image", *TEXTS)},
     }
     if labelled:
         spec["label"] = tf.io.FixedLenFeature((len(LABELS),), tf.int64)
-    parsed = tf.io.parse_example(records, spec)
+    return tf.io.parse_example(records, spec)
 
-    def decode(contents: np.ndarray) -> np.ndarray:
-        images = np.empty((len(contents), *shape), np.uint8)
-        for image, content in zip(images, contents, strict=True):
-            image[:] = _decode_image(content, encoding, shape)
-        return images
 
-    # TensorFlow's ops take twice as long. One call decodes all records, because calls are costly;
-    # stateless calls run in parallel even with op determinism.
-    images = tf.numpy_function(decode, [parsed["image"]], tf.uint8, stateful=False)
-    parsed["image"] = tf.ensure_shape(images, (*records.shape, *shape))
-    return parsed
+def decode_image(content: bytes, encoding: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Decodes the image of a record; it may be read-only.
+
+    Args:
+        content: as in the record.
+        encoding: one of ENCODINGS, as in the manifest.
+        shape: height, width and channels.
+
+    Raises:
+        ValueError, isal_zlib.error, cv2.error: if it is not an image of this shape and encoding.
+    """
+    if min(shape) < 1:
+        raise ValueError(f"the shape {shape}")
+    if encoding == "png":
+        return _decode_png(content, shape)
+    if encoding == "zlib":
+        content = _inflated(content, math.prod(shape))
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def parse_labels(records: "tf.Tensor") -> "tf.Tensor":
@@ -149,16 +154,6 @@ def _encode_image(image: np.ndarray, encoding: str) -> bytes:
     return isal_zlib.compress(content, ZLIB_LEVEL) if encoding == "zlib" else content
 
 
-def _decode_image(content: bytes, encoding: str, shape: tuple[int, ...]) -> np.ndarray:
-    if min(shape) < 1:
-        raise ValueError(f"the shape {shape}")
-    if encoding == "png":
-        return _decode_png(content, shape)
-    if encoding == "zlib":
-        content = _inflated(content, math.prod(shape))
-    return np.frombuffer(content, np.uint8).reshape(shape)
-
-
 def _decode_png(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     height, width, _ = shape
     if content[16:24] != struct.pack(">II", width, height):  # before it is decompressed
@@ -180,5 +175,5 @@ def _inflated(content: bytes, size: int) -> bytes:
 
 def _swap_colours(image: np.ndarray) -> np.ndarray:
     """Converts between OpenCV's channel order and that of the file."""
-    channels = image.shape[-1]
-    return image if channels == 1 else image[..., [2, 1, 0, *range(3, channels)]]
+    swap = SWAPS.get(image.shape[-1])
+    return image if swap is None else cv2.cvtColor(image, swap)
