@@ -4,22 +4,19 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 from packaging.requirements import Requirement
 from pydicom.pixels import get_decoder
 from rich.console import Console
 
+from ich_keras.cli.computation import check_precision, check_xla, find_gpus
+from ich_keras.cli.finding import Finding
 from ich_keras.run.versions import commit
-from ich_keras.training.devices import missing_gpu
-from ich_keras.training.train_step import choose_precision
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.dicom.decoders import PLUGINS
 from tfrecords_tools.errors import InputError
@@ -28,20 +25,8 @@ from tfrecords_tools.storage.shard_path import ShardPath
 
 SHARD_BYTES_PER_SLICE = 150_000  # 512 px, three windows; measured in docs/reference/converting.md
 GIB = 2**30
-BFLOAT16_ERROR = 0.02  # of a convolution; bfloat16 has eight significant bits
-NO_GPU = "only training needs one; convert, verify, predict and the demo do not"
 
 STYLES = {"ok": "green", "note": "yellow", "failed": "bold red"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check; a `note` is about something that not everybody needs."""
-
-    check: str
-    state: Literal["ok", "note", "failed"]
-    result: str
-    fix: str = ""
 
 
 def examine(source: Path, shards: ShardPath, runs: Path) -> Iterator[Finding]:
@@ -49,9 +34,9 @@ def examine(source: Path, shards: ShardPath, runs: Path) -> Iterator[Finding]:
     yield _program()
     yield from _packages()
     yield _tensorflow()
-    yield from _gpus()
-    yield _precision()
-    yield _xla()
+    yield from find_gpus()
+    yield check_precision()
+    yield check_xla()
     yield from _codecs()
     yield _object_store()
     files, data = _data(source)
@@ -104,68 +89,6 @@ def _tensorflow() -> Finding:
     if built.get("is_cuda_build"):
         cuda = f"built for CUDA {built['cuda_version']} and cuDNN {built['cudnn_version']}"
     return Finding("TensorFlow", "ok", f"{tf.__version__}, {cuda}; Keras {keras.__version__}")
-
-
-def _gpus() -> Iterator[Finding]:
-    devices = tf.config.list_physical_devices("GPU")
-    for number, device in enumerate(devices):
-        details = tf.config.experimental.get_device_details(device)
-        capability = ".".join(map(str, details.get("compute_capability", ())))
-        name = details.get("device_name", device.name)
-        text = f"{name}, compute capability {capability}, {_gpu_memory(details, number)}"
-        yield Finding(f"GPU {number}", "ok", text)
-    if not devices:
-        missing = missing_gpu()
-        yield Finding("GPU", "failed" if missing else "note", "none", missing or NO_GPU)
-
-
-def _gpu_memory(details: dict, number: int) -> str:
-    """Returns free and total memory, which only the driver knows."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        if address := details.get("pci_bus_id"):
-            handle = pynvml.nvmlDeviceGetHandleByPciBusId(address)
-        else:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(number)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        driver = pynvml.nvmlSystemGetDriverVersion()
-    except ImportError:
-        return "memory not known without nvidia-ml-py (extra gpu)"
-    except pynvml.NVMLError as error:
-        return f"memory not known: {error}"
-    return f"{memory.free / GIB:.0f} of {memory.total / GIB:.0f} GiB free, driver {driver}"
-
-
-def _precision() -> Finding:
-    """Whether a convolution in bfloat16 equals that in float32, except for rounding."""
-    image, kernel = _convolution()
-    exact = tf.nn.conv2d(image, kernel, 1, "SAME")
-    rounded = tf.nn.conv2d(tf.cast(image, tf.bfloat16), tf.cast(kernel, tf.bfloat16), 1, "SAME")
-    rounded = tf.cast(rounded, tf.float32)
-    error = float(tf.reduce_max(tf.abs(rounded - exact)) / tf.reduce_max(tf.abs(exact)))
-    text = f"auto is {choose_precision('auto')} here; bfloat16 is off by {100 * error:.2f} %"
-    if error > BFLOAT16_ERROR:
-        return Finding("precision", "failed", text, "set training.precision to float32")
-    return Finding("precision", "ok", text)
-
-
-def _xla() -> Finding:
-    compiled = tf.function(tf.nn.conv2d, jit_compile=True, autograph=False)
-    try:
-        compiled(*_convolution(), 1, "SAME")
-    except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0]
-        return Finding("XLA", "failed", reason, "set training.jit_compile to false")
-    return Finding("XLA", "ok", "compiles a convolution")
-
-
-def _convolution() -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns an image and a kernel, always the same."""
-    rng = np.random.default_rng(0)
-    image = rng.standard_normal((1, 32, 32, 8), np.float32)
-    return tf.constant(image), tf.constant(rng.standard_normal((3, 3, 8, 8), np.float32))
 
 
 def _codecs() -> Iterator[Finding]:
