@@ -1,14 +1,17 @@
 """The order in which training reads its records, as a function of seed and pass alone."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from ich_keras.data.balance import SystematicSampling, combinations_of, sampling_weights
 from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.experiment.schema import DataConfig
 
+BLOCK = 65_536  # numbers that Python receives at a time
 OPEN_SHARDS = 4  # read in turn, so that a batch mixes shards; more only costs file handles
 # No function of a pipeline branches on a tensor. AutoGraph would search them for that all the same:
 # it takes seconds at each start, and leaves files behind in a process that is killed.
@@ -39,25 +42,57 @@ class Passes:
         while behind >= (length := self._records_of_pass(number)):
             behind -= length
             number += 1
-        numbers = tf.data.Dataset.range(number, np.iinfo(np.int64).max)
-        return numbers.flat_map(self.records).skip(behind)
+        later = tf.data.Dataset.range(number + 1, np.iinfo(np.int64).max)
+        return self._rest(tf.constant(number, tf.int64), behind).concatenate(
+            later.flat_map(self.records)
+        )
 
     @without_autograph
     def records(self, number: tf.Tensor) -> tf.data.Dataset:
         """The serialised examples of the pass with this number, as many as its shards hold."""
         order = self._order(number)
-        slices = self._length(order)
-        records = tf.data.Dataset.from_tensor_slices(tf.gather(self.paths, order)).interleave(
-            tf.data.TFRecordDataset,
-            cycle_length=OPEN_SHARDS,
-            num_parallel_calls=OPEN_SHARDS,
-            deterministic=True,
-        )
+        paths = tf.data.Dataset.from_tensor_slices(tf.gather(self.paths, order))
+        records = _in_turn(paths, tf.data.TFRecordDataset)
         if self.weights is not None:
             total = tf.reduce_sum(tf.gather(self.totals, order))
             # A seed that differs from that of the order: the two must be independent.
             seed = [self.seed, -1 - number]
+            slices = self._length(order)
             records = SystematicSampling(self.weights, slices, total).sample(records, seed)
+        return self._shuffled(records, number)
+
+    def _rest(self, number: tf.Tensor, behind: int) -> tf.data.Dataset:
+        """A pass without its first records, as many as `behind`."""
+        if not behind or self.weights is not None:  # how often a record is shown is in the record
+            return self.records(number).skip(behind)
+        order = self._order(number)
+        lengths = tf.gather(self.lengths, order)
+        skipped = self._skipped(number, lengths, behind)
+        shards = tf.data.Dataset.from_tensor_slices(
+            (tf.gather(self.paths, order), lengths, skipped)
+        )
+        return self._shuffled(_in_turn(shards, _rest_of_shard), number).skip(behind)
+
+    def _skipped(self, number: tf.Tensor, lengths: tf.Tensor, behind: int) -> np.ndarray:
+        """How many records of each shard need not be read; int64, shape (shards of the pass,).
+
+        The order does not depend on the records, so it is repeated with numbers in their place.
+        """
+        slices = int(tf.reduce_sum(lengths))
+        needed = np.zeros(slices, bool)
+        for block in _blocks(self._shuffled(tf.data.Dataset.range(slices), number).skip(behind)):
+            needed[block] = True
+        # In this thread, which takes less time than several and gives the same order.
+        shards = tf.data.Dataset.range(len(lengths)).interleave(
+            without_autograph(lambda shard: _repeated(shard, lengths[shard])),
+            cycle_length=OPEN_SHARDS,
+        )
+        shard_of = np.concatenate(list(_blocks(shards)))
+        begun: np.ndarray = pd.Series(needed).groupby(shard_of).cummax().to_numpy()
+        return np.bincount(shard_of[~begun], minlength=len(lengths))
+
+    def _shuffled(self, records: tf.data.Dataset, number: tf.Tensor) -> tf.data.Dataset:
+        slices = self._length(self._order(number))
         # Encoded records are shuffled: a tenth of the memory of decoded ones.
         return records.apply(tf.data.experimental.assert_cardinality(slices)).shuffle(
             self.buffer,
@@ -78,6 +113,30 @@ class Passes:
     def _length(self, order: tf.Tensor) -> tf.Tensor:
         """Records of these shards together."""
         return tf.reduce_sum(tf.gather(self.lengths, order))
+
+
+def _in_turn(shards: tf.data.Dataset, read: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
+    """One element of each open shard after the other."""
+    return shards.interleave(
+        without_autograph(read),
+        cycle_length=OPEN_SHARDS,
+        num_parallel_calls=OPEN_SHARDS,
+        deterministic=True,
+    )
+
+
+def _blocks(numbers: tf.data.Dataset) -> Iterator[np.ndarray]:
+    return numbers.batch(BLOCK).as_numpy_iterator()
+
+
+def _rest_of_shard(path: tf.Tensor, length: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
+    """The records of a shard, with empty ones in place of those that are skipped."""
+    paths = tf.repeat(path, tf.cast(skipped < length, tf.int32))  # opens no shard in vain
+    return _repeated("", skipped).concatenate(tf.data.TFRecordDataset(paths).skip(skipped))
+
+
+def _repeated(element: tf.Tensor | str, times: tf.Tensor) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors(element).repeat(times)
 
 
 def training_passes(

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from ich_keras.data.batches import evaluation_batches, reading, training_batches
+from ich_keras.data.passes import training_passes
 from ich_keras.data.shards import DatasetError, open_shards
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tests.support.shard_files import CHANNELS, SIZE, overwrite_labels, write_records, write_shards
@@ -112,6 +113,23 @@ def test_a_worker_resumed_at_a_step_sees_what_an_uninterrupted_one_sees(tmp_path
         whole = stream(shards.folder, 50, (worker, 3), **data)
         for start in (7, 15, 40):
             assert stream(shards.folder, 10, (worker, 3), start, **data) == whole[start:][:10]
+
+
+def test_a_run_resumed_late_in_a_pass_opens_no_shard_that_it_has_read(tmp_path):
+    shards = write_shards(tmp_path, train=90, val=12, files=12)  # of 7 or 8 slices each
+    config = DataConfig(shuffle_buffer=5)
+    opened = open_shards(tmp_path, config)
+    passes = training_passes(opened, config, seed=3, worker=0, workers=1)
+    whole = list(passes.records_from(90).take(90).as_numpy_iterator())
+    needed = {encode_example(x, "zlib"): x.slice_id for x in shards.examples["train"]}
+    index = opened.index().set_index("slice_id")["shard"]
+    for start in (1, 40, 70, 89):
+        rest = whole[start:]
+        for name in set(index[index.str.startswith("train")]) - {index[needed[x]] for x in rest}:
+            (tmp_path / name).unlink(missing_ok=True)
+        resumed = passes.records_from(90 + start).take(90 - start)
+        assert list(resumed.as_numpy_iterator()) == rest
+    assert len(list(tmp_path.glob("train-*"))) <= 4
 
 
 def test_workers_draw_different_augmentations(tmp_path):
