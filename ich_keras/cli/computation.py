@@ -61,8 +61,8 @@ def missing_kernels(capability: tuple[int, int], built: Sequence[str]) -> str:
             " TensorFlow, or hide the GPU with CUDA_VISIBLE_DEVICES=-1"
         )
     return (
-        f"TensorFlow {tf.__version__} needs {_dotted(min(versions))} or newer: take an older one, or"
-        " hide the GPU with CUDA_VISIBLE_DEVICES=-1"
+        f"TensorFlow {tf.__version__} needs {_dotted(min(versions))} or newer: take an older one,"
+        " or hide the GPU with CUDA_VISIBLE_DEVICES=-1"
     )
 
 
