@@ -30,6 +30,7 @@ CAUDATE = Ellipsoid((11.0, -21.0, 9.0), (5.0, 9.0, 9.0))
 LENTIFORM = Ellipsoid((24.0, -6.0, 4.0), (7.5, 16.0, 9.0))
 THALAMUS = Ellipsoid((10.5, 12.0, 5.0), (8.5, 13.0, 9.0))
 INSULA = Ellipsoid((29.0, 1.0, 4.0), (13.0, 25.0, 19.0))
+SYLVIAN = Ellipsoid((44.0, -2.0, 4.0), (42.0, 45.0, 45.0))  # around the fissure
 PEDUNCLE = Capsule((11.0, 3.0, -13.0), (7.0, 13.0, -16.0), (6.0, 7.5))
 MIDBRAIN = (Ellipsoid((0.0, 17.0, -14.0), (12.0, 9.0, 11.0)), PEDUNCLE, PEDUNCLE.mirrored)
 PONS = (
@@ -183,7 +184,10 @@ def _cisterns(head: Head, points: Points) -> Array:
 
 def _sylvian(side: float, width: float, points: Points, mask: Array) -> None:
     """Adds a cleft over the insula, and another from there to the surface, in place."""
-    window = points.window((44 * side, *INSULA.center[1:]), 42)
+    region = SYLVIAN if side > 0 else SYLVIAN.mirrored
+    window = region.window(points, 0.0)
+    if window is None:
+        return
     x, y, z = (a[window] for a in points.xyz)
     over = np.abs(INSULA.depth(side * x, y, z)) + FAR * (side * x < 35)
     out = 0.75 * np.abs(z - 2 + 1.1 * (y + 4) + 2.5 * points.texture[window])

@@ -67,10 +67,12 @@ def sample_devices(rng: np.random.Generator, head: Head) -> Devices:
 def paint_devices(devices: Devices, hu: Array, points: Points) -> None:
     """Opens the skull and paints the metal, in place."""
     for hole in devices.holes:
-        window, share = soft_mask(hole, points)
-        _open(hu[window], share)
-    if devices.flap is not None:
-        window = points.window(*devices.flap.bounds)
+        masked = soft_mask(hole, points)
+        if masked is not None:
+            window, share = masked
+            _open(hu[window], share)
+    window = devices.flap and devices.flap.window(points, KERF)
+    if devices.flap is not None and window is not None:
         depth = devices.flap.depth(*(a[window] for a in points.xyz))
         _open(hu[window], inside(KERF / 2 - np.abs(depth), points.pixel))
     for piece in devices.metal:

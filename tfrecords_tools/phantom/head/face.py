@@ -53,7 +53,7 @@ def dental_arch(angle: float) -> tuple[float, float]:
 def paint_nose_ears_and_lids(hu: Array, points: Points) -> None:
     """Paints the soft tissue that protrudes from the head, in place."""
     for shape in both_sides(*SOFT_FACE):
-        paint(hu, 10 + 60 * points.grain, shape, points, rough=0.5)
+        paint(hu, 10.0, shape, points, grain=60.0, rough=0.5)
 
 
 def paint_face(hu: Array, points: Points, distance: Distances) -> None:
@@ -69,7 +69,7 @@ def paint_face(hu: Array, points: Points, distance: Distances) -> None:
 def _paint_bones(hu: Array, points: Points, below: Array) -> None:
     """Facial bones, the walls of the air spaces, and the upper teeth."""
     for shape in both_sides(*FACE_BONES):
-        paint(hu, 650 + 220 * points.grain, shape, points, within=below, rough=0.8)
+        paint(hu, 650.0, shape, points, grain=220.0, within=below, rough=0.8)
     for shape in both_sides(NASAL_CAVITY, MAXILLARY_SINUS, ETHMOID):
         paint(hu, 700.0, shape, points, within=below, grow=1.5)
     for angle in range(-75, 90, 15):
@@ -81,8 +81,8 @@ def _paint_bones(hu: Array, points: Points, below: Array) -> None:
 def _paint_air(hu: Array, points: Points, below: Array) -> None:
     """Nasal cavity with turbinates, ethmoid cells with septa, sinuses and pharynx."""
     folded = np.abs(points.grain + 0.4 * points.texture) < 0.35
-    turbinates = np.where(folded, np.float32(MUSCLE), np.float32(AIR))
-    septa = np.where(np.abs(points.grain) < 0.22, np.float32(450), np.float32(AIR))
+    turbinates = AIR + np.float32(MUSCLE - AIR) * folded
+    septa = AIR + np.float32(450 - AIR) * (np.abs(points.grain) < 0.22)
     paint(hu, turbinates, NASAL_CAVITY, points, within=below)
     paint(hu, septa, ETHMOID, points, within=below)
     for shape in both_sides(MAXILLARY_SINUS):

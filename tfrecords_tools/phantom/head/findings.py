@@ -41,16 +41,18 @@ def change_density(findings: Findings, hu: Array, points: Points) -> None:
     """Adds the relative findings to the HU of the brain, in place."""
     for finding in findings:
         if finding.relative:
-            window, share = soft_mask(finding.shape, points, rough=finding.rough)
-            hu[window] += finding.hu * share
+            masked = soft_mask(finding.shape, points, rough=finding.rough)
+            if masked is not None:
+                window, share = masked
+                hu[window] += finding.hu * share
 
 
 def replace_tissue(findings: Findings, hu: Array, points: Points, brain: Array) -> None:
     """Paints calcifications, arteries and shunts into brain and ventricles, in place."""
     for finding in findings:
         if not finding.relative:
-            value = finding.hu * (1 + 0.3 * points.grain)
-            paint(hu, value, finding.shape, points, within=brain, rough=finding.rough)
+            value, grain = finding.hu, 0.3 * finding.hu
+            paint(hu, value, finding.shape, points, grain=grain, within=brain, rough=finding.rough)
 
 
 def _near(rng: np.random.Generator, x: float, y: float, z: float, spread: float) -> Ellipsoid:

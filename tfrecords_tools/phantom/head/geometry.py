@@ -5,9 +5,11 @@ the origin between the foramina of Monro. Heads of other sizes are scaled to it,
 is written down once.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,8 +17,27 @@ import numpy as np
 Array = np.ndarray  # float32, shape (rows, columns), unless stated otherwise
 Point = tuple[float, float, float]  # x, y, z in mm
 Window = tuple[slice, slice]  # rows, columns
+Span = tuple[float, float]  # the lowest and the highest
 
 COARSE = 3.5  # mm; smooth distances evaluated at this step and interpolated err by 0.02 mm
+
+
+class Affine(NamedTuple):
+    """A coordinate that is an affine function of x, y and z: its gradient, and its value at 0."""
+
+    x: float
+    y: float
+    z: float
+    offset: float
+
+    def at(self, point: Point) -> float:
+        """The coordinate of a point."""
+        return self.x * point[0] + self.y * point[1] + self.z * point[2] + self.offset
+
+    @property
+    def length(self) -> float:
+        """Of the gradient: by how much it varies at most per mm."""
+        return math.sqrt(self.x * self.x + self.y * self.y + self.z * self.z)
 
 
 @dataclass(frozen=True)
@@ -87,18 +108,15 @@ class Plane:
         width = np.maximum(width, self.pixel / 2).astype(np.float32)
         return cv2.resize(width, self.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
-    def window(self, center: Point, reach: float) -> Window:
-        """The pixels within `reach` mm of a point; empty if there are none."""
-        reach += self._largest_shift
-        x, y, z = center
-        nx, ny, nz, height = self._normal_and_height
-        if abs(nx * x + ny * y + nz * z - height) > reach:
-            return slice(0), slice(0)
-        row, column = self._inverse @ (np.asarray(center) - self.origin)
-        pixels = reach / self.pixel * 1.15 + 1  # a head's scaling differs between the axes
-        rows = slice(max(int(row - pixels), 0), max(int(row + pixels) + 2, 0))
-        columns = slice(max(int(column - pixels), 0), max(int(column + pixels) + 2, 0))
-        return rows, columns
+    def window(self, rows: Span, columns: Span) -> Window | None:
+        """The pixels whose rows and columns lie in two ranges; None if there are none."""
+        (top, bottom), (left, right) = rows, columns
+        first_row, first_column = max(math.ceil(top), 0), max(math.ceil(left), 0)
+        last_row = min(math.floor(bottom), self.shape[0] - 1)
+        last_column = min(math.floor(right), self.shape[1] - 1)
+        if last_row < first_row or last_column < first_column:
+            return None
+        return slice(first_row, last_row + 1), slice(first_column, last_column + 1)
 
     def _grid(self, step: int) -> tuple[Array, Array, Array]:
         rows, columns = (np.arange(-(-n // step)) * step + (step - 1) / 2 for n in self.shape)
@@ -111,20 +129,18 @@ class Plane:
         return x, y, z
 
     @cached_property
-    def _largest_shift(self) -> float:
+    def slack(self) -> float:
         """Upper bound of how far tissue was displaced, mm."""
-        return sum(float(np.linalg.norm(push.shift)) for push in self.pushes)
+        return sum(math.hypot(*push.shift) for push in self.pushes)
 
     @cached_property
-    def _normal_and_height(self) -> tuple[float, float, float, float]:
-        """Unit normal of the plane, and its distance along it from the origin of the head, mm."""
+    def coordinates(self) -> tuple[Affine, Affine, Affine]:
+        """Height above the plane in mm, row, and column of a point in the head."""
         normal = np.cross(self.along, self.down)
-        normal = normal / np.linalg.norm(normal)
-        return *as_point(normal), float(normal @ self.origin)
-
-    @cached_property
-    def _inverse(self) -> np.ndarray:
-        return np.linalg.pinv(np.stack([self.down, self.along], axis=1))
+        normal /= np.linalg.norm(normal)
+        gradients = np.linalg.inv(np.stack([normal, self.down, self.along], axis=1))
+        height, row, column = (Affine(*as_point(g), -float(g @ self.origin)) for g in gradients)
+        return height, row, column
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,7 +95,7 @@ class Subdural(Lesion):
 
     def mask(self, points: Points, tissue: Tissue) -> Array:
         reach = _distance(self.center, points) / self.extent
-        thickness = self.thickness * np.sqrt(np.clip(1 - reach**4, 0, 1)) + 0.7 * points.texture
+        thickness = self.thickness * np.sqrt(np.clip(1 - np.square(reach * reach), 0, 1)) + 0.7 * points.texture
         side = np.sign(self.center[0]) * tissue.brain.dura.falx
         if self.along_falx:
             sheet = inside(thickness - side, points.pixel) * inside(side, points.pixel)
@@ -185,8 +185,10 @@ def paint_lesions(
     for lesion in lesions:
         rim = lesion.oedema()
         if rim is not None:
-            window, share = soft_mask(rim, points, rough=2.5)
-            hu[window] -= 10 * share * free[window]
+            masked = soft_mask(rim, points, rough=2.5)
+            if masked is not None:
+                window, share = masked
+                hu[window] -= 10 * share * free[window]
     visible = tissue.inside > VISIBLE
     for lesion in lesions:
         mask = lesion.mask(points, tissue)

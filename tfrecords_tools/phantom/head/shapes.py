@@ -1,42 +1,43 @@
 """Ellipsoids and rods with soft edges, and how they are painted into a slice."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import Array, Point, Points, Window, as_point
+from tfrecords_tools.phantom.head.cuts import cut_ellipsoid, cut_rod
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Point, Points, Window
 
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """Half axes along x, y and z; `slope` shears it, in mm of z per mm of y."""
+    """Half axes along x, y and z."""
 
     center: Point
     axes: Point
-    slope: float = 0.0
 
-    @cached_property
-    def bounds(self) -> tuple[Point, float]:
-        """Centre and radius, in mm, of a sphere around it."""
-        return self.center, max(self.axes) * (1 + abs(self.slope))
+    def window(self, plane: Plane, margin: float) -> Window | None:
+        """The pixels whose `depth` is above `-margin` mm are in it; None if there are none."""
+        x, y, z = self.axes
+        grown = 1 + margin / min(self.axes)
+        return cut_ellipsoid(plane, self.center, (x * grown, y * grown, z * grown))
 
     def depth(self, x: Array, y: Array, z: Array) -> Array:
         """Roughly the depth below the surface in mm; negative outside."""
         (cx, cy, cz), (ax, ay, az) = self.center, self.axes
-        back = y - cy
-        u, v, w = (x - cx) / ax, back / ay, (z - cz - self.slope * back) / az
-        return (1 - np.sqrt(u * u + v * v + w * w)) * min(self.axes)
+        least = min(self.axes)
+        return least - _length((x - cx) * (least / ax), (y - cy) * (least / ay), (z - cz) * (least / az))
 
     @cached_property
     def mirrored(self) -> "Ellipsoid":
         """The same on the other side of the head."""
-        return replace(self, center=(-self.center[0], *self.center[1:]))
+        x, y, z = self.center
+        return Ellipsoid((-x, y, z), self.axes)
 
     def scaled(self, factor: float) -> "Ellipsoid":
-        ax, ay, az = self.axes
-        return replace(self, axes=(ax * factor, ay * factor, az * factor))
+        x, y, z = self.axes
+        return Ellipsoid(self.center, (x * factor, y * factor, z * factor))
 
 
 @dataclass(frozen=True)
@@ -47,30 +48,30 @@ class Capsule:
     end: Point
     radii: tuple[float, float]
 
-    @cached_property
-    def bounds(self) -> tuple[Point, float]:
-        """Centre and radius, in mm, of a sphere around it."""
-        a, b = np.array(self.start), np.array(self.end)
-        return as_point((a + b) / 2), float(np.linalg.norm(b - a)) / 2 + max(self.radii)
+    def window(self, plane: Plane, margin: float) -> Window | None:
+        """The pixels whose `depth` is above `-margin` mm are in it; None if there are none."""
+        return cut_rod(plane, self.start, self.end, max(self.radii) + margin)
 
     def depth(self, x: Array, y: Array, z: Array) -> Array:
         """Roughly the depth below the surface in mm; negative outside."""
         (ax, ay, az), (bx, by, bz) = self.start, self.end
         dx, dy, dz = bx - ax, by - ay, bz - az
+        square = dx * dx + dy * dy + dz * dz
         u, v, w = x - ax, y - ay, z - az
-        share = np.clip((u * dx + v * dy + w * dz) / (dx * dx + dy * dy + dz * dz), 0, 1)
-        u, v, w = u - share * dx, v - share * dy, w - share * dz
+        share = (u * (dx / square) + v * (dy / square) + w * (dz / square)).clip(0, 1)
         first, last = self.radii
-        return first + (last - first) * share - np.sqrt(u * u + v * v + w * w)
+        away = _length(u - share * dx, v - share * dy, w - share * dz)
+        return first + (last - first) * share - away
 
     @cached_property
     def mirrored(self) -> "Capsule":
         """The same on the other side of the head."""
         (ax, ay, az), (bx, by, bz) = self.start, self.end
-        return replace(self, start=(-ax, ay, az), end=(-bx, by, bz))
+        return Capsule((-ax, ay, az), (-bx, by, bz), self.radii)
 
     def scaled(self, factor: float) -> "Capsule":
-        return replace(self, radii=(self.radii[0] * factor, self.radii[1] * factor))
+        first, last = self.radii
+        return Capsule(self.start, self.end, (first * factor, last * factor))
 
 
 Shape = Ellipsoid | Capsule
@@ -85,21 +86,29 @@ def both_sides(*shapes: Shape) -> Iterator[Shape]:
 
 def inside(depth: Array, width: Array | float) -> Array:
     """Partial volume: 1 inside, 0 outside, and a ramp `width` mm wide between."""
-    return np.clip(depth / width + 0.5, 0, 1)
+    share = depth / width
+    share += 0.5
+    return share.clip(0, 1, out=share)
 
 
 def soft_mask(
     shape: Shape, points: Points, *, rough: float = 0.0, grow: float = 0.0
-) -> tuple[Window, Array]:
+) -> tuple[Window, Array] | None:
     """The window of a shape in a slice, and its share 0..1 of each pixel there.
 
     The texture displaces its surface by `rough` mm, and `grow` mm are added on every side.
+
+    Returns:
+        None if the slice misses the shape.
     """
-    center, reach = shape.bounds
-    window = points.window(center, reach + grow + 2.5 * rough + points.pixel)
-    depth = shape.depth(*(a[window] for a in points.xyz)) + grow
+    window = shape.window(points, grow + 2.5 * rough + points.pixel / 2)
+    if window is None:
+        return None
+    depth = shape.depth(*(a[window] for a in points.xyz))
+    if grow:
+        depth += grow
     if rough:
-        depth = depth + rough * points.texture[window]
+        depth += rough * points.texture[window]
     return window, inside(depth, points.pixel)
 
 
@@ -109,26 +118,54 @@ def paint(
     shape: Shape,
     points: Points,
     *,
+    grain: float = 0.0,
     within: Array | None = None,
     rough: float = 0.0,
     grow: float = 0.0,
 ) -> None:
-    """Mixes a shape into a slice, in place; the mask `within` limits it."""
-    window, share = soft_mask(shape, points, rough=rough, grow=grow)
+    """Mixes a shape into a slice, in place.
+
+    Args:
+        hu: of the slice.
+        value: HU of the shape.
+        shape: see `soft_mask`, also for `rough` and `grow`.
+        points: of the slice.
+        grain: HU by which the grain of the tissue changes `value`.
+        within: a mask that limits the shape.
+        rough: mm.
+        grow: mm.
+    """
+    masked = soft_mask(shape, points, rough=rough, grow=grow)
+    if masked is None:
+        return
+    window, share = masked
     if within is not None:
-        share = share * within[window]
-    new = value[window] if isinstance(value, np.ndarray) else np.float32(value)
-    hu[window] += (new - hu[window]) * share
+        share *= within[window]
+    if isinstance(value, np.ndarray):
+        value = value[window]
+    mix(hu[window], value + grain * points.grain[window] if grain else value, share)
 
 
 def join(
     mask: Array, shape: Shape, points: Points, *, rough: float = 0.0, grow: float = 0.0
 ) -> None:
     """Adds a shape to a soft mask, in place."""
-    window, share = soft_mask(shape, points, rough=rough, grow=grow)
-    np.maximum(mask[window], share, out=mask[window])
+    masked = soft_mask(shape, points, rough=rough, grow=grow)
+    if masked is not None:
+        window, share = masked
+        np.maximum(mask[window], share, out=mask[window])
 
 
 def mix(hu: Array, value: Array | float, share: Array) -> None:
     """Mixes a tissue into a slice, in place."""
     hu += (value - hu) * share
+
+
+def _length(u: Array, v: Array, w: Array) -> Array:
+    """Of vectors, whose components it overwrites."""
+    u *= u
+    v *= v
+    w *= w
+    u += v
+    u += w
+    return np.sqrt(u, out=u)

@@ -97,7 +97,7 @@ def _paint_base(head: Head, points: Points, distance: Distances, hu: Array) -> N
     within = inside(distance.bone, points.pixel)
     _paint_base_bones(points, distance, hu, within)
     _paint_air_cells(head, points, distance, hu, within)
-    paint(hu, 600 + 200 * points.grain, VERTEBRA, points, rough=2.0)
+    paint(hu, 600.0, VERTEBRA, points, grain=200.0, rough=2.0)
     canal = np.zeros_like(hu)
     join(canal, CANAL, points)
     mix(hu, 8.0, canal)
@@ -109,9 +109,9 @@ def _paint_base_bones(points: Points, distance: Distances, hu: Array, within: Ar
     plate = np.clip(1.3 - np.abs(distance.floor + 1.8) / 2.2, 0, 1) * within
     mix(hu, 950 + 150 * points.grain, plate)
     bony = within * np.clip((6 - distance.floor) / 3, 0, 1)
-    paint(hu, 500 + 150 * points.grain, CLIVUS, points, within=bony, rough=0.8)
+    paint(hu, 500.0, CLIVUS, points, grain=150.0, within=bony, rough=0.8)
     for shape in both_sides(PETROUS):
-        paint(hu, PETROUS_BONE + 200 * points.grain, shape, points, within=within, rough=1.2)
+        paint(hu, PETROUS_BONE, shape, points, grain=200.0, within=within, rough=1.2)
 
 
 def _paint_air_cells(
@@ -120,9 +120,9 @@ def _paint_air_cells(
     """Mastoid cells, ear canals, sphenoid and frontal sinuses."""
     air = head.pneumatization
     hollow = points.grain + 0.4 * points.texture > 0.9 - 1.6 * air
-    cells = np.where(hollow, np.float32(AIR), np.float32(550))
+    cells = 550 + np.float32(AIR - 550) * hollow
     for shape in both_sides(MASTOID):
-        paint(hu, 500 + 150 * points.grain, shape, points, within=within, grow=2.0)
+        paint(hu, 500.0, shape, points, grain=150.0, within=within, grow=2.0)
         paint(hu, cells, shape, points, within=within, rough=2.0)
     for shape in both_sides(EAR_CANAL):
         paint(hu, AIR, shape, points)
