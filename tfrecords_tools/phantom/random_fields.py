@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.phantom.head.geometry import Plane, Points
+from tfrecords_tools.phantom.head.geometry import Plane, Points, Window
 
 SCALES = {"folds": 3.2, "texture": 7.0, "grain": 2.5}  # mm; deviation of the Gaussian smoothing
 CELL = 3.5  # mm between the samples of a field
@@ -26,20 +26,20 @@ def random_fields(rng: np.random.Generator, heights: np.ndarray, fov: float) -> 
     return np.stack([_field(rng, heights, fov, scale) for scale in SCALES.values()])
 
 
-def with_fields(plane: Plane, fields: np.ndarray) -> Points:
-    """Interpolates the coarse fields of a layer, shape (3, cells, cells), to its pixels."""
+def with_fields(plane: Plane, window: Window, fields: np.ndarray) -> Points:
+    """Interpolates the coarse fields of a layer, shape (3, cells, cells), to a window of it."""
     folds, texture, grain = fields
-    size = plane.shape[::-1]
+    part, size = plane.crop(window), plane.shape[::-1]
     return Points(
-        plane.origin,
-        plane.down,
-        plane.along,
-        plane.shape,
-        plane.thickness,
-        folds=_along_radii(folds, plane),
-        texture=cv2.resize(texture, size, interpolation=cv2.INTER_CUBIC),
-        grain=cv2.resize(grain, size, interpolation=cv2.INTER_CUBIC),
-        pushes=plane.pushes,
+        part.origin,
+        part.down,
+        part.along,
+        part.shape,
+        part.thickness,
+        folds=_along_radii(folds, part, _from_middle(plane.shape, window)),
+        texture=cv2.resize(texture, size, interpolation=cv2.INTER_CUBIC)[window],
+        grain=cv2.resize(grain, size, interpolation=cv2.INTER_CUBIC)[window],
+        pushes=part.pushes,
     )
 
 
@@ -56,7 +56,16 @@ def _field(rng: np.random.Generator, heights: np.ndarray, fov: float, scale: flo
     return volume[below] * (1 - share) + volume[below + 1] * share
 
 
-def _along_radii(field: np.ndarray, plane: Plane) -> np.ndarray:
+def _from_middle(shape: tuple[int, int], window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the rows and columns of a window, from -0.5 to 0.5 across the slice."""
+    places = [(np.arange(n, dtype=np.float32) + 0.5) / n - 0.5 for n in shape]
+    rows, columns = window
+    return places[0][rows, None], places[1][columns]
+
+
+def _along_radii(
+    field: np.ndarray, plane: Plane, places: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
     """A field stretched toward the middle of the head, as sulci run inward."""
     cells = len(field)
     fine = cv2.resize(field, (cells * FINE, cells * FINE), interpolation=cv2.INTER_CUBIC)
@@ -64,9 +73,7 @@ def _along_radii(field: np.ndarray, plane: Plane) -> np.ndarray:
         lambda x, y, z: np.sqrt((x / 66) ** 2 + ((y - 2) / 84) ** 2 + (z / 88) ** 2)
     )
     stretch = 0.8 * 1.45 / (0.45 + np.maximum(radius, 0.2))  # 0.8 at the surface, 1.8 within
-    rows, columns = plane.shape
-    column = (np.arange(columns, dtype=np.float32) + 0.5) / columns - 0.5
-    row = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) / rows - 0.5
+    row, column = places
     return cv2.remap(
         fine,
         (0.5 + column * stretch) * fine.shape[1],

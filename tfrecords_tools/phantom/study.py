@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tfrecords_tools.classes import LABELS, SUBTYPES
-from tfrecords_tools.phantom.head import anatomy
+from tfrecords_tools.phantom.head import anatomy, devices, face, surfaces
 from tfrecords_tools.phantom.head.anatomy import Tissue
-from tfrecords_tools.phantom.head.devices import paint_devices
-from tfrecords_tools.phantom.head.geometry import Array, Plane
+from tfrecords_tools.phantom.head.face import AIR
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Window, union
 from tfrecords_tools.phantom.head.lesions import paint_lesions
 from tfrecords_tools.phantom.head.tissues import CLASSES, tissue_shares
 from tfrecords_tools.phantom.random_fields import random_fields, with_fields
@@ -49,8 +49,16 @@ class Study:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One half of a slice: true HU, a soft mask by subtype, and the tissue without hemorrhage."""
+    """One half of a slice, in the window that holds the head.
 
+    Attributes:
+        window: its place in the slice; all else is air.
+        hu: true HU.
+        masks: 0..1, by subtype.
+        tissue: without hemorrhage.
+    """
+
+    window: Window
     hu: Array
     masks: dict[str, Array]
     tissue: Tissue
@@ -119,22 +127,22 @@ def _render_slices(
     quarter = parameters.thickness / 4
     heights = np.stack([parameters.heights - quarter, parameters.heights + quarter], axis=1)
     fields = random_fields(rng, heights, parameters.scan.fov)
-    hu = np.empty((len(heights), *shape), np.float32)
+    hu = np.full((len(heights), *shape), AIR, np.float32)
     masks = np.zeros((len(heights), len(SUBTYPES), *shape), bool)
     tissues = np.empty(hu.shape, np.uint8) if with_tissues else None
     for number, thickness in enumerate(parameters.thickness):
-        lower, upper = halves = [
+        halves = [
             _render_layer(
                 parameters, shape, heights[number, half], thickness / 2, fields[:, number, half]
             )
             for half in range(2)
         ]
-        hu[number] = lower.hu / 2 + upper.hu / 2
-        for subtype in lower.masks:
-            mean = lower.masks[subtype] / 2 + upper.masks[subtype] / 2
-            masks[number, SUBTYPES.index(subtype)] = mean > 0.5
+        for half in halves:
+            hu[number][half.window] += (half.hu - AIR) / 2
+        for subtype in halves[0].masks:
+            masks[number, SUBTYPES.index(subtype)] = _mean_mask(halves, subtype, shape) > 0.5
         if tissues is not None:
-            tissues[number] = _largest_tissue(halves)
+            tissues[number] = _largest_tissue(halves, shape)
     return hu, masks, tissues
 
 
@@ -148,23 +156,46 @@ def _render_layer(
     scan = parameters.scan
     frame = acquisition.frame(scan, shape, height)
     plane = Plane(*acquisition.to_head(scan, parameters.head.size, frame), shape, thickness)
-    points = with_fields(plane, fields)
+    window = _head_window(parameters, plane)
+    points = with_fields(plane, window, fields)
     squeeze: Array | float = 0.0
     for push in parameters.pushes:
         squeeze = np.maximum(squeeze, points.smooth(push.falloff))
     shifted = replace(points, pushes=parameters.pushes) if parameters.pushes else points
     tissue = anatomy.render(parameters.head, points, shifted, squeeze)
     hu, masks = paint_lesions(parameters.lesions, points, tissue)
-    paint_devices(parameters.devices, hu, points)
-    return _Layer(hu, masks, tissue)
+    devices.paint_devices(parameters.devices, hu, points)
+    return _Layer(window, hu, masks, tissue)
 
 
-def _largest_tissue(halves: list[_Layer]) -> np.ndarray:
+def _head_window(parameters: StudyParameters, plane: Plane) -> Window:
+    """The smallest window that holds the head, its face and its devices."""
+    return union(
+        [
+            surfaces.window_around(parameters.head, plane),
+            *face.windows_around(plane),
+            *devices.windows_around(parameters.devices, plane),
+        ]
+    )
+
+
+def _mean_mask(halves: list[_Layer], subtype: str, shape: tuple[int, int]) -> Array:
+    """The share 0..1 of a subtype in each pixel of a slice."""
+    mean = np.zeros(shape, np.float32)
+    for half in halves:
+        mean[half.window] += half.masks[subtype] / 2
+    return mean
+
+
+def _largest_tissue(halves: list[_Layer], shape: tuple[int, int]) -> np.ndarray:
     """The index of the tissue that takes most of each pixel; uint8, (rows, columns)."""
-    shares = np.zeros((len(CLASSES), *halves[0].hu.shape), np.float32)
+    shares = np.zeros((len(CLASSES), *shape), np.float32)
     for half in halves:
         blood = np.maximum.reduce([np.zeros_like(half.hu), *half.masks.values()])
-        shares += tissue_shares(half.tissue, half.hu, blood)
+        in_layer = np.zeros_like(shares)
+        in_layer[CLASSES.index("air")] = 1
+        in_layer[(slice(None), *half.window)] = tissue_shares(half.tissue, half.hu, blood)
+        shares += in_layer
     return shares.argmax(axis=0).astype(np.uint8)
 
 

@@ -1,14 +1,18 @@
 """A head without hemorrhage in a slice: skull and brain together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
+import cv2
 import numpy as np
 
 from tfrecords_tools.phantom.head import brain, skull, surfaces
-from tfrecords_tools.phantom.head.brain import Brain
-from tfrecords_tools.phantom.head.geometry import Array, Points
+from tfrecords_tools.phantom.head.brain import Brain, Dura
+from tfrecords_tools.phantom.head.geometry import Array, Points, Window, bounding_window
 from tfrecords_tools.phantom.head.patient import Head
 from tfrecords_tools.phantom.head.shapes import inside, mix
+
+Part = TypeVar("Part", Brain, Dura)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,26 @@ def render(head: Head, points: Points, shifted: Points, squeeze: Array | float) 
     hu = skull.render(head, points, distance)
     depth = np.minimum(distance.brain, distance.floor)
     within = inside(depth, distance.edge)
-    content = brain.render(head, shifted, depth, squeeze)
-    mix(hu, content.hu, within)
+    window = bounding_window(within > 0)
+    if isinstance(squeeze, np.ndarray):
+        squeeze = squeeze[window]
+    content = brain.render(head, shifted.crop(window), depth[window], squeeze)
+    mix(hu[window], content.hu, within[window])
+    content = _continued(content, window, points.shape)
     return Tissue(hu, depth, distance.brain, within, distance.edge, content)
+
+
+def _continued(part: Part, window: Window, shape: tuple[int, int]) -> Part:
+    """The brain in a window, continued to a whole slice by the pixels at its rim."""
+    (top, bottom), (left, right) = (
+        (span.start, n - span.stop) for span, n in zip(window, shape, strict=True)
+    )
+    changes = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        changes[field.name] = (
+            cv2.copyMakeBorder(value, top, bottom, left, right, cv2.BORDER_REPLICATE)
+            if isinstance(value, np.ndarray)
+            else _continued(value, window, shape)
+        )
+    return replace(part, **changes)

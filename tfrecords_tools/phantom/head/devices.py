@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrecords_tools.phantom.head.face import dental_arch
-from tfrecords_tools.phantom.head.geometry import Array, Points, as_point, direction
+from tfrecords_tools.phantom.head.geometry import (
+    Array,
+    Plane,
+    Points,
+    Window,
+    as_point,
+    direction,
+)
 from tfrecords_tools.phantom.head.patient import Head
 from tfrecords_tools.phantom.head.shapes import (
     Capsule,
@@ -77,6 +84,14 @@ def paint_devices(devices: Devices, hu: Array, points: Points) -> None:
         _open(hu[window], inside(KERF / 2 - np.abs(depth), points.pixel))
     for piece in devices.metal:
         paint(hu, piece.hu, piece.shape, points)
+
+
+def windows_around(devices: Devices, plane: Plane) -> Iterator[Window]:
+    """Windows of a slice around all metal in it."""
+    for piece in devices.metal:
+        window = piece.shape.window(plane, plane.pixel)
+        if window is not None:
+            yield window
 
 
 def _open(hu: Array, share: Array) -> None:

@@ -1,8 +1,10 @@
 """The face: its bones, air spaces and teeth, and the eyes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import Array, Points
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Points, Window
 from tfrecords_tools.phantom.head.shapes import (
     Capsule,
     Ellipsoid,
@@ -14,6 +16,7 @@ from tfrecords_tools.phantom.head.shapes import (
 from tfrecords_tools.phantom.head.surfaces import Distances
 
 AIR, FAT, SKIN, MUSCLE = -1000.0, -85.0, 20.0, 55.0  # HU
+ROUGH = 0.5  # mm; of the skin of nose, ears and lids
 ENAMEL = 2200.0  # HU of a whole tooth, crown and root
 CROWN, TIP = (-86.0, 2.6), (-98.0, 2.2)  # z and radius of the ends of an upper tooth, mm
 
@@ -50,10 +53,18 @@ def dental_arch(angle: float) -> tuple[float, float]:
     return 25 * float(np.sin(np.radians(angle))), -56 - 32 * float(np.cos(np.radians(angle)))
 
 
+def windows_around(plane: Plane) -> Iterator[Window]:
+    """Windows of a slice around all that protrudes from the head."""
+    for shape in both_sides(*SOFT_FACE):
+        window = shape.window(plane, 2.5 * ROUGH + plane.pixel)
+        if window is not None:
+            yield window
+
+
 def paint_nose_ears_and_lids(hu: Array, points: Points) -> None:
     """Paints the soft tissue that protrudes from the head, in place."""
     for shape in both_sides(*SOFT_FACE):
-        paint(hu, 10.0, shape, points, grain=60.0, rough=0.5)
+        paint(hu, 10.0, shape, points, grain=60.0, rough=ROUGH)
 
 
 def paint_face(hu: Array, points: Points, distance: Distances) -> None:

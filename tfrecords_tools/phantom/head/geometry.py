@@ -6,10 +6,10 @@ is written down once.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -94,6 +94,24 @@ class Plane:
         large = cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)
         return large[: self.shape[0], : self.shape[1]]
 
+    def around(self, function: Callable[[Array, Array, Array], Array]) -> Window:
+        """A window around the pixels at which a smooth function of x, y, z is positive."""
+        step = max(1, int(COARSE / self.pixel))
+        rows, columns = bounding_window(function(*self._grid(step)) > 0)
+        return tuple(
+            slice(max((span.start - 1) * step, 0), min((span.stop + 1) * step, n))
+            for span, n in zip((rows, columns), self.shape, strict=True)
+        )
+
+    def crop(self, window: Window) -> Self:
+        """The part of the grid in a window."""
+        rows, columns = window
+        return replace(
+            self,
+            origin=self.origin + rows.start * self.down + columns.start * self.along,
+            shape=(rows.stop - rows.start, columns.stop - columns.start),
+        )
+
     def edge(self, depth: Array) -> Array:
         """Width over which a surface blurs, in mm of depth: partial volume of pixel and layer.
 
@@ -156,6 +174,26 @@ class Points(Plane):
     folds: Array
     texture: Array
     grain: Array
+
+    def crop(self, window: Window) -> Self:
+        fields = {name: getattr(self, name)[window] for name in ("folds", "texture", "grain")}
+        return replace(super().crop(window), **fields)
+
+
+def bounding_window(mask: np.ndarray) -> Window:
+    """The smallest window around all True of a mask, or its first two rows and columns."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(0, 2), slice(0, 2)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def union(windows: Iterable[Window]) -> Window:
+    """The smallest window that holds all others."""
+    rows, columns = zip(*windows, strict=True)
+    return tuple(
+        slice(min(s.start for s in spans), max(s.stop for s in spans)) for spans in (rows, columns)
+    )
 
 
 def as_point(xyz: np.ndarray) -> Point:

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import Array, Point, Points, as_point
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Point, Points, Window, as_point
 from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head
 
 ABSENT = 99.0  # mm; the distance from a surface that a head does not have
@@ -30,6 +30,13 @@ class Distances:
     brain: Array
     floor: Array
     edge: Array
+
+
+def window_around(head: Head, plane: Plane) -> Window:
+    """A window of a slice around the scalp, but not around what protrudes from it."""
+    return plane.around(
+        lambda x, y, z: _below_scalp(head, x, y, z) + _swelling(head, x, y, z) + plane.thickness
+    )
 
 
 def distances(head: Head, points: Points) -> Distances:
