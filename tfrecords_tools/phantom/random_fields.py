@@ -1,5 +1,8 @@
 """The random fields of a head: folds of the cortex, texture and grain of the tissue."""
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 from scipy import ndimage
@@ -48,12 +51,20 @@ def _field(rng: np.random.Generator, heights: np.ndarray, fov: float, scale: flo
     cells = int(np.ceil(fov / CELL))
     layers = int((HIGH - LOW) / CELL) + 2
     volume = rng.standard_normal((layers, cells, cells), dtype=np.float32)
-    volume = ndimage.gaussian_filter(volume, scale / CELL, mode="nearest", truncate=3)
-    volume /= volume.std()
+    smooth = partial(ndimage.gaussian_filter1d, sigma=scale / CELL, mode="nearest", truncate=3)
+    volume = smooth(volume, axis=0)
     place = (heights - LOW) / CELL
     below = np.floor(place).astype(int)
     share = (place - below)[..., None, None].astype(np.float32)
-    return volume[below] * (1 - share) + volume[below + 1] * share
+    field = volume[below] * (1 - share) + volume[below + 1] * share
+    # Smoothed within layers last, since the layers of a study are fewer than those of the volume.
+    field = smooth(smooth(field, axis=-1), axis=-2)
+    return field / np.sqrt(_kept(smooth, layers) * _kept(smooth, cells) ** 2)
+
+
+def _kept(smooth: Callable[[np.ndarray], np.ndarray], length: int) -> np.float32:
+    """The share of the variance of white noise that smoothing along one axis leaves."""
+    return np.float32((smooth(np.eye(length), axis=0) ** 2).sum(axis=1).mean())
 
 
 def _from_middle(shape: tuple[int, int], window: Window) -> tuple[np.ndarray, np.ndarray]:

@@ -2,25 +2,26 @@
 
 import math
 
-from tfrecords_tools.phantom.head.geometry import Affine, Plane, Point, Window
+from tfrecords_tools.phantom.head.geometry import Affine, Plane, Point, Span, Window
 
 
 def cut_ellipsoid(plane: Plane, center: Point, axes: Point) -> Window | None:
     """The smallest window around the cut through an ellipsoid; None if the plane misses it."""
+    height, row, column = plane.coordinates
     x, y, z = (axis + plane.slack for axis in axes)
-    height, row, column = (
-        Affine(a.x * x, a.y * y, a.z * z, a.at(center)) for a in plane.coordinates
-    )  # of a unit sphere
-    reach = height.length
-    away = -height.offset / reach
-    if abs(away) >= 1:
+    nx, ny, nz = height.x * x, height.y * y, height.z * z  # the normal where it is a unit sphere
+    square = nx * nx + ny * ny + nz * nz
+    away = height.at(center)
+    if away * away >= square:
         return None
-    radius = math.sqrt(1 - away * away)
 
-    def span(a: Affine) -> tuple[float, float]:
-        tilted = (a.x * height.x + a.y * height.y + a.z * height.z) / reach
-        half = radius * math.sqrt(max(a.length**2 - tilted**2, 0))
-        return a.offset + away * tilted - half, a.offset + away * tilted + half
+    def span(a: Affine) -> Span:
+        u, v, w = a.x * x, a.y * y, a.z * z
+        tilted = (u * nx + v * ny + w * nz) / square
+        middle = a.at(center) - away * tilted
+        rest = u * u + v * v + w * w - tilted * tilted * square
+        half = math.sqrt(max(rest * (1 - away * away / square), 0))
+        return middle - half, middle + half
 
     return plane.window(span(row), span(column))
 
@@ -37,7 +38,7 @@ def cut_rod(plane: Plane, start: Point, end: Point, radius: float) -> Window | N
     low, high = sorted(((-radius - first) / rise, (radius - first) / rise))
     low, high = max(low, 0.0), min(high, 1.0)
 
-    def span(a: Affine) -> tuple[float, float]:
+    def span(a: Affine) -> Span:
         begin, stop = a.at(start), a.at(end)
         ends = begin + low * (stop - begin), begin + high * (stop - begin)
         half = radius * a.length

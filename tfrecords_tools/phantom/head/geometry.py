@@ -84,22 +84,29 @@ class Plane:
         """Coordinates of every pixel."""
         return self._grid(1)
 
+    @cached_property
+    def step(self) -> int:
+        """Pixels between the places at which smooth functions are evaluated."""
+        return max(1, int(COARSE / self.pixel))
+
+    @cached_property
+    def _coarse_xyz(self) -> tuple[Array, Array, Array]:
+        return self._grid(self.step)
+
     def smooth(self, function: Callable[[Array, Array, Array], Array]) -> Array:
         """A smooth function of x, y, z, evaluated every few pixels and interpolated."""
-        step = max(1, int(COARSE / self.pixel))
-        values = function(*self._grid(step)).astype(np.float32, copy=False)
-        if step == 1:
+        values = function(*self._coarse_xyz).astype(np.float32, copy=False)
+        if self.step == 1:
             return values
-        rows, columns = (n * step for n in values.shape)
+        rows, columns = (n * self.step for n in values.shape)
         large = cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)
         return large[: self.shape[0], : self.shape[1]]
 
     def around(self, function: Callable[[Array, Array, Array], Array]) -> Window:
         """A window around the pixels at which a smooth function of x, y, z is positive."""
-        step = max(1, int(COARSE / self.pixel))
-        rows, columns = bounding_window(function(*self._grid(step)) > 0)
+        rows, columns = bounding_window(function(*self._coarse_xyz) > 0)
         return tuple(
-            slice(max((span.start - 1) * step, 0), min((span.stop + 1) * step, n))
+            slice(max((span.start - 1) * self.step, 0), min((span.stop + 1) * self.step, n))
             for span, n in zip((rows, columns), self.shape, strict=True)
         )
 
@@ -118,9 +125,8 @@ class Plane:
         A surface that is oblique to the layer, as at the vertex, blurs by its thickness. `depth`
         is in mm, with a gradient of about 1 everywhere, as a distance has.
         """
-        step = max(1, int(COARSE / self.pixel))
-        coarse = np.ascontiguousarray(depth[::step, ::step])
-        down, along = (np.abs(g) / (step * self.pixel) for g in np.gradient(coarse))
+        coarse = np.ascontiguousarray(depth[:: self.step, :: self.step])
+        down, along = (np.abs(g) / (self.step * self.pixel) for g in np.gradient(coarse))
         steep = np.clip(1 - down * down - along * along, 0, 1)
         width = self.pixel * np.maximum(down, along) + self.thickness * np.sqrt(steep)
         width = np.maximum(width, self.pixel / 2).astype(np.float32)
@@ -138,9 +144,9 @@ class Plane:
 
     def _grid(self, step: int) -> tuple[Array, Array, Array]:
         rows, columns = (np.arange(-(-n // step)) * step + (step - 1) / 2 for n in self.shape)
-        start = self.origin[:, None] + self.down[:, None] * rows  # (3, rows)
-        across = self.along[:, None] * columns  # (3, columns)
-        x, y, z = ((a[:, None] + b).astype(np.float32) for a, b in zip(start, across, strict=True))
+        start = (self.origin[:, None] + self.down[:, None] * rows).astype(np.float32)
+        across = (self.along[:, None] * columns).astype(np.float32)
+        x, y, z = (np.add.outer(a, b) for a, b in zip(start, across, strict=True))
         for push in self.pushes:
             falloff = push.falloff(x, y, z)
             x, y, z = (a - s * falloff for a, s in zip((x, y, z), push.shift, strict=True))
@@ -154,11 +160,15 @@ class Plane:
     @cached_property
     def coordinates(self) -> tuple[Affine, Affine, Affine]:
         """Height above the plane in mm, row, and column of a point in the head."""
-        normal = np.cross(self.along, self.down)
-        normal /= np.linalg.norm(normal)
-        gradients = np.linalg.inv(np.stack([normal, self.down, self.along], axis=1))
-        height, row, column = (Affine(*as_point(g), -float(g @ self.origin)) for g in gradients)
-        return height, row, column
+        down, along, origin = as_point(self.down), as_point(self.along), as_point(self.origin)
+        normal = _cross(along, down)
+        length = math.hypot(*normal)
+        up = normal[0] / length, normal[1] / length, normal[2] / length
+        return (
+            _counted(normal, up, origin),
+            _counted(_cross(along, normal), down, origin),
+            _counted(_cross(normal, down), along, origin),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,3 +216,18 @@ def direction(azimuth: float, elevation: float) -> np.ndarray:
     """A unit vector; azimuth from the front to the patient's left, elevation upwards, degrees."""
     a, e = np.radians([azimuth, elevation])
     return np.array([np.cos(e) * np.sin(a), -np.cos(e) * np.cos(a), np.sin(e)])
+
+
+def _counted(toward: Point, step: Point, origin: Point) -> Affine:
+    """A coordinate that grows in a direction, by 1 per step, and is 0 at the origin."""
+    per_step = _dot(toward, step)
+    gradient = toward[0] / per_step, toward[1] / per_step, toward[2] / per_step
+    return Affine(*gradient, -_dot(gradient, origin))
+
+
+def _dot(a: Point, b: Point) -> float:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _cross(a: Point, b: Point) -> Point:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
