@@ -1,13 +1,11 @@
 """The random fields of a head: folds of the cortex, texture and grain of the tissue."""
 
-from collections.abc import Callable
-from functools import partial
-
 import cv2
 import numpy as np
 from scipy import ndimage
 
-from tfrecords_tools.phantom.head.geometry import Plane, Points, Window
+from tfrecords_tools.phantom.head.geometry import Plane, Points
+from tfrecords_tools.phantom.head.windows import Window
 
 SCALES = {"folds": 3.2, "texture": 7.0, "grain": 2.5}  # mm; deviation of the Gaussian smoothing
 CELL = 3.5  # mm between the samples of a field
@@ -51,20 +49,23 @@ def _field(rng: np.random.Generator, heights: np.ndarray, fov: float, scale: flo
     cells = int(np.ceil(fov / CELL))
     layers = int((HIGH - LOW) / CELL) + 2
     volume = rng.standard_normal((layers, cells, cells), dtype=np.float32)
-    smooth = partial(ndimage.gaussian_filter1d, sigma=scale / CELL, mode="nearest", truncate=3)
-    volume = smooth(volume, axis=0)
+    volume = _smoothed(volume, scale, 0)
     place = (heights - LOW) / CELL
     below = np.floor(place).astype(int)
     share = (place - below)[..., None, None].astype(np.float32)
     field = volume[below] * (1 - share) + volume[below + 1] * share
     # Smoothed within layers last, since the layers of a study are fewer than those of the volume.
-    field = smooth(smooth(field, axis=-1), axis=-2)
-    return field / np.sqrt(_kept(smooth, layers) * _kept(smooth, cells) ** 2)
+    field = _smoothed(_smoothed(field, scale, -1), scale, -2)
+    return field / np.sqrt(_kept(scale, layers) * _kept(scale, cells) ** 2)
 
 
-def _kept(smooth: Callable[[np.ndarray], np.ndarray], length: int) -> np.float32:
+def _smoothed(field: np.ndarray, scale: float, axis: int) -> np.ndarray:
+    return ndimage.gaussian_filter1d(field, scale / CELL, axis, mode="nearest", truncate=3)
+
+
+def _kept(scale: float, length: int) -> np.float32:
     """The share of the variance of white noise that smoothing along one axis leaves."""
-    return np.float32((smooth(np.eye(length), axis=0) ** 2).sum(axis=1).mean())
+    return np.float32((_smoothed(np.eye(length), scale, 0) ** 2).sum(axis=1).mean())
 
 
 def _from_middle(shape: tuple[int, int], window: Window) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,10 @@ from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.phantom.head import anatomy, devices, face, surfaces
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.face import AIR
-from tfrecords_tools.phantom.head.geometry import Array, Plane, Window, union
+from tfrecords_tools.phantom.head.geometry import Array, Plane
 from tfrecords_tools.phantom.head.lesions import paint_lesions
 from tfrecords_tools.phantom.head.tissues import CLASSES, tissue_shares
+from tfrecords_tools.phantom.head.windows import Window, union
 from tfrecords_tools.phantom.random_fields import random_fields, with_fields
 from tfrecords_tools.phantom.sampling import Ablation, StudyParameters, sample_study
 from tfrecords_tools.phantom.scanner import acquisition
@@ -91,21 +92,20 @@ def make_study(
     shape = (size * 9 // 8 if patient % 20 == NOT_SQUARE else size, size)
     rng = np.random.default_rng([seed, 4, patient])
     hu, masks, tissues = _render_slices(parameters, shape, rng, with_tissues=with_tissues)
-    scan, pixel = parameters.scan, parameters.scan.fov / size
+    scan = parameters.scan
     acquisition.surround(scan, hu, parameters.heights)
     rng = np.random.default_rng([seed, 5, patient, study])
     measured = acquisition.acquire(scan, rng, hu, parameters.thickness)
     stored = scan.storage.encode(measured, circle=scan.circle, extended=scan.extended)
-    masks = _drop_small(masks, pixel)
     frames = [acquisition.frame(scan, shape, float(z)) for z in parameters.heights]
     return Study(
         stored=stored,
         hu=scan.storage.decode(stored),
-        masks=np.packbits(masks, axis=1, bitorder="little")[:, 0],
+        masks=masks,
         labels=_labels(masks),
         positions=np.array([origin for origin, _, _ in frames]),
         orientation=scan.orientation,
-        pixel=pixel,
+        pixel=scan.fov / size,
         scan=scan,
         tissues=tissues,
     )
@@ -121,15 +121,15 @@ def _render_slices(
     """Renders each slice as the mean of its two halves, for partial volume.
 
     Returns:
-        True HU, float32, shape (slices, rows, columns); masks, bool, shape (slices, 5, rows,
-        columns); and tissues as in `Study`.
+        True HU, float32, shape (slices, rows, columns); masks and tissues as in `Study`.
     """
     quarter = parameters.thickness / 4
     heights = np.stack([parameters.heights - quarter, parameters.heights + quarter], axis=1)
     fields = random_fields(rng, heights, parameters.scan.fov)
     hu = np.full((len(heights), *shape), AIR, np.float32)
-    masks = np.zeros((len(heights), len(SUBTYPES), *shape), bool)
+    masks = np.zeros(hu.shape, np.uint8)
     tissues = np.empty(hu.shape, np.uint8) if with_tissues else None
+    smallest = MINIMUM_AREA / (parameters.scan.fov / shape[1]) ** 2  # pixels
     for number, thickness in enumerate(parameters.thickness):
         halves = [
             _render_layer(
@@ -140,7 +140,9 @@ def _render_slices(
         for half in halves:
             hu[number][half.window] += (half.hu - AIR) / 2
         for subtype in halves[0].masks:
-            masks[number, SUBTYPES.index(subtype)] = _mean_mask(halves, subtype, shape) > 0.5
+            mask = _mean_mask(halves, subtype, shape) > 0.5
+            if np.count_nonzero(mask) >= smallest:
+                masks[number][mask] |= 1 << SUBTYPES.index(subtype)
         if tissues is not None:
             tissues[number] = _largest_tissue(halves, shape)
     return hu, masks, tissues
@@ -199,14 +201,9 @@ def _largest_tissue(halves: list[_Layer], shape: tuple[int, int]) -> np.ndarray:
     return shares.argmax(axis=0).astype(np.uint8)
 
 
-def _drop_small(masks: np.ndarray, pixel: float) -> np.ndarray:
-    """Clears masks below MINIMUM_AREA in a slice; bool, shape (slices, 5, rows, columns)."""
-    areas = masks.sum(axis=(2, 3)) * pixel**2
-    return masks & (areas >= MINIMUM_AREA)[:, :, None, None]
-
-
 def _labels(masks: np.ndarray) -> np.ndarray:
+    present = np.bitwise_or.reduce(masks, axis=(1, 2))
     labels = np.zeros((len(masks), len(LABELS)), np.uint8)
-    labels[:, : len(SUBTYPES)] = masks.any(axis=(2, 3))
-    labels[:, -1] = labels.max(axis=1)
+    labels[:, : len(SUBTYPES)] = present[:, None] >> np.arange(len(SUBTYPES)) & 1
+    labels[:, -1] = present > 0
     return labels

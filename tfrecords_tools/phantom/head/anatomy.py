@@ -8,9 +8,10 @@ import numpy as np
 
 from tfrecords_tools.phantom.head import brain, skull, surfaces
 from tfrecords_tools.phantom.head.brain import Brain, Dura
-from tfrecords_tools.phantom.head.geometry import Array, Points, Window, bounding_window
+from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
 from tfrecords_tools.phantom.head.shapes import inside, mix
+from tfrecords_tools.phantom.head.windows import Window, bounding_window
 
 Part = TypeVar("Part", Brain, Dura)
 

@@ -2,7 +2,9 @@
 
 import math
 
-from tfrecords_tools.phantom.head.geometry import Affine, Plane, Point, Span, Window
+from tfrecords_tools.phantom.head.affine import Affine, Point
+from tfrecords_tools.phantom.head.geometry import Plane
+from tfrecords_tools.phantom.head.windows import Span, Window, window_between
 
 
 def cut_ellipsoid(plane: Plane, center: Point, axes: Point) -> Window | None:
@@ -23,7 +25,7 @@ def cut_ellipsoid(plane: Plane, center: Point, axes: Point) -> Window | None:
         half = math.sqrt(max(rest * (1 - away * away / square), 0))
         return middle - half, middle + half
 
-    return plane.window(span(row), span(column))
+    return window_between(span(row), span(column), plane.shape)
 
 
 def cut_rod(plane: Plane, start: Point, end: Point, radius: float) -> Window | None:
@@ -41,7 +43,7 @@ def cut_rod(plane: Plane, start: Point, end: Point, radius: float) -> Window | N
     def span(a: Affine) -> Span:
         begin, stop = a.at(start), a.at(end)
         ends = begin + low * (stop - begin), begin + high * (stop - begin)
-        half = radius * a.length
+        half = radius * a.steepest
         return min(ends) - half, max(ends) + half
 
-    return plane.window(span(row), span(column))
+    return window_between(span(row), span(column), plane.shape)

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrecords_tools.phantom.head.face import dental_arch
-from tfrecords_tools.phantom.head.geometry import (
-    Array,
-    Plane,
-    Points,
-    Window,
-    as_point,
-    direction,
-)
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Points, as_point, direction
 from tfrecords_tools.phantom.head.patient import Head
 from tfrecords_tools.phantom.head.shapes import (
     Capsule,
@@ -25,6 +18,7 @@ from tfrecords_tools.phantom.head.shapes import (
     soft_mask,
 )
 from tfrecords_tools.phantom.head.surfaces import inner_table
+from tfrecords_tools.phantom.head.windows import Window
 
 SCAR, KERF = 30.0, 1.4  # HU in an opening; width in mm of the saw cut around a bone flap
 BONE_FROM = 150.0  # HU; an opening does not change softer tissue
@@ -78,10 +72,8 @@ def paint_devices(devices: Devices, hu: Array, points: Points) -> None:
         if masked is not None:
             window, share = masked
             _open(hu[window], share)
-    window = devices.flap and devices.flap.window(points, KERF)
-    if devices.flap is not None and window is not None:
-        depth = devices.flap.depth(*(a[window] for a in points.xyz))
-        _open(hu[window], inside(KERF / 2 - np.abs(depth), points.pixel))
+    if devices.flap is not None:
+        _cut_around(devices.flap, hu, points)
     for piece in devices.metal:
         paint(hu, piece.hu, piece.shape, points)
 
@@ -94,6 +86,13 @@ def windows_around(devices: Devices, plane: Plane) -> Iterator[Window]:
             yield window
 
 
+def _cut_around(flap: Ellipsoid, hu: Array, points: Points) -> None:
+    window = flap.window(points, KERF)
+    if window is not None:
+        depth = flap.depth(*(a[window] for a in points.xyz))
+        _open(hu[window], inside(KERF / 2 - np.abs(depth), points.pixel))
+
+
 def _open(hu: Array, share: Array) -> None:
     mix(hu, SCAR, share * (hu > BONE_FROM))
 
@@ -101,8 +100,8 @@ def _open(hu: Array, share: Array) -> None:
 def _fillings(rng: np.random.Generator) -> Iterator[Metal]:
     """Along the upper dental arch, which only the lowest slices reach."""
     for angle in rng.uniform(-75, 75, rng.integers(2, 8)):
-        axes = rng.uniform(1.2, 3.2, 3)
-        shape = Ellipsoid((*dental_arch(angle), -90.0), (axes[0], axes[1], axes[2]))
+        axes = as_point(rng.uniform(1.2, 3.2, 3))
+        shape = Ellipsoid((*dental_arch(angle), -90.0), axes)
         yield Metal(shape, rng.uniform(6000, DENSEST))
 
 
@@ -116,8 +115,7 @@ def _clip(rng: np.random.Generator) -> Metal:
 
 def _coil(rng: np.random.Generator) -> Metal:
     center = (rng.uniform(-20, 20), rng.uniform(-30, 2), rng.uniform(-26, -16))
-    axes = rng.uniform(2, 5, 3)
-    shape = Ellipsoid(center, (axes[0], axes[1], axes[2]))
+    shape = Ellipsoid(center, as_point(rng.uniform(2, 5, 3)))
     return Metal(shape, rng.uniform(12000, DENSEST))
 
 

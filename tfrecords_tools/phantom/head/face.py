@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import Array, Plane, Points, Window
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Points
 from tfrecords_tools.phantom.head.shapes import (
     Capsule,
     Ellipsoid,
@@ -14,6 +14,7 @@ from tfrecords_tools.phantom.head.shapes import (
     paint,
 )
 from tfrecords_tools.phantom.head.surfaces import Distances
+from tfrecords_tools.phantom.head.windows import Window
 
 AIR, FAT, SKIN, MUSCLE = -1000.0, -85.0, 20.0, 55.0  # HU
 ROUGH = 0.5  # mm; of the skin of nose, ears and lids

@@ -97,8 +97,8 @@ def _infarct(rng: np.random.Generator, atrophy: float) -> Findings:
     if rng.random() < 0.08 + 0.3 * atrophy:
         side = rng.choice([-1.0, 1.0])
         x, y, z = side * rng.uniform(25, 60), rng.uniform(-55, 65), rng.uniform(-5, 55)
-        axes = rng.uniform(9, 28, 3)
-        shape = Ellipsoid((float(x), float(y), float(z)), (axes[0], axes[1], axes[2]))
+        axes = as_point(rng.uniform(9, 28, 3))
+        shape = Ellipsoid((float(x), float(y), float(z)), axes)
         yield Finding(shape, -rng.uniform(5, 24), 3.0, relative=True)
 
 

@@ -6,38 +6,20 @@ is written down once.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Self
 
 import cv2
 import numpy as np
 
+from tfrecords_tools.phantom.head.affine import Affine, Point, cross, per_step, unit
+from tfrecords_tools.phantom.head.windows import Window, bounding_window
+
 Array = np.ndarray  # float32, shape (rows, columns), unless stated otherwise
-Point = tuple[float, float, float]  # x, y, z in mm
-Window = tuple[slice, slice]  # rows, columns
-Span = tuple[float, float]  # the lowest and the highest
 
 COARSE = 3.5  # mm; smooth distances evaluated at this step and interpolated err by 0.02 mm
-
-
-class Affine(NamedTuple):
-    """A coordinate that is an affine function of x, y and z: its gradient, and its value at 0."""
-
-    x: float
-    y: float
-    z: float
-    offset: float
-
-    def at(self, point: Point) -> float:
-        """The coordinate of a point."""
-        return self.x * point[0] + self.y * point[1] + self.z * point[2] + self.offset
-
-    @property
-    def length(self) -> float:
-        """Of the gradient: by how much it varies at most per mm."""
-        return math.sqrt(self.x * self.x + self.y * self.y + self.z * self.z)
 
 
 @dataclass(frozen=True)
@@ -104,11 +86,13 @@ class Plane:
 
     def around(self, function: Callable[[Array, Array, Array], Array]) -> Window:
         """A window around the pixels at which a smooth function of x, y, z is positive."""
-        rows, columns = bounding_window(function(*self._coarse_xyz) > 0)
-        return tuple(
+        rows, columns = (
             slice(max((span.start - 1) * self.step, 0), min((span.stop + 1) * self.step, n))
-            for span, n in zip((rows, columns), self.shape, strict=True)
+            for span, n in zip(
+                bounding_window(function(*self._coarse_xyz) > 0), self.shape, strict=True
+            )
         )
+        return rows, columns
 
     def crop(self, window: Window) -> Self:
         """The part of the grid in a window."""
@@ -132,16 +116,6 @@ class Plane:
         width = np.maximum(width, self.pixel / 2).astype(np.float32)
         return cv2.resize(width, self.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
-    def window(self, rows: Span, columns: Span) -> Window | None:
-        """The pixels whose rows and columns lie in two ranges; None if there are none."""
-        (top, bottom), (left, right) = rows, columns
-        first_row, first_column = max(math.ceil(top), 0), max(math.ceil(left), 0)
-        last_row = min(math.floor(bottom), self.shape[0] - 1)
-        last_column = min(math.floor(right), self.shape[1] - 1)
-        if last_row < first_row or last_column < first_column:
-            return None
-        return slice(first_row, last_row + 1), slice(first_column, last_column + 1)
-
     def _grid(self, step: int) -> tuple[Array, Array, Array]:
         rows, columns = (np.arange(-(-n // step)) * step + (step - 1) / 2 for n in self.shape)
         start = (self.origin[:, None] + self.down[:, None] * rows).astype(np.float32)
@@ -161,13 +135,11 @@ class Plane:
     def coordinates(self) -> tuple[Affine, Affine, Affine]:
         """Height above the plane in mm, row, and column of a point in the head."""
         down, along, origin = as_point(self.down), as_point(self.along), as_point(self.origin)
-        normal = _cross(along, down)
-        length = math.hypot(*normal)
-        up = normal[0] / length, normal[1] / length, normal[2] / length
+        normal = cross(along, down)
         return (
-            _counted(normal, up, origin),
-            _counted(_cross(along, normal), down, origin),
-            _counted(_cross(normal, down), along, origin),
+            per_step(normal, unit(normal), origin),
+            per_step(cross(along, normal), down, origin),
+            per_step(cross(normal, down), along, origin),
         )
 
 
@@ -190,22 +162,6 @@ class Points(Plane):
         return replace(super().crop(window), **fields)
 
 
-def bounding_window(mask: np.ndarray) -> Window:
-    """The smallest window around all True of a mask, or its first two rows and columns."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return slice(0, 2), slice(0, 2)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def union(windows: Iterable[Window]) -> Window:
-    """The smallest window that holds all others."""
-    rows, columns = zip(*windows, strict=True)
-    return tuple(
-        slice(min(s.start for s in spans), max(s.stop for s in spans)) for spans in (rows, columns)
-    )
-
-
 def as_point(xyz: np.ndarray) -> Point:
     """An array of three numbers as Python floats, which leave float32 arrays as they are."""
     x, y, z = (float(v) for v in xyz)
@@ -216,18 +172,3 @@ def direction(azimuth: float, elevation: float) -> np.ndarray:
     """A unit vector; azimuth from the front to the patient's left, elevation upwards, degrees."""
     a, e = np.radians([azimuth, elevation])
     return np.array([np.cos(e) * np.sin(a), -np.cos(e) * np.cos(a), np.sin(e)])
-
-
-def _counted(toward: Point, step: Point, origin: Point) -> Affine:
-    """A coordinate that grows in a direction, by 1 per step, and is 0 at the origin."""
-    per_step = _dot(toward, step)
-    gradient = toward[0] / per_step, toward[1] / per_step, toward[2] / per_step
-    return Affine(*gradient, -_dot(gradient, origin))
-
-
-def _dot(a: Point, b: Point) -> float:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-def _cross(a: Point, b: Point) -> Point:
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]

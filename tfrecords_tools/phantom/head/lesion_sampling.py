@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import Point, as_point, direction
+from tfrecords_tools.phantom.head.affine import Point
+from tfrecords_tools.phantom.head.geometry import as_point, direction
 from tfrecords_tools.phantom.head.lesions import (
     Blood,
     Epidural,

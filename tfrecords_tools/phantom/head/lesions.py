@@ -10,9 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.anatomy import Tissue
-from tfrecords_tools.phantom.head.geometry import Array, Point, Points, Push, as_point
-from tfrecords_tools.phantom.head.shapes import Ellipsoid, inside, join, soft_mask
+from tfrecords_tools.phantom.head.geometry import Array, Points, Push, as_point
+from tfrecords_tools.phantom.head.shapes import Ellipsoid, inside, join, mix, soft_mask
 
 MEMBRANE = 0.25  # of the texture's range on either side of zero: sheets about 3 mm thick
 VISIBLE = 0.9  # share of a pixel inside the skull from which its blood is told from bone
@@ -95,7 +96,10 @@ class Subdural(Lesion):
 
     def mask(self, points: Points, tissue: Tissue) -> Array:
         reach = _distance(self.center, points) / self.extent
-        thickness = self.thickness * np.sqrt(np.clip(1 - np.square(reach * reach), 0, 1)) + 0.7 * points.texture
+        thickness = (
+            self.thickness * np.sqrt(np.clip(1 - np.square(reach * reach), 0, 1))
+            + 0.7 * points.texture
+        )
         side = np.sign(self.center[0]) * tissue.brain.dura.falx
         if self.along_falx:
             sheet = inside(thickness - side, points.pixel) * inside(side, points.pixel)
@@ -181,20 +185,24 @@ def paint_lesions(
         blood.
     """
     hu, masks = tissue.hu.copy(), {}
-    free = (1 - tissue.brain.ventricles) * (1 - tissue.brain.sulci) * tissue.inside
     for lesion in lesions:
         rim = lesion.oedema()
         if rim is not None:
-            masked = soft_mask(rim, points, rough=2.5)
-            if masked is not None:
-                window, share = masked
-                hu[window] -= 10 * share * free[window]
-    visible = tissue.inside > VISIBLE
+            _paint_oedema(rim, hu, points, tissue)
     for lesion in lesions:
         mask = lesion.mask(points, tissue)
-        hu += (lesion.blood.density(points) - hu) * mask
-        masks[lesion.subtype] = mask * visible
+        mix(hu, lesion.blood.density(points), mask)
+        masks[lesion.subtype] = mask * (tissue.inside > VISIBLE)
     return hu, masks
+
+
+def _paint_oedema(rim: Ellipsoid, hu: Array, points: Points, tissue: Tissue) -> None:
+    """Darkens the brain, but not the CSF, in place."""
+    masked = soft_mask(rim, points, rough=2.5)
+    if masked is not None:
+        window, share = masked
+        csf = np.maximum(tissue.brain.ventricles[window], tissue.brain.sulci[window])
+        hu[window] -= 10 * share * (1 - csf) * tissue.inside[window]
 
 
 def _inward(center: Point, amount: float) -> Push:

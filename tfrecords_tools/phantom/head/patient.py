@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.findings import Finding, sample_findings
-from tfrecords_tools.phantom.head.geometry import Point, as_point, direction
+from tfrecords_tools.phantom.head.geometry import as_point, direction
 
 MEAN_AXES = (77.0, 95.0, 98.0)  # mm; half axes of the head in x, y, z
 AXES_SPREAD = (3.5, 4.5, 4.0)

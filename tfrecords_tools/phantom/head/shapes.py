@@ -6,8 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
+from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.cuts import cut_ellipsoid, cut_rod
-from tfrecords_tools.phantom.head.geometry import Array, Plane, Point, Points, Window
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Points
+from tfrecords_tools.phantom.head.windows import Window
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Ellipsoid:
         """Roughly the depth below the surface in mm; negative outside."""
         (cx, cy, cz), (ax, ay, az) = self.center, self.axes
         least = min(self.axes)
-        return least - _length((x - cx) * (least / ax), (y - cy) * (least / ay), (z - cz) * (least / az))
+        return least - _length(
+            (x - cx) * (least / ax), (y - cy) * (least / ay), (z - cz) * (least / az)
+        )
 
     @cached_property
     def mirrored(self) -> "Ellipsoid":

@@ -21,10 +21,11 @@ from tfrecords_tools.phantom.head.shapes import (
     mix,
     paint,
 )
-from tfrecords_tools.phantom.head.surfaces import Distances, scalp_thickness
+from tfrecords_tools.phantom.head.surfaces import Distances
 
 CORTICAL_BONE, PETROUS_BONE = 1300.0, 1500.0
-FACE_TOP, VAULT_END = -12.0, -58.0  # mm; upper end of the face, lower end of the occipital bone
+# mm; upper end of the face, lower ends of the sutures and of the occipital bone
+FACE_TOP, SUTURE_END, VAULT_END = -12.0, 5.0, -58.0
 
 # Shapes with x > 0 exist on both sides.
 EAR_CANAL = Capsule((50.0, 10.0, -42.0), (86.0, 6.0, -40.0), (3.0, 4.5))
@@ -55,15 +56,12 @@ def render(head: Head, points: Points, distance: Distances) -> Array:
 
 def _soft_tissue(head: Head, points: Points, distance: Distances) -> Array:
     """HU of the scalp: skin, fat, and muscle against the bone."""
-    over_bone = -distance.bone
-    muscle_edge = points.smooth(
-        lambda x, y, z: scalp_thickness(head, x, y, z) - head.scalp + 0.25 * head.scalp
-    )
-    muscle = inside(muscle_edge - over_bone + 0.5 * points.grain, points.pixel)
+    unswollen = distance.scalp - distance.swelling
+    muscle = inside(unswollen - 0.75 * head.scalp + 0.5 * points.grain, points.pixel)
     hu = FAT + (MUSCLE - FAT) * muscle
     if head.swelling is not None:
         bruise = head.swelling.hu + 8 * points.grain
-        mix(hu, bruise, inside(distance.swelling - over_bone, points.pixel))
+        mix(hu, bruise, inside(distance.swelling + distance.bone, points.pixel))
     mix(hu, SKIN, inside(1.6 - distance.scalp, points.pixel))
     return hu
 
@@ -84,12 +82,18 @@ def _vault(head: Head, points: Points, distance: Distances) -> Array:
     into = np.minimum(distance.bone, -distance.brain)  # from the nearer table
     spongy = np.clip((into - 0.9) / 1.2, 0, 1)
     hu = CORTICAL_BONE - (CORTICAL_BONE - head.diploe_hu - 130 * points.grain) * spongy
+    if float(points.xyz[2].max()) > SUTURE_END:
+        hu -= 550 * _sutures(points)
+    return hu
+
+
+def _sutures(points: Points) -> Array:
+    """The coronal and the lambdoid suture, 0..1."""
     x, y, z = points.xyz
     wander = 1.5 * points.grain
     coronal = np.abs(y + 18 + 0.3 * (z - 40) + wander)
     lambdoid = np.abs(y - 72 + 0.5 * (z - 20) - 0.25 * np.abs(x) + wander)
-    suture = np.clip(1.4 - np.minimum(coronal, lambdoid), 0, 1) * (z > 5)
-    return hu - 550 * suture
+    return np.clip(1.4 - np.minimum(coronal, lambdoid), 0, 1) * (z > SUTURE_END)
 
 
 def _paint_base(head: Head, points: Points, distance: Distances, hu: Array) -> None:

@@ -5,8 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import Array, Plane, Point, Points, Window, as_point
-from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head
+from tfrecords_tools.phantom.head.affine import Point
+from tfrecords_tools.phantom.head.geometry import Array, Plane, Points, as_point
+from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, Swelling
+from tfrecords_tools.phantom.head.windows import Window
 
 ABSENT = 99.0  # mm; the distance from a surface that a head does not have
 
@@ -34,15 +36,16 @@ class Distances:
 
 def window_around(head: Head, plane: Plane) -> Window:
     """A window of a slice around the scalp, but not around what protrudes from it."""
-    return plane.around(
-        lambda x, y, z: _below_scalp(head, x, y, z) + _swelling(head, x, y, z) + plane.thickness
-    )
+    reach = plane.thickness + (head.swelling.thickness if head.swelling is not None else 0.0)
+    return plane.around(lambda x, y, z: _below_scalp(head, x, y, z) + reach)
 
 
 def distances(head: Head, points: Points) -> Distances:
     """The distance of each pixel from scalp, tables and skull base."""
     whole = points.smooth(partial(_below_scalp, head))
-    swelling = points.smooth(partial(_swelling, head))
+    swelling = np.zeros_like(whole)
+    if head.swelling is not None:
+        swelling = points.smooth(partial(_swelling, head.swelling))
     bone = whole - points.smooth(partial(scalp_thickness, head))
     brain = bone - points.smooth(partial(_skull_thickness, head)) - 0.5 * points.texture
     floor = points.smooth(lambda x, y, z: z - _floor_height(head, x, y))
@@ -104,14 +107,12 @@ def _below_scalp(head: Head, x: Array, y: Array, z: Array) -> Array:
     return distance * (np.maximum(level, 1e-6) ** (-1 / p) - 1)
 
 
-def _swelling(head: Head, x: Array, y: Array, z: Array) -> Array:
+def _swelling(swelling: Swelling, x: Array, y: Array, z: Array) -> Array:
     """By how much a bruise lifts the scalp, mm."""
-    if head.swelling is None:
-        return np.zeros_like(x)
-    a, b, c = head.swelling.toward
+    a, b, c = swelling.toward
     cosine = (a * x + b * y + c * z) / np.maximum(np.sqrt(x * x + y * y + z * z), 1)
-    away = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / head.swelling.extent
-    return head.swelling.thickness * np.clip(1 - away * away, 0, 1)
+    away = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / swelling.extent
+    return swelling.thickness * np.clip(1 - away * away, 0, 1)
 
 
 def _skull_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
