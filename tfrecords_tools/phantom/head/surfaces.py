@@ -46,7 +46,7 @@ def distances(head: Head, points: Points) -> Distances:
     swelling = np.zeros_like(whole)
     if head.swelling is not None:
         swelling = points.smooth(partial(_swelling, head.swelling))
-    bone = whole - points.smooth(partial(scalp_thickness, head))
+    bone = whole - points.smooth(partial(_scalp_thickness, head))
     brain = bone - points.smooth(partial(_skull_thickness, head)) - 0.5 * points.texture
     floor = points.smooth(lambda x, y, z: z - _floor_height(head, x, y))
     if not head.has_base:
@@ -59,17 +59,9 @@ def inner_table(head: Head, direction: np.ndarray) -> Point:
     """The point at which a ray from the origin meets the inner table, mm."""
     reach = np.linspace(30, 110, 161, dtype=np.float32)
     x, y, z = (reach * float(v) for v in direction)
-    depth = _below_scalp(head, x, y, z) - scalp_thickness(head, x, y, z)
+    depth = _below_scalp(head, x, y, z) - _scalp_thickness(head, x, y, z)
     last = int(np.argmin(np.abs(depth - _skull_thickness(head, x, y, z))))
     return as_point(np.array([x[last], y[last], z[last]]))
-
-
-def scalp_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
-    """Thickness of the scalp, mm; larger over the temporal muscle and the neck."""
-    temporal = np.exp(-(((y + 22) / 26) ** 2)) * np.clip((28 - z) / 30, 0, 1)
-    temporal = temporal * np.clip((np.abs(x) - 35) / 20, 0, 1)
-    neck = np.clip((-z - 30) / 35, 0, 1) * np.clip((y - 30) / 40, 0, 1)
-    return head.scalp + head.temporal * temporal + 16 * neck
 
 
 def _floor_height(head: Head, x: Array, y: Array) -> Array:
@@ -105,6 +97,14 @@ def _below_scalp(head: Head, x: Array, y: Array, z: Array) -> Array:
     level = (np.abs(x) / width) ** p + np.abs(y / b) ** p + np.abs(height / c) ** p
     distance = np.sqrt(x * x + y * y + z * z)
     return distance * (np.maximum(level, 1e-6) ** (-1 / p) - 1)
+
+
+def _scalp_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
+    """Thickness of the scalp, mm; larger over the temporal muscle and the neck."""
+    temporal = np.exp(-(((y + 22) / 26) ** 2)) * np.clip((28 - z) / 30, 0, 1)
+    temporal = temporal * np.clip((np.abs(x) - 35) / 20, 0, 1)
+    neck = np.clip((-z - 30) / 35, 0, 1) * np.clip((y - 30) / 40, 0, 1)
+    return head.scalp + head.temporal * temporal + 16 * neck
 
 
 def _swelling(swelling: Swelling, x: Array, y: Array, z: Array) -> Array:
