@@ -17,15 +17,16 @@ from tfrecords_tools.phantom.head.shapes import (
     Ellipsoid,
     both_sides,
     inside,
-    join,
     mix,
     paint,
 )
 from tfrecords_tools.phantom.head.surfaces import Distances
+from tfrecords_tools.phantom.head.windows import bounding_window
 
 CORTICAL_BONE, PETROUS_BONE = 1300.0, 1500.0
-# mm; upper end of the face, lower ends of the sutures and of the occipital bone
-FACE_TOP, SUTURE_END, VAULT_END = -12.0, 5.0, -58.0
+SUTURE_END, VAULT_END = 5.0, -58.0  # mm; lower ends of the sutures and of the occipital bone
+FACE_TOP = 13.0  # mm; upper end of ears and frontal sinuses
+BASE_TOP = 12.0  # mm above the floor of the skull, up to which face and base reach
 
 # Shapes with x > 0 exist on both sides.
 EAR_CANAL = Capsule((50.0, 10.0, -42.0), (86.0, 6.0, -40.0), (3.0, 4.5))
@@ -42,15 +43,20 @@ CORD = Capsule((0.0, 26.0, -50.0), (0.0, 33.0, -130.0), (7.0, 5.5))
 def render(head: Head, points: Points, distance: Distances) -> Array:
     """The head without its brain; HU."""
     hu = np.full(points.shape, AIR, np.float32)
-    with_face = head.has_base and float(points.xyz[2].min()) < FACE_TOP + 25
+    with_face = head.has_base and float(points.xyz[2].min()) < FACE_TOP
     if with_face:
         paint_nose_ears_and_lids(hu, points)
     mix(hu, _soft_tissue(head, points, distance), inside(distance.scalp, distance.edge))
-    if with_face:
-        paint_face(hu, points, distance)
+    low = (distance.floor < BASE_TOP) & (distance.scalp > 0)
+    with_base, window = with_face and bool(low.any()), bounding_window(low)
+    low_points, low_distance = points.crop(window), distance.crop(window)
+    if with_base:
+        paint_face(hu[window], low_points, low_distance)
     mix(hu, _vault(head, points, distance), _vault_mask(head, points, distance))
+    if with_base:
+        _paint_base(head, low_points, low_distance, hu[window])
     if with_face:
-        _paint_base(head, points, distance, hu)
+        _paint_outer_air(head, points, distance, hu)
     return hu
 
 
@@ -102,9 +108,7 @@ def _paint_base(head: Head, points: Points, distance: Distances, hu: Array) -> N
     _paint_base_bones(points, distance, hu, within)
     _paint_air_cells(head, points, distance, hu, within)
     paint(hu, 600.0, VERTEBRA, points, grain=200.0, rough=2.0)
-    canal = np.zeros_like(hu)
-    join(canal, CANAL, points)
-    mix(hu, 8.0, canal)
+    paint(hu, 8.0, CANAL, points)
     paint(hu, 34.0, CORD, points)
 
 
@@ -121,17 +125,21 @@ def _paint_base_bones(points: Points, distance: Distances, hu: Array, within: Ar
 def _paint_air_cells(
     head: Head, points: Points, distance: Distances, hu: Array, within: Array
 ) -> None:
-    """Mastoid cells, ear canals, sphenoid and frontal sinuses."""
+    """Mastoid cells and sphenoid sinus."""
     air = head.pneumatization
     hollow = points.grain + 0.4 * points.texture > 0.9 - 1.6 * air
     cells = 550 + np.float32(AIR - 550) * hollow
     for shape in both_sides(MASTOID):
         paint(hu, 500.0, shape, points, grain=150.0, within=within, grow=2.0)
         paint(hu, cells, shape, points, within=within, rough=2.0)
+    paint(hu, AIR, SPHENOID_SINUS.scaled(0.5 + 0.6 * air), points, within=within, rough=1.5)
+
+
+def _paint_outer_air(head: Head, points: Points, distance: Distances, hu: Array) -> None:
+    """Ear canals and frontal sinuses, which reach beyond the base."""
     for shape in both_sides(EAR_CANAL):
         paint(hu, AIR, shape, points)
-    paint(hu, AIR, SPHENOID_SINUS.scaled(0.5 + 0.6 * air), points, within=within, rough=1.5)
-    in_bone = inside(distance.bone - 1.5, points.pixel)
-    in_bone = in_bone * inside(-distance.brain - 1.5, points.pixel)
-    for shape in both_sides(FRONTAL_SINUS.scaled(0.4 + 0.8 * air)):
+    from_tables = np.minimum(distance.bone, -distance.brain)
+    in_bone = inside(from_tables - 1.5, points.pixel)
+    for shape in both_sides(FRONTAL_SINUS.scaled(0.4 + 0.8 * head.pneumatization)):
         paint(hu, AIR, shape, points, within=in_bone, rough=1.5)

@@ -1,6 +1,6 @@
 """The surfaces of a head: scalp, outer and inner table of the skull, and skull base."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -32,6 +32,12 @@ class Distances:
     brain: Array
     floor: Array
     edge: Array
+
+    def crop(self, window: Window) -> "Distances":
+        """The same in a part of the slice."""
+        return Distances(
+            **{field.name: getattr(self, field.name)[window] for field in fields(self)}
+        )
 
 
 def window_around(head: Head, plane: Plane) -> Window:
