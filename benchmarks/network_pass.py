@@ -1,12 +1,11 @@
 """Time of forward and backward passes of the network and of its single layers.
 
-Runs on any backend of Keras in BACKENDS. Where PyTorch and a GPU are present too, `torch_fcn.py`
-provides the same network for comparison.
+Runs on any backend of Keras in BACKENDS.
 """
 
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 import click
@@ -19,6 +18,7 @@ from ich_keras.model.network import build_model
 
 Pass = Callable[[], Any]  # returns arrays, the last of which is ready when all is done
 MIN_SECONDS = 0.3  # of one measurement
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def _by_tensorflow(model: keras.Model, x: list, upstream: Any) -> Pass:
@@ -143,7 +143,6 @@ def measure_network(experiment: Experiment, size: int, channels: int) -> None:
         f" {peak:.1f} GMAC/s of the best 3x3 convolution; the layers one by one take"
         f" {table['seconds'].sum() / network:.0%} of the network's time"
     )
-    _compare_with_torch(experiment, batch, network)
 
 
 def _convolution_peak(model: keras.Model, table: pd.DataFrame) -> float:
@@ -158,14 +157,19 @@ def _time_network(model: keras.Model, batch: tuple) -> float:
     return _time_layer(body, [batch], (batch[0], model.output.shape[-1]))
 
 
-def _compare_with_torch(experiment: Experiment, batch: tuple, seconds: float) -> None:
-    if find_spec("torch") is None:
-        return
-    from benchmarks.torch_fcn import seconds_of_pass
-
-    other = seconds_of_pass(experiment.model, batch)
-    if other is not None:
-        click.echo(
-            f"the same network in PyTorch: {batch[0] / other:.1f} slices/s; this one reaches"
-            f" {other / seconds:.2f} of its rate"
+def measure_variants(experiment: Experiment, size: int, channels: int) -> None:
+    """Prints the rate of the network by batch size, precision and how it pools."""
+    rows = []
+    for count, precision, pairs in product((12, 96), PRECISIONS, (False, True)):
+        keras.config.set_dtype_policy(precision)
+        model = build_model(experiment.model, channels, compiled=pairs)
+        seconds = _time_network(model, (count, size, size, channels))
+        rows.append(
+            {
+                "batch": count,
+                "precision": precision,
+                "pooling": "maxima of pairs" if pairs else "max pooling",
+                "slices/s": count / seconds,
+            }
         )
+    click.echo(pd.DataFrame(rows).to_string(index=False, float_format=lambda x: f"{x:.1f}"))

@@ -1,10 +1,12 @@
 """How fast a training step is, in `fit` and alone, and the network relative to a convolution.
 
     python -m benchmarks.step [SHARDS] --experiment halfres.yaml --size 256
-    KERAS_BACKEND=jax python -m benchmarks.step --experiment halfres.yaml --size 256
+    python -m benchmarks.step --torch --experiment demo.yaml --size 128
+    KERAS_BACKEND=jax python -m benchmarks.step --variants --experiment halfres.yaml --size 256
 
-Without SHARDS, only the network is measured, on any backend in `network_pass.BACKENDS`; for JAX,
-install it beside this package.
+With SHARDS, `fit` is compared with its step alone; with --torch, the step with that of the equal
+network in PyTorch. Otherwise only the network is measured, on any backend in
+`network_pass.BACKENDS`. PyTorch and JAX are to be installed beside this package.
 """
 
 import tempfile
@@ -17,11 +19,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from benchmarks.network_pass import measure_network
+from benchmarks.network_pass import measure_network, measure_variants
 from ich_keras.experiment.experiment import Experiment, load_experiment
 from ich_keras.model.network import build_model
 
 NEVER = 1_000_000  # steps
+WARM = 3  # steps that are not measured, since they compile
 
 
 def _bare_step(experiment: Experiment, channels: int, size: int) -> partial:
@@ -41,7 +44,7 @@ def _bare_step(experiment: Experiment, channels: int, size: int) -> partial:
     strategy = make_strategy(name)
     xla = resolve_computation(config, name, strategy.num_replicas_in_sync).jit_compile
     with strategy.scope():
-        model = build_model(experiment.model, channels)
+        model = build_model(experiment.model, channels, compiled=xla)
         optimizer = make_optimizer(config)
         optimizer.build(model.trainable_variables)
     step = compile_train_step(strategy, model, optimizer, make_loss(config), config.batch_size, xla)
@@ -90,6 +93,30 @@ def measure_fit(experiment: Experiment, folder: Path, steps: int, repeats: int) 
     click.echo(f"fit reaches {np.median(ratios):.3f} of the rate of its step alone ({spread})")
 
 
+def measure_torch(experiment: Experiment, size: int, channels: int, repeats: int) -> None:
+    """Prints the step's rate relative to that of the equal network in PyTorch, measured in turn."""
+    from benchmarks.torch_fcn import training_step
+
+    config, batch = experiment.training, (experiment.training.batch_size, size, size, channels)
+    ours = _bare_step(experiment, channels, size)
+    steps = {
+        "this network": lambda: ours()[0].numpy(),
+        "PyTorch": training_step(experiment.model, config, batch, compiled=False),
+        "PyTorch, compiled": training_step(experiment.model, config, batch, compiled=True),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(repeats + WARM):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            if turn >= WARM:
+                seconds[name].append(time.perf_counter() - began)
+    table = pd.DataFrame(seconds) * 1000
+    ratios = table.div(table["this network"], axis=0).median()
+    rows = pd.DataFrame({"ms, median": table.median(), "ms, least": table.min(), "ratio": ratios})
+    click.echo(rows.to_string(float_format=lambda x: f"{x:.3g}"))
+
+
 @click.command(help=__doc__.splitlines()[0])
 @click.argument(
     "folder", metavar="[SHARDS]", required=False, type=click.Path(exists=True, path_type=Path)
@@ -99,7 +126,9 @@ def measure_fit(experiment: Experiment, folder: Path, steps: int, repeats: int) 
 @click.option("--channels", default=3, show_default=True, help="Of the network measured alone.")
 @click.option("--precision", default="float32", show_default=True)
 @click.option("--steps", default=20, show_default=True, help="Of each measurement.")
-@click.option("--repeats", default=3, show_default=True, help="Of fit and its step, in turn.")
+@click.option("--repeats", default=3, show_default=True, help="Of what is measured in turn.")
+@click.option("--torch", "with_torch", is_flag=True, help="Compare with PyTorch.")
+@click.option("--variants", is_flag=True, help="Compare batch sizes, precisions and poolings.")
 def main(
     folder: Path | None,
     name: str,
@@ -108,8 +137,10 @@ def main(
     precision: str,
     steps: int,
     repeats: int,
+    with_torch: bool,
+    variants: bool,
 ) -> None:
-    """Prints both parts."""
+    """Prints what is asked for."""
     training = {
         "precision": precision,
         "log_every": steps,
@@ -124,7 +155,12 @@ def main(
     keras.config.set_dtype_policy(precision)
     if folder is not None:
         measure_fit(experiment, folder, steps, repeats)
-    measure_network(experiment, size, channels)
+    if with_torch:
+        measure_torch(experiment, size, channels, repeats)
+    elif variants:
+        measure_variants(experiment, size, channels)
+    else:
+        measure_network(experiment, size, channels)
 
 
 if __name__ == "__main__":

@@ -1,86 +1,88 @@
-"""The network of `ich_keras.model.network` in PyTorch, for comparison."""
+"""The network of `ich_keras.model.network` and its training step in PyTorch, for comparison."""
 
-import time
 from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from ich_keras.experiment.schema import ModelConfig
+from ich_keras.experiment.schema import ModelConfig, TrainingConfig
 from tfrecords_tools.classes import LABELS
-
-PASSES = 20
-
-
-def _convolution(inputs: int, width: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, width, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(width),
-    )
 
 
 class _Block(nn.Module):
-    def __init__(self, inputs: int, width: int) -> None:
+    """As `_residual_block`; of PyTorch's names, `momentum` is one minus Keras'."""
+
+    def __init__(self, inputs: int, width: int, *, normalized: bool) -> None:
         super().__init__()
-        self.shortcut = nn.Identity() if inputs == width else _convolution(inputs, width, 1)
-        self.conv1 = _convolution(inputs, width, 3)
-        self.conv2 = _convolution(width, width, 3)
+        same = inputs == width
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, width, 1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=not normalized)
+        norm = nn.BatchNorm2d(width, eps=1e-3, momentum=0.1)
+        self.normalization = norm if normalized else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         inner = self.conv2(torch.relu(self.conv1(x)))
-        return torch.relu(self.shortcut(x) + inner)
+        return torch.relu(self.normalization(self.shortcut(x) + inner))
 
 
-class _LogSumExp(nn.Module):
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:  # (N, C, H, W) -> (N, C)
-        return torch.logsumexp(maps.float(), dim=(2, 3))
+class _Head(nn.Module):
+    """Logits of the slice: `AnyFromKinds` and `GlobalLogSumExpPooling2D`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.label_maps = nn.Conv2d(width, len(LABELS), 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (N, C, H, W) -> (N, 6)
+        maps = self.label_maps(x).float()
+        pairs = _logit_of_either(maps[:, :3], maps[:, 3:])
+        either = _logit_of_either(pairs[:, :1], pairs[:, 1:2])
+        maps = torch.cat([maps[:, :5], _logit_of_either(either, pairs[:, 2:])], dim=1)
+        return torch.logsumexp(maps, dim=(2, 3)) - torch.log(
+            torch.tensor(float(maps.shape[2] * maps.shape[3]))
+        )
 
 
-def _network(config: ModelConfig, channels: int) -> nn.Module:
-    layers: list[nn.Module] = [_convolution(channels, config.widths[0], 3, stride=2), nn.ReLU()]
+def _logit_of_either(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    both = a + b
+    peak = torch.maximum(torch.maximum(a, b), both)
+    return peak + torch.log(torch.exp(a - peak) + torch.exp(b - peak) + torch.exp(both - peak))
+
+
+def build_network(config: ModelConfig, channels: int) -> nn.Module:
+    """The equal network; as many weights, and a normalisation in the same places."""
     width = config.widths[0]
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 2, padding=1), nn.ReLU()]
     for stage, wider in enumerate(config.widths):
         if stage:
             layers.append(nn.MaxPool2d(2))
         for _ in range(config.blocks):
-            layers.append(_Block(width, wider))
+            normalized = config.normalization == "batch" and stage > 0
+            layers.append(_Block(width, wider, normalized=normalized))
             width = wider
-    layers += [nn.Dropout2d(config.dropout), nn.Conv2d(width, len(LABELS), 1), _LogSumExp()]
-    return nn.Sequential(*layers, nn.Sigmoid())
+    return nn.Sequential(*layers, nn.Dropout2d(config.dropout), _Head(width))
 
 
-def seconds_of_pass(config: ModelConfig, batch: tuple[int, ...]) -> float | None:
-    """Seconds of one forward and backward pass: channels last, compiled, in bfloat16.
+def training_step(
+    config: ModelConfig, training: TrainingConfig, batch: tuple[int, ...], *, compiled: bool
+) -> Callable[[], float]:
+    """A step with AdamW and the squared error on noise, in channels-last order, on any device.
 
-    Args:
-        config: the network; always with batch normalisation and log-sum-exp pooling.
-        batch: shape of the input, (N, size, size, channels).
-
-    Returns:
-        None without a GPU.
+    `batch` is the shape of the input, (N, size, size, channels).
     """
-    if not torch.cuda.is_available():
-        return None
-    slices, rows, columns, channels = batch
-    network = _network(config, channels).cuda().to(memory_format=torch.channels_last)
-    compiled = torch.compile(network, mode="max-autotune")
-    x = torch.randn(slices, channels, rows, columns, device="cuda")
-    x = x.to(memory_format=torch.channels_last)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = build_network(config, batch[-1]).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), training.learning_rate)
+    run = torch.compile(network) if compiled else network
+    image = torch.randint(0, 256, batch, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
+    label = torch.randint(0, 2, (batch[0], len(LABELS)), device=device).float()
 
-    def run() -> None:
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            y = compiled(x)
-        network.zero_grad()
-        y.sum().backward()
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = functional.mse_loss(torch.sigmoid(run(image.float() / 127.5 - 1)), label)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
 
-    return min(_seconds(run) for _ in range(3))
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    run()
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(PASSES):
-        run()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - began) / PASSES
+    return step
