@@ -1,6 +1,8 @@
 """Random changes of training slices, each a function of the seed and the slice's position.
 
-By OpenCV: TensorFlow's op for affine maps takes several times as long (docs/training_speed.md).
+By OpenCV: TensorFlow's op for affine maps takes several times as long
+(docs/background/training_speed.md). To add one, give it a key in `AugmentationConfig`, whose
+default changes nothing, and its numbers in `draw`.
 """
 
 from collections.abc import Iterable

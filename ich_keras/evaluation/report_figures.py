@@ -1,4 +1,7 @@
-"""The figures of a run that its report shows, with their titles and captions."""
+"""The figures of a run that its report shows, with their titles and captions.
+
+`ich_keras.figures` draws them, and `evaluate` saves them. The report shows those of FIGURES only.
+"""
 
 import base64
 from collections.abc import Iterable

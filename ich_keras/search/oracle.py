@@ -1,4 +1,6 @@
-"""KerasTuner oracles that survive interruptions.
+"""The tuners of a search: KerasTuner oracles that survive interruptions.
+
+To add one, name it in ORACLES and in `Search.tuner`.
 
 Added through the methods that KerasTuner offers for overriding:
 

@@ -27,7 +27,7 @@ from ich_keras.search.report import write_search_report
 from ich_keras.search.space import Point, experiment_of, number_of_points, point_of, point_text
 from ich_keras.search.training_process import read_outcome
 from ich_keras.search.trials import TrialRow, ranked, trial_row, trials_table
-from ich_keras.search.tuner import IDLE_S, SILENT_S, SearchTask, SearchTuner, role
+from ich_keras.search.worker import IDLE_S, SILENT_S, SearchTask, SearchTuner, role
 from ich_keras.training.checks import TrainingError
 from ich_keras.training.devices import devices_of, usable_gpus, warn_without_gpu
 from ich_keras.training.tensorboard import describe_search

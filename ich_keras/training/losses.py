@@ -1,6 +1,7 @@
 """Training losses: of the six logits of a slice, weighted by label.
 
-A loss takes logits, since a float32 probability that rounds to 0 or 1 has no gradient left.
+A loss takes logits, since a float32 probability that rounds to 0 or 1 has no gradient left. To add
+one, name it in LABEL_LOSSES and in `TrainingConfig.loss`.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,6 @@
 """The files of `evaluate` follow from its predictions."""
 
+import base64
 import json
 import shutil
 from dataclasses import replace
@@ -153,8 +154,11 @@ def test_every_figure_is_drawn_and_in_the_report(scored):
     kinds = ("roc", "reliability", "thresholds", "class_maps", "class_grid", "errors")
     assert drawn == {f"{kind}_test" for kind in kinds}
     page = run.report.read_text()
-    for title in ("The worst errors", "Thresholds chosen on validation"):
-        assert title in page
+    assert "Thresholds chosen on validation" in page
+    for path in run.figures.glob("*.png"):
+        shown = base64.b64encode(path.read_bytes()).decode() in page
+        # A class grid of the split that was scored last is shown instead of those of the training.
+        assert shown == (path.stem in {"curves", *drawn}), path
 
 
 def test_shards_with_other_windows_are_refused(scored, tmp_path):

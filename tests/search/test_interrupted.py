@@ -13,7 +13,7 @@ import pytest
 
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunFolder
-from ich_keras.search import tuner
+from ich_keras.search import worker
 from ich_keras.training.fit import fit
 from tests.support.program import Program
 from tests.support.small_search import start, trials, write_grid
@@ -82,7 +82,7 @@ def test_an_interrupted_search_resumes_to_the_same_table(expected, shards, tmp_p
 
 def impatient() -> None:
     """Shortens the time after which a chief drops a silent worker."""
-    tuner.SIGN_OF_LIFE_S, tuner.SILENT_S = 1, 5
+    worker.SIGN_OF_LIFE_S, worker.SILENT_S = 1, 5
 
 
 @pytest.mark.slow
@@ -112,9 +112,9 @@ def test_a_worker_on_another_machine_that_is_killed_costs_nothing(expected, shar
 
 def test_a_worker_whose_chief_is_gone_ends(tmp_path):
     program = (
-        "from ich_keras.search import tuner\n"
-        "tuner.SILENT_S = tuner.SIGN_OF_LIFE_S = 0.5\n"
-        "tuner._end_without_a_chief()\n"
+        "from ich_keras.search import worker\n"
+        "worker.SILENT_S = worker.SIGN_OF_LIFE_S = 0.5\n"
+        "worker._end_without_a_chief()\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as chief:
         address = {
@@ -122,14 +122,14 @@ def test_a_worker_whose_chief_is_gone_ends(tmp_path):
             "KERASTUNER_ORACLE_IP": "127.0.0.1",
             "KERASTUNER_ORACLE_PORT": str(chief.getsockname()[1]),
         }
-        worker = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", program],
             env=os.environ | address,
             stderr=subprocess.PIPE,
             text=True,
         )
         chief.accept()[0].close()
-        assert worker.poll() is None
-    _, errors = worker.communicate(timeout=60)
-    assert worker.returncode == 1
+        assert process.poll() is None
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
     assert "is gone; start all processes again" in errors

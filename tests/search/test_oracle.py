@@ -18,7 +18,7 @@ from ich_keras.search.journal import Begin, Journal
 from ich_keras.search.oracle import JournaledOracle, make_oracle
 from ich_keras.search.space import experiment_of, number_of_points, point_of
 from ich_keras.search.tune import _Chief
-from ich_keras.search.tuner import SearchTask
+from ich_keras.search.worker import SearchTask
 from tests.support.small_search import GRID, write_grid, write_search, write_space
 
 TUNERS = {

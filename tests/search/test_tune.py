@@ -17,7 +17,7 @@ from ich_keras.run.folder import RunError, RunFolder, write_json
 from ich_keras.search.config import load_search
 from ich_keras.search.training_process import Outcome, Trainer
 from ich_keras.search.tune import JOURNAL_NAME, LOCK_NAME, tune
-from ich_keras.search.tuner import role
+from ich_keras.search.worker import role
 from ich_keras.training import devices
 from ich_keras.training.fit import TrainingError, fit
 from tests.support.shard_files import write_shards

@@ -1,5 +1,7 @@
 """The losses against scikit-learn and against what is written in the papers."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +11,12 @@ from sklearn.metrics import brier_score_loss, log_loss
 from ich_keras.experiment.schema import LabelWeights, ModelConfig, TrainingConfig
 from ich_keras.model.network import build_model, with_logits
 from ich_keras.scores.metrics import weighted_log_loss
-from ich_keras.training.losses import constant_guess_loss, label_shares, make_loss
+from ich_keras.training.losses import (
+    LABEL_LOSSES,
+    constant_guess_loss,
+    label_shares,
+    make_loss,
+)
 from tfrecords_tools.classes import LABELS
 
 RNG = np.random.default_rng(3)
@@ -25,6 +32,10 @@ def config(loss: str, **weights: float) -> TrainingConfig:
         loss=loss,
         label_weights=LabelWeights(**weights),
     )
+
+
+def test_every_loss_of_an_experiment_exists():
+    assert set(get_args(TrainingConfig.model_fields["loss"].annotation)) == set(LABEL_LOSSES)
 
 
 def mean_loss(loss: str, truth=TRUTH, answer=ANSWER, **weights: float) -> float:

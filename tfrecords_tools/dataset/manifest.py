@@ -17,7 +17,7 @@ MANIFEST_NAME = "dataset.json"
 INDEX_NAME = "index.csv"
 REJECTS_NAME = "rejects.csv"
 SPLITS = ("train", "val", "test", "unlabelled")
-INDEX_COLUMNS = [
+INDEX_COLUMNS = [  # filled by writing/index.py; numbers are named in dataset/existing.py too
     *("slice_id", "study_id", "patient_key", "split", "shard"),
     *LABELS,
     *("z_mm", "pixel_mm"),

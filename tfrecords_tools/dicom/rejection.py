@@ -1,4 +1,7 @@
-"""Why a file is rejected: the reasons, and the errors of parsers that become rejections."""
+"""Why a file is rejected: the reasons, and the errors of parsers that become rejections.
+
+To add a reason, name it in REASONS, and raise `RejectedSlice` where it is seen.
+"""
 
 import struct
 import zlib

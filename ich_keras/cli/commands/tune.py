@@ -41,7 +41,7 @@ def tune(
     load_tensorflow(gpus=False)
     from ich_keras.run.folder import choose_run
     from ich_keras.search.tune import tune as run_search
-    from ich_keras.search.tuner import SearchTask, role, work
+    from ich_keras.search.worker import SearchTask, role, work
 
     if run is not None and not resume and run.exists():
         raise UsageError(f"--fresh: {run} exists already; give another --run, or none")
