@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from ich_keras.data.augmentation import augment
 from ich_keras.data.passes import training_passes, without_autograph
 from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
+from tfrecords_tools.dataset.manifest import Shard
 from tfrecords_tools.records.schema import decode_image, parse_examples
 from tfrecords_tools.storage.shard_path import ShardPath
 
@@ -21,6 +22,7 @@ from tfrecords_tools.storage.shard_path import ShardPath
 PARALLEL_BATCHES = min(os.cpu_count() or 1, 16)
 UNCHANGED = AugmentationConfig()
 PREFETCH = 2  # batches prepared ahead
+READ_AT_ONCE = 64  # records among which single slices are looked for
 WRONG_LABEL = "a label is not six of 0 or 1 with `any` the OR of the five kinds"
 
 
@@ -100,41 +102,54 @@ def training_batches(
     )
 
 
-def evaluation_batches(
-    shards: ShardSet, split: str, *, batch_size: int, only: Collection[str] | None = None
-) -> tf.data.Dataset:
+def evaluation_batches(shards: ShardSet, split: str, *, batch_size: int) -> tf.data.Dataset:
     """Every slice of a split once, in the order of the shards; the last batch may be smaller.
 
-    `only` names the shards to read; None reads all of the split. It gives dictionaries of `image`
-    uint8 (N, size, size, channels), `slice_id`, `study_id`, `patient_key` string (N,),
-    `position_mm` float32 (N,) and, if the split is labelled, `label` int64 (N, 6).
+    Gives dictionaries of `image` uint8 (N, size, size, channels), `slice_id`, `study_id`,
+    `patient_key` string (N,), `position_mm` float32 (N,) and, if the split is labelled, `label`
+    int64 (N, 6).
     """
     decoder = _Decoder(shards)
     decode = decoder.unlabelled_batch if split == "unlabelled" else decoder.labelled_batch
-    chosen = [x for x in shards.split_shards(split) if only is None or x.name in only]
+    return _batches(shards, shards.split_shards(split), batch_size, decode)
+
+
+def read_images(shards: ShardSet, slice_ids: Sequence[str]) -> np.ndarray:
+    """Reads single slices; uint8 (len(slice_ids), size, size, channels), in their order."""
+    images = dict(iterate_images(shards, slice_ids))
+    return np.stack([images[slice_id] for slice_id in slice_ids])
+
+
+def iterate_images(shards: ShardSet, slice_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Reads slices, by their ids, in the order of the shards.
+
+    Each shard that holds any of them is read once, and only their images are decoded.
+    """
+    names = shards.shards_of(slice_ids)
+    chosen = [shard for shard in shards.manifest.shards if shard.name in names]
+    decoder = _SomeSlices(_Decoder(shards), frozenset(x.encode() for x in slice_ids))
+    left = len(decoder.slice_ids)
+    for ids, images in _batches(shards, chosen, READ_AT_ONCE, decoder.batch).as_numpy_iterator():
+        yield from zip(ids.astype(str), images, strict=True)
+        left -= len(ids)
+        if not left:
+            return
+
+
+def _batches(
+    shards: ShardSet, chosen: Sequence[Shard], size: int, decode: Callable
+) -> tf.data.Dataset:
+    """All records of these shards, in batches of that size, decoded."""
     # A shard cut short is an error, not a smaller evaluation.
     records = sum(shard.records for shard in chosen)
+    paths = [str(shards.folder / shard.name) for shard in chosen]
     return _without_tuner(
-        tf.data.TFRecordDataset([str(shards.folder / shard.name) for shard in chosen])
+        tf.data.TFRecordDataset(tf.constant(paths, tf.string))
         .apply(tf.data.experimental.assert_cardinality(records))
-        .batch(batch_size)
+        .batch(size)
         .map(decode, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
         .prefetch(PREFETCH)
     )
-
-
-def read_images(shards: ShardSet, split: str, slice_ids: Sequence[str]) -> np.ndarray:
-    """Reads single slices; opens only the shards that hold them.
-
-    They are uint8 (len(slice_ids), size, size, channels), in the order of `slice_ids`.
-    """
-    shard_of = shards.index().set_index("slice_id").loc[list(slice_ids), "shard"]
-    images: dict[str, np.ndarray] = {}
-    for batch in evaluation_batches(shards, split, batch_size=64, only=set(shard_of)):
-        names = batch["slice_id"].numpy().astype(str)
-        for k in np.flatnonzero(np.isin(names, shard_of.index)):
-            images[names[k]] = batch["image"][k].numpy()
-    return np.stack([images[slice_id] for slice_id in slice_ids])
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +176,11 @@ class _Decoder:
     @without_autograph
     def unlabelled_batch(self, records: tf.Tensor, labelled: bool = False) -> dict[str, tf.Tensor]:
         batch = parse_examples(records, labelled)
-        return {**batch, "image": self._by_python(self._decode, batch["image"])}
+        return {**batch, "image": self.decode(batch["image"])}
+
+    def decode(self, contents: tf.Tensor) -> tf.Tensor:
+        """The inputs of the network, uint8 (N, size, size, channels)."""
+        return self._by_python(self._decode, contents)
 
     def _by_python(self, function: Callable[..., np.ndarray], *tensors: tf.Tensor) -> tf.Tensor:
         """Images of a batch, by a function of arrays that keeps no state.
@@ -187,6 +206,25 @@ class _Decoder:
         if self.augmentation == UNCHANGED:
             return images
         return augment(images, self.augmentation, seed=self.seed, positions=positions, air=air)
+
+
+@dataclass(frozen=True, eq=False)
+class _SomeSlices:
+    """Decodes the slices with these ids alone."""
+
+    decoder: _Decoder
+    slice_ids: frozenset[bytes]
+
+    @without_autograph
+    def batch(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = parse_examples(records, labelled=False)
+        wanted = tf.numpy_function(self._are_wanted, [batch["slice_id"]], tf.bool, stateful=False)
+        wanted = tf.ensure_shape(wanted, [None])
+        contents = tf.boolean_mask(batch["image"], wanted)
+        return tf.boolean_mask(batch["slice_id"], wanted), self.decoder.decode(contents)
+
+    def _are_wanted(self, slice_ids: np.ndarray) -> np.ndarray:
+        return np.array([slice_id in self.slice_ids for slice_id in slice_ids])
 
 
 def _checked(labels: tf.Tensor) -> tf.Tensor:

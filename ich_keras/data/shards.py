@@ -1,6 +1,6 @@
 """A folder of shards as one experiment reads it, checked before anything is read."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from tfrecords_tools.storage.shard_path import ShardPath, local_copy
 from tfrecords_tools.windows import Window
 
 TEXT_COLUMNS = ("slice_id", "study_id", "patient_key", "shard")  # of the index
+PLACE_COLUMNS = ("slice_id", "shard")
 CATEGORIES = {"split": "category", "shard": "category"}
 
 
@@ -72,6 +73,11 @@ class ShardSet:
     def index(self) -> pd.DataFrame:
         """`index.csv`: one row per slice."""
         return self._read_index(dict.fromkeys(TEXT_COLUMNS, str))
+
+    def shards_of(self, slice_ids: Collection[str]) -> set[str]:
+        """The names of the shards that hold any of these slices."""
+        index = self._read_index(dict.fromkeys(PLACE_COLUMNS, str), list(PLACE_COLUMNS))
+        return set(index.loc[index["slice_id"].isin(slice_ids), "shard"])
 
     def labels_by_shard(self, split: str) -> list[np.ndarray]:
         """The labels in `index.csv`: int64, shape (records, 6), for each shard of the split.

@@ -65,7 +65,7 @@ def evaluate(
         **scorecard(predictions, config, scorer.experiment.seed, postprocessing),
     }
     if masks is not None:
-        slices = (shards, split, predictions.slice_id)
+        slices = (shards, predictions.slice_id)
         scores["localisation"] = localise(scorer.with_maps, *slices, cases, masks, config.threshold)
     write_scores(run, name, scores, predictions)
     if against is not None:
@@ -126,7 +126,7 @@ def _draw_slices(
     """Draws the figures that show slices."""
 
     def read(slice_ids: list[str]) -> np.ndarray:
-        return read_images(shards, split, slice_ids)
+        return read_images(shards, slice_ids)
 
     with reading(shards.folder):
         maps = draw_class_maps(scorer.with_maps, shards, split)

@@ -4,13 +4,14 @@ The network is trained with labels of whole slices, never with outlines. Whether
 the hemorrhage is therefore a separate question, which phantoms can answer.
 """
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ich_keras.data.batches import read_images
+from ich_keras.data.batches import iterate_images
 from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.model.forward import Forward
 from ich_keras.model.network import CLASS_MAPS
@@ -26,7 +27,6 @@ CHUNK = 256  # slices in memory at a time
 def localise(
     with_maps: Forward,
     shards: ShardSet,
-    split: str,
     slice_ids: np.ndarray,
     cases: Cases,
     masks: Path,
@@ -44,7 +44,7 @@ def localise(
     """
     predicted = cases.probabilities[:, : len(SUBTYPES)] >= threshold
     detected = predicted & (cases.labels[:, : len(SUBTYPES)] == 1)
-    hits, chance = _find_hits(with_maps, shards, split, slice_ids, detected, masks)
+    hits, chance = _find_hits(with_maps, shards, slice_ids, detected, masks)
     columns = {name: [k] for k, name in enumerate(SUBTYPES)} | {"all": list(range(len(SUBTYPES)))}
     return {
         name: {
@@ -64,21 +64,19 @@ def localise(
 def _find_hits(
     with_maps: Forward,
     shards: ShardSet,
-    split: str,
     slice_ids: np.ndarray,
     detected: np.ndarray,
     masks: Path,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each detected subtype is hit, bool (N, 5), and the share of cells that would be."""
     hits, chance = np.zeros(detected.shape, bool), np.zeros(detected.shape)
-    rows = np.flatnonzero(detected.any(axis=1))
-    for chosen in np.split(rows, range(CHUNK, len(rows), CHUNK)):
-        if not len(chosen):
-            continue
-        names = slice_ids[chosen].tolist()
-        images = read_images(shards, split, names)
-        maps = with_maps(images)[CLASS_MAPS].numpy()
-        for row, name, image, cells in zip(chosen, names, images, maps, strict=True):
+    row_of = {slice_ids[row]: row for row in np.flatnonzero(detected.any(axis=1))}
+    slices = iterate_images(shards, list(row_of))
+    while chunk := list(islice(slices, CHUNK)):
+        names, images = zip(*chunk, strict=True)
+        maps = with_maps(np.stack(images))[CLASS_MAPS].numpy()
+        for name, image, cells in zip(names, images, maps, strict=True):
+            row = row_of[name]
             mask = _read_mask(masks / f"{name}.png")
             head = _shrink(image[..., shards.input.shown_channel] > 0, cells.shape[:2])
             for k in np.flatnonzero(detected[row]):

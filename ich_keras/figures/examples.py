@@ -31,7 +31,7 @@ def draw_class_grid(forward: Forward, shards: ShardSet, split: str, step: int) -
     labels = index[list(LABELS)].to_numpy(int)
     choice = choose_grid_slices(labels, index["patient_key"].to_numpy())
     chosen = choice[choice >= 0]
-    images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
+    images = read_images(shards, index["slice_id"].to_numpy()[chosen])
     probabilities = forward(images).numpy()
     shown = images[..., shards.input.shown_channel]
     slices = GridSlices(shown, labels[chosen], probabilities, filled=choice >= 0)
@@ -43,7 +43,7 @@ def draw_class_maps(with_maps: Forward, shards: ShardSet, split: str) -> Figure:
     index = split_index(shards, split)
     labels = index[list(LABELS)].to_numpy(int)
     chosen = _examples(labels)
-    images = read_images(shards, split, index["slice_id"].to_numpy()[chosen])
+    images = read_images(shards, index["slice_id"].to_numpy()[chosen])
     shown = images[..., shards.input.shown_channel]
     return class_map_sheet(shown, *_predict(with_maps, images), labels[chosen])
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ich_keras.data.batches import evaluation_batches, reading, training_batches
+from ich_keras.data.batches import (
+    evaluation_batches,
+    iterate_images,
+    read_images,
+    reading,
+    training_batches,
+)
 from ich_keras.data.passes import training_passes
 from ich_keras.data.shards import DatasetError, open_shards
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
@@ -58,6 +64,22 @@ def test_evaluation_reads_every_slice_once_as_it_was_written(shards):
     for name, (image, label) in written.items():
         np.testing.assert_array_equal(read[name][0], image)
         assert read[name][1] == label
+
+
+def test_single_slices_are_read_in_the_order_of_their_ids(tmp_path):
+    shards = write_shards(tmp_path, train=9, val=30, files=3)
+    written = {x.slice_id: x.image for x in shards.examples["val"]}
+    chosen = ["val0029", "val0001", "val0020"]  # of the third and the first shard
+    (tmp_path / "val-00001-of-00003.tfrecord").unlink()
+    opened = open_shards(tmp_path, DataConfig())
+    images = read_images(opened, chosen)
+    np.testing.assert_array_equal(images, np.stack([written[x] for x in chosen]))
+    assert [name for name, _ in iterate_images(opened, chosen)] == [
+        "val0001",
+        "val0020",
+        "val0029",
+    ]
+    assert list(iterate_images(opened, [])) == []
 
 
 def test_one_pass_of_training_holds_every_slice_once(shards):

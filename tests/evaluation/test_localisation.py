@@ -20,7 +20,7 @@ CELLS = 8
 class PointsAtBrightness:
     """A network whose maps are as high as the slice is bright."""
 
-    def __call__(self, images, training):
+    def __call__(self, images):
         grey = tf.image.resize(images[..., :1], (CELLS, CELLS), method="area")
         return {CLASS_MAPS: tf.repeat(grey, 6, axis=-1)}
 
@@ -32,7 +32,7 @@ class PointsAtACell:
         self.maps = np.zeros((CELLS, CELLS, 6), np.float32)
         self.maps[row, column] = 1
 
-    def __call__(self, images, training):
+    def __call__(self, images):
         return {CLASS_MAPS: tf.constant(np.tile(self.maps, (len(images), 1, 1, 1)))}
 
 
@@ -61,7 +61,7 @@ def world(tmp_path):
 
 def localise_maps(model, shards, predictions, masks):
     cases = slice_cases(predictions, draws=50)
-    return localise(model, shards, "val", predictions.slice_id, cases, masks, threshold=0.5)
+    return localise(model, shards, predictions.slice_id, cases, masks, threshold=0.5)
 
 
 def hits_of(world, model):
