@@ -47,6 +47,15 @@ def shards(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def undrawn():
+    """Figures of one pixel; fixtures of modules use `dots` themselves."""
+    from tests.support.pictures import dots
+
+    with dots():
+        yield
+
+
+@pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """The working directory, with an experiment in it, so that messages hold short paths."""
     from tests.support.experiment_files import MINIMAL

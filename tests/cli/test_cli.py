@@ -19,6 +19,7 @@ from scipy.stats import norm
 
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
 from tests.support import program
+from tests.support.pictures import draw_dots
 from tfrecords_tools.classes import LABELS, SUBTYPES
 
 SHORT = [
@@ -30,11 +31,13 @@ SHORT = [
 ]
 
 
+PATIENTS = 24
 BARE = {"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", "HOME": "/nonexistent"}
 
 
-def run(*arguments: object, cwd: Path | None = None, **variables: str):
-    return program.run(arguments, cwd=cwd, environment=BARE | variables)
+def run(*arguments: object, cwd: Path | None = None, first=draw_dots, **variables: str):
+    """A command that renders no figures."""
+    return program.run(arguments, cwd=cwd, environment=BARE | variables, first=first)
 
 
 def type_in(*arguments: object, cwd: Path | None = None, **variables: str):
@@ -54,7 +57,7 @@ def succeed(*arguments: object, by=run, **options) -> str:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "demo"
-    last = succeed("demo", folder, "--patients", 36, *SHORT).splitlines()[-1]
+    last = succeed("demo", folder, "--patients", PATIENTS, *SHORT, first=None).splitlines()[-1]
     assert last == f"Demo finished: open {folder / 'run' / 'report.html'}"
     return folder
 
@@ -106,7 +109,7 @@ def test_the_scores_are_those_of_the_contract(demo):
 def test_the_demo_again_keeps_existing_files(demo):
     shards = {p.name: p.read_bytes() for p in (demo / "shards").iterdir()}
     history = (demo / "run" / "history.csv").read_bytes()
-    succeed("demo", demo, "--patients", 36, *SHORT)
+    succeed("demo", demo, "--patients", PATIENTS, *SHORT)
     assert {p.name: p.read_bytes() for p in (demo / "shards").iterdir()} == shards
     assert (demo / "run" / "history.csv").read_bytes() == history
 
@@ -169,9 +172,8 @@ def test_predict_answers_on_files_folders_and_archives(demo, tmp_path):
     (tmp_path / "folder" / "nested").mkdir(parents=True)
     (tmp_path / "folder" / "nested" / "slice").write_bytes(files[2].read_bytes())
     out = tmp_path / "out"
-    line = succeed(
-        "predict", demo / "run", files[0], tmp_path / "study.zip", tmp_path / "folder", "--out", out
-    )
+    sources = files[0], tmp_path / "study.zip", tmp_path / "folder"
+    line = succeed("predict", demo / "run", *sources, "--out", out, first=None)
     assert "3 slices of" in line
     assert "not for diagnosis" in line
     with (out / "slices.csv").open() as file:
@@ -226,17 +228,16 @@ def test_predict_smooths_a_study_as_validation_fitted(demo, tmp_path):
     assert float(study["any"]) == pytest.approx(after["any"].max())
 
 
-def test_predict_answers_on_real_slices(demo, tmp_path, realdata):
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.slow), ("--smooth",)])
+def test_predict_answers_on_real_slices(demo, tmp_path, realdata, options):
     ct = realdata / "pydicom+pydicom" / "src" / "pydicom" / "data" / "test_files" / "CT_small.dcm"
     head = realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"
-    for options in ((), ("--smooth",)):
-        out = tmp_path / "".join(("out", *options))
-        assert "29 slices of 2 studies" in succeed(
-            "predict", demo / "run", ct, head, "--out", out, *options
-        )
-        for table in ("slices.csv", "studies.csv"):
-            answers = pd.read_csv(out / table)
-            assert (answers[list(SUBTYPES)].max(axis=1) <= answers["any"] + 1e-6).all()
+    out = tmp_path / "out"
+    line = succeed("predict", demo / "run", ct, head, "--out", out, *options)
+    assert "29 slices of 2 studies" in line
+    for table in ("slices.csv", "studies.csv"):
+        answers = pd.read_csv(out / table)
+        assert (answers[list(SUBTYPES)].max(axis=1) <= answers["any"] + 1e-6).all()
 
 
 @pytest.mark.integration
@@ -324,7 +325,7 @@ def test_a_name_that_the_terminal_cannot_show_is_shown_escaped(tmp_path):
     ],
 )
 def test_a_mistake_gets_one_line_and_its_exit_code(tmp_path, arguments, code, message):
-    done = type_in(*arguments, cwd=tmp_path)
+    done = run(*arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

@@ -1,8 +1,6 @@
 """`doctor` finds what is installed and what is wrong, and names a fix."""
 
 import shutil
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from ich_keras.cli import doctor
+from tests.support import program
 from tests.support.rsna_folder import write_rsna
 from tfrecords_tools.dicom.decoders import Plugin
 
@@ -93,13 +92,10 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path):
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
 def test_the_command_fails_if_a_requested_gpu_is_missing(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "ich_keras", "doctor", "--data", "x", "--shards", "x"],
-        capture_output=True,
-        text=True,
+    done = program.run(
+        ["doctor", "--data", "x", "--shards", "x"],
         cwd=tmp_path,
-        env={"PATH": "", "CUDA_VISIBLE_DEVICES": "0", "NO_COLOR": "1", "FORCE_COLOR": "1"},
-        check=False,
+        environment={"PATH": "", "CUDA_VISIBLE_DEVICES": "0", "NO_COLOR": "1", "FORCE_COLOR": "1"},
     )
     assert done.returncode == 1
     assert done.stderr.strip() == "ich-keras: 1 of the checks failed: GPU"

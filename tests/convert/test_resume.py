@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from tests.support import crashing_codec, slow_source
 from tests.support.rsna_folder import EDGE, contents, write_rsna
+from tests.support.serial_engine import serial_engine
 from tfrecords_tools import convert as module
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.engines import crashes as crashes_module
@@ -50,7 +51,11 @@ def command(source: Path, out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("how", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["kill", "ctrl-c"]
+    ("how", "exit_code"),
+    [
+        pytest.param(signal.SIGKILL, -9, id="kill"),
+        pytest.param(signal.SIGINT, 130, id="ctrl-c", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_conversion_resumes_to_the_same_bytes(
     source, undisturbed, tmp_path, how, exit_code
@@ -97,6 +102,12 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(source, undisturbed, 
             break
     subprocess.run(command(source, out), check=True, capture_output=True)
     assert contents(out) == undisturbed
+
+
+@pytest.fixture
+def without_processes(monkeypatch):
+    """Starting workers takes most of a small conversion."""
+    monkeypatch.setattr(module, "local_engine", serial_engine)
 
 
 @pytest.fixture
@@ -219,6 +230,7 @@ def test_a_full_disk_ends_the_conversion_in_one_line_and_the_same_command_resume
     assert verify(out).slices == 36
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_files_rewritten_during_a_conversion_are_detected(tmp_path, monkeypatch):
     """With the same size and header but other pixels: shards would mix both versions."""
     root, out = tmp_path / "rsna", tmp_path / "out"
@@ -227,10 +239,9 @@ def test_files_rewritten_during_a_conversion_are_detected(tmp_path, monkeypatch)
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_write_shards", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "_write_shards", stop)
         convert(root, out, OPTIONS)
-    monkeypatch.undo()
     path = min((root / "stage_2_train").iterdir())
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
@@ -242,6 +253,7 @@ def test_files_rewritten_during_a_conversion_are_detected(tmp_path, monkeypatch)
     assert contents(out) == contents(tmp_path / "other")
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_fresh_replaces_other_shards_and_keeps_its_own(source, tmp_path):
     out = tmp_path / "out"
     convert(source, out, OPTIONS)
@@ -273,6 +285,7 @@ def test_a_vanished_file_ends_the_conversion_in_one_line(tmp_path, monkeypatch):
         convert(tmp_path / "rsna", tmp_path / "out", replace(OPTIONS, workers=1))
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_a_file_that_changes_during_a_conversion_is_detected(tmp_path, monkeypatch):
     root = tmp_path / "rsna"
     write_rsna(root, patients=3)
@@ -286,6 +299,7 @@ def test_a_file_that_changes_during_a_conversion_is_detected(tmp_path, monkeypat
     assert not list((tmp_path / "out").glob("train-00000-*"))
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_a_header_that_changes_while_size_and_time_stay_is_detected(tmp_path, monkeypatch):
     """Otherwise the rescale of the old header would be applied to new pixels."""
     root = tmp_path / "rsna"
@@ -304,6 +318,7 @@ def test_a_header_that_changes_while_size_and_time_stay_is_detected(tmp_path, mo
         convert(root, tmp_path / "out", replace(OPTIONS, workers=1))
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_a_damaged_plan_file_is_one_line(source, tmp_path):
     work = tmp_path / "out" / ".work"
     work.mkdir(parents=True)
@@ -313,6 +328,7 @@ def test_a_damaged_plan_file_is_one_line(source, tmp_path):
             convert(source, tmp_path / "out", OPTIONS)
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_two_conversions_cannot_write_to_one_folder(source, tmp_path):
     """Neither would find its own bytes in a file that both write."""
     out = tmp_path / "out"

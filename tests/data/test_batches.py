@@ -127,7 +127,10 @@ def test_each_shard_is_read_by_one_worker_in_a_pass(tmp_path):
     assert len(pairs) > 1
 
 
-@pytest.mark.parametrize(("balance", "seed"), [(0.0, 3), (0.7, 3), (0.7, 2**32 - 1)])
+@pytest.mark.parametrize(
+    ("balance", "seed"),
+    [(0.0, 3), pytest.param(0.7, 3, marks=pytest.mark.slow), (0.7, 2**32 - 1)],
+)
 def test_a_worker_resumed_at_a_step_sees_what_an_uninterrupted_one_sees(tmp_path, balance, seed):
     shards = write_shards(tmp_path, train=37, val=7, files=5)  # passes of 7, 14, 15 or 16 slices
     data = {"augmentation": AUGMENTATION, "balance": balance, "seed": seed}

@@ -19,6 +19,7 @@ from ich_keras.predict.predict import predict
 from ich_keras.run.folder import RunFolder
 from ich_keras.training.fit import fit
 from tests.evaluation.test_cq500 import write_reads
+from tests.support.pictures import dots
 from tests.support.small_run import overrides
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.convert import ConvertOptions, convert
@@ -34,9 +35,9 @@ def world(tmp_path_factory):
     synth(folder / "data", patients=12, slices=6, size=64, seed=3)
     convert(folder / "data", folder / "shards", ConvertOptions(size=64, split="0.5,0.5,0", seed=0))
     run = RunFolder(folder / "run")
-    fit(
-        load_experiment("demo", overrides(evaluation__bootstrap_draws="50")), folder / "shards", run
-    )
+    experiment = load_experiment("demo", overrides(evaluation__bootstrap_draws="50"))
+    with dots():
+        fit(experiment, folder / "shards", run)
     return run, folder / "data", folder / "shards"
 
 
@@ -69,6 +70,7 @@ def test_slices_have_the_probabilities_and_scores_that_they_have_as_shards(world
     assert np.mean(pictures[0] != pictures[1]) < 0.01  # the same slices and class maps
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_slices_without_a_label_are_neighbours_and_not_scored(world, tmp_path):
     run, data, _ = world
     labels = read_labels(data / "stage_2_train.csv")
@@ -82,6 +84,7 @@ def test_slices_without_a_label_are_neighbours_and_not_scored(world, tmp_path):
     assert len(rejects) == scores["rejected"] > 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_undefined_scores_are_a_dash_in_the_table(world, tmp_path, caplog):
     run, data, _ = world
     labels = read_labels(data / "stage_2_train.csv")
@@ -96,6 +99,7 @@ def test_undefined_scores_are_a_dash_in_the_table(world, tmp_path, caplog):
     assert row.split()[1:7] == ["0", "-", "-", "-", "-", "-"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_file_that_occurs_twice_is_predicted_once(world, tmp_path):
     _, data, _ = world
     path = next((data / "stage_2_train").iterdir())
@@ -128,6 +132,7 @@ def two_series(data: Path, out: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_each_series_is_smoothed_separately(world, tmp_path):
     run, data, shards = world
     evaluate(run, shards)
@@ -206,6 +211,7 @@ def test_scans_of_cq500_are_scored_on_their_soft_series_against_the_majority(wor
     assert f"studies of {scores['patients']} patients" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_labels_of_studies_are_matched_by_their_identifier(world, tmp_path):
     run, data, shards = world
     index = pd.read_csv(shards / "index.csv", dtype={"study_id": str})
@@ -217,6 +223,7 @@ def test_labels_of_studies_are_matched_by_their_identifier(world, tmp_path):
     assert json.loads((run.evaluation / "studies.json").read_text()) == scores
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_labels_of_other_files_are_refused_in_one_line(world, tmp_path):
     run, data, _ = world
     reads = write_reads(tmp_path / "reads.csv", ("CQ500-CT-1", *["000000"] * 3))

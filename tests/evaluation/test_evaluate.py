@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from ich_keras.evaluation.evaluate import evaluate
 from ich_keras.evaluation.score_files import score_table
 from ich_keras.run.folder import RunFolder
+from tests.support.pictures import dots
 from tests.support.scored_run import scored_run
 from tests.support.shard_files import write_shards
 from tfrecords_tools.classes import LABELS
@@ -19,17 +20,21 @@ from tfrecords_tools.dataset.manifest import MANIFEST_NAME, read_manifest, write
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.windows import Window
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    return scored_run(tmp_path_factory.mktemp("evaluation"))
+    with dots():
+        return scored_run(tmp_path_factory.mktemp("evaluation"))
 
 
 @pytest.fixture(scope="module")
 def on_test(scored):
     """The scores of the test split of the same run."""
     run, shards, _ = scored
-    return evaluate(run, shards, split="test").scores
+    with dots():
+        return evaluate(run, shards, split="test").scores
 
 
 def test_the_scores_follow_from_the_predictions_by_scikit_learn(scored):
@@ -148,7 +153,7 @@ def test_compared_with_itself_a_run_has_no_difference(scored):
 
 
 @pytest.mark.usefixtures("on_test")
-def test_every_figure_is_drawn_and_in_the_report(scored):
+def test_every_figure_is_there_and_in_the_report(scored):
     run, _, _ = scored
     drawn = {path.stem for path in run.figures.glob("*_test.png")}
     kinds = ("roc", "reliability", "thresholds", "class_maps", "class_grid", "errors")

@@ -207,9 +207,13 @@ def serve() -> None:
 
 
 def _load() -> None:
-    """Imports what reads, once for all files; the references are left to the processes."""
+    """Imports what reads, and the references, once for all files."""
     import cv2
     from pydicom.pixels import get_decoder
+
+    for reference in ("gdcm", "SimpleITK", "imagecodecs"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(reference)
 
     import tests.support.references  # noqa: F401
     from tfrecords_tools.dicom.decoders import PLUGINS

@@ -34,11 +34,17 @@ def slices(height: int, width: int, count: int = 2) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
+def answer_of(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities and class maps; without `predict`, which compiles a graph of each model."""
+    answer = with_class_maps(model)(images, training=False)
+    return {name: keras.ops.convert_to_numpy(values) for name, values in answer.items()}
+
+
 @pytest.mark.parametrize("pooling", ["max", "average", "logsumexp"])
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 48), (65, 71)])
 def test_any_height_and_width(pooling, height, width):
     model = build_model(SMALL.model_copy(update={"pooling": pooling}), 3)
-    answer = with_class_maps(model).predict(slices(height, width), verbose=0)
+    answer = answer_of(model, slices(height, width))
     cells = (-(-height // stride(SMALL)), -(-width // stride(SMALL)))
     assert answer[PROBABILITIES].shape == (2, 6)
     assert answer[CLASS_MAPS].shape == (2, *cells, 6)
@@ -54,14 +60,14 @@ def test_only_3x3_and_1x1_kernels_and_no_dense_layer():
 
 def test_max_pooling_takes_the_strongest_cell_of_the_map():
     model = build_model(SMALL.model_copy(update={"pooling": "max"}), 3)
-    answer = with_class_maps(model).predict(slices(64, 64), verbose=0)
+    answer = answer_of(model, slices(64, 64))
     strongest = answer[CLASS_MAPS].max(axis=(1, 2))
     np.testing.assert_allclose(answer[PROBABILITIES], strongest, rtol=1e-6)
 
 
 def test_the_odds_of_the_map_add_up_to_those_of_the_slice():
     model = build_model(SMALL.model_copy(update={"pooling": "logsumexp"}), 3)
-    answer = with_class_maps(model).predict(slices(65, 71), verbose=0)
+    answer = answer_of(model, slices(65, 71))
     cells, whole = (np.asarray(answer[x], float) for x in (CLASS_MAPS, PROBABILITIES))
     odds = (cells / (1 - cells)).sum(axis=(1, 2))
     np.testing.assert_allclose(odds, whole / (1 - whole), rtol=1e-4)
@@ -77,7 +83,7 @@ def test_no_subtype_is_more_probable_than_any_hemorrhage(pooling):
         kernel, bias = model.get_layer("label_maps").weights
         kernel.assign(10 * np.random.default_rng(seed).normal(size=kernel.shape))
         bias.assign(np.random.default_rng(seed).normal(0, 5, size=bias.shape))
-        answer = with_class_maps(model).predict(slices(65, 71), verbose=0)
+        answer = answer_of(model, slices(65, 71))
         for name in (PROBABILITIES, CLASS_MAPS):
             kinds, any_of_them = answer[name][..., :5], answer[name][..., 5:]
             assert np.all(kinds <= any_of_them + 1e-6)

@@ -24,17 +24,18 @@ def test_another_seed_gives_other_heads():
     )
 
 
-def test_hemorrhages_are_as_dense_as_blood_of_their_age():
+@pytest.mark.parametrize("count", [4, pytest.param(7, marks=pytest.mark.slow)])
+def test_hemorrhages_are_as_dense_as_blood_of_their_age(count):
     """Usually fresh, 50 to 90 HU; some is old and approaches CSF."""
     for kind in SUBTYPES:
-        patients = [i for i in range(1000) if subtypes_of(i, 0) == (kind,)][:7]
+        patients = [i for i in range(1000) if subtypes_of(i, 0) == (kind,)][:count]
         medians = []
         for patient in patients:
             study = make_study(patient, slices=8, size=96)
             mask = (study.masks >> SUBTYPES.index(kind)) & 1
             if mask.any():
                 medians.append(float(np.median(study.hu[mask == 1])))
-        assert len(medians) >= 4, kind
+        assert len(medians) > count / 2, kind
         # Beside bone, partial volume and beam hardening add some HU.
         assert min(medians) > 8 and max(medians) < 110, (kind, medians)
         assert 50 < np.median(medians) < 90, (kind, medians)

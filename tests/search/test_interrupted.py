@@ -5,8 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,23 +15,33 @@ from ich_keras.experiment.experiment import load_experiment
 from ich_keras.run.folder import RunFolder
 from ich_keras.search import worker
 from ich_keras.training.fit import fit
+from tests.support.pictures import dots
 from tests.support.program import Program
 from tests.support.small_search import start, trials, write_grid
 
+SLOW = pytest.mark.slow
 TWO_WORKERS = ("--workers", "2")
+TWO, THREE = (1e-3, 3e-3), (1e-3, 3e-3, 1e-2)  # learning rates, each a trial
+
+
+def grid(folder: Path, rates: tuple[float, ...]) -> str:
+    return write_grid(folder, rates=", ".join(map(str, rates)))
 
 
 @pytest.fixture(scope="module")
 def expected(shards, tmp_path_factory):
-    """The last validation loss of each learning rate, each trained alone."""
+    """Returns the last validation loss of each learning rate, each trained alone."""
     folder = tmp_path_factory.mktemp("alone")
-    write_grid(folder)
-    found = {}
-    for rate in (1e-3, 3e-3, 1e-2):
+    grid(folder, TWO)
+
+    @cache
+    def loss(rate: float) -> float:
         alone = load_experiment(str(folder / "base.yaml"), [f"training.learning_rate={rate}"])
-        result = fit(alone, shards, RunFolder(folder / str(rate)))
-        found[rate] = result.validations[-1]["val_loss"]
-    return found
+        with dots():
+            result = fit(alone, shards, RunFolder(folder / str(rate)))
+        return result.validations[-1]["val_loss"]
+
+    return lambda rates: {rate: loss(rate) for rate in rates}
 
 
 def events(folder: Path, kind: str) -> list[str]:
@@ -48,16 +58,18 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 
 
 @pytest.mark.parametrize(
-    ("options", "how"),
+    ("options", "rates", "how"),
     [
-        pytest.param((), signal.SIGKILL, id="alone", marks=pytest.mark.slow),
-        pytest.param(TWO_WORKERS, signal.SIGKILL, id="two workers"),
-        pytest.param(TWO_WORKERS, signal.SIGINT, id="two workers, Ctrl-C", marks=pytest.mark.slow),
+        pytest.param((), TWO, signal.SIGKILL, id="alone"),
+        pytest.param(TWO_WORKERS, THREE, signal.SIGKILL, id="two workers", marks=SLOW),
+        pytest.param(TWO_WORKERS, THREE, signal.SIGINT, id="two workers, Ctrl-C", marks=SLOW),
     ],
 )
-def test_an_interrupted_search_resumes_to_the_same_table(expected, shards, tmp_path, options, how):
+def test_an_interrupted_search_resumes_to_the_same_table(
+    expected, shards, tmp_path, options, rates, how
+):
     """The search is interrupted in its second trial; its trainings end with it."""
-    path = write_grid(tmp_path)
+    path = grid(tmp_path, rates)
     folder = tmp_path / "out"
     process = start(path, shards, folder, *options)
     wait_for(lambda: (folder / "journal.jsonl").is_file(), process)
@@ -71,13 +83,13 @@ def test_an_interrupted_search_resumes_to_the_same_table(expected, shards, tmp_p
     time.sleep(3)  # a training that went on without its search would write by now
     assert {x: x.stat().st_mtime_ns for x in folder.glob("trials/*/sample_*_4.json")} == before
     output, errors = start(path, shards, folder, *options).communicate(timeout=300)
-    assert "best of 3 trials" in output, errors
+    assert f"best of {len(rates)} trials" in output, errors
     table = trials(folder).set_index("training.learning_rate")["val_loss"]
-    assert table.to_dict() == pytest.approx(expected, rel=1e-12)
+    assert table.to_dict() == pytest.approx(expected(rates), rel=1e-12)
     assert all(x.stat().st_mtime_ns == time for x, time in before.items())
     assert events(folder, "end")[: len(ended)] == ended
     assert sorted(events(folder, "begin")) == sorted(events(folder, "end"))
-    assert len(set(events(folder, "end"))) == len(events(folder, "end")) == 3
+    assert len(set(events(folder, "end"))) == len(events(folder, "end")) == len(rates)
 
 
 def impatient() -> None:
@@ -85,9 +97,9 @@ def impatient() -> None:
     worker.SIGN_OF_LIFE_S, worker.SILENT_S = 1, 5
 
 
-@pytest.mark.slow
+@SLOW
 def test_a_worker_on_another_machine_that_is_killed_costs_nothing(expected, shards, tmp_path):
-    path = write_grid(tmp_path, rates="1e-3, 3e-3")
+    path = grid(tmp_path, TWO)
     folder = tmp_path / "out"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
@@ -107,27 +119,22 @@ def test_a_worker_on_another_machine_that_is_killed_costs_nothing(expected, shar
     assert "best of 2 trials" in output, errors
     assert "is gone, trial" in errors
     table = trials(folder).set_index("training.learning_rate")["val_loss"].to_dict()
-    assert table == pytest.approx({rate: expected[rate] for rate in (1e-3, 3e-3)}, rel=1e-12)
+    assert table == pytest.approx(expected(TWO), rel=1e-12)
+
+
+def watch_the_chief() -> None:
+    worker.SILENT_S = worker.SIGN_OF_LIFE_S = 0.5
+    worker._end_without_a_chief()
 
 
 def test_a_worker_whose_chief_is_gone_ends(tmp_path):
-    program = (
-        "from ich_keras.search import worker\n"
-        "worker.SILENT_S = worker.SIGN_OF_LIFE_S = 0.5\n"
-        "worker._end_without_a_chief()\n"
-    )
     with socket.create_server(("127.0.0.1", 0)) as chief:
         address = {
             "KERASTUNER_TUNER_ID": "worker",
             "KERASTUNER_ORACLE_IP": "127.0.0.1",
             "KERASTUNER_ORACLE_PORT": str(chief.getsockname()[1]),
         }
-        process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            env=os.environ | address,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = Program([], environment=os.environ | address, first=watch_the_chief)
         chief.accept()[0].close()
         assert process.poll() is None
     _, errors = process.communicate(timeout=60)
