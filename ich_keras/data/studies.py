@@ -1,53 +1,21 @@
 """DICOM files to studies: first the headers of all files, then the pixels study by study."""
 
-import io
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.sources import Reject, Source, find_sources
 from tfrecords_tools.dicom.parsing import ChangedHeaderError
 from tfrecords_tools.dicom.reader import CTSlice, FileHeader, read_header, read_hu
 from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.planning.neighbours import find_neighbours
 from tfrecords_tools.planning.rejected import DUPLICATE_ID
 from tfrecords_tools.progress import progress
-from tfrecords_tools.storage.atomic import whole_file
-from tfrecords_tools.tables.csv_cells import path_cell
 from tfrecords_tools.windows import stack_slices
-
-MEMBER_LIMIT = 256 << 20  # bytes of an unpacked archive member; a CT slice has half a megabyte
-REJECT_COLUMNS = ("path", "reason", "detail")
-
-Reject = dict[str, str]  # a row of rejects.csv
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file, or a member of a zip archive."""
-
-    name: str  # as users know it; for members, `<archive>:<member>`
-    path: Path  # the file or the archive
-    member: str | None = None  # its name in the archive, or None
-
-    def open(self) -> BinaryIO:
-        """Opens the file; a member of an archive is unpacked in memory."""
-        if self.member is None:
-            return self.path.open("rb")
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-            content = file.read(MEMBER_LIMIT + 1)
-        if len(content) > MEMBER_LIMIT:
-            raise RejectedSlice("too_large", f"more than {MEMBER_LIMIT >> 20} MiB unpacked")
-        return io.BytesIO(content)
-
-    def rejected(self, rejection: RejectedSlice) -> Reject:
-        cells = (path_cell(self.name), rejection.reason, rejection.detail)
-        return dict(zip(REJECT_COLUMNS, cells, strict=True))
 
 
 @dataclass(frozen=True)
@@ -100,17 +68,6 @@ class ReadStudy:
     images: np.ndarray  # the inputs of the network, uint8, shape (N, size, size, channels)
 
 
-def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
-    """Every file in files, folders (searched to any depth) and zip archives, sorted by name."""
-    for path in paths:
-        files = sorted(x for x in path.rglob("*") if x.is_file()) if path.is_dir() else [path]
-        for file in files:
-            if zipfile.is_zipfile(file):
-                yield from _members(file)
-            else:
-                yield Source(str(file.relative_to(path)) if path.is_dir() else file.name, file)
-
-
 def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
     """The studies in the paths, by their headers, and the files that belong to none.
 
@@ -156,21 +113,6 @@ def study_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.n
     headers = pd.DataFrame({x: [getattr(ct.header, x) for ct in slices] for x in columns})
     rows = np.insert(find_neighbours(headers, reach), reach, np.arange(len(slices)), axis=1)
     return np.stack([stack_slices(images[row]) for row in rows])
-
-
-def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
-    """Writes `rejects.csv`: one row per rejected file."""
-    with whole_file(path) as temporary:
-        table = pd.DataFrame(rejects, columns=REJECT_COLUMNS)
-        table.to_csv(temporary, index=False, lineterminator="\n")
-
-
-def _members(archive: Path) -> Iterator[Source]:
-    with zipfile.ZipFile(archive) as content:
-        for member in content.infolist():
-            if not member.is_dir():
-                name = member.filename
-                yield Source(f"{archive.name}:{name}", archive, name)
 
 
 def _by_study(files: Iterable[SliceFile]) -> list[Study]:

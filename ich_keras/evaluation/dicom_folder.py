@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.sources import Reject, write_rejects
 from ich_keras.data.studies import (
     ReadStudy,
-    Reject,
     SliceFile,
     Study,
     find_studies,
     read_studies,
     study_images,
-    write_rejects,
 )
 from ich_keras.evaluation import cq500
 from ich_keras.evaluation.evaluate import draw_scores, draw_worst_errors

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ich_keras.data.studies import ReadStudy, find_studies, read_studies, write_rejects
+from ich_keras.data.sources import write_rejects
+from ich_keras.data.studies import ReadStudy, find_studies, read_studies
 from ich_keras.figures.class_maps import class_map_sheet
 from ich_keras.figures.curves import save_png
 from ich_keras.model.forward import compile_forward, predict_images

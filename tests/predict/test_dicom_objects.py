@@ -9,7 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from ich_keras.data.studies import SliceFile, Source, find_studies
+from ich_keras.data.sources import Source
+from ich_keras.data.studies import SliceFile, find_studies
 from ich_keras.predict.dicom_objects import NOTICE, PredictedSlice, overlay, write_dicom
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
