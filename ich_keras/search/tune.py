@@ -122,6 +122,7 @@ class _Chief:
         self.progress = SearchProgress(
             search.objective, total, self.rows, self._step, search.samples_per_point
         )
+        self._ended: dict[str, TrialRow] = {}  # by trial, with all its results
         self._written = ""  # content of trials.csv
         self._changed()
 
@@ -161,6 +162,19 @@ class _Chief:
         return [self._row(self.oracle.trials[x]) for x in list(self.oracle.start_order)]
 
     def _row(self, trial: Trial) -> TrialRow:
+        """Makes the row of a trial; that of an ended trial is made once, since it cannot change.
+
+        The results of a worker on another machine may be visible only after its trial has ended.
+        """
+        if trial.trial_id in self._ended:
+            return self._ended[trial.trial_id]
+        row = self._read_row(trial)
+        has_samples = len(row.samples) == self.search.samples_per_point
+        if row.failure if row.state == "failed" else row.state == "done" and has_samples:
+            self._ended[trial.trial_id] = row
+        return row
+
+    def _read_row(self, trial: Trial) -> TrialRow:
         samples = self.task.samples(self.oracle, trial)
         outcomes = [x for x in map(read_outcome, (s.outcome for s in samples)) if x is not None]
         point = point_of(self.search, trial.hyperparameters)

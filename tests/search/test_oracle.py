@@ -6,17 +6,20 @@ import os
 import random
 import shutil
 import threading
+from dataclasses import asdict
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.oracles import HyperbandOracle
 
-from ich_keras.run.folder import RunError
+from ich_keras.run.folder import RunError, write_json
 from ich_keras.search.config import load_search
 from ich_keras.search.journal import Begin, Journal
 from ich_keras.search.oracle import JournaledOracle, make_oracle
 from ich_keras.search.space import experiment_of, number_of_points, point_of
+from ich_keras.search.training_process import Outcome
 from ich_keras.search.tune import _Chief
 from ich_keras.search.worker import SearchTask
 from tests.support.small_search import GRID, write_grid, write_search, write_space
@@ -153,6 +156,23 @@ def test_requests_of_an_idle_worker_change_nothing(tmp_path, shards, tuner):
     again = opened(search, tmp_path / "again", identity)
     end(lead.oracle, lead.oracle.ongoing_trials["busy"])
     assert finish(again, ["one"]) == finish(lead.oracle, ["one"])
+
+
+def test_the_results_of_an_ended_trial_are_read_once(tmp_path, shards):
+    task = SearchTask(few_points(tmp_path, "grid", ""), shards, tmp_path / "out")
+    chief = _Chief(task)
+    trial = chief.oracle.create_trial("one")
+    samples = task.samples(chief.oracle, trial)
+    end(chief.oracle, trial, loss=0.5)
+    assert np.isnan(chief.rows()[0].mean)  # the results are not visible yet
+    for sample in samples:
+        sample.outcome.parent.mkdir(parents=True, exist_ok=True)
+        write_json(sample.outcome, asdict(Outcome("done", scores={"val_loss": 0.5})))
+    (row,) = chief.rows()
+    assert (row.mean, row.state) == (0.5, "done")
+    for sample in samples:
+        sample.outcome.unlink()
+    assert chief.rows() == [row]
 
 
 def test_the_journal_restores_the_points_after_a_worker_was_stopped(tmp_path):
