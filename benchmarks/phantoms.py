@@ -4,7 +4,8 @@
 
 Makes a few patients, then more of them: the start of the processes is the same, so the cost of a
 slice follows from the difference. Times are those of `benchmarks.measured`; the median of a few
-rounds is reported.
+rounds is reported. Slices per second need an idle machine; core-milliseconds vary less on a busy
+one.
 """
 
 import json

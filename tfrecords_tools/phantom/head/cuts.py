@@ -10,7 +10,8 @@ from tfrecords_tools.phantom.head.windows import Span, Window, window_between
 def cut_ellipsoid(plane: Plane, center: Point, axes: Point) -> Window | None:
     """The smallest window around the cut through an ellipsoid; None if the plane misses it."""
     height, row, column = plane.coordinates
-    x, y, z = (axis + plane.slack for axis in axes)
+    slack = plane.slack
+    x, y, z = axes[0] + slack, axes[1] + slack, axes[2] + slack
     nx, ny, nz = height.x * x, height.y * y, height.z * z  # the normal where it is a unit sphere
     square = nx * nx + ny * ny + nz * nz
     away = height.at(center)
