@@ -27,6 +27,12 @@ class Source:
     path: Path  # the file or the archive
     member: str | None = None  # its name in the archive, or None
 
+    @property
+    def place(self) -> str:
+        """The folder or archive that holds it, and the folder in the archive."""
+        inside = "" if self.member is None else f":{Path(self.member).parent}"
+        return f"{self.path.parent if self.member is None else self.path}{inside}"
+
     def open(self) -> BinaryIO:
         """Opens the file; a member of an archive is unpacked in memory."""
         if self.member is None:

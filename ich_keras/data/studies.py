@@ -1,14 +1,22 @@
-"""DICOM files to studies: first the headers of all files, then the pixels study by study."""
+"""DICOM files to studies: first the headers of all files, then the pixels series by series.
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+What belongs together is decided here, for every command: a study is one of a patient, a series one
+of a study; where the files do not name them, those of a folder or archive belong together.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.series import SeriesFacts, ranked_series, series_facts
 from ich_keras.data.sources import Reject, Source, find_sources
+from tfrecords_tools.dicom.header import SliceHeader
+from tfrecords_tools.dicom.orientation import usual_view
 from tfrecords_tools.dicom.parsing import ChangedHeaderError
 from tfrecords_tools.dicom.reader import CTSlice, FileHeader, read_header, read_hu
 from tfrecords_tools.dicom.rejection import RejectedSlice
@@ -24,6 +32,13 @@ class SliceFile:
 
     source: Source
     header: FileHeader
+    number: int = 1  # among different slices with one SOP Instance UID
+
+    @property
+    def slice_id(self) -> str:
+        """SOP Instance UID, made unique where files share one and are not the same slice."""
+        name = self.header.slice.slice_id
+        return name if self.number == 1 else f"{name}#{self.number}"
 
     def read(self) -> CTSlice:
         """The slice in HU.
@@ -41,11 +56,16 @@ class SliceFile:
 
 
 @dataclass(frozen=True)
-class Study:
-    """The files of a study."""
+class Series:
+    """The files of a series, along the slice normal."""
 
-    study_id: str
-    files: tuple[SliceFile, ...]  # by series, and along the slice normal
+    files: tuple[SliceFile, ...]
+    facts: SeriesFacts
+
+    @property
+    def header(self) -> SliceHeader:
+        """Of its first slice."""
+        return self.files[0].header.slice
 
     def read(self) -> tuple[list[tuple[SliceFile, CTSlice]], list[Reject]]:
         """The files whose pixels can be read, with their slices, and the others."""
@@ -58,54 +78,70 @@ class Study:
         return read, rejects
 
 
-@dataclass(frozen=True, eq=False)
-class ReadStudy:
-    """A study whose pixels were read."""
+@dataclass(frozen=True)
+class Study:
+    """The series of a study of one patient; the first that can be read is judged."""
 
     study_id: str  # Study Instance UID, or ""
+    patient_id: str  # Patient ID, or ""
+    series: tuple[Series, ...]
+
+    @property
+    def files(self) -> tuple[SliceFile, ...]:
+        return tuple(file for series in self.series for file in series.files)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadSeries:
+    """A series whose pixels were read."""
+
+    series: Series
     files: tuple[SliceFile, ...]  # those that could be read
-    slices: tuple[CTSlice, ...]  # their slices in HU, in the same order
+    slices: tuple[CTSlice, ...]  # their slices in HU, as the files hold them, in the same order
     images: np.ndarray  # the inputs of the network, uint8, shape (N, size, size, channels)
+
+    @property
+    def position_mm(self) -> np.ndarray:
+        """Along the slice normal, (N,); NaN where only the order of the slices is known."""
+        headers = (ct.header for ct in self.slices)
+        return np.array([x.position_mm if x.placed else np.nan for x in headers])
 
 
 def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
     """The studies in the paths, by their headers, and the files that belong to none.
 
-    Of several files with the same SOP Instance UID the first is taken: each slice is predicted
-    once.
+    A file that holds the slice of another file again is left out: each slice is predicted once.
     """
-    files: dict[str, SliceFile] = {}
+    files: dict[str, list[SliceFile]] = {}
     rejects = []
     for source in progress(list(find_sources(paths)), desc="read headers", unit="file"):
         try:
-            with source.open() as file:
-                header = read_header(file)
-            first = files.setdefault(header.slice.slice_id, SliceFile(source, header))
-            if first.source is not source:
-                raise RejectedSlice(DUPLICATE_ID, f"the SOP Instance UID of {first.source.name}")
+            with source.open() as content:
+                file = SliceFile(source, read_header(content))
+            _add(files.setdefault(file.slice_id, []), file)
         except RejectedSlice as rejection:
             rejects.append(source.rejected(rejection))
-    return _by_study(files.values()), rejects
+    return _by_study([file for same in files.values() for file in same]), rejects
 
 
-def read_studies(
-    studies: Sequence[Study], network_input: NetworkInput, rejects: list[Reject], *, desc: str
-) -> Iterator[ReadStudy]:
-    """Reads one study after the other; skips those of which nothing can be read.
+def read_series(
+    series: Iterable[Series], network_input: NetworkInput, rejects: list[Reject]
+) -> Iterator[ReadSeries]:
+    """Reads one series after the other; skips those of which nothing can be read.
 
     Files whose pixels cannot be read are added to `rejects`.
     """
-    for study in progress(studies, desc=desc, unit="study"):
-        read, unreadable = study.read()
+    for each in series:
+        read, unreadable = each.read()
         rejects += unreadable
         if read:
             files, slices = zip(*read, strict=True)
-            yield ReadStudy(study.study_id, files, slices, study_images(slices, network_input))
+            yield ReadSeries(each, files, slices, series_images(slices, network_input))
 
 
-def study_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
-    """The inputs of the network for a whole study; uint8 (len(slices), size, size, channels)."""
-    images = np.stack([network_input.windowed(ct.hu) for ct in slices])
+def series_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
+    """The inputs of the network for a whole series; uint8 (len(slices), size, size, channels)."""
+    images = np.stack([network_input.windowed(usual_view(ct.hu, ct.header)) for ct in slices])
     reach = network_input.neighbours
     if not reach:
         return images
@@ -115,9 +151,58 @@ def study_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.n
     return np.stack([stack_slices(images[row]) for row in rows])
 
 
-def _by_study(files: Iterable[SliceFile]) -> list[Study]:
-    studies: dict[str, list[SliceFile]] = {}
-    in_order = sorted(files, key=lambda x: (x.header.slice.series_id, x.header.slice.position_mm))
-    for file in in_order:
-        studies.setdefault(file.header.slice.study_id, []).append(file)
-    return [Study(study_id, tuple(members)) for study_id, members in studies.items()]
+def _add(same_id: list[SliceFile], file: SliceFile) -> None:
+    """Adds a file to those with its SOP Instance UID; RejectedSlice if it holds the same slice.
+
+    Exports exist in which all slices of a series have one, so pixels and positions decide.
+    """
+    for other in same_id:
+        if _place(other) == _place(file) and _same_pixels(other, file):
+            raise RejectedSlice(DUPLICATE_ID, f"the slice of {other.source.name} again")
+    same_id.append(replace(file, number=len(same_id) + 1))
+
+
+def _same_pixels(one: SliceFile, other: SliceFile) -> bool:
+    try:
+        return np.array_equal(one.read().hu, other.read().hu)
+    except RejectedSlice:  # which is said when the pixels are to be predicted
+        return False
+
+
+def _place(file: SliceFile) -> tuple[object, ...]:
+    header = file.header.slice
+    return header.patient_id, header.study_id, header.series_id, header.position
+
+
+def _by_study(files: Sequence[SliceFile]) -> list[Study]:
+    return [
+        Study(members[0].header.slice.study_id, members[0].header.slice.patient_id, series)
+        for members in _groups(files, _study_key)
+        for series in [series_of(members)]
+    ]
+
+
+def series_of(files: Sequence[SliceFile]) -> tuple[Series, ...]:
+    """The series of a study's files, the one to judge first."""
+    series = [
+        Series(members, series_facts([x.header.slice for x in members]))
+        for members in _groups(files, _series_key)
+    ]
+    return tuple(series[i] for i in ranked_series([x.facts for x in series]))
+
+
+def _groups(
+    files: Sequence[SliceFile], key: Callable[[SliceFile], tuple[str, ...]]
+) -> Iterator[tuple[SliceFile, ...]]:
+    """Files with an equal key, each group along the slice normal."""
+    along = sorted(files, key=lambda x: (key(x), x.header.slice.position_mm, x.source.name))
+    return (tuple(members) for _, members in groupby(along, key))
+
+
+def _study_key(file: SliceFile) -> tuple[str, ...]:
+    header = file.header.slice
+    return header.patient_id, header.study_id or f"in {file.source.place}"
+
+
+def _series_key(file: SliceFile) -> tuple[str, ...]:
+    return (file.header.slice.series_id or f"in {file.source.place}",)

@@ -1,4 +1,4 @@
-"""The CQ500 data set: names of scans, choice of a series, and the reads of three radiologists.
+"""The CQ500 data set: names of scans, and the reads of three radiologists.
 
 Chilamkurthy et al., "Deep learning algorithms for detection of critical findings in head CT scans",
 Lancet 2018. A scan has one name (`CQ500-CT-12`) and several series; the readers marked whole scans,
@@ -7,7 +7,6 @@ never slices. Layout: `CQ500CT12 CQ500CT12/Unknown Study/CT PLAIN THIN/CT000000.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,6 @@ MARKS = {
     "any": "ICH",
 }
 SCAN = re.compile(r"CQ500[-_ ]?CT[-_ ]?(\d{1,4})(?!\d)", re.IGNORECASE)
-SHARP = re.compile(r"bone|edge|sharp|lung|detail|^[bhj][a-z]?(5[5-9]|[6-9]\d)", re.IGNORECASE)
-"""Sharp kernels, which are noisy: by name, or Siemens' numbers from 55."""
-MIN_SLICES = 10  # of a series through a head
-USUAL_SPACING_MM = 5.0  # of the training data, and of CQ500's thick series
 
 
 def has_reads(columns: Sequence[str]) -> bool:
@@ -70,34 +65,3 @@ def scan_name(text: str) -> str | None:
     """The scan that a path or a cell names, spelled as in `reads.csv`; None if it names none."""
     match = SCAN.search(text)
     return None if match is None else f"CQ500-CT-{int(match[1])}"
-
-
-@dataclass(frozen=True)
-class Series:
-    """The properties by which a series of a scan is chosen."""
-
-    series_id: str
-    slices: int
-    spacing_mm: float  # median distance of neighbouring slices along the normal; NaN for one slice
-    kernel: str  # Convolution Kernel, or ""
-    contrast: bool  # whether a contrast agent was given
-
-
-def choose_series(series: Sequence[Series]) -> Series:
-    """The series of a scan to score: without contrast, of a head, soft, and as thick as usual.
-
-    Each rule applies only if it leaves a series.
-    """
-    candidates = list(series)
-    for rule in (
-        lambda x: not x.contrast,
-        lambda x: x.slices >= MIN_SLICES,
-        lambda x: not SHARP.search(x.kernel),
-    ):
-        candidates = list(filter(rule, candidates)) or candidates
-    return min(candidates, key=_preference)
-
-
-def _preference(series: Series) -> tuple[float, int, str]:
-    difference = abs(series.spacing_mm - USUAL_SPACING_MM)
-    return (difference if np.isfinite(difference) else np.inf, -series.slices, series.series_id)

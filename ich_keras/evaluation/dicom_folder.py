@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import pandas as pd
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.sources import Reject, write_rejects
 from ich_keras.data.studies import (
-    ReadStudy,
+    ReadSeries,
     SliceFile,
     Study,
     find_studies,
-    read_studies,
-    study_images,
+    read_series,
+    series_of,
 )
 from ich_keras.evaluation import cq500
 from ich_keras.evaluation.evaluate import draw_scores, draw_worst_errors
@@ -32,7 +33,10 @@ from ich_keras.scores.cases import group_maximum, rows_by_group
 from ich_keras.scores.scorecard import scorecard, study_scorecard
 from tfrecords_tools.classes import ANY, LABELS
 from tfrecords_tools.dataset.keys import keyed_hash
+from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.planning.rejected import DUPLICATE_ID
+from tfrecords_tools.progress import progress
 from tfrecords_tools.tables.label_csv import (
     STUDY_ID_COLUMNS,
     label_columns,
@@ -73,18 +77,17 @@ def evaluate_dicom(
 ) -> EvaluateResult:
     """Scores a run on labelled DICOM files.
 
-    If the labels are of studies, one series of each is scored: without contrast, with a soft
-    kernel, and as thick as usual (`cq500.choose_series`). The probability of a study is the maximum
-    of its slices. The folder is searched to any depth, archives too; for the labels see
-    `read_truth`. Without `size` it is that of the training. Raises InputError if labels or files
-    cannot be read, or have nothing in common.
+    If the labels are of studies, the series that is judged is scored (`ich_keras.data.series`), and
+    the probability of a study is the maximum of its slices. The folder is searched to any depth,
+    archives too; for the labels see `read_truth`. Without `size` it is that of the training. Raises
+    InputError if labels or files cannot be read, or have nothing in common.
     """
     truth = read_truth(labels)
     scorer = RunScorer(run)
     trained = scorer.trained.network
     network_input = trained.at(size or trained.size)
     studies, rejects = find_studies([folder])
-    labelled = _labelled_studies(studies, truth)
+    labelled = _labelled_studies(studies, truth, rejects)
     if not labelled:
         slices = sum(len(study.files) for study in studies)
         raise _none_labelled(labels, folder, slices, len(rejects))
@@ -139,40 +142,58 @@ def _read_images(
 ) -> np.ndarray:
     """Reads single slices again, with their neighbours; uint8 (N, size, size, channels)."""
     requested, images = set(slice_ids), {}
-    for study in studies:
-        if requested.isdisjoint(x.header.slice.slice_id for x in study.files):
+    for series in (series for study in studies for series in study.series):
+        if requested.isdisjoint(file.slice_id for file in series.files):
             continue
-        _, slices = zip(*study.read()[0], strict=True)
-        for ct, image in zip(slices, study_images(slices, network_input), strict=True):
-            if ct.header.slice_id in requested:
-                images[ct.header.slice_id] = image
+        for read in read_series([series], network_input, []):
+            for file, image in zip(read.files, read.images, strict=True):
+                if file.slice_id in requested:
+                    images[file.slice_id] = image
     return np.stack([images[name] for name in slice_ids])
 
 
-def _labelled_studies(studies: Iterable[Study], truth: Truth) -> list[Study]:
-    """Studies with any labelled slice, or one series of each labelled study."""
+def _labelled_studies(studies: Sequence[Study], truth: Truth, rejects: list[Reject]) -> list[Study]:
+    """Studies with any labelled slice, or labelled studies under the names of their labels."""
     if truth.unit == "slice":  # slices without labels serve as neighbours
-        return [study for study in studies if any(truth.has(file) for file in study.files)]
+        distinct = _without_shared_ids(studies, rejects)
+        return [study for study in distinct if any(truth.has(file) for file in study.files)]
     by_name: dict[str, list[SliceFile]] = defaultdict(list)
     for study in studies:
         for file in filter(truth.has, study.files):
             by_name[truth.name_of(file)].append(file)
-    return [Study(name, tuple(_chosen_series(files))) for name, files in by_name.items()]
+    return [
+        Study(name, files[0].header.slice.patient_id, series_of(files))
+        for name, files in by_name.items()
+        if not _of_several_patients(files, rejects)
+    ]
 
 
-def _chosen_series(files: list[SliceFile]) -> list[SliceFile]:
-    by_series: dict[str, list[SliceFile]] = defaultdict(list)
-    for file in files:
-        by_series[file.header.slice.series_id].append(file)
-    chosen = cq500.choose_series([_series(name, x) for name, x in by_series.items()])
-    return by_series[chosen.series_id]
+def _without_shared_ids(studies: Sequence[Study], rejects: list[Reject]) -> list[Study]:
+    """The studies without slices that share their SOP Instance UID: whose label is it?"""
+    files = [file for study in studies for file in study.files]
+    counts = Counter(file.header.slice.slice_id for file in files)
+    shared = [file for file in files if counts[file.header.slice.slice_id] > 1]
+    rejects += [_rejected(x, "other slices have the same SOP Instance UID") for x in shared]
+    distinct = {id(file) for file in files} - {id(file) for file in shared}
+    kept = ([x for x in study.files if id(x) in distinct] for study in studies)
+    return [
+        Study(study.study_id, study.patient_id, series_of(left))
+        for study, left in zip(studies, kept, strict=True)
+        if left
+    ]
 
 
-def _series(series_id: str, files: list[SliceFile]) -> cq500.Series:
-    distances = np.diff([x.header.slice.position_mm for x in files])
-    spacing_mm = float(np.median(distances)) if len(distances) else float("nan")
-    first = files[0].header.slice
-    return cq500.Series(series_id, len(files), spacing_mm, first.kernel, first.contrast)
+def _of_several_patients(files: Sequence[SliceFile], rejects: list[Reject]) -> bool:
+    """Whether a label of a study may be of any of several patients; their files are rejected."""
+    several = len({file.header.slice.patient_id for file in files}) > 1
+    if several:
+        rejects += [_rejected(x, "other patients have the same Study Instance UID") for x in files]
+    return several
+
+
+def _rejected(file: SliceFile, detail: str) -> Reject:
+    detail += ", so the label may be that of another"
+    return file.source.rejected(RejectedSlice(DUPLICATE_ID, detail))
 
 
 def _fingerprint(predictions: Predictions) -> str:
@@ -191,8 +212,11 @@ def _predict(
     rejects: list[Reject],
 ) -> Predictions:
     """Predicts every labelled slice; files that cannot be read are added to the rejects."""
-    reading = read_studies(studies, network_input, rejects, desc="score")
-    tables = [_table(scorer, study, truth, network_input) for study in reading]
+    tables = []
+    for study in progress(_distinct(studies), desc="score", unit="study"):
+        reading = read_series(study.series, network_input, rejects)
+        judged = islice(reading, 1) if truth.unit == "study" else reading
+        tables += [_table(scorer, study, series, truth, network_input) for series in judged]
     if not any(len(x) for x in tables):
         counts = Counter(x["reason"] for x in rejects).most_common()
         reasons = ", ".join(f"{reason} ({count})" for reason, count in counts)
@@ -214,24 +238,36 @@ def _predict(
     )
 
 
+def _distinct(studies: Sequence[Study]) -> list[Study]:
+    """The studies under names of their own; those of several patients may share an identifier."""
+    count: Counter[str] = Counter()
+    named = []
+    for study in studies:
+        count[study.study_id] += 1
+        number = count[study.study_id]
+        suffix = f"#{number}" if number > 1 else ""
+        named.append(replace(study, study_id=f"{study.study_id}{suffix}"))
+    return named
+
+
 def _table(
-    scorer: RunScorer, study: ReadStudy, truth: Truth, network_input: NetworkInput
+    scorer: RunScorer, study: Study, series: ReadSeries, truth: Truth, network_input: NetworkInput
 ) -> pd.DataFrame:
     """One row per labelled slice: identifiers, probabilities, and the area of the plain rule."""
-    headers = [file.header.slice for file in study.files]
-    table = pd.DataFrame(scorer.probabilities(study.images), columns=list(LABELS)).assign(
-        name=[truth.name_of(file) for file in study.files],
-        slice_id=[x.slice_id for x in headers],
+    header = series.series.header
+    table = pd.DataFrame(scorer.probabilities(series.images), columns=list(LABELS)).assign(
+        name=[truth.name_of(file) for file in series.files],
+        slice_id=[file.slice_id for file in series.files],
         study_id=study.study_id,
-        patient=[x.patient_id or study.study_id for x in headers],
-        series_id=[f"{study.study_id} {x.series_id}" for x in headers],
-        position_mm=[x.position_mm for x in headers],
-        dense_mm2=plain_rule_areas(study.images, network_input, _pixel_mm(study)),
+        patient=study.patient_id or study.study_id,
+        series_id=f"{study.patient_id} {study.study_id} {header.series_id}",
+        position_mm=series.position_mm,
+        dense_mm2=plain_rule_areas(series.images, network_input, _pixel_mm(series)),
     )
     return table[table["name"].isin(truth.labels.index)]
 
 
-def _pixel_mm(study: ReadStudy) -> float | None:
+def _pixel_mm(series: ReadSeries) -> float | None:
     """Edge of a pixel of the network's input, the median of the slices; None if unknown."""
-    edges = np.array([x.header.edge_mm for x in study.slices]) / study.images.shape[1]
+    edges = np.array([x.header.edge_mm for x in series.slices]) / series.images.shape[1]
     return None if np.isnan(edges).all() else float(np.nanmedian(edges))

@@ -23,6 +23,7 @@ from ich_keras.data.studies import SliceFile
 from ich_keras.figures.class_maps import most_probable_subtype, overlay_pixels
 from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
+from tfrecords_tools.dicom.rejection import one_line
 from tfrecords_tools.storage.atomic import whole_file
 from tfrecords_tools.windows import WINDOWS, apply_windows
 
@@ -50,42 +51,46 @@ class PredictedSlice:
     probabilities: np.ndarray  # float, shape (6,), 0..1
 
 
-def write_dicom(folder: Path, slices: Sequence[PredictedSlice]) -> int:
-    """Writes the objects of a study, whose slices are along the slice normal.
+def write_dicom(folder: Path, number: int, slices: Sequence[PredictedSlice]) -> int:
+    """Writes the objects of a series, whose slices are along the slice normal.
 
-    Returns their number. A series that cannot be written is logged and left out.
+    Their names begin with the number of the series. Returns how many there are; what cannot be
+    written, because its headers cannot be used, is logged and left out.
     """
-    by_series: dict[str, list[PredictedSlice]] = {}
-    for predicted in slices:
-        by_series.setdefault(predicted.ct.header.series_id, []).append(predicted)
-    written = 0
-    for number, members in enumerate(by_series.values(), start=1):
+    name, written, failures = f"series_{number}", 0, []
+    references = [_reference(x.file) for x in slices]
+    for place, (reference, predicted) in enumerate(zip(references, slices, strict=True), start=1):
         try:
-            objects = _series_objects(members, f"series_{number}")
+            _write(
+                _capture(reference, predicted, place), folder / f"{name}_capture_{place:04d}.dcm"
+            )
+            written += 1
         except MALFORMED as error:
-            log.debug("the error in full", exc_info=True)
-            message = "%s: series %d: no DICOM objects, its headers cannot be used: %s"
-            log.warning(message, folder, number, error)
-            continue
-        for name, dataset in objects.items():
-            with whole_file(folder / name) as temporary:
-                dataset.save_as(temporary)
-        written += len(objects)
+            failures.append(error)
+    if failures:
+        count = f"{len(failures)} of {len(slices)} captures"
+        _log_missing(folder, number, count, failures[0])
+    try:
+        segmentation = _segmentation(references, slices)
+        if segmentation is not None:
+            _write(segmentation, folder / f"{name}_class_maps.dcm")
+            written += 1
+    except MALFORMED as error:
+        _log_missing(folder, number, "the class maps", error)
     return written
 
 
-def _series_objects(members: list[PredictedSlice], name: str) -> dict[str, pydicom.Dataset]:
-    """The objects of a series by the names of their files."""
-    references = [_reference(x.file) for x in members]
-    pairs = enumerate(zip(references, members, strict=True), start=1)
-    objects: dict[str, pydicom.Dataset] = {
-        f"{name}_capture_{place:04d}.dcm": _capture(reference, predicted, place)
-        for place, (reference, predicted) in pairs
-    }
-    segmentation = _segmentation(references, members)
-    if segmentation is not None:
-        objects[f"{name}_class_maps.dcm"] = segmentation
-    return objects
+def _write(dataset: pydicom.Dataset, path: Path) -> None:
+    with whole_file(path) as temporary:
+        dataset.save_as(temporary)
+
+
+def _log_missing(folder: Path, number: int, what: str, error: Exception) -> None:
+    log.debug("the error in full", exc_info=error)
+    reason = one_line(str(error))
+    log.warning(
+        f"{folder}: series {number}: {what} not written, the headers are unusable: {reason}"
+    )
 
 
 def overlay(predicted: PredictedSlice) -> np.ndarray:
@@ -109,10 +114,12 @@ def _reference(file: SliceFile) -> pydicom.Dataset:
     """The header of a file; identifiers that are no valid UIDs are replaced by derived ones."""
     with file.source.open() as content:
         header = pydicom.dcmread(content, stop_before_pixels=True)
+    patient = str(header.get("PatientID", ""))
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         text = str(header.get(keyword, ""))
         if not UID(text).is_valid:
-            text = generate_uid(entropy_srcs=[text])
+            unnamed = file.source.name if keyword == "SOPInstanceUID" else file.source.place
+            text = generate_uid(entropy_srcs=[patient, text or unnamed])
         setattr(header, keyword, text)
     header.setdefault("SOPClassUID", CTImageStorage)
     for keyword in MAY_BE_EMPTY:
@@ -124,12 +131,15 @@ def _reference(file: SliceFile) -> pydicom.Dataset:
 
 
 def _series_uid(reference: pydicom.Dataset, what: str) -> str:
-    return generate_uid(entropy_srcs=[MANUFACTURER, what, reference.SeriesInstanceUID])
+    """Of a series of one patient, since exports exist in which two have the same identifiers."""
+    named = [reference.PatientID, reference.StudyInstanceUID, reference.SeriesInstanceUID]
+    return generate_uid(entropy_srcs=[MANUFACTURER, what, *named])
 
 
-def _derived_uid(reference: pydicom.Dataset, what: str) -> str:
+def _derived_uid(reference: pydicom.Dataset, file: SliceFile, what: str) -> str:
     """A UID derived from a slice, so that a second run replaces the objects of the first."""
-    return generate_uid(entropy_srcs=[MANUFACTURER, __version__, what, reference.SOPInstanceUID])
+    named = [_series_uid(reference, what), reference.SOPInstanceUID, str(file.number)]
+    return generate_uid(entropy_srcs=[MANUFACTURER, __version__, what, *named])
 
 
 def _capture(reference: pydicom.Dataset, predicted: PredictedSlice, place: int) -> pydicom.Dataset:
@@ -141,7 +151,7 @@ def _capture(reference: pydicom.Dataset, predicted: PredictedSlice, place: int) 
         coordinate_system="PATIENT",
         series_instance_uid=_series_uid(reference, "capture"),
         series_number=CAPTURE_NUMBER,
-        sop_instance_uid=_derived_uid(reference, "capture"),
+        sop_instance_uid=_derived_uid(reference, predicted.file, "capture"),
         instance_number=place,
         manufacturer=MANUFACTURER,
         patient_orientation=_directions(predicted.ct.header.orientation),
@@ -162,7 +172,7 @@ def _directions(orientation: Sequence[float]) -> tuple[str, ...]:
 
 
 def _segmentation(
-    references: list[pydicom.Dataset], members: list[PredictedSlice]
+    references: list[pydicom.Dataset], members: Sequence[PredictedSlice]
 ) -> Segmentation | None:
     """The class maps as fractions of 1, at their own resolution; None without a place in space."""
     first, header = references[0], members[0].ct.header
@@ -184,7 +194,7 @@ def _segmentation(
         segment_descriptions=[_segment(k, name) for k, name in enumerate(SUBTYPES, start=1)],
         series_instance_uid=_series_uid(first, "maps"),
         series_number=MAPS_NUMBER,
-        sop_instance_uid=_derived_uid(first, "maps"),
+        sop_instance_uid=_derived_uid(first, members[0].file, "maps"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MANUFACTURER,
@@ -202,7 +212,7 @@ def _segmentation(
     return segmentation
 
 
-def _thickness(first: pydicom.Dataset, members: list[PredictedSlice]) -> float | None:
+def _thickness(first: pydicom.Dataset, members: Sequence[PredictedSlice]) -> float | None:
     """In mm: as in the file, otherwise the median distance of slices; None if both are unknown."""
     if first.get("SliceThickness"):
         return float(first.SliceThickness)

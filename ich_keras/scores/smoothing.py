@@ -43,10 +43,12 @@ def smooth_series(
     """Smooths the probabilities of each series.
 
     `probabilities` are (N, 6), 0..1; `series`, (N,), are any values that tell series apart;
-    `position_mm`, (N,), is along the slice normal, in any order. Returns float64 (N, 6), 0..1.
+    `position_mm`, (N,), is along the slice normal, in any order; a slice at NaN, which is of an
+    unknown position, stays as it is. Returns float64 (N, 6), 0..1.
     """
     averaged = _averaged(logits(probabilities), series, position_mm, smoothing.sigma_mm)
-    return expit(averaged / smoothing.temperature)
+    unknown = np.isnan(position_mm)[:, np.newaxis]
+    return np.where(unknown, probabilities, expit(averaged / smoothing.temperature))
 
 
 def fit_smoothing(predictions: Predictions) -> Smoothing:
@@ -71,11 +73,12 @@ def fit_smoothing(predictions: Predictions) -> Smoothing:
 def _averaged(
     log_odds: np.ndarray, series: np.ndarray, position_mm: np.ndarray, sigma_mm: float
 ) -> np.ndarray:
-    """The log odds averaged within each series, float64 (N, 6)."""
+    """The log odds averaged within each series, float64 (N, 6); not where a position is NaN."""
     averaged = np.empty_like(log_odds)
     for rows in rows_by_group(series):
         z = position_mm[rows].astype(np.float64)
-        weights = np.exp(-0.5 * ((z[:, np.newaxis] - z) / sigma_mm) ** 2)
+        weights = np.nan_to_num(np.exp(-0.5 * ((z[:, np.newaxis] - z) / sigma_mm) ** 2))
+        np.fill_diagonal(weights, 1.0)
         averaged[rows] = weights @ log_odds[rows] / weights.sum(axis=1, keepdims=True)
     return averaged
 

@@ -8,7 +8,7 @@ import pytest
 from ich_keras.data.batches import evaluation_batches
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.shards import open_shards
-from ich_keras.data.studies import find_studies, read_studies
+from ich_keras.data.studies import find_studies, read_series
 from ich_keras.experiment.schema import DataConfig
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.phantom.rsna_files import synth
@@ -44,8 +44,9 @@ def images_of_files(folder, network_input):
     """What `predict` and `evaluate --dicom` feed it."""
     studies, rejects = find_studies([folder])
     images = {}
-    for study in read_studies(studies, network_input, rejects, desc="read"):
-        images |= {x.header.slice_id: y for x, y in zip(study.slices, study.images, strict=True)}
+    every_series = [series for study in studies for series in study.series]
+    for read in read_series(every_series, network_input, rejects):
+        images |= {x.slice_id: y for x, y in zip(read.files, read.images, strict=True)}
     return images
 
 

@@ -1,19 +1,14 @@
 """CQ500: majorities of the reads, names of scans, and the choice of a series."""
 
 import itertools
-import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ich_keras.evaluation.cq500 import (
     MARKS,
     READERS,
-    Series,
-    choose_series,
     has_reads,
     read_reads,
     scan_name,
@@ -93,40 +88,3 @@ def test_a_missing_reader_is_named(tmp_path):
 )
 def test_scans_are_named_by_their_folders(text, name):
     assert scan_name(text) == name
-
-
-def series(name="s", slices=30, spacing=5.0, kernel="H30s", contrast=False):
-    return Series(name, slices, spacing, kernel, contrast)
-
-
-@pytest.mark.parametrize(
-    ("better", "worse"),
-    [
-        (series("a", spacing=0.6), series("b", contrast=True)),
-        (series("a", spacing=0.6, kernel="BONE"), series("b", slices=3)),
-        (series("a", spacing=0.6), series("b", kernel="BONE")),
-        (series("a", spacing=0.6), series("b", kernel="H60s")),
-        (series("a"), series("b", spacing=0.625, slices=240)),
-        (series("a", spacing=4.0), series("b", spacing=math.nan)),
-        (series("a", slices=32), series("b", slices=30)),
-    ],
-)
-def test_the_series_to_score(better, worse):
-    assert choose_series([better, worse]) == better
-    assert choose_series([worse, better]) == better
-
-
-SERIES = st.builds(
-    Series,
-    series_id=st.uuids().map(str),
-    slices=st.integers(1, 400),
-    spacing_mm=st.floats(0, 20) | st.just(math.nan),
-    kernel=st.sampled_from(["", "BONE", "STANDARD", "H31s", "H70h", "FC26", "UB"]),
-    contrast=st.booleans(),
-)
-
-
-@given(st.lists(SERIES, min_size=1, max_size=6), st.randoms())
-def test_the_choice_does_not_depend_on_the_order(given_series, random):
-    shuffled = random.sample(given_series, len(given_series))
-    assert choose_series(given_series) == choose_series(shuffled)

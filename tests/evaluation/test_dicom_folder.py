@@ -108,7 +108,7 @@ def test_a_file_that_occurs_twice_is_predicted_once(world, tmp_path):
     studies, rejects = find_studies([tmp_path])
     assert [len(x.files) for x in studies] == [1]
     assert [(x["path"], x["reason"]) for x in rejects] == [("b.dcm", "duplicate_id")]
-    assert rejects[0]["detail"] == "the SOP Instance UID of a.dcm"
+    assert rejects[0]["detail"] == "the slice of a.dcm again"
 
 
 def two_series(data: Path, out: Path) -> str:

@@ -28,7 +28,7 @@ def predicted(pairs: list[tuple[SliceFile, CTSlice]]) -> list[PredictedSlice]:
 @pytest.fixture
 def head(realdata):
     (study,), _ = find_studies([realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"])
-    read, _ = study.read()
+    read, _ = study.series[0].read()
     return predicted(read[:6])
 
 
@@ -37,7 +37,7 @@ def written(folder: Path) -> dict[str, pydicom.Dataset]:
 
 
 def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_path):
-    assert write_dicom(tmp_path / "out", head) == 7
+    assert write_dicom(tmp_path / "out", 1, head) == 7
     objects = written(tmp_path / "out")
     captures = [x for name, x in objects.items() if "capture" in name]
     assert len(captures) == 6
@@ -52,7 +52,7 @@ def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_pat
 
 
 def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
-    write_dicom(tmp_path / "out", head)
+    write_dicom(tmp_path / "out", 1, head)
     maps = written(tmp_path / "out")["series_1_class_maps.dcm"]
     assert [x.SegmentLabel for x in maps.SegmentSequence] == list(SUBTYPES)
     spacing = head[0].ct.header.pixel_spacing
@@ -87,7 +87,7 @@ def test_a_prone_patient_is_not_shown_as_supine(head, tmp_path):
         for x in head
     ]
     for members, name, expected in ((head, "supine", ["L", "P"]), (prone, "prone", ["R", "A"])):
-        write_dicom(tmp_path / name, members)
+        write_dicom(tmp_path / name, 1, members)
         capture = written(tmp_path / name)["series_1_capture_0001.dcm"]
         assert list(capture.PatientOrientation) == expected
 
@@ -100,16 +100,16 @@ def test_class_maps_without_a_position_are_captures_only(head, tmp_path, change)
         changed = replace(first, ct=replace(first.ct, header=header))
     else:
         changed = replace(first, ct=replace(first.ct, hu=first.ct.hu[:-2]))
-    assert write_dicom(tmp_path, [changed, *others]) == len(head)
+    assert write_dicom(tmp_path, 1, [changed, *others]) == len(head)
     assert not list(tmp_path.glob("*maps*"))
 
 
 def test_identifiers_that_are_no_uids_are_replaced_by_derived_ones(tmp_path):
     synth(tmp_path / "data", patients=2, slices=3, size=64, seed=1)
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
-    read, _ = studies[0].read()
+    read, _ = studies[0].series[0].read()
     for name in ("first", "second"):
-        write_dicom(tmp_path / name, predicted(read))
+        write_dicom(tmp_path / name, 1, predicted(read))
     first, second = (list(written(tmp_path / name).values()) for name in ("first", "second"))
     assert len(first) == len(read)  # captures alone, as these files have no frame of reference
     for one, again in zip(first, second, strict=True):
@@ -138,9 +138,9 @@ def test_slices_that_are_not_square_keep_their_shape():
 def test_dicom3tools_finds_no_error(head, tmp_path):
     synth(tmp_path / "data", patients=1, slices=2, size=64, seed=2)
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
-    read, _ = studies[0].read()
-    write_dicom(tmp_path / "out", head)
-    write_dicom(tmp_path / "rsna", predicted(read))
+    read, _ = studies[0].series[0].read()
+    write_dicom(tmp_path / "out", 1, head)
+    write_dicom(tmp_path / "rsna", 1, predicted(read))
     for path in [*(tmp_path / "out").iterdir(), *(tmp_path / "rsna").iterdir()]:
         done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
         faults = [x for x in done.stderr.splitlines() if x.startswith("Error")]

@@ -92,3 +92,14 @@ def test_without_information_in_neighbours_it_does_not_smooth():
     fitted = fit_smoothing(predictions_of(labels, probabilities))
     assert fitted.sigma_mm < 0.4 * SPACING_MM
     assert fitted.temperature == pytest.approx(1, abs=0.1)
+
+
+def test_a_slice_at_an_unknown_position_stays_as_it_is():
+    given = made_up(seed=4)
+    positions = given.position_mm.copy()
+    positions[::2] = np.nan
+    smoothing = Smoothing(sigma_mm=8.0, temperature=0.7)
+    found = smooth_series(given.probabilities, given.series, positions, smoothing)
+    np.testing.assert_array_equal(found[::2], given.probabilities[::2])
+    assert np.isfinite(found).all()
+    assert not np.allclose(found[1::2], given.probabilities[1::2])

@@ -48,6 +48,9 @@ class SliceHeader:
     pixel_spacing: tuple[float, ...] | None  # mm between rows and between columns; None if missing
     kernel: str = ""  # Convolution Kernel; "" if missing
     contrast: bool = False  # whether the file names a contrast agent
+    placed: bool = True  # whether `position_mm` is in mm, and not just an order
+    image_type: tuple[str, ...] = ()  # Image Type
+    body_part: str = ""  # Body Part Examined; "" if missing
 
     @property
     def edge_mm(self) -> float:
@@ -76,6 +79,9 @@ def slice_header(dataset: Dataset) -> SliceHeader:
         pixel_spacing=_numbers_or_none(dataset, "PixelSpacing", 2),
         kernel=_remark(dataset, "ConvolutionKernel"),
         contrast=bool(_remark(dataset, "ContrastBolusAgent")),
+        placed=bool(numbers(dataset, "ImagePositionPatient") or numbers(dataset, "SliceLocation")),
+        image_type=tuple(map(one_line, texts(dataset, "ImageType"))),
+        body_part=_remark(dataset, "BodyPartExamined"),
     )
 
 

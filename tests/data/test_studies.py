@@ -1,0 +1,160 @@
+"""Which files belong together, whatever an export made of their identifiers and orientation."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.studies import Study, find_studies, read_series
+from tfrecords_tools.phantom.rsna_files import synth
+from tfrecords_tools.windows import WINDOWS
+
+INPUT = NetworkInput(shard_size=64, size=64, windows=(WINDOWS["brain"],), neighbours=0)
+SLICES = 4
+
+Change = Callable[[pydicom.Dataset, int], None]  # of a slice and its number
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory) -> list[pydicom.Dataset]:
+    """The slices of a phantom study, from below; one file of the set is cut short on purpose."""
+    folder = tmp_path_factory.mktemp("head")
+    synth(folder, patients=2, slices=SLICES, size=64, seed=3, workers=1)
+    studies, _ = find_studies([folder / "stage_2_train"])
+    whole = next(x for x in studies if len(x.files) == SLICES)
+    slices = [pydicom.dcmread(file.source.path) for file in whole.files]
+    for dataset in slices:
+        if dataset.file_meta.TransferSyntaxUID.is_compressed:
+            dataset.decompress()
+    return slices
+
+
+def export(head: list[pydicom.Dataset], folder: Path, change: Change = lambda *_: None) -> Path:
+    """Files of the slices, each changed first."""
+    folder.mkdir(parents=True)
+    for number, dataset in enumerate(head):
+        changed = copy.deepcopy(dataset)
+        change(changed, number)
+        changed.save_as(folder / f"{number}.dcm")
+    return folder
+
+
+def studies_of(*folders: Path) -> list[Study]:
+    studies, rejects = find_studies(folders)
+    assert not rejects
+    return studies
+
+
+def images_of(study: Study) -> np.ndarray:
+    (read,) = read_series(study.series, INPUT, [])
+    return read.images
+
+
+def test_a_study_uid_of_two_patients_is_two_studies(head, tmp_path):
+    export(head, tmp_path / "a")
+    export(head, tmp_path / "b", lambda x, _: setattr(x, "PatientID", "another"))
+    both = studies_of(tmp_path)
+    assert [len(study.files) for study in both] == [SLICES, SLICES]
+    assert {study.patient_id for study in both} == {head[0].PatientID, "another"}
+
+
+def test_without_identifiers_the_files_of_a_folder_belong_together(head, tmp_path):
+    def anonymous(dataset, number):
+        for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
+            delattr(dataset, keyword)
+
+    for name in ("a", "b"):
+        export(
+            head[: SLICES // 2] if name == "a" else head[SLICES // 2 :], tmp_path / name, anonymous
+        )
+    assert [len(study.files) for study in studies_of(tmp_path)] == [2, 2]
+
+
+def test_slices_that_share_one_sop_uid_are_told_apart(head, tmp_path):
+    (study,) = studies_of(
+        export(head, tmp_path / "a", lambda x, _: setattr(x, "SOPInstanceUID", "1.2"))
+    )
+    assert sorted(x.slice_id for x in study.files) == ["1.2", "1.2#2", "1.2#3", "1.2#4"]
+
+
+def test_a_copy_is_left_out_and_named(head, tmp_path):
+    export(head, tmp_path / "a")
+    export(head, tmp_path / "b")
+    (study,), rejects = find_studies([tmp_path])
+    assert len(study.files) == SLICES
+    assert {x["reason"] for x in rejects} == {"duplicate_id"}
+    assert [x["detail"] for x in rejects] == [
+        f"the slice of a/{number}.dcm again" for number in range(SLICES)
+    ]
+
+
+def test_another_reconstruction_is_a_series_of_its_own_and_not_judged(head, tmp_path):
+    def sharp(dataset, number):
+        dataset.SeriesInstanceUID += "1"
+        dataset.SOPInstanceUID += "1"
+        dataset.ConvolutionKernel = "H70h"
+
+    export(head, tmp_path / "a", sharp)
+    export(head, tmp_path / "b")
+    (study,) = studies_of(tmp_path)
+    judged, other = study.series
+    assert [x.source.name[0] for x in (*judged.files, *other.files)] == list("bbbbaaaa")
+    assert "sharp kernel H70h" in other.facts.remarks()
+
+
+@pytest.mark.parametrize("keyword", ["InstanceNumber", None])
+def test_an_order_is_not_taken_for_millimetres(head, tmp_path, keyword):
+    def unplaced(dataset, number):
+        for each in ("ImagePositionPatient", "SliceLocation"):
+            dataset.pop(each, None)
+        if keyword:
+            setattr(dataset, keyword, str(number + 1))
+
+    (study,) = studies_of(export(head, tmp_path / "a", unplaced))
+    (read,) = read_series(study.series, INPUT, [])
+    assert np.isnan(read.position_mm).all()
+    assert "positions unknown" in study.series[0].facts.remarks()
+    np.testing.assert_array_equal(
+        read.images, images_of(studies_of(export(head, tmp_path / "b"))[0])
+    )
+
+
+TURNS = {
+    "by half": ([-1, 0, 0, 0, -1, 0], lambda x: x[::-1, ::-1]),
+    "upside down": ([1, 0, 0, 0, -1, 0], lambda x: x[::-1]),
+    "mirrored": ([-1, 0, 0, 0, 1, 0], lambda x: x[:, ::-1]),
+    "by a quarter": ([0, -1, 0, 1, 0, 0], lambda x: x.T[:, ::-1]),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_network_sees_a_turned_slice_as_it_is_looked_at(head, tmp_path, turn):
+    """The same pixels in another order, with an orientation that says so."""
+    orientation, turned = TURNS[turn]
+
+    def store(dataset, number):
+        stored = np.ascontiguousarray(turned(dataset.pixel_array))
+        dataset.PixelData = stored.tobytes()
+        dataset.ImageOrientationPatient = orientation
+
+    (study,) = studies_of(export(head, tmp_path / "a", store))
+    (usual,) = studies_of(export(head, tmp_path / "b"))
+    np.testing.assert_array_equal(images_of(study), images_of(usual))
+    assert "turned to the usual view" in study.series[0].facts.remarks()
+
+
+def test_pixels_of_half_the_width_change_little(head, tmp_path):
+    def stretched(dataset, number):
+        dataset.PixelData = dataset.pixel_array.repeat(2, axis=1).tobytes()
+        dataset.Columns *= 2
+        height, width = dataset.PixelSpacing
+        dataset.PixelSpacing = [height, width / 2]
+
+    (study,) = studies_of(export(head, tmp_path / "a", stretched))
+    (usual,) = studies_of(export(head, tmp_path / "b"))
+    difference = np.abs(images_of(study).astype(int) - images_of(usual))
+    assert np.median(difference) <= 1
