@@ -74,6 +74,16 @@ def test_make_targets_and_programs_exist(document):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_are_named_exist(document):
+    defined = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert set(re.findall(r"`(test_\w+)`", prose(document))) <= defined
+
+
 def test_experiments_in_the_documents_are_taken(tmp_path):
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     file = tmp_path / "experiments" / "classification" / "written.yaml"

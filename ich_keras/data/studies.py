@@ -41,12 +41,7 @@ class SliceFile:
         return name if self.number == 1 else f"{name}#{self.number}"
 
     def read(self) -> CTSlice:
-        """The slice in HU.
-
-        Raises:
-            RejectedSlice: if the pixels cannot be read.
-            OSError: if the file no longer exists.
-        """
+        """The slice in HU; RejectedSlice if the pixels cannot be read."""
         with self.source.open() as file:
             try:
                 hu = read_hu(file, self.header.format, self.header.mark)

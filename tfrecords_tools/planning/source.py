@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.storage.folders import files_below
 from tfrecords_tools.storage.object_store import check_store, is_remote
 
 STAGES = ("stage_2", "stage_1")  # folder names of the challenge; the later one is preferred
@@ -36,12 +37,12 @@ def find_source(root: Path, *, label_file: Path | None = None, unlabelled: bool 
     """
     if unlabelled or label_file is not None:
         labels = None if unlabelled else label_file
-        return _not_empty(Source(str(root), _files_below(root, "."), labels, folders=(root,)))
+        return _not_empty(Source(str(root), files_below(root), labels, folders=(root,)))
     for stage in STAGES:
         train, test = root / f"{stage}_train", root / f"{stage}_test"
         for labels in (root / f"{stage}_train.csv", root / f"{stage}_train.csv.gz"):
             if labels.is_file() and train.is_dir():
-                files = _files_below(root, train.name) + _files_below(root, test.name)
+                files = files_below(root, train.name) + files_below(root, test.name)
                 return _not_empty(Source(str(root), files, labels, test.name, (train, test)))
     raise UsageError(
         f"{root}: expected stage_2_train.csv beside the folder stage_2_train of DICOM files; give"
@@ -64,23 +65,6 @@ def read_list(stream: Iterable[bytes]) -> Iterator[str]:
         path = os.fsdecode(line.rstrip(b"\r\n"))
         if path:
             yield path
-
-
-def _files_below(root: Path, folder: str) -> tuple[str, ...]:
-    """The files below a folder, sorted, if it exists; links to folders too, but not followed."""
-    if not (root / folder).is_dir():
-        return ()
-    files: list[str] = []
-    for parent, folders, names in os.walk(root / folder, onerror=_raise):
-        inside = Path(parent).relative_to(root)
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        files += [(inside / name).as_posix() for name in (*names, *links)]
-    return tuple(sorted(files))
-
-
-def _raise(error: OSError) -> None:
-    """Without this, `os.walk` silently skips a folder that it may not list."""
-    raise error
 
 
 def _not_empty(source: Source) -> Source:
