@@ -158,7 +158,7 @@ def test_a_value_of_another_vr_is_rejected(whole: bytes, damaged: bytes, expecte
     assert whole in content
     with pytest.raises(RejectedSlice) as caught:
         read_slice(io.BytesIO(content.replace(whole, damaged)))
-    assert str(caught.value) == f"bad_header: {expected}"
+    assert str(caught.value).startswith(f"bad_header: {expected}; `gdcmconv --implicit")
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])

@@ -122,8 +122,8 @@ def test_elements_of_another_file_after_the_pixels_are_rejected() -> None:
     """Their identifiers would be read with the pixels, and not with the header."""
     other = saved(make_dataset(STORED, SOPInstanceUID="ID_other")).getvalue()
     _, start, _ = element(other, 0x00020010)
-    assert rejection(whole() + other[start + 20 :]) == (
-        "not a whole DICOM file: 00080018 follows 7FE00010"
+    assert rejection(whole() + other[start + 20 :]).startswith(
+        "not a whole DICOM file: 00080018 follows 7FE00010; unless another file begins there"
     )
 
 
@@ -132,7 +132,7 @@ def test_a_duplicate_element_is_rejected() -> None:
     content = whole()
     start, value, end = element(content, 0x00281052)
     other = content[start:value] + b"0".ljust(end - value)
-    assert "00281052 follows 00281052" in rejection(content[:end] + other + content[end:])
+    assert "00281052 occurs twice" in rejection(content[:end] + other + content[end:])
 
 
 def test_a_value_that_is_cut_off_is_rejected() -> None:

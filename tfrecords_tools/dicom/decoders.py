@@ -44,6 +44,8 @@ PLUGINS = {
     uid.HTJ2KLosslessRPCL: _OPENJPEG,
     uid.HTJ2K: _OPENJPEG,
 }
+_ADD_SYNTAX = "dcmtk's `dcmconv +te IN OUT` finds and adds it"
+_DECOMPRESS = "`gdcmconv --raw IN OUT` converts it if GDCM can read it"
 LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless}
 LOSSY |= {uid.JPEG2000, uid.HTJ2K}  # these two may also be lossless
 
@@ -58,7 +60,8 @@ def check_decoder(syntax: str) -> None:
         plugin = None if decoder.is_native else PLUGINS[decoder.UID]
     except (NotImplementedError, KeyError) as error:
         raise RejectedSlice(
-            "unsupported_syntax", f"Transfer Syntax {syntax!r}; convert the file to another"
+            "unsupported_syntax",
+            f"Transfer Syntax {syntax!r}; {_ADD_SYNTAX if not syntax else _DECOMPRESS}",
         ) from error
     if plugin and plugin.name not in decoder.available_plugins:
         raise RejectedSlice(

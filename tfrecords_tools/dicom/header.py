@@ -1,13 +1,15 @@
 """Checks and reads what a DICOM header says about a CT slice."""
 
 import math
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from tfrecords_tools.dicom.rejection import RejectedSlice, one_line
-from tfrecords_tools.dicom.values import integer, numbers, texts
+from tfrecords_tools.dicom.rejection import RejectedSlice, one_line, rejecting
+from tfrecords_tools.dicom.values import decoded, integer, numbers, texts
 from tfrecords_tools.tables.csv_cells import FORMULA
 
 MIN_EDGE, MAX_EDGE = 32, 4096  # pixels
@@ -18,8 +20,14 @@ MIN_AXIAL_COSINE = 0.7  # about 45 degrees; gantries tilt up to 30
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+SPLIT_FRAMES = "dcm4che's `emf2sf --out-dir DIR IN` splits it into single slices"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LOCALIZERS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW")
+# These values describe an image, and names of CAPTURES are not searched in them.
+_DOSE_LEVEL = re.compile(
+    r"(LOW|REDUCED|HALF|QUARTER|FULL|STANDARD|NORMAL|ROUTINE|HIGH|\bI)[ _-]?DOSE"
+    r"(?![ _-]?(INFO|REPORT|SHEET|SUMMARY|RECORD|PAGE|SCREEN|TABLE))"
+)
 CAPTURES = ("SCREEN SAVE", "DOSE", "REPORT", " PROT")  # the last is Siemens' patient protocol
 
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -91,7 +99,7 @@ def _check_kind(dataset: Dataset) -> None:
     if not sop_class and not modality:
         raise RejectedSlice("not_dicom", "has neither a Modality nor a SOP class")
     if sop_class in ENHANCED_CT:
-        raise RejectedSlice("multi_frame", "an enhanced CT; export it as single slices")
+        raise RejectedSlice("multi_frame", f"an enhanced CT; {SPLIT_FRAMES}")
     if modality not in ("CT", ""):
         raise RejectedSlice("not_ct", f"Modality is {modality!r}, expected CT")
     if sop_class.startswith(SECONDARY_CAPTURE):
@@ -101,7 +109,8 @@ def _check_kind(dataset: Dataset) -> None:
     image_type = [value.upper() for value in texts(dataset, "ImageType")]
     if any(name in value for name in LOCALIZERS for value in image_type):
         raise RejectedSlice("localizer", f"Image Type is {image_type}")
-    if any(name in value for name in CAPTURES for value in image_type):
+    described = [_DOSE_LEVEL.sub("", value) for value in image_type]
+    if any(name in value for name in CAPTURES for value in described):
         raise RejectedSlice("secondary_capture", f"Image Type is {image_type}")
 
 
@@ -114,7 +123,7 @@ def _sop_class(dataset: Dataset) -> str:
 def _check_layout(dataset: Dataset) -> None:
     frames = numbers(dataset, "NumberOfFrames")
     if frames not in ((), (1,)) or "SharedFunctionalGroupsSequence" in dataset:
-        raise RejectedSlice("multi_frame", "more than one frame, or functional groups")
+        raise RejectedSlice("multi_frame", f"several frames or functional groups; {SPLIT_FRAMES}")
     samples = integer(dataset, "SamplesPerPixel")
     photometric = texts(dataset, "PhotometricInterpretation")
     if samples != 1 or photometric not in (["MONOCHROME1"], ["MONOCHROME2"]):
@@ -158,7 +167,10 @@ def _slice_id(dataset: Dataset) -> str:
 
 def _identifier(dataset: Dataset, keyword: str) -> str:
     name = "\\".join(texts(dataset, keyword))
-    if len(name) > MAX_IDENTIFIER or not name.isprintable():
+    if keyword == "PatientID" and not _is_printable(name):
+        with rejecting("bad_identifier", keyword):
+            name = decoded(dataset, keyword)
+    if len(name) > MAX_IDENTIFIER or not _is_printable(name):
         raise RejectedSlice(
             "bad_identifier",
             f"{keyword} is longer than {MAX_IDENTIFIER} or has unprintable characters",
@@ -166,6 +178,11 @@ def _identifier(dataset: Dataset, keyword: str) -> str:
     if keyword.endswith("UID") and name.startswith(FORMULA):
         raise RejectedSlice("bad_identifier", f"{keyword} begins like a spreadsheet formula")
     return name
+
+
+def _is_printable(name: str) -> bool:
+    """Whether a name holds no control characters; spaces of other scripts are no such ones."""
+    return all(x.isprintable() or unicodedata.category(x) == "Zs" for x in name)
 
 
 def _remark(dataset: Dataset, keyword: str) -> str:

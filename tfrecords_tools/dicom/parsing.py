@@ -9,10 +9,17 @@ from typing import BinaryIO, NamedTuple
 from pydicom import Dataset
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from tfrecords_tools.dicom.rejection import RejectedSlice, rejecting
 from tfrecords_tools.dicom.structure import (
+    EXPLICIT_VRS,
     META,
     UNDEFINED,
     Element,
@@ -30,6 +37,9 @@ _PIXEL_DATA = Tag("PixelData")
 _ANY_PIXELS = frozenset((_PIXEL_DATA, Tag("FloatPixelData"), Tag("DoubleFloatPixelData")))
 _PIXEL_VRS = ("OB", "OW", None)  # None: implicit VR
 _META_GROUP = 2
+_GROUP_8 = b"\x08\0"  # the first group after the file meta information, in little endian
+_ADD_META = "if it is a DICOM file, `gdcmconv --raw IN OUT` adds it"
+_WRITE_IMPLICIT = "pydicom's `dcmread(IN).save_as(OUT, implicit_vr=True)` mends it"
 
 
 class ChangedHeaderError(InputError):
@@ -68,7 +78,7 @@ def read_elements(file: BinaryIO) -> Elements:
     with rejecting("not_dicom", "cannot be parsed"):
         meta = _read_meta(file)
         file_meta = Dataset({element.tag: element for element in meta})
-        syntax = _transfer_syntax(file_meta)
+        syntax = _transfer_syntax(file, file_meta)
         stream = _body(file, syntax)
         body, pixel_bytes = _read_before_pixels(stream, form_of(syntax))
     end = stream.tell()
@@ -100,6 +110,8 @@ def read_pixel_data(file: BinaryIO, syntax: str, mark: HeaderMark) -> tuple[byte
         if pixels is None or pixels.tag != _PIXEL_DATA or pixels.VR not in _PIXEL_VRS:
             raise RejectedSlice("no_pixels", "Pixel Data is missing, or its VR is not OB or OW")
         content = pixels.value or b""
+        if pixels.length == UNDEFINED and not UID(syntax).is_encapsulated:
+            raise RejectedSlice("undecodable", "compressed pixels, declared as uncompressed")
         if len(content) < pixels.length != UNDEFINED:
             raise RejectedSlice("truncated_pixels", f"{len(content)} of {pixels.length} bytes")
     with rejecting("not_dicom", "not a whole DICOM file"):
@@ -138,10 +150,27 @@ def _read_meta(file: BinaryIO) -> list[Element]:
     return list(reader)
 
 
-def _transfer_syntax(meta: Dataset) -> str:
+def _transfer_syntax(file: BinaryIO, meta: Dataset) -> str:
+    """The transfer syntax of the elements, where the file is left.
+
+    Explicit VR that is declared or, without file meta information, not declared may be implicit:
+    GDCM, ITK and pydicom then look at the first element, too.
+    """
+    begin = file.tell()
+    first = file.read(6)
+    file.seek(begin)
+    explicit = first[4:].decode("latin-1") in EXPLICIT_VRS
     if not len(meta):
-        raise RejectedSlice("not_dicom", "has no file meta information")
-    return "\\".join(texts(meta, "TransferSyntaxUID"))  # a damaged one can have several values
+        if not first.startswith(_GROUP_8):
+            raise RejectedSlice("not_dicom", f"has no file meta information; {_ADD_META}")
+        return ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+    # A damaged one can have several values.
+    declared = "\\".join(texts(meta, "TransferSyntaxUID"))
+    if declared == ImplicitVRLittleEndian and explicit:
+        raise RejectedSlice("not_dicom", f"explicit VR, declared as implicit; {_WRITE_IMPLICIT}")
+    if declared == ExplicitVRLittleEndian and first.startswith(_GROUP_8) and not explicit:
+        return ImplicitVRLittleEndian
+    return declared
 
 
 def _body(file: BinaryIO, syntax: str) -> BinaryIO:

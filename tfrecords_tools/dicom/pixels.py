@@ -67,9 +67,8 @@ def check_length(pixels: PixelFormat, length: int) -> None:
     if length == 0:
         raise RejectedSlice("no_pixels", "Pixel Data is missing or empty")
     if pixels.decoder.is_native:
-        rows, columns = pixels.shape
-        expected = -(-rows * columns * pixels.bits_allocated // 8)
-        if length not in (expected, expected + expected % 2):  # an element has an even length
+        expected = _native_length(pixels)
+        if not expected <= length < 2 * expected:  # padding is checked where it is read
             reason = "truncated_pixels" if length < expected else "overlong_pixels"
             raise RejectedSlice(reason, f"{length} bytes of Pixel Data, expected {expected}")
 
@@ -81,6 +80,8 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
     columns), without the bits above Bits Stored, which are not part of a pixel (PS3.5 8.1.1).
     """
     check_length(pixels, len(content))
+    if pixels.decoder.is_native:
+        content = _without_padding(content, pixels)
     precision = pixels.bits_stored if pixels.decoder.is_native else _precision(content, pixels)
     if pixels.packed:
         stored = _unpacked(content, pixels)
@@ -95,6 +96,39 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
             "undecodable", f"values of more than {pixels.bits_stored} bits were compressed"
         )
     return cut
+
+
+def _native_length(pixels: PixelFormat) -> int:
+    rows, columns = pixels.shape
+    return -(-rows * columns * pixels.bits_allocated // 8)
+
+
+def _without_padding(content: bytes, pixels: PixelFormat) -> bytes:
+    """Pixels without the zeros that some writers add to the value (PS3.5 8.1.1).
+
+    Zeros that may as well be the end of an image with wider rows are rejected.
+    """
+    length = _native_length(pixels)
+    padding = content[length + length % 2 :]  # an element has an even length
+    if any(padding) or (padding and (pixels.packed or _has_wider_rows(content, pixels))):
+        raise RejectedSlice(
+            "overlong_pixels",
+            f"{len(content)} bytes of Pixel Data, expected {length}; the rest may be pixels",
+        )
+    return content[:length]
+
+
+def _has_wider_rows(content: bytes, pixels: PixelFormat) -> bool:
+    """Whether rows that fill all bytes lie more smoothly below each other than the header's."""
+    rows, columns = pixels.shape
+    pixel_bytes = pixels.bits_allocated // 8
+    width, rest = divmod(len(content), rows * pixel_bytes)
+    if rest or width == columns:
+        return False
+    kind = f"{'<' if form_of(pixels.syntax).little_endian else '>'}u{pixel_bytes}"
+    flat = np.frombuffer(content, kind).astype(np.int64)
+    wide, narrow = (np.abs(flat[n:] - flat[:-n]).mean() for n in (width, columns))
+    return bool(wide < narrow)
 
 
 def _fits(stored: np.ndarray, cut: np.ndarray, pixels: PixelFormat) -> bool:

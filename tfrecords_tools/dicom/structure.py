@@ -11,17 +11,19 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import data_element_generator, read_sequence
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from tfrecords_tools.dicom.values import allowed_vrs
+from tfrecords_tools.dicom.values import MEND_VRS, allowed_vrs
 
 Element: TypeAlias = RawDataElement | DataElement  # the latter are sequences of undefined length
 
 UNDEFINED = 0xFFFFFFFF  # a length: the value ends at a delimiter
 _ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
-_IMPLICIT, _EXPLICIT = {None}, EXPLICIT_VR_LENGTH_16 | EXPLICIT_VR_LENGTH_32
+EXPLICIT_VRS = EXPLICIT_VR_LENGTH_16 | EXPLICIT_VR_LENGTH_32
+_SORT = "unless another file begins there, `gdcmconv --raw IN OUT` sorts the elements"
 _DEEPEST = 32  # levels of nested sequences; real files have about five
 
 
@@ -42,31 +44,40 @@ _UNKNOWN = Form(implicit_vr=True, little_endian=True)  # items of a UN (PS3.5 6.
 
 
 def check_elements(
-    elements: Iterable[Element], content: bytes, place: int, form: Form, before: int = -1
+    elements: Iterable[Element], content: bytes, place: int, form: Form, after: int = -1
 ) -> int:
-    """Checks that elements ascend, each whole and in a VR that decoders of images expect.
+    """Checks that no element occurs twice, each whole and in a VR that decoders of images expect.
 
-    The elements are as pydicom reads them, from `place` in `content` on; `before` is the tag of the
-    element before them. Returns where they end; ValueError names the first fault.
+    The elements are as pydicom reads them, from `place` in `content` on. Their tags are above
+    `after`, in any order: readers sort them. Returns where they end; ValueError names the first
+    fault.
     """
+    tags: set[int] = set()
     for element in elements:
-        if element.tag <= before:
-            raise ValueError(f"{element.tag:08X} follows {before:08X}")
+        if element.tag <= after:
+            raise ValueError(f"{element.tag:08X} follows {after:08X}")
+        if element.tag in tags:
+            raise ValueError(f"{element.tag:08X} occurs twice; readers take different ones")
         if _is_of_image(element.tag.group) and element.VR not in allowed_vrs(element.tag):
-            raise ValueError(f"{element.tag:08X} has the VR {element.VR}")
-        before = element.tag
+            raise ValueError(f"{element.tag:08X} has the VR {element.VR}; {MEND_VRS}")
+        tags.add(element.tag)
         place += _size(element, content, form, _DEEPEST)
     return place
 
 
 def check_rest(content: bytes, form: Form, before: int) -> None:
-    """Checks the rest of a file like `check_elements`; zeros may follow, to fill whole blocks."""
+    """Checks the rest of a file like `check_elements`; zeros may follow, to fill whole blocks.
+
+    These elements ascend from the tag `before` on: those of the header must not be among them.
+    """
     reader = data_element_generator(io.BytesIO(content), *form)
     place, end = 0, len(content.rstrip(b"\0"))
     while place < end:
         element = next(reader, None)
         if element is None:
             raise ValueError(f"{end - place} bytes at the end are not an element")
+        if dictionary_has_tag(element.tag) and element.tag < before:
+            raise ValueError(f"{element.tag:08X} follows {before:08X}; {_SORT}")
         place, before = check_elements([element], content, place, form, before), element.tag
 
 
@@ -95,7 +106,7 @@ def _size(element: Element, content: bytes, form: Form, depth: int) -> int:
     header = 12 if not form.implicit_vr and element.VR in EXPLICIT_VR_LENGTH_32 else 8
     if isinstance(element, DataElement):
         return header + _undefined_size(element, content, form, depth)
-    if element.VR not in (_IMPLICIT if form.implicit_vr else _EXPLICIT):
+    if element.VR not in ({None} if form.implicit_vr else EXPLICIT_VRS):
         raise ValueError(f"{element.tag:08X} has the unknown VR {element.VR}")
     if element.tag.group == _ITEM[0]:
         raise ValueError(f"{element.tag:08X} is outside any sequence")

@@ -10,13 +10,18 @@ import re
 import struct
 
 from pydicom import Dataset
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.config import strict_reading
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32, STR_VR, VR
 
 from tfrecords_tools.dicom.rejection import RejectedSlice
 
+MEND_VRS = "`gdcmconv --implicit IN OUT` writes the VRs of the dictionary"
+# Their bytes are the same text. GDCM and ITK read them alike, but refuse numbers in another VR.
+_TEXT_VRS = STR_VR - {VR.DS, VR.IS}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # PS3.5 6.2
 _tag = functools.cache(Tag)  # pydicom searches for a keyword each time
 
@@ -30,6 +35,16 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
         text = content.decode("latin-1")  # never fails, and keeps identifiers distinct
     values = [value.strip(" \0") for value in text.split("\\")]
     return values if any(values) else []
+
+
+def decoded(dataset: Dataset, keyword: str) -> str:
+    """A text element decoded by Specific Character Set (PS3.3 C.12.1.1.2), not split into values.
+
+    LookupError or ValueError if it is not text in one of the declared character sets.
+    """
+    with strict_reading():
+        encodings = convert_encodings(texts(dataset, "SpecificCharacterSet"))
+        return decode_bytes(_content(dataset, keyword), encodings, set()).strip(" \0")
 
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
@@ -77,6 +92,11 @@ def _content(dataset: Dataset, keyword: str) -> bytes:
     element = dataset.get_item(_tag(keyword), keep_deferred=True)
     if element is None:
         return b""
-    if not isinstance(element, RawDataElement) or element.VR not in allowed_vrs(element.tag):
-        raise RejectedSlice("bad_header", f"{keyword} has the VR {element.VR}")
+    if not isinstance(element, RawDataElement) or not _has_its_vr(element):
+        raise RejectedSlice("bad_header", f"{keyword} has the VR {element.VR}; {MEND_VRS}")
     return element.value or b""
+
+
+def _has_its_vr(element: RawDataElement) -> bool:
+    allowed = allowed_vrs(element.tag)
+    return element.VR in allowed or (element.VR in _TEXT_VRS and not _TEXT_VRS.isdisjoint(allowed))
