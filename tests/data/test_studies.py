@@ -1,7 +1,5 @@
 """Which files belong together, whatever an export made of their identifiers and orientation."""
 
-import copy
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +8,13 @@ import pytest
 
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.studies import Study, find_studies, read_series
+from tests.support.exports import TURNS, read_study, set_pixels
+from tests.support.exports import save as export
 from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.windows import WINDOWS
 
 INPUT = NetworkInput(shard_size=64, size=64, windows=(WINDOWS["brain"],), neighbours=0)
 SLICES = 4
-
-Change = Callable[[pydicom.Dataset, int], None]  # of a slice and its number
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +24,7 @@ def head(tmp_path_factory) -> list[pydicom.Dataset]:
     synth(folder, patients=2, slices=SLICES, size=64, seed=3, workers=1)
     studies, _ = find_studies([folder / "stage_2_train"])
     whole = next(x for x in studies if len(x.files) == SLICES)
-    slices = [pydicom.dcmread(file.source.path) for file in whole.files]
-    for dataset in slices:
-        if dataset.file_meta.TransferSyntaxUID.is_compressed:
-            dataset.decompress()
-    return slices
-
-
-def export(head: list[pydicom.Dataset], folder: Path, change: Change = lambda *_: None) -> Path:
-    """Files of the slices, each changed first."""
-    folder.mkdir(parents=True)
-    for number, dataset in enumerate(head):
-        changed = copy.deepcopy(dataset)
-        change(changed, number)
-        changed.save_as(folder / f"{number}.dcm")
-    return folder
+    return read_study([file.source.path for file in whole.files])
 
 
 def studies_of(*folders: Path) -> list[Study]:
@@ -123,34 +107,18 @@ def test_an_order_is_not_taken_for_millimetres(head, tmp_path, keyword):
     )
 
 
-TURNS = {
-    "by half": ([-1, 0, 0, 0, -1, 0], lambda x: x[::-1, ::-1]),
-    "upside down": ([1, 0, 0, 0, -1, 0], lambda x: x[::-1]),
-    "mirrored": ([-1, 0, 0, 0, 1, 0], lambda x: x[:, ::-1]),
-    "by a quarter": ([0, -1, 0, 1, 0, 0], lambda x: x.T[:, ::-1]),
-}
-
-
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_network_sees_a_turned_slice_as_it_is_looked_at(head, tmp_path, turn):
     """The same pixels in another order, with an orientation that says so."""
-    orientation, turned = TURNS[turn]
-
-    def store(dataset, number):
-        stored = np.ascontiguousarray(turned(dataset.pixel_array))
-        dataset.PixelData = stored.tobytes()
-        dataset.ImageOrientationPatient = orientation
-
-    (study,) = studies_of(export(head, tmp_path / "a", store))
+    (study,) = studies_of(export(head, tmp_path / "a", TURNS[turn]))
     (usual,) = studies_of(export(head, tmp_path / "b"))
     np.testing.assert_array_equal(images_of(study), images_of(usual))
     assert "turned to the usual view" in study.series[0].facts.remarks()
 
 
 def test_pixels_of_half_the_width_change_little(head, tmp_path):
-    def stretched(dataset, number):
-        dataset.PixelData = dataset.pixel_array.repeat(2, axis=1).tobytes()
-        dataset.Columns *= 2
+    def stretched(dataset, _):
+        set_pixels(dataset, dataset.pixel_array.repeat(2, axis=1))
         height, width = dataset.PixelSpacing
         dataset.PixelSpacing = [height, width / 2]
 
