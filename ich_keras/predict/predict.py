@@ -3,36 +3,32 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
-from ich_keras.data.sources import write_rejects
-from ich_keras.data.studies import ReadSeries, find_studies, read_series
-from ich_keras.figures.class_maps import class_map_sheet
-from ich_keras.figures.curves import save_png
-from ich_keras.model.forward import compile_forward, predict_images
-from ich_keras.model.network import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
+from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.sources import Reject, write_rejects
+from ich_keras.data.studies import ReadSeries, Study, find_studies, read_series
+from ich_keras.model.forward import Forward, compile_forward, predict_images
+from ich_keras.model.network import PROBABILITIES, load_model, with_class_maps
+from ich_keras.predict.output import REJECTS_NAME, check_unused
+from ich_keras.predict.pictures import costing_no_answer, draw_study, write_objects
+from ich_keras.predict.tables import append_answers, series_row, slice_rows
 from ich_keras.run.folder import RunError, RunFolder, read_input
 from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
 from ich_keras.scores.smoothing import Smoothing, smooth_series
-from tfrecords_tools.classes import ANY, LABELS
-from tfrecords_tools.dicom.orientation import turn_of
-from tfrecords_tools.dicom.reader import CTSlice
+from tfrecords_tools.classes import ANY
 from tfrecords_tools.errors import InputError
+from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.progress import progress
-from tfrecords_tools.storage.atomic import whole_file
-from tfrecords_tools.tables.csv_cells import path_cell
 
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
 LOOK_SLICES = 3  # per study that are most worth a look
-SHEET_SLICES = 24  # on a contact sheet; more would be too small to see
 
 
 @dataclass(frozen=True)
@@ -40,15 +36,16 @@ class PredictResult:
     """The folder of the tables and figures, with what was counted."""
 
     out: Path
-    slices: int
-    series: int
-    studies: int
+    counts: Counter[str]  # of `slices`, `series`, `studies`, and pictures that failed, `not_drawn`
     rejected: int
 
     def sentence(self) -> str:
+        counts = self.counts
+        not_drawn = f", {counts['not_drawn']:,} not drawn" if counts["not_drawn"] else ""
         return (
-            f"{self.slices:,} slices of {self.studies:,} studies in {self.series:,} series,"
-            f" {self.rejected:,} files rejected: {self.out} (for research, not for diagnosis)"
+            f"{counts['slices']:,} slices of {counts['studies']:,} studies in"
+            f" {counts['series']:,} series, {self.rejected:,} files rejected{not_drawn}: {self.out}"
+            " (for research, not for diagnosis)"
         )
 
 
@@ -70,6 +67,9 @@ def predict(
     are figures: `study_<n>.png` is a contact sheet, `study_<n>_look.png` shows the three slices.
     `submission.csv` has the format of the challenge, `rejects.csv` one row per rejected file.
 
+    The tables grow by each series before it is drawn, so that what fails or is interrupted later
+    costs no answer. A figure or DICOM object that cannot be made is logged and counted.
+
     Folders and zip archives are searched to any depth. Without `size` it is that of the training.
     `smooth` smooths over the slices of each series, as fitted on validation; `dicom` writes the
     class maps as DICOM objects too, to `dicom/study_<n>/`.
@@ -77,60 +77,135 @@ def predict(
     Raises:
         InputError: if no file can be used.
         RunError: for `smooth`, if no smoothing was fitted on validation.
+        UsageError: if `out` is in use.
+        KeyboardInterrupt: with a message that says what is answered.
     """
+    check_unused(out)
     trained = read_input(run).network
     network_input = trained.at(size or trained.size)
     postprocessing = _postprocessing(run, network_input.size, smooth)
-    with_maps = compile_forward(with_class_maps(load_model(run.best)))
-    studies, rejects = find_studies(paths)
-    smoothing = postprocessing.smoothing if postprocessing is not None and smooth else None
-    patients = {x: n for n, x in enumerate(dict.fromkeys(s.patient_id for s in studies), start=1)}
-    tables: list[pd.DataFrame] = []
-    rows: list[dict[str, Any]] = []
-    number = 0
-    for study in progress(studies, desc="predict", unit="study"):
-        reading = read_series(study.series, network_input, rejects)
+    answering = _Answering(
+        out,
+        network_input,
+        compile_forward(with_class_maps(load_model(run.best))),
+        postprocessing.smoothing if postprocessing is not None and smooth else None,
+        _thresholds(postprocessing, smooth),
+        dicom,
+    )
+    studies: list[Study] = []
+    rejects: list[Reject] = []
+    try:
+        studies, rejects = find_studies(paths)
+        numbered = list(zip(studies, _patients(studies), strict=True))
+        for study, patient in progress(numbered, desc="predict", unit="study"):
+            answering.answer(study, patient, rejects)
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(answering.interrupted(len(studies))) from interrupt
+    finally:
+        if studies or rejects:
+            write_rejects(out / REJECTS_NAME, rejects)
+    if not answering.counts:
+        raise _nothing_to_predict(paths, rejects, out)
+    return PredictResult(out, answering.counts, len(rejects))
+
+
+@dataclass(frozen=True)
+class _Answering:
+    """What answers one study after the other, and what it has answered."""
+
+    out: Path
+    network_input: NetworkInput
+    with_maps: Forward
+    smoothing: Smoothing | None
+    thresholds: dict[str, float | None] | None
+    dicom: bool
+    counts: Counter[str] = field(default_factory=Counter)  # as in PredictResult
+
+    def answer(self, study: Study, patient: int, rejects: list[Reject]) -> None:
+        reading = read_series(study.series, self.network_input, rejects)
         for place, series in enumerate(reading, start=1):
-            number += place == 1
-            outputs = predict_images(with_maps, series.images, BATCH_SIZE)
-            if smoothing is not None:
-                raw = outputs[PROBABILITIES]
-                outputs[PROBABILITIES] = _smoothed(raw, series.position_mm, smoothing)
-            look = worth_a_look(outputs[PROBABILITIES])
-            name = f"study_{number:03d}"
-            if place == 1:
-                shown = series.images[..., network_input.shown_channel]
-                save_png(_contact_sheet(shown, outputs), out / f"{name}.png")
-                save_png(_close_look(shown, outputs, series.slices, look), out / f"{name}_look.png")
-            if dicom:
-                _write_dicom(out / "dicom" / name, place, series, outputs)
             key = {
-                "study": number,
+                "study": self.counts["studies"] + (place == 1),
                 "study_id": study.study_id,
-                "patient": patients[study.patient_id],
+                "patient": patient,
                 "series": place,
             }
-            tables.append(_slice_rows(key, series, outputs[PROBABILITIES]))
-            rows.append(key | _series_row(series, look, smoothed=smoothing is not None))
-    if not tables:
-        raise _nothing_to_predict(paths, rejects)
-    slices = pd.concat(tables, ignore_index=True)
-    level = "study_smoothed" if smooth else "study"
-    thresholds = postprocessing.thresholds[level]["sensitivity_95"] if postprocessing else None
-    _write_table(out / "slices.csv", slices)
-    _write_table(out / "studies.csv", study_rows(slices, rows, thresholds))
-    _write_table(out / "submission.csv", submission(slices))
-    write_rejects(out / "rejects.csv", rejects)
-    return PredictResult(out, len(slices), len(rows), number, len(rejects))
+            outputs = predict_images(self.with_maps, series.images, BATCH_SIZE)
+            if self.smoothing is not None:
+                raw = outputs[PROBABILITIES]
+                outputs[PROBABILITIES] = _smoothed(raw, series.position_mm, self.smoothing)
+            look = worth_a_look(outputs[PROBABILITIES])
+            self._append(key, series, outputs[PROBABILITIES], look)
+            self._draw(key, series, outputs, look)
+
+    def interrupted(self, studies: int) -> str:
+        """What is said about an interruption."""
+        if not self.counts:
+            return "nothing was answered"
+        return (
+            f"{self.counts['studies']:,} of {studies:,} studies are answered in {self.out}; to"
+            " begin again, give another --out"
+        )
+
+    def _append(
+        self, key: dict[str, Any], series: ReadSeries, probabilities: np.ndarray, look: np.ndarray
+    ) -> None:
+        slices = slice_rows(key, series, probabilities)
+        row = key | series_row(series, look, smoothed=self.smoothing is not None)
+        with uninterrupted():
+            append_answers(self.out, slices, [row], self.thresholds)
+            self.counts.update(studies=key["series"] == 1, series=1, slices=len(slices))
+
+    def _draw(
+        self,
+        key: dict[str, Any],
+        series: ReadSeries,
+        outputs: dict[str, np.ndarray],
+        look: np.ndarray,
+    ) -> None:
+        name, place = f"study_{key['study']:03d}", key["series"]
+        if place == 1:
+            with costing_no_answer(name, self.counts):
+                shown = series.images[..., self.network_input.shown_channel]
+                draw_study(self.out / name, shown, outputs, series.slices, look)
+        if self.dicom:
+            with costing_no_answer(f"dicom/{name}, series {place}", self.counts):
+                write_objects(self.out / "dicom" / name, place, series, outputs)
 
 
-def _nothing_to_predict(paths: Sequence[Path], rejects: Sequence[dict[str, str]]) -> InputError:
+def _patients(studies: Sequence[Study]) -> list[int]:
+    """The number of each study's patient, in the order of the studies."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(x.patient_id, len(numbers) + 1) for x in studies]
+
+
+def _nothing_to_predict(paths: Sequence[Path], rejects: Sequence[Reject], out: Path) -> InputError:
+    """Each reason with its number of files and the first of them."""
     counts = Counter(x["reason"] for x in rejects)
-    reasons = ", ".join(f"{reason} ({n})" for reason, n in counts.items()) or "no file"
+    first = {x["reason"]: x for x in reversed(rejects)}
+    reasons = [
+        f"{reason} ({n}), as {first[reason]['path']}: {first[reason]['detail']}"
+        for reason, n in counts.most_common()
+    ]
+    listed = f"all are in {out / REJECTS_NAME}; " if rejects else ""
     return InputError(
-        f"nothing to predict in {', '.join(map(str, paths))}: {reasons}; give files, folders or zip"
-        " archives with CT slices"
+        f"nothing to predict in {', '.join(map(str, paths))}: {'; '.join(reasons) or 'no file'};"
+        f" {listed}give files, folders or zip archives with CT slices"
     )
+
+
+def _thresholds(
+    postprocessing: Postprocessing | None, smooth: bool
+) -> dict[str, float | None] | None:
+    """Those of studies; None if validation gave none."""
+    if postprocessing is None:
+        return None
+    level = "study_smoothed" if smooth else "study"
+    thresholds = postprocessing.thresholds[level]["sensitivity_95"]
+    if all(value is None for value in thresholds.values()):
+        log.info("no column `found`: validation had no studies both with and without a hemorrhage")
+        return None
+    return thresholds
 
 
 def _postprocessing(run: RunFolder, size: int, smooth: bool) -> Postprocessing | None:
@@ -150,108 +225,6 @@ def _smoothed(
     return smooth_series(probabilities, np.zeros(len(position_mm)), position_mm, smoothing)
 
 
-def _write_dicom(
-    folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray]
-) -> None:
-    from ich_keras.predict.dicom_objects import PredictedSlice, write_dicom
-
-    if series.series.facts.resampled:
-        log.warning("%s: series %d: no DICOM objects, its pixels are not square", folder, number)
-        return
-    turns = (turn_of(ct.header) for ct in series.slices)
-    maps = [turn.undo(x) for turn, x in zip(turns, outputs[CLASS_MAPS], strict=True)]
-    columns = (series.files, series.slices, maps, outputs[PROBABILITIES])
-    slices = [PredictedSlice(*row) for row in zip(*columns, strict=True)]
-    write_dicom(folder, number, slices)
-
-
-def _slice_rows(key: dict[str, Any], series: ReadSeries, probabilities: np.ndarray) -> pd.DataFrame:
-    """The rows of `slices.csv` of a series; its position is empty where only an order is known."""
-    columns = key | {
-        "slice_id": [file.slice_id for file in series.files],
-        "file": [path_cell(file.source.name) for file in series.files],
-        "position_mm": series.position_mm,
-    }
-    return pd.DataFrame(columns | dict(zip(LABELS, probabilities.T.astype(float), strict=True)))
-
-
-def _series_row(series: ReadSeries, look: np.ndarray, *, smoothed: bool) -> dict[str, Any]:
-    """What `studies.csv` says about a series besides probabilities."""
-    remarks = series.series.facts.remarks()
-    if smoothed and np.isnan(series.position_mm).any():
-        remarks.append("not smoothed")
-    return {
-        "slices": len(series.files),
-        "worth_a_look": " ".join(series.files[i].slice_id for i in look),
-        "remarks": "; ".join(remarks),
-    }
-
-
-def _contact_sheet(images: np.ndarray, outputs: dict[str, np.ndarray]) -> Figure:
-    """Slices at equal distances in the study, each under the map of its most probable subtype."""
-    count = min(len(images), SHEET_SLICES)
-    chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
-    maps, probabilities = outputs[CLASS_MAPS][chosen], outputs[PROBABILITIES][chosen]
-    return class_map_sheet(images[chosen], maps, probabilities)
-
-
 def worth_a_look(probabilities: np.ndarray) -> np.ndarray:
     """The slices where `any` is most probable: at most three indices, the highest first."""
     return np.argsort(-probabilities[:, ANY], kind="stable")[:LOOK_SLICES]
-
-
-def _close_look(
-    images: np.ndarray, outputs: dict[str, np.ndarray], slices: Sequence[CTSlice], look: np.ndarray
-) -> Figure:
-    """The slices most worth a look, large."""
-    titles = [_title(slices, i) for i in look]
-    maps, probabilities = outputs[CLASS_MAPS][look], outputs[PROBABILITIES][look]
-    return class_map_sheet(images[look], maps, probabilities, titles=titles, inches=4)
-
-
-def _title(slices: Sequence[CTSlice], i: int) -> str:
-    header = slices[i].header
-    place = f", {header.position_mm:.1f} mm" if header.placed else ""
-    return f"slice {i + 1} of {len(slices)}{place}"
-
-
-def study_rows(
-    slices: pd.DataFrame, rows: Sequence[dict[str, Any]], thresholds: dict[str, float | None] | None
-) -> pd.DataFrame:
-    """The rows of `studies.csv`, one per series; those numbered 1 are judged.
-
-    `rows` describe the series, in the order of `slices`. Without thresholds there is no column
-    `found`.
-    """
-    table = pd.DataFrame(rows)
-    table.insert(4, "judged", table["series"] == 1)
-    maxima = slices.groupby(["study", "series"], sort=False)[list(LABELS)].max()
-    for place, label in enumerate(LABELS, start=6):
-        table.insert(place, label, maxima[label].to_numpy())
-    if thresholds is not None:
-        table.insert(12, "found", labels_at_thresholds(table, thresholds))
-    return table
-
-
-def labels_at_thresholds(studies: pd.DataFrame, thresholds: dict[str, float | None]) -> list[str]:
-    """The labels of each study at or above their thresholds, separated by spaces.
-
-    A threshold is None where validation gave none.
-    """
-    chosen = {label: value for label, value in thresholds.items() if value is not None}
-    predicted = studies[list(chosen)] >= pd.Series(chosen)
-    return [" ".join(row.index[row]) for _, row in predicted.iterrows()]
-
-
-def submission(slices: pd.DataFrame) -> pd.DataFrame:
-    """The challenge's format: `ID` names a slice and a label, `Label` is the probability."""
-    long = slices.melt("slice_id", list(LABELS), var_name="label", value_name="Label")
-    column = pd.Categorical(long["label"], LABELS).codes
-    order = np.lexsort((column, np.tile(np.arange(len(slices)), len(LABELS))))
-    long["ID"] = long["slice_id"] + "_" + long["label"]
-    return long.iloc[order][["ID", "Label"]].reset_index(drop=True)
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")

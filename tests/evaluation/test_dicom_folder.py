@@ -139,8 +139,9 @@ def test_each_series_is_smoothed_separately(world, tmp_path):
     study = two_series(data, tmp_path / "study")
     tables = {}
     for name in ("first", "second", "."):
-        predict(run, [tmp_path / "study" / name], tmp_path / "out" / name, smooth=True)
-        tables[name] = pd.read_csv(tmp_path / "out" / name / "slices.csv").set_index("slice_id")
+        out = tmp_path / ("both" if name == "." else name)
+        predict(run, [tmp_path / "study" / name], out, smooth=True)
+        tables[name] = pd.read_csv(out / "slices.csv").set_index("slice_id")
     both = tables["."]
     assert set(both["study_id"]) == {study} and len(both) == 12
     for name in ("first", "second"):

@@ -12,7 +12,7 @@ from tfrecords_tools.errors import UsageError
 @click.command(cls=Command)
 @click.argument("run", type=LocalPath())
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=LocalPath())
-@click.option("--out", type=LocalPath(), help="[default: ./predictions]")
+@click.option("--out", type=LocalPath(), help="A new or empty folder.  [default: ./predictions]")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
 @click.option(
     "--smooth", is_flag=True, help="Smooth over the slices of a series, as fitted on validation."
@@ -29,15 +29,28 @@ def predict(
     dicom: bool,
 ) -> None:
     """Applies RUN to DICOM files, folders or zip archives."""
+    from ich_keras.predict.output import check_unused
     from ich_keras.run.folder import trained_run
 
     folder = trained_run(run)
     for path in paths:
-        if not path.exists():
+        if _is_missing(path):
             raise UsageError(f"no such file or folder: {path}")
+    target = out or Path("predictions")
+    check_unused(target)
     load_tensorflow()
     from ich_keras.predict.predict import predict as apply_run
 
-    target = out or Path("predictions")
     result = apply_run(folder, paths, target, size=size, smooth=smooth, dicom=dicom)
     click.echo(result.sentence())
+
+
+def _is_missing(path: Path) -> bool:
+    """One that may not be read, or that is a link to nothing, is a row of `rejects.csv` instead."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,83 @@
+"""The pictures of `predict`: figures of a study, and DICOM objects of its series."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ich_keras.data.studies import ReadSeries
+from ich_keras.figures.class_maps import class_map_sheet
+from ich_keras.figures.curves import save_png
+from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
+from tfrecords_tools.dicom.orientation import turn_of
+from tfrecords_tools.dicom.reader import CTSlice
+from tfrecords_tools.dicom.rejection import one_line
+
+log = logging.getLogger(__name__)
+
+SHEET_SLICES = 24  # on a contact sheet; more would be too small to see
+
+
+@contextmanager
+def costing_no_answer(name: str, counts: Counter[str]) -> Iterator[None]:
+    """Logs and counts any error of what draws."""
+    try:
+        yield
+    except Exception as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
+        log.warning("%s: not drawn (%s); the answers are in the tables", name, reason)
+        counts["not_drawn"] += 1
+
+
+def draw_study(
+    path: Path,
+    shown: np.ndarray,
+    outputs: dict[str, np.ndarray],
+    slices: Sequence[CTSlice],
+    look: np.ndarray,
+) -> None:
+    """Writes the two figures of a study, `<path>.png` and `<path>_look.png`."""
+    save_png(_contact_sheet(shown, outputs), path.with_name(f"{path.name}.png"))
+    save_png(_close_look(shown, outputs, slices, look), path.with_name(f"{path.name}_look.png"))
+
+
+def _contact_sheet(images: np.ndarray, outputs: dict[str, np.ndarray]) -> Figure:
+    """Slices at equal distances in the study, each under the map of its most probable subtype."""
+    count = min(len(images), SHEET_SLICES)
+    chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
+    maps, probabilities = outputs[CLASS_MAPS][chosen], outputs[PROBABILITIES][chosen]
+    return class_map_sheet(images[chosen], maps, probabilities)
+
+
+def write_objects(
+    folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray]
+) -> None:
+    from ich_keras.predict.dicom_objects import PredictedSlice, write_dicom
+
+    if series.series.facts.resampled:
+        log.warning("%s: series %d: no DICOM objects, its pixels are not square", folder, number)
+        return
+    turns = (turn_of(ct.header) for ct in series.slices)
+    maps = [turn.undo(x) for turn, x in zip(turns, outputs[CLASS_MAPS], strict=True)]
+    columns = (series.files, series.slices, maps, outputs[PROBABILITIES])
+    slices = [PredictedSlice(*row) for row in zip(*columns, strict=True)]
+    write_dicom(folder, number, slices)
+
+
+def _close_look(
+    images: np.ndarray, outputs: dict[str, np.ndarray], slices: Sequence[CTSlice], look: np.ndarray
+) -> Figure:
+    """The slices most worth a look, large."""
+    titles = [_title(slices, i) for i in look]
+    maps, probabilities = outputs[CLASS_MAPS][look], outputs[PROBABILITIES][look]
+    return class_map_sheet(images[look], maps, probabilities, titles=titles, inches=4)
+
+
+def _title(slices: Sequence[CTSlice], i: int) -> str:
+    header = slices[i].header
+    place = f", {header.position_mm:.1f} mm" if header.placed else ""
+    return f"slice {i + 1} of {len(slices)}{place}"
