@@ -72,7 +72,7 @@ def test_a_copy_is_left_out_and_named(head, tmp_path):
     assert len(study.files) == SLICES
     assert {x["reason"] for x in rejects} == {"duplicate_id"}
     assert [x["detail"] for x in rejects] == [
-        f"the slice of a/{number}.dcm again" for number in range(SLICES)
+        f"the slice of a/{number:03d}.dcm again" for number in range(SLICES)
     ]
 
 
