@@ -26,12 +26,18 @@ from tfrecords_tools.dataset.manifest import MANIFEST_NAME, read_manifest, write
 from tfrecords_tools.errors import InputError, UsageError
 
 SEEDS = "samples_per_point: 2"
+RATES = "1e-3, 1e-2"
+
+
+def write_pair(folder, limits=SEEDS):
+    """A grid of two points, each trained twice."""
+    return write_grid(folder, RATES, limits)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(shards, tmp_path_factory):
     folder = tmp_path_factory.mktemp("grid")
-    search = load_search(write_grid(folder, limits=SEEDS))
+    search = load_search(write_pair(folder))
     with trained_here():
         return folder / "out", tune(search, shards, folder / "out")
 
@@ -39,7 +45,7 @@ def undisturbed(shards, tmp_path_factory):
 def test_a_grid_tries_every_point_and_the_best_has_the_lowest_mean_over_seeds(undisturbed):
     folder, result = undisturbed
     table = trials(folder)
-    assert sorted(table["training.learning_rate"]) == [1e-3, 3e-3, 1e-2]
+    assert sorted(table["training.learning_rate"]) == [1e-3, 1e-2]
     samples = table[["sample_1", "sample_2"]].to_numpy()
     np.testing.assert_allclose(table["val_loss"], samples.mean(axis=1))
     np.testing.assert_allclose(table["spread"], samples.std(axis=1, ddof=1))
@@ -58,6 +64,7 @@ def test_each_sample_is_a_run_whose_last_validation_is_in_the_table(undisturbed)
     assert len(seeds) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_best_yaml_reproduces_the_result_of_the_trial(undisturbed, shards, tmp_path):
     folder, result = undisturbed
     best = load_experiment(str(folder / "best.yaml"))
@@ -73,21 +80,21 @@ def test_the_report_has_the_statement_and_every_trial(undisturbed):
     folder, result = undisturbed
     page = (folder / "report.html").read_text()
     assert result.statement in page
-    assert page.count("<td>000") == 3
+    assert page.count("<td>000") == 2
     assert page.count("data:image/png;base64,") == 2
 
 
 def test_a_finished_search_trains_nothing_when_resumed(undisturbed, shards):
     folder, result = undisturbed
     written = {x: x.stat().st_mtime_ns for x in folder.rglob("sample_*/history.csv")}
-    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    search = load_search(write_pair(folder.parent))
     assert tune(search, shards, folder) == result
     assert {x: x.stat().st_mtime_ns for x in folder.rglob("sample_*/history.csv")} == written
 
 
 def test_a_second_search_at_the_same_time_is_refused(undisturbed, shards):
     folder, _ = undisturbed
-    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    search = load_search(write_pair(folder.parent))
     with (
         FileLock(folder / LOCK_NAME),
         pytest.raises(UsageError, match="another search is running"),
@@ -151,7 +158,7 @@ def test_a_port_in_use_is_one_line(shards, tmp_path, monkeypatch):
 
 def test_another_search_in_the_same_folder_is_refused(undisturbed, shards):
     folder, _ = undisturbed
-    search = load_search(write_grid(folder.parent, limits="samples_per_point: 3"))
+    search = load_search(write_pair(folder.parent, "samples_per_point: 3"))
     with pytest.raises(
         RunError, match=r"differs in samples_per_point 2, now 3; give another --run"
     ):
@@ -168,7 +175,7 @@ def test_a_search_of_an_older_version_resumes(undisturbed, shards, tmp_path):
     del identity["validation_slices"], identity["base"]["training"]["patience"]
     identity["base"]["data"].pop("balance")
     journal.write_text(json.dumps(identity) + "\n" + "".join(events))
-    search = load_search(write_grid(folder.parent, limits=SEEDS))
+    search = load_search(write_pair(folder.parent))
     assert tune(search, shards, tmp_path / "old").value == result.value
     identity["hindsight"] = True
     journal.write_text(json.dumps(identity) + "\n" + "".join(events))
@@ -181,7 +188,7 @@ def test_a_search_on_other_shards_is_refused(undisturbed, shards, tmp_path):
     other = write_shards(tmp_path / "shards", train=28, val=14).folder
     write_manifest(other / MANIFEST_NAME, replace(read_manifest(other), fingerprint="1" * 64))
     with pytest.raises(RunError, match="differs in data_fingerprint"):
-        tune(load_search(write_grid(folder.parent, limits=SEEDS)), other, folder)
+        tune(load_search(write_pair(folder.parent)), other, folder)
 
 
 def test_a_trial_validates_only_at_its_last_step(undisturbed):

@@ -14,11 +14,11 @@ from tfrecords_tools.errors import InputError
 
 @pytest.mark.parametrize("tuner", ["random", pytest.param("bayesian", marks=pytest.mark.slow)])
 def test_a_tuner_returns_the_best_of_its_points(shards, tmp_path, tuner):
-    search = load_search(write_space(tmp_path, tuner, "trials: 3"))
+    search = load_search(write_space(tmp_path, tuner, "trials: 2"))
     with trained_here():
         result = tune(search, shards, tmp_path / "out")
     table = trials(tmp_path / "out")
-    assert len(table) == result.trials == 3
+    assert len(table) == result.trials == 2
     assert result.value == table["val_loss"].min()
     assert table["training.learning_rate"].between(1e-4, 1e-2).all()
     assert set(table["model.dropout"]) <= {0.0, 0.2}

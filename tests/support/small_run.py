@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import tensorflow as tf
 
+from tests.support.pictures import draw_dots
 from tests.support.program import run as run_program
 
 SETTINGS = {
@@ -44,7 +45,7 @@ def two_devices() -> None:
 
 
 def train(
-    shards: Path, run: Path, first: Callable[[], None] | None = None, **options: str
+    shards: Path, run: Path, first: Callable[[], None] = draw_dots, **options: str
 ) -> pd.DataFrame:
     """The history of a whole run; options as of `arguments`, `first` as of `Program`."""
     done = run_program(arguments(shards, run, **options), first=first)

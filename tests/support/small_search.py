@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ich_keras.search.training_process import Trainer, train_here
+from tests.support.pictures import dots
 from tests.support.program import Program
 
 GRID = """
@@ -54,8 +55,8 @@ def write_space(folder: Path, tuner: str, limits: str = "") -> str:
 
 @contextmanager
 def trained_here() -> Iterator[None]:
-    """Trains samples in this process, without loading TensorFlow for each."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Trains samples in this process, without loading TensorFlow for each, or rendering figures."""
+    with pytest.MonkeyPatch.context() as patch, dots():
         patch.setattr(Trainer, "train", lambda _, sample: train_here(sample))
         yield
 

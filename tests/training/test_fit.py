@@ -19,10 +19,13 @@ from ich_keras.training.stepper import Stepper
 from ich_keras.training.train_step import make_optimizer
 from ich_keras.training.validation import validation_scores
 from tests.support import small_run
+from tests.support.pictures import dots
 from tests.support.shard_files import write_shards
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from tfrecords_tools.errors import UsageError
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,8 @@ def weights(run: RunFolder) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def finished(shards, tmp_path_factory):
     run = RunFolder(tmp_path_factory.mktemp("runs") / "whole")
-    return run, fit(experiment(), shards, run)
+    with dots():
+        return run, fit(experiment(), shards, run)
 
 
 def test_the_folder_holds_what_the_contract_names(finished):
@@ -176,7 +180,7 @@ class Stopped(BaseException):
     """Stands in for a signal that ends the process."""
 
 
-@pytest.mark.parametrize("stop_at", [5, 9])
+@pytest.mark.parametrize("stop_at", [pytest.param(5, marks=pytest.mark.slow), 9])
 def test_an_interrupted_run_ends_like_an_undisturbed_one(
     finished, shards, tmp_path, monkeypatch, stop_at
 ):
@@ -275,7 +279,12 @@ def test_a_warm_start_takes_the_weights_of_another_size(finished, shards, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "override", ["training.loss=focal", "training.strategy=mirrored", "seed=0"]
+    "override",
+    [
+        "training.loss=focal",
+        "training.strategy=mirrored",
+        pytest.param("seed=0", marks=pytest.mark.slow),
+    ],
 )
 def test_other_losses_strategies_and_seeds_run(shards, tmp_path, override):
     result = fit(experiment(override, "training.max_steps=4"), shards, RunFolder(tmp_path / "run"))

@@ -17,7 +17,10 @@ from ich_keras.model.network import load_model
 from ich_keras.run.folder import RunFolder
 from ich_keras.run.state import STATE_NAME, read_position
 from tests.support import program, small_run
+from tests.support.pictures import draw_dots
 from tests.support.shard_files import write_shards
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,7 @@ def test_a_killed_run_leaves_nothing_in_the_folder_of_temporary_files(shards, tm
 def test_ctrl_c_ends_a_run_in_one_line(shards, tmp_path):
     run = RunFolder(tmp_path / "run")
     endless = small_run.arguments(shards, run.path, training__max_steps="1000000")
-    process = program.Program(endless)
+    process = program.Program(endless, first=draw_dots)
     while not run.position.is_file():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)

@@ -13,6 +13,8 @@ from ich_keras.training.run_log import CallbackError, load_callback
 from tests.support import small_run
 from tests.support.shard_files import write_shards
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 seen: list[tuple[str, object]] = []
 
 
@@ -106,7 +108,7 @@ class Rate(keras.callbacks.Callback):
     [
         (Stopper, "set model.stop_training, but callbacks cannot steer"),
         (Faulty, "failed in on_epoch_end: RuntimeError: no connection; fix it, and"),
-        (Rate, "failed in on_epoch_end: TypeError"),
+        pytest.param(Rate, "failed in on_epoch_end: TypeError", marks=pytest.mark.slow),
     ],
 )
 def test_a_callback_that_fails_or_steers_ends_the_run_in_one_line(shards, tmp_path, kind, message):

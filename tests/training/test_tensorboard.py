@@ -11,6 +11,7 @@ from ich_keras.run.folder import RunFolder
 from ich_keras.training.fit import fit
 from ich_keras.training.tensorboard import EventLog, describe_search
 from tests.support import small_run
+from tests.support.pictures import dots
 from tests.support.shard_files import write_shards
 
 
@@ -20,7 +21,8 @@ def values(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     shards = write_shards(folder / "shards", train=56, val=28).folder
     run = RunFolder(folder / "run")
-    fit(load_experiment("demo", small_run.overrides()), shards, run)
+    with dots():
+        fit(load_experiment("demo", small_run.overrides()), shards, run)
     values = defaultdict(lambda: defaultdict(list))
     (file,) = run.tensorboard.iterdir()
     for event in tf.compat.v1.train.summary_iterator(str(file)):
