@@ -24,6 +24,7 @@ from ich_keras.cli.commands.synth import synth
 from ich_keras.cli.commands.tune import tune
 from ich_keras.cli.commands.verify import verify
 from ich_keras.data.s3 import aborts_at_exit
+from ich_keras.run.settings import settle_process
 from tfrecords_tools.errors import InputError
 
 COMMANDS = (convert, demo, doctor, evaluate, export, fit, predict, synth, tune, verify)
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Runs a command and ends the process with its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    settle_process()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # like standard error, on any console
     exit_code = _run()

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ich_keras.experiment.experiment import Experiment
 from ich_keras.run.folder import RunError, RunFolder, write_json
+from ich_keras.run.settings import settle_process
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.shard_path import ShardPath, shard_path
 
@@ -198,7 +199,7 @@ def _end_with_the_parent() -> None:
 
 
 def _main() -> None:
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    settle_process()
     task = _receive_task()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     experiment = Experiment.model_validate_json(task["experiment"])
