@@ -215,6 +215,7 @@ def _load() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(reference)
 
+    import tests.fuzzing.tree_judge
     import tests.support.references  # noqa: F401
     from tfrecords_tools.dicom.decoders import PLUGINS
     from tfrecords_tools.planning import file_scan as scanned_file  # noqa: F401

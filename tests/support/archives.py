@@ -15,11 +15,11 @@ LOCAL = b"PK\3\4"  # begins the member itself
 FLAGS, METHOD, CRC, UNPACKED = 8, 10, 16, 24  # places in an entry of the directory
 
 
-def slice_bytes(number: int, study: str = "ID_study") -> bytes:
-    """A whole CT slice, named `ID_<number>`."""
-    stored = np.int16(TRUE_HU + number % 7)
+def slice_bytes(number: int, study: str = "ID_study", slice_id: str = "") -> bytes:
+    """A whole CT slice, named `ID_<number>` unless told."""
     position = [-125, -120, 5.0 * number]
-    elements = {"SOPInstanceUID": f"ID_{number}", "StudyInstanceUID": study}
+    elements = {"SOPInstanceUID": slice_id or f"ID_{number}", "StudyInstanceUID": study}
+    stored = np.int16(TRUE_HU + number % 7)
     dataset = make_dataset(stored, RescaleIntercept="0", ImagePositionPatient=position, **elements)
     return saved(dataset).getvalue()
 
