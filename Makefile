@@ -77,8 +77,9 @@ container-test: ## build the CPU image and run the program in it (root, buildah,
 coverage: $(INTEGRATION) ## all tests, with the lines it does not reach
 	$(PYTEST) --cov=ich_keras --cov=tfrecords_tools --cov-report=term-missing:skip-covered
 
-fuzz: $(TEST) ## 20,000 hostile files, each read in a process of its own (minutes)
+fuzz: $(TEST) ## 20,000 hostile files, each read in a process of its own, and 2,000 folders (minutes)
 	$(BIN)/python -m tests.fuzzing.fuzz $(FUZZ)
+	$(BIN)/python -m tests.fuzzing.fuzz_trees
 
 $(MUTATION_VENV)/.installed: locks/run.lock locks/test.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(MUTATION_VENV)

@@ -4,6 +4,7 @@ Nothing is unpacked to the disk, so the names of members are never paths. Only t
 "stored" and "deflated" are read: zipfile unpacks the others without a limit of memory.
 """
 
+import os
 import struct
 import zipfile
 import zlib
@@ -22,6 +23,8 @@ MEMBER_LIMIT = 256 << 20  # bytes of an unpacked member; a CT slice has half a m
 TOTAL_LIMIT, RATIO_LIMIT = 1 << 30, 100  # an archive beyond both is a zip bomb
 OPEN_ARCHIVES = 8  # kept open, since opening reads the names of all members
 READ_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+END_BYTES = 22 + (1 << 16)  # of an archive; its end record, and the longest comment
+ZIP64 = 0xFFFF  # stands for a number that the end record has no room for
 IS_ENCRYPTED = 1  # bit of `ZipInfo.flag_bits`
 
 START_BYTES = 352  # of a file; they tell what it is
@@ -85,6 +88,24 @@ def members(path: Path) -> list[zipfile.ZipInfo]:
         detail = f"{size} bytes claim to unpack to {unpacked}, as a zip bomb does; unpack it first"
         raise RejectedSlice("too_large", detail)
     return found
+
+
+def check_complete(path: Path) -> None:
+    """Rejects an archive that lists no members, or another number of them than it counts.
+
+    zipfile ignores the number, so that damage could hide members without a word.
+    """
+    with _rejecting_damage():
+        listed = len(_archive(path).infolist())
+        with path.open("rb") as file:
+            file.seek(-min(path.stat().st_size, END_BYTES), os.SEEK_END)
+            end = file.read()
+        (counted,) = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+    if not listed:
+        raise RejectedSlice(DAMAGED, "lists no files; copy the archive again")
+    if counted not in (listed & ZIP64, ZIP64):
+        detail = f"lists {listed} files and counts {counted}; copy the archive again"
+        raise RejectedSlice(DAMAGED, detail)
 
 
 def read_member(path: Path, member: zipfile.ZipInfo) -> bytes:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import pandas as pd
 
-from ich_keras.data.archives import check_kind, is_zip, members, read_member
+from ich_keras.data.archives import check_complete, check_kind, is_zip, members, read_member
 from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.storage.atomic import whole_file
 from tfrecords_tools.storage.folders import files_below
@@ -22,8 +22,9 @@ from tfrecords_tools.tables.csv_cells import path_cell
 
 UNREADABLE = "unreadable"
 REJECT_COLUMNS = ("path", "reason", "detail")
+INDEX = "DICOMDIR"  # of the files of a disk (PS3.10 8.6)
 # What operating systems and media add to slices; no loss, so they are not rejected files.
-NOT_DATA = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR"}
+NOT_DATA = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", INDEX}
 APPLE_DOUBLE = "._"  # begins the names of files that macOS adds to those of a foreign disk
 OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of a file
 
@@ -80,7 +81,7 @@ def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
     for path, label in zip(paths, _labels(paths), strict=True):
         is_folder = os.path.isdir(path)  # noqa: PTH112 - raises for no path
         within = label if len(paths) > 1 else ""
-        files = _files_in(path, within) if is_folder else [Source(label, path)]
+        files = _files_in(path, within) if is_folder else [_given(path, label)]
         for file in files:
             yield from _members(file) if _is_archive(file) else [file]
 
@@ -97,6 +98,14 @@ def _labels(paths: Sequence[Path]) -> list[str]:
     names = [path.name or path.resolve().name for path in paths]
     counts = Counter(names)
     return [str(x) if counts[name] > 1 else name for x, name in zip(paths, names, strict=True)]
+
+
+def _given(path: Path, label: str) -> Source:
+    """A path that is no folder."""
+    if path.name != INDEX:
+        return Source(label, path)
+    index = RejectedSlice("not_ct", "an index of files; give the folder that holds it")
+    return Source(label, path, fault=index)
 
 
 def _files_in(folder: Path, within: str) -> Iterator[Source]:
@@ -120,12 +129,14 @@ def _is_archive(source: Source) -> bool:
 
 
 def _members(archive: Source) -> Iterator[Source]:
+    """The members; the archive too, if it is damaged."""
+    found: list[zipfile.ZipInfo] = []
     try:
         with _rejecting_unreadable():
             found = members(archive.path)
+            check_complete(archive.path)
     except RejectedSlice as rejection:
         yield replace(archive, fault=rejection)
-        return
     for member in found:
         if _is_data(member.filename):
             yield Source(f"{archive.name}:{member.filename}", archive.path, member)

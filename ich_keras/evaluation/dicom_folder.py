@@ -50,10 +50,15 @@ def evaluate_dicom(
     network_input = trained.at(size or trained.size)
     studies, rejects = find_studies([folder])
     labelled = labelled_studies(studies, truth, rejects)
-    if not labelled:
-        slices = sum(len(study.files) for study in studies)
-        raise _none_labelled(labels, folder, slices, len(rejects))
-    predictions = _predict(scorer, labelled, truth, network_input, rejects)
+    rejected = run.evaluation / f"{name}_rejects.csv"
+    try:
+        if not labelled:
+            slices = sum(len(study.files) for study in studies)
+            others = f"{len(rejects):,} other files: {rejected}"
+            raise _none_labelled(labels, folder, slices, others)
+        predictions = _predict(scorer, labelled, truth, network_input, rejects)
+    finally:  # they say why, also where nothing can be scored
+        write_rejects(rejected, rejects)
     postprocessing = scorer.postprocessing(network_input.size)
     names = {truth.name_of(file) for study in labelled for file in study.files}
     card = study_scorecard if truth.unit == "study" else scorecard
@@ -68,7 +73,6 @@ def evaluate_dicom(
         **card(predictions, config, seed, postprocessing),
     }
     write_scores(run, name, scores, predictions)
-    write_rejects(run.evaluation / f"{name}_rejects.csv", rejects)
     cases = scorer.cases(predictions)
     if truth.unit == "study":
         cases = cases.maximum("study", predictions.study_id)
@@ -83,9 +87,9 @@ def evaluate_dicom(
     return EvaluateResult(run, name, scores)
 
 
-def _none_labelled(labels: Path, folder: Path, slices: int, others: int) -> InputError:
+def _none_labelled(labels: Path, folder: Path, slices: int, others: str) -> InputError:
     return InputError(
-        f"{labels}: knows none of the {slices:,} CT slices in {folder} ({others:,} other files);"
+        f"{labels}: knows none of the {slices:,} CT slices in {folder} ({others});"
         " check that both belong together"
     )
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import socket
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -111,6 +112,7 @@ def test_folders_within_folders_by_the_thousand_are_searched(study):
     finally:
         os.chdir(usual)
     assert answered(study) == (ALL | {"ID_3"}, {})
+    subprocess.run(["rm", "-r", study], check=True)  # pytest's removal recurses
 
 
 def test_a_file_that_vanishes_between_headers_and_pixels_is_a_row(study):
@@ -141,6 +143,12 @@ def test_what_operating_systems_add_is_no_loss(study):
     slices, rejects = answered(study)
     assert slices == ALL
     assert {x.partition(": ")[0] for x in rejects.values()} == {"duplicate_id"}
+
+
+def test_the_index_of_a_disk_is_named_with_what_to_give(study):
+    (study / "DICOMDIR").write_bytes(b"index")
+    _, rejects = answered(study / "DICOMDIR")
+    assert rejects == {"DICOMDIR": "not_ct: an index of files; give the folder that holds it"}
 
 
 # --- Archives -----------------------------------------------------------------------------------
@@ -230,6 +238,22 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(study):
     assert slices == ALL
     assert list(rejects) == ["bomb.zip"]
     assert "too_large" in rejects["bomb.zip"] and "zip bomb" in rejects["bomb.zip"]
+
+
+def test_an_archive_that_hides_members_is_a_row(tmp_path):
+    whole = zipped(THREE)
+    end = whole.rindex(b"PK\5\6")
+    directory = whole.index(b"PK\1\2", whole.index(b"PK\1\2") + 1)  # without its first entry
+    size, place = (end - directory).to_bytes(4, "little"), directory.to_bytes(4, "little")
+    hiding = whole[: end + 12] + size + place + whole[end + 20 :]
+    (tmp_path / "hiding.zip").write_bytes(hiding)
+    (tmp_path / "none.zip").write_bytes(zipped({}))
+    slices, rejects = answered(tmp_path)
+    assert slices == {"ID_1", "ID_2"}
+    assert rejects == {
+        "hiding.zip": "damaged_archive: lists 2 files and counts 3; copy the archive again",
+        "none.zip": "damaged_archive: lists no files; copy the archive again",
+    }
 
 
 def test_names_in_an_archive_are_never_paths(tmp_path):

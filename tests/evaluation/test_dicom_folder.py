@@ -230,6 +230,7 @@ def test_labels_of_other_files_are_refused_in_one_line(world, tmp_path):
     reads = write_reads(tmp_path / "reads.csv", ("CQ500-CT-1", *["000000"] * 3))
     with pytest.raises(InputError, match=r"knows none of the \d+ CT slices in .*belong together"):
         evaluate_dicom(run, data, reads, name="x")
+    assert (run.evaluation / "x_rejects.csv").is_file()  # which may say why
     (tmp_path / "odd.csv").write_text("who,what\n1,2\n")
     with pytest.raises(LabelError, match="has the columns who, what"):
         evaluate_dicom(run, data, tmp_path / "odd.csv", name="x")
