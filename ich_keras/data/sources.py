@@ -114,7 +114,8 @@ def _files_in(folder: Path, within: str) -> Iterator[Source]:
     files = files_below(folder, on_error=errors.append)
     for error in errors:
         unlisted = Path(error.filename)
-        name = str(PurePosixPath(within, unlisted.relative_to(folder)))
+        inside = unlisted.relative_to(folder)
+        name = str(PurePosixPath(within, inside)) if inside.parts else within or folder.name
         yield Source(name, unlisted, fault=_unreadable(error, "the folder cannot be listed"))
     for name in files:
         if _is_data(name):

@@ -67,6 +67,13 @@ def test_a_folder_that_may_not_be_listed_is_a_row(study, monkeypatch):
     assert rejects["locked"].startswith("unreadable: the folder cannot be listed: Permission")
 
 
+def test_a_given_folder_that_may_not_be_listed_is_a_row(study, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    deny(monkeypatch, os, "scandir", study)
+    assert list(answered(study)[1]) == ["study"]
+    assert list(answered(study, tmp_path / "other")[1]) == ["study"]
+
+
 def test_a_linked_folder_is_a_row_and_given_itself_it_is_followed(study, tmp_path):
     (tmp_path / "outer").mkdir()
     (tmp_path / "outer" / "linked").symlink_to(study)
