@@ -144,3 +144,18 @@ def test_groups_are_what_a_walk_along_shared_slices_finds(pairs):
             pictures = {h for p, h in pairs if p in reached and h}
             reached |= {p for p, h in pairs if h in pictures}
         assert joined[start] == min(reached)
+
+
+@pytest.mark.parametrize("kinds", [(0, 1, 2), (0, 1, 2, 3, 4), (3, 3, 1, 0)])
+def test_small_sets_have_hemorrhages_in_each_split(kinds: tuple[int, ...]) -> None:
+    """Each kind alone would go to train first."""
+    rows = [tuple(int(i == kind) for i in range(5)) for kind in kinds]
+    table = patients(rows + [(0,) * 5] * 10)
+    assigned = assign_splits(table, FRACTIONS, seed=0)
+    assert {assigned[f"p{i}"] for i in range(len(kinds))} == {"train", "val", "test"}
+
+
+def test_two_patients_with_hemorrhages_are_in_two_splits() -> None:
+    table = patients([(1, 0, 0, 0, 0), (0, 1, 0, 0, 0), *[(0,) * 5] * 10])
+    assigned = assign_splits(table, FRACTIONS, seed=0)
+    assert (assigned["p0"], assigned["p1"]) in (("train", "val"), ("val", "train"))

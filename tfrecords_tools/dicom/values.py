@@ -8,6 +8,7 @@ import functools
 import math
 import re
 import struct
+import warnings
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes
@@ -42,7 +43,7 @@ def decoded(dataset: Dataset, keyword: str) -> str:
 
     LookupError or ValueError if it is not text in one of the declared character sets.
     """
-    with strict_reading():
+    with strict_reading(), warnings.catch_warnings(action="ignore"):
         encodings = convert_encodings(texts(dataset, "SpecificCharacterSet"))
         return decode_bytes(_content(dataset, keyword), encodings, set()).strip(" \0")
 

@@ -78,9 +78,10 @@ def assign_splits(
     iterative stratification (Sechidis et al., 2011) with the divisor method of Adams, which gives
     each split one patient before any gets its second.
 
-    A split of fraction 0 gets nobody. `slices` have `group`: patients, or groups that must not be
-    torn apart. `existing` are rows of an `index.csv` with other patients, who count for the
-    fractions but stay where they are.
+    The last patients with any subtype go to splits that have none yet, so that small sets have
+    hemorrhages in each split. A split of fraction 0 gets nobody. `slices` have `group`: patients,
+    or groups that must not be torn apart. `existing` are rows of an `index.csv` with other
+    patients, who count for the fractions but stay where they are.
     """
     has = _subtypes(slices, "group")
     rarest_first = has.sum().sort_values(kind="stable").index
@@ -101,8 +102,13 @@ def assign_splits(
         return counts[name][kind] / shares[name], size
 
     assigned = {}
+    positive = kinds[:, :-1].max(axis=1)
+    unplaced = positive.sum()
     for row in np.lexsort((order.to_numpy(str), rarest)):
-        split = min(shares, key=lambda name: fullness(name, rarest[row]))
+        without = [name for name in shares if not counts[name][:-1].any()]
+        names = without if positive[row] and unplaced <= len(without) else shares
+        split = min(names, key=lambda name: fullness(name, rarest[row]))
+        unplaced -= positive[row]
         counts[split] += kinds[row]
         assigned[str(has.index[row])] = split
     return assigned

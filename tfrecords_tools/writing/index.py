@@ -24,6 +24,7 @@ from tfrecords_tools.dataset.manifest import (
     split_of,
     write_manifest,
 )
+from tfrecords_tools.dataset.summary import doubts, summary
 from tfrecords_tools.errors import ConvertError
 from tfrecords_tools.planning.plan import Plan
 from tfrecords_tools.storage.atomic import write_text
@@ -63,6 +64,9 @@ def finish(out: ShardPath, plan: Plan) -> Manifest:
         refused=_rejected_files(plan, results),
     )
     write_manifest(out / MANIFEST_NAME, manifest)
+    log.info("%s", summary(manifest, index))
+    for doubt in doubts(index):
+        log.warning("%s", doubt)
     return manifest
 
 
