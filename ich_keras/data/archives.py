@@ -127,9 +127,9 @@ def check_kind(file: BinaryIO, name: str) -> None:
     file.seek(0)
     if _is_dicom(start):
         return
-    if name.lower().endswith(".nii.gz") or (kind := _kind(start, VOLUMES)):
-        kind = "NIfTI" if name.lower().endswith(".nii.gz") else kind
-        detail = f"a {kind} volume; give the DICOM files that it was made of"
+    volume = "NIfTI" if name.lower().endswith(".nii.gz") else _kind(start, VOLUMES)
+    if volume:
+        detail = f"a {volume} volume; give the DICOM files that it was made of"
         raise RejectedSlice("not_dicom", detail)
     if start.startswith(ZIP_STARTS):
         raise RejectedSlice(ARCHIVE, "a zip archive within an archive; unpack the outer one first")
