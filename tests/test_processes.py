@@ -65,3 +65,15 @@ def test_workers_end_when_their_parent_is_killed():
     while runs(worker) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not runs(worker)
+
+
+def test_without_shared_memory_the_error_says_what_to_do(monkeypatch):
+    """As in a container without /dev/shm; Python's own error is a bare number."""
+
+    def lock(_context):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", lock)
+    one_line = pytest.raises(InputError, match=r"^worker processes cannot .* /dev/shm must exist")
+    with one_line, worker_pool(1):
+        pass

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -31,6 +32,7 @@ def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
         os.environ.setdefault(name, value)
     # Spawned, because a forked process would inherit locks and threads in use.
     context = multiprocessing.get_context("spawn")
+    _check_semaphores(context)
     pool = ProcessPool(workers or os.cpu_count() or 1, initializer=_start, context=context)
     try:
         yield pool
@@ -42,6 +44,17 @@ def worker_pool(workers: int | None) -> Iterator[ProcessPool]:
     finally:
         pool.stop()
         pool.join()
+
+
+def _check_semaphores(context: BaseContext) -> None:
+    """Makes one, which Linux keeps in /dev/shm, before a pool fails at it without a word on why."""
+    try:
+        context.Lock()
+    except OSError as error:
+        raise InputError(
+            f"worker processes cannot be started ({error.strerror}): /dev/shm must exist, be"
+            " writable and not full; `mount -t tmpfs shm /dev/shm`, or `docker run --shm-size=1g`"
+        ) from error
 
 
 def _start() -> None:

@@ -45,12 +45,12 @@ def find_experiment(name: str) -> Path:
     """A file by its path, or a shipped one by name or stem; ConfigError lists those shipped."""
     if Path(name).is_file():
         return Path(name)
-    root, shipped = _experiments_folder(), shipped_experiments()
-    file_name = name if name.endswith(".yaml") else f"{name}.yaml"
-    for path in shipped:
-        if file_name in (path.name, path.relative_to(root).as_posix()):
-            return path
-    near = difflib.get_close_matches(Path(file_name).stem, [path.stem for path in shipped], n=1)
+    found = _shipped(name)
+    if found:
+        return found
+    shipped = shipped_experiments()
+    stem = Path(name).name.removesuffix(".yaml")
+    near = difflib.get_close_matches(stem, [path.stem for path in shipped], n=1)
     raise ConfigError(
         f"no experiment {name}: no such file, and none of that name is shipped;"
         f"{f' did you mean {near[0]}.yaml?' if near else ''}"
@@ -62,6 +62,16 @@ def shipped_experiments() -> list[Path]:
     """The experiments and searches that come with the program."""
     paths = sorted(_experiments_folder().rglob("*.yaml"))
     return [path for path in paths if path.parent.name != "include"]
+
+
+def _shipped(name: str) -> Path | None:
+    """A shipped file by its name, its stem, or its path under `experiments/`."""
+    root = _experiments_folder()
+    file_name = name if name.endswith(".yaml") else f"{name}.yaml"
+    for path in shipped_experiments():
+        if file_name in (path.name, path.relative_to(root).as_posix()):
+            return path
+    return None
 
 
 def read_file(path: Path, including: tuple[Path, ...] = ()) -> Values:
@@ -76,16 +86,20 @@ def read_file(path: Path, including: tuple[Path, ...] = ()) -> Values:
 
 
 def files_beside(path: Path, key: str, given: Any) -> list[Path]:
-    """The files that a key of `path` names, relative to it."""
+    """The files that a key of `path` names: relative to it, or shipped ones by their names."""
     items = [given] if isinstance(given, str) else given
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ConfigError(f"{path}: {key}: expected a file or a list of files, got {given!r}")
+    files = []
     for item in items:
-        if not (path.parent / item).is_file():
+        beside = path.parent / item
+        file = beside if beside.is_file() else _shipped(item)
+        if file is None:
             raise ConfigError(
-                f"{path}: {key}: no such file {item}; paths are relative to this file"
+                f"{path}: {key}: no such file {item}, neither beside this file nor shipped"
             )
-    return [path.parent / item for item in items]
+        files.append(file)
+    return files
 
 
 def merge(base: Values, over: Values) -> Values:

@@ -43,7 +43,7 @@ class ShareOfOdds(layers.Layer):
     """Logits of a map whose odds add up to those of the slice under `GlobalLogSumExpPooling2D`."""
 
     def call(self, maps: Any) -> Any:  # (N, H, W, C) -> the same
-        cells = ops.cast(ops.shape(maps)[1] * ops.shape(maps)[2], maps.dtype)
+        cells = ops.sum(ops.ones_like(maps), axis=(1, 2), keepdims=True)
         return maps - ops.log(cells)
 
 
@@ -169,6 +169,16 @@ def with_class_maps(model: keras.Model) -> keras.Model:
     return keras.Model(
         model.input, {PROBABILITIES: model.output, CLASS_MAPS: maps}, name="ich_fcn_with_maps"
     )
+
+
+def of_keras_layers(model: keras.Model) -> keras.Model:
+    """The same network in operations of Keras alone, which can load it without this package."""
+
+    def call(layer: layers.Layer, *inputs: Any, **options: Any) -> Any:
+        own = type(layer).__module__ == __name__
+        return layer.call(*inputs) if own else layer(*inputs, **options)
+
+    return keras.models.clone_model(model, call_function=call, clone_function=lambda layer: layer)
 
 
 def save_model(model: keras.Model, path: Path) -> None:

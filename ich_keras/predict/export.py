@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from ich_keras.model.network import load_model, with_class_maps
+from ich_keras.model.network import load_model, of_keras_layers, with_class_maps
 from ich_keras.run.folder import RunFolder, read_input, write_json
 from ich_keras.scores.postprocessing import read_postprocessing
 from tfrecords_tools.classes import LABELS
@@ -56,7 +56,7 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
 
 def _write(model: keras.Model, kind: str, path: Path) -> None:
     if kind == "keras":
-        model.save(path)
+        of_keras_layers(model).save(path)
     elif kind == "savedmodel":
         model.export(path, verbose=False)
     else:

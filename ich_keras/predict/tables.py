@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.data.studies import ReadSeries
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import ANY, LABELS
 from tfrecords_tools.tables.csv_cells import path_cell
 
 
@@ -68,10 +68,12 @@ def study_rows(
 def labels_at_thresholds(studies: pd.DataFrame, thresholds: dict[str, float | None]) -> list[str]:
     """The labels of each study at or above their thresholds, separated by spaces.
 
-    A threshold is None where validation gave none.
+    A threshold is None where validation gave none. Each label has its own, so a kind may reach its
+    threshold where `any` does not: a hemorrhage was found all the same, and `any` is listed too.
     """
     chosen = {label: value for label, value in thresholds.items() if value is not None}
     predicted = studies[list(chosen)] >= pd.Series(chosen)
+    predicted[LABELS[ANY]] = predicted.any(axis=1)
     return [" ".join(row.index[row]) for _, row in predicted.iterrows()]
 
 

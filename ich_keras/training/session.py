@@ -160,6 +160,11 @@ def describe(session: Session, schedule: Schedule, position: Position) -> None:
         f"{shards.slices('train'):,} slices to train on, on"
         f" {', '.join(device_names(session.strategy))} of worker {workers.index} of {workers.count}"
     )
+    if experiment.training.batch_size > shards.slices("train"):
+        log.warning(
+            f"training.batch_size {experiment.training.batch_size} is more than all slices to train"
+            " on: a step sees some of them twice; give a smaller one, or convert more studies"
+        )
     prevalences = shards.prevalences("val")
     log.info(
         "on the validation slices the best constant guess has a loss of"

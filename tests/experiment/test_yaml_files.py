@@ -51,7 +51,10 @@ def test_later_includes_win_and_the_file_itself_comes_last(folder):
 @pytest.mark.parametrize(
     ("include", "refusal"),
     [
-        ("nope.yaml", "x.yaml: include: no such file nope.yaml; paths are relative to this file"),
+        (
+            "nope.yaml",
+            "x.yaml: include: no such file nope.yaml, neither beside this file nor shipped",
+        ),
         ("x.yaml", "x.yaml: include: x.yaml already includes this file"),
         ("loop.yaml", "loop.yaml: include: x.yaml already includes this file"),
         ("5", "x.yaml: include: expected a file or a list of files, got 5"),

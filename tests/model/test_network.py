@@ -1,5 +1,8 @@
 """What a user relies on: any size in, 3x3 and 1x1 only, the same network after a reload."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from ich_keras.model.network import (
     MaxPoolingOfPairs2D,
     build_model,
     load_model,
+    of_keras_layers,
     stride,
     with_class_maps,
 )
@@ -180,3 +184,22 @@ def test_grey_is_scaled_in_float32_under_a_mixed_policy():
     finally:
         keras.config.set_dtype_policy(before)
     np.testing.assert_allclose(scaled, slices(8, 8) / 127.5 - 1, atol=1e-6)
+
+
+def test_keras_alone_loads_an_exported_network(tmp_path) -> None:
+    """With `safe_mode`, and without this package; here the network with most layers of its own."""
+    config = SMALL.model_copy(update={"pooling": "logsumexp"})
+    model = build_model(config, 3, compiled=True)
+    of_keras_layers(with_class_maps(model)).save(tmp_path / "model.keras")
+    images = slices(65, 48)
+    np.save(tmp_path / "images.npy", images)
+    program = (
+        "import keras, numpy as np, sys\n"
+        "answer = keras.models.load_model('model.keras')(np.load('images.npy'), training=False)\n"
+        "np.savez('answer.npz', **{name: np.asarray(x) for name, x in answer.items()})\n"
+        "assert 'ich_keras' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    with np.load(tmp_path / "answer.npz") as answer:
+        for name, expected in answer_of(model, images).items():
+            np.testing.assert_allclose(answer[name], expected, rtol=1e-6, atol=1e-7)

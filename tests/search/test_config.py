@@ -129,7 +129,7 @@ def test_a_dimension_that_cannot_be_searched_is_refused(folder, dimension, refus
         ),
         (
             SEARCH.replace("base.yaml", "nope.yaml"),
-            "x.yaml: experiment: no such file nope.yaml; paths are relative to this file",
+            "x.yaml: experiment: no such file nope.yaml, neither beside this file nor shipped",
         ),
     ],
 )
@@ -263,3 +263,9 @@ def test_a_search_whose_points_cannot_be_compared_or_do_not_differ_is_refused(
 )
 def test_a_search_whose_points_can_be_compared_is_accepted(folder, text):
     search(f"experiment: base.yaml\n{text}\n")
+
+
+def test_a_search_beside_no_experiment_starts_from_a_shipped_one(folder):
+    """As the example of docs/reference/tuning.md, in a folder of its own."""
+    found = search(SEARCH.replace("base.yaml", "halfres.yaml"))
+    assert found.base.model == load_experiment("halfres").model

@@ -437,3 +437,8 @@ def test_the_share_of_validation_is_logged_before_and_after(shards, tmp_path, ca
 def test_slices_smaller_than_a_cell_of_the_class_map_are_refused(shards, tmp_path):
     with pytest.raises(DatasetError, match=r"slices of 32 pixels are smaller than a cell .* 64"):
         fit(experiment("model.widths=[4, 4, 4, 4, 4, 4]"), shards, RunFolder(tmp_path))
+
+
+def test_a_batch_larger_than_all_slices_is_said(shards, tmp_path, caplog):
+    fit(experiment("training.batch_size=512"), shards, RunFolder(tmp_path / "run"), until=1)
+    assert "training.batch_size 512 is more than all slices to train on" in caplog.text
