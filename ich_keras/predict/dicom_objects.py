@@ -161,6 +161,10 @@ def _capture(reference: pydicom.Dataset, predicted: PredictedSlice, place: int) 
     capture.BodyPartExamined = "HEAD"
     capture.BurnedInAnnotation = "YES"
     capture.DerivationDescription = f"{MANUFACTURER} {__version__}"
+    source = pydicom.Dataset()  # the slice that is shown (PS3.3 C.12.4.1.1)
+    source.ReferencedSOPClassUID = reference.SOPClassUID
+    source.ReferencedSOPInstanceUID = reference.SOPInstanceUID
+    capture.SourceImageSequence = [source]
     return capture
 
 

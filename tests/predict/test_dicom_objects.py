@@ -45,6 +45,7 @@ def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_pat
         np.testing.assert_array_equal(capture.pixel_array, overlay(one))
         assert capture.StudyInstanceUID == one.ct.header.study_id
         assert capture.PatientID == one.ct.header.patient_id
+        assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == one.ct.header.slice_id
         assert NOTICE.lower() in capture.SeriesDescription
         assert capture.BurnedInAnnotation == "YES"
     assert len({x.SeriesInstanceUID for x in captures}) == 1
