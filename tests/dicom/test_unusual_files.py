@@ -138,6 +138,12 @@ def test_the_advice_of_a_rejection_mends_the_file(
     np.testing.assert_array_equal(read_slice(new).hu, TRUE_HU)
 
 
+def test_a_vr_that_no_tool_mends_has_no_such_advice() -> None:
+    """Eight characters, declared as one binary number."""
+    with pytest.raises(RejectedSlice, match=r"PixelSpacing has the VR FD; export again$"):
+        read_slice(io.BytesIO(in_vr(0x00280030, b"FD")))
+
+
 @pytest.mark.parametrize("size", [80, 3840, 7680])
 def test_zeros_that_may_be_pixels_are_rejected(size: int) -> None:
     """Rows of 49 pixels, a second image, and a third."""

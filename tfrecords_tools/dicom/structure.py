@@ -16,7 +16,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import data_element_generator, read_sequence
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from tfrecords_tools.dicom.values import MEND_VRS, allowed_vrs
+from tfrecords_tools.dicom.values import allowed_vrs, vr_advice
 
 Element: TypeAlias = RawDataElement | DataElement  # the latter are sequences of undefined length
 
@@ -59,7 +59,7 @@ def check_elements(
         if element.tag in tags:
             raise ValueError(f"{element.tag:08X} occurs twice; readers take different ones")
         if _is_of_image(element.tag.group) and element.VR not in allowed_vrs(element.tag):
-            raise ValueError(f"{element.tag:08X} has the VR {element.VR}; {MEND_VRS}")
+            raise ValueError(f"{element.tag:08X} has the VR {element.VR}; {vr_advice(element)}")
         tags.add(element.tag)
         place += _size(element, content, form, _DEEPEST)
     return place

@@ -10,7 +10,7 @@ import re
 import struct
 import warnings
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.config import strict_reading
 from pydicom.datadict import dictionary_VR
@@ -20,7 +20,6 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32, STR_V
 
 from tfrecords_tools.dicom.rejection import RejectedSlice
 
-MEND_VRS = "`gdcmconv --implicit IN OUT` writes the VRs of the dictionary"
 # Their bytes are the same text. GDCM and ITK read them alike, but refuse numbers in another VR.
 _TEXT_VRS = STR_VR - {VR.DS, VR.IS}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # PS3.5 6.2
@@ -89,12 +88,22 @@ def allowed_vrs(tag: BaseTag) -> frozenset[str | None]:
         return frozenset((*EXPLICIT_VR_LENGTH_16, *EXPLICIT_VR_LENGTH_32, None))
 
 
+def vr_advice(element: RawDataElement | DataElement) -> str:
+    """What mends a wrong VR; implicit VR only where the bytes mean the same in the right one."""
+    is_text = not STR_VR.isdisjoint(allowed_vrs(element.tag))
+    if element.VR in (STR_VR if is_text else (VR.US, VR.SS)):
+        return "`gdcmconv --implicit IN OUT` writes it without"
+    return "export again"
+
+
 def _content(dataset: Dataset, keyword: str) -> bytes:
     element = dataset.get_item(_tag(keyword), keep_deferred=True)
     if element is None:
         return b""
     if not isinstance(element, RawDataElement) or not _has_its_vr(element):
-        raise RejectedSlice("bad_header", f"{keyword} has the VR {element.VR}; {MEND_VRS}")
+        raise RejectedSlice(
+            "bad_header", f"{keyword} has the VR {element.VR}; {vr_advice(element)}"
+        )
     return element.value or b""
 
 
