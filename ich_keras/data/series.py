@@ -53,8 +53,8 @@ class SeriesFacts:
             f"fewer than {MIN_SLICES} slices": self.slices < MIN_SLICES,
             "larger than a head": self.large,
             "positions unknown": not self.placed,
-            f"{self.missing} gaps between slices": self.missing > 0,
-            f"{self.doubled} slices at the position of another": self.doubled > 0,
+            f"gaps between slices: {self.missing}": self.missing > 0,
+            f"slices at the position of another: {self.doubled}": self.doubled > 0,
             "turned to the usual view": self.turned,
             "pixels made square": self.resampled,
         }

@@ -60,7 +60,7 @@ def placed(*positions, **changes):
 
 
 def test_a_missing_slice_is_a_gap_and_a_change_of_thickness_is_none():
-    assert placed(0, 5, 10, 20, 25).remarks() == ["fewer than 10 slices", "1 gaps between slices"]
+    assert placed(0, 5, 10, 20, 25).remarks() == ["fewer than 10 slices", "gaps between slices: 1"]
     assert placed(0, 2.5, 5, 7.5, 12.5, 17.5, 22.5).missing == 0
     assert placed(0, 5, 5, 10).doubled == 1
 
