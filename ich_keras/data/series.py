@@ -111,9 +111,10 @@ def _first_of(series: Sequence[SeriesFacts], candidates: list[int]) -> int:
     return min(candidates, key=lambda i: _preference(series[i]))
 
 
-def _preference(series: SeriesFacts) -> tuple[float, int]:
+def _preference(series: SeriesFacts) -> tuple[float, int, str]:
     difference = abs(series.spacing_mm - USUAL_SPACING_MM)
-    return (difference if np.isfinite(difference) else np.inf, -series.slices)
+    distance = difference if np.isfinite(difference) else np.inf
+    return distance, -series.slices, repr(series)  # the last so that their order does not matter
 
 
 def _gaps(distances: np.ndarray) -> int:

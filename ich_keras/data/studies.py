@@ -136,7 +136,7 @@ def read_series(
 
 def series_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
     """The inputs of the network for a whole series; uint8 (len(slices), size, size, channels)."""
-    images = np.stack([network_input.windowed(usual_view(ct.hu, ct.header)) for ct in slices])
+    images = np.stack([network_input.windowed(usual_view(ct.header).apply(ct.hu)) for ct in slices])
     reach = network_input.neighbours
     if not reach:
         return images

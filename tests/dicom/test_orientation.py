@@ -25,7 +25,7 @@ def test_every_axial_orientation_is_turned_as_by_itk(along_row, along_column):
     row, column = np.reshape(orientation, (2, 3))
     image.SetDirection(np.stack([row, column, np.cross(row, column)], axis=1).ravel().tolist())
     expected = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(image, "LPS"))[0]
-    np.testing.assert_array_equal(usual_view(HU, header(orientation=orientation)), expected)
+    np.testing.assert_array_equal(usual_view(header(orientation=orientation)).apply(HU), expected)
 
 
 def test_a_tilted_slice_stays_as_it_is():
@@ -43,11 +43,11 @@ def test_a_turn_can_be_undone(turn):
 @pytest.mark.parametrize("spacing", [None, (0.5, 0.5), (0.5, 0.5004), (0.0, 0.5)])
 def test_pixels_that_are_square_or_unknown_are_left_alone(spacing):
     assert is_square(header(pixel_spacing=spacing))
-    np.testing.assert_array_equal(usual_view(HU, header(pixel_spacing=spacing)), HU)
+    np.testing.assert_array_equal(usual_view(header(pixel_spacing=spacing)).apply(HU), HU)
 
 
 def test_pixels_are_made_square():
     """Twice as high as wide: twice as many rows, with values between those of the file."""
-    view = usual_view(HU, header(pixel_spacing=(1.0, 0.5)))
+    view = usual_view(header(pixel_spacing=(1.0, 0.5), rows=2, columns=3)).apply(HU)
     assert view.shape == (4, 3)
     np.testing.assert_allclose(view[:, 0], [0.0, 0.75, 2.25, 3.0])

@@ -57,6 +57,7 @@ def write_slice(path: Path, truth: Truth) -> None:
         PatientID=truth.patient_id,
         StudyInstanceUID=truth.study_id,
         ImagePositionPatient=[0, 0, truth.z],
+        PixelSpacing=[0.5, 0.5],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(saved(dataset).getvalue())

@@ -54,16 +54,24 @@ def is_square(header: SliceHeader) -> bool:
     return max(header.pixel_spacing) <= (1 + SQUARE) * min(header.pixel_spacing)
 
 
-def square_pixels(hu: np.ndarray, header: SliceHeader) -> np.ndarray:
-    """A slice, float32 (rows, columns), with the longer edge of its pixels divided linearly."""
-    if is_square(header):
-        return hu
-    assert header.pixel_spacing is not None
-    spacing = np.array(header.pixel_spacing)
-    rows, columns = np.round(np.array(hu.shape) * spacing / spacing.min()).astype(int)
-    return cv2.resize(hu, (int(columns), int(rows)), interpolation=cv2.INTER_LINEAR)
+@dataclass(frozen=True)
+class View:
+    """How a slice becomes one with square pixels, turned as it is looked at."""
+
+    turn: Turn = NO_TURN
+    square: tuple[int, int] | None = None  # rows and columns of square pixels; None if they are
+
+    def apply(self, hu: np.ndarray) -> np.ndarray:
+        """A slice in HU, float32 (rows, columns); longer edges of pixels are divided linearly."""
+        if self.square is not None:
+            hu = cv2.resize(hu, self.square[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(self.turn.apply(hu))
 
 
-def usual_view(hu: np.ndarray, header: SliceHeader) -> np.ndarray:
-    """A slice in HU, float32 (rows, columns), with square pixels and turned as it is looked at."""
-    return np.ascontiguousarray(turn_of(header).apply(square_pixels(hu, header)))
+def usual_view(header: SliceHeader) -> View:
+    """The view of a slice for networks; that of most files changes nothing."""
+    if is_square(header) or header.pixel_spacing is None:
+        return View(turn_of(header))
+    shortest = min(header.pixel_spacing)
+    height, width = (x / shortest for x in header.pixel_spacing)
+    return View(turn_of(header), (round(header.rows * height), round(header.columns * width)))

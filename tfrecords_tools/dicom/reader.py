@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from tfrecords_tools.dicom.header import SliceHeader, slice_header
+from tfrecords_tools.dicom.orientation import View, usual_view
 from tfrecords_tools.dicom.parsing import HeaderMark, read_elements, read_pixel_data
 from tfrecords_tools.dicom.pixels import PixelFormat, check_length, pixel_format, stored_values
 from tfrecords_tools.dicom.rescale import Rescale, hounsfield, read_rescale
@@ -25,6 +26,7 @@ class SliceFormat:
 
     pixels: PixelFormat  # to stored values
     rescale: Rescale  # to HU
+    view: View = View()  # noqa: RUF009 - frozen; of the HU, for networks
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def read_header(source: Path | BinaryIO) -> FileHeader:
     rescale = read_rescale(elements.dataset)
     if elements.fault:  # last: what a file is matters more than what is wrong with it
         raise elements.fault
-    return FileHeader(identity, SliceFormat(pixels, rescale), elements.mark)
+    return FileHeader(identity, SliceFormat(pixels, rescale, usual_view(identity)), elements.mark)
 
 
 def read_hu(file: BinaryIO, slice_format: SliceFormat, mark: HeaderMark) -> np.ndarray:

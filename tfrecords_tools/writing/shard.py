@@ -145,7 +145,7 @@ class _SliceReader:
             raise RejectedSlice(*self.given_up[file.path])
         content = _read_bytes(self.job.root, file)
         with self.watch.decoding(file.path):
-            hu = _decode(self.job.root, file, content)
+            hu = file.format.view.apply(_decode(self.job.root, file, content))
             return window_slice(hu, self.job.format.size, self.job.format.windows)
 
 
