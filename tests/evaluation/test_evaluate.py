@@ -1,6 +1,5 @@
 """The files of `evaluate` follow from its predictions."""
 
-import base64
 import json
 import shutil
 from dataclasses import replace
@@ -160,10 +159,8 @@ def test_every_figure_is_there_and_in_the_report(scored):
     assert drawn == {f"{kind}_test" for kind in kinds}
     page = run.report.read_text()
     assert "Thresholds chosen on validation" in page
-    for path in run.figures.glob("*.png"):
-        shown = base64.b64encode(path.read_bytes()).decode() in page
-        # A class grid of the split that was scored last is shown instead of those of the training.
-        assert shown == (path.stem in {"curves", *drawn}), path
+    # With the curves; class grids of the training and figures of the other split are left out.
+    assert page.count("data:image/png;base64,") == len(kinds) + 1
 
 
 def test_shards_with_other_windows_are_refused(scored, tmp_path):
