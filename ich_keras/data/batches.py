@@ -51,7 +51,10 @@ def reading(folder: ShardPath) -> Iterator[None]:
 
 def _plain_message(error: tf.errors.OpError) -> str:
     """The message of an error, without where in a graph it was raised."""
-    text = re.sub(r"\{\{.*?\}\}|\[Op:.*|\n.*", "", error.message, flags=re.DOTALL).strip(" :")
+    message = error.message
+    if message.startswith("Graph execution error"):  # then the lines of the graph, and the message
+        message = message.rpartition("\n\n")[2]
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*|\n.*", "", message, flags=re.DOTALL).strip(" :")
     text = text.removeprefix("No response body.")  # in answer to any request for a header
     return text or type(error).__name__
 

@@ -282,3 +282,13 @@ def test_a_process_ends_while_batches_are_being_prepared(shards):
     )
     done = subprocess.run([sys.executable, "-c", code, shards.folder], timeout=120, check=False)
     assert done.returncode == 3
+
+
+def test_a_cut_shard_is_named_in_a_loop_over_batches_too(tmp_path):
+    """`fit` takes batches in the graph, where the error begins with the lines of the graph."""
+    (tmp_path / "cut").write_bytes(b"x" * 200)
+    batches = iter(tf.data.TFRecordDataset([str(tmp_path / "cut")]))
+    take = tf.function(lambda source: tf.strings.length(next(source)), autograph=False)
+    message = r"cannot be read \(corrupted record at 0"
+    with pytest.raises(DatasetError, match=message), reading(tmp_path):
+        take(batches)
