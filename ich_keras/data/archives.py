@@ -7,14 +7,13 @@ Nothing is unpacked to the disk, so the names of members are never paths. Only t
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from tfrecords_tools.dicom.rejection import RejectedSlice
+from tfrecords_tools.dicom.rejection import PARSER_ERRORS, RejectedSlice
 from tfrecords_tools.errors import InputError
 
 ARCHIVE, DAMAGED, ENCRYPTED = "archive", "damaged_archive", "encrypted"
@@ -24,15 +23,11 @@ TOTAL_LIMIT, RATIO_LIMIT = 1 << 30, 100  # an archive beyond both is a zip bomb
 OPEN_ARCHIVES = 8  # kept open, since opening reads the names of all members
 READ_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 END_BYTES = 22 + (1 << 16)  # of an archive; its end record, and the longest comment
-ZIP64 = 0xFFFF  # stands for a number that the end record has no room for
+ZIP64 = 0xFFFF  # the number where the end record has no room for the true one
 IS_ENCRYPTED = 1  # bit of `ZipInfo.flag_bits`
 
 START_BYTES = 352  # of a file; they tell what it is
-ZIP_STARTS = (
-    b"PK\3\4",
-    b"PK\5\6",
-    b"PK\7\x08",
-)  # a member, an empty archive, a part of a split one
+ZIP_STARTS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")  # a member, an empty archive, a split one
 OTHER_ARCHIVES = (  # place and value of their first bytes
     (0, b"\x1f\x8b", "gzip (.gz, .tgz)"),
     (0, b"7z\xbc\xaf\x27\x1c", "7-Zip (.7z)"),
@@ -52,19 +47,7 @@ VOLUMES = (
 )
 
 # All that zipfile was seen to raise on damaged archives; no MemoryError.
-_ZIP_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_ZIP_ERRORS = (*PARSER_ERRORS, zipfile.BadZipFile)
 
 
 def is_zip(path: Path) -> bool:

@@ -131,7 +131,7 @@ def _blocks(numbers: tf.data.Dataset) -> Iterator[np.ndarray]:
 
 def _rest_of_shard(path: tf.Tensor, length: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
     """The records of a shard, with empty ones in place of those that are skipped."""
-    paths = tf.repeat(path, tf.cast(skipped < length, tf.int32))  # opens no shard in vain
+    paths = tf.repeat(path, tf.cast(skipped < length, tf.int32))  # else not opened
     return _repeated("", skipped).concatenate(tf.data.TFRecordDataset(paths).skip(skipped))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,7 @@ def evaluate_dicom(
         cases = cases.maximum("study", predictions.study_id)
         predictions = _most_suspicious(predictions)
     draw_scores(scorer, name, cases, postprocessing)
-
-    def read(slice_ids: list[str]) -> np.ndarray:
-        return _read_images(labelled, slice_ids, network_input)
-
+    read = partial(_read_images, labelled, network_input)
     draw_worst_errors(scorer, name, predictions, read, network_input.shown_channel)
     write_report(run.path)
     return EvaluateResult(run, name, scores)
@@ -104,7 +102,7 @@ def _most_suspicious(predictions: Predictions) -> Predictions:
 
 
 def _read_images(
-    studies: Iterable[Study], slice_ids: list[str], network_input: NetworkInput
+    studies: Iterable[Study], network_input: NetworkInput, slice_ids: list[str]
 ) -> np.ndarray:
     """Reads single slices again, with their neighbours; uint8 (N, size, size, channels)."""
     requested, images = set(slice_ids), {}

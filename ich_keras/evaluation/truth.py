@@ -69,8 +69,7 @@ def _without_shared_ids(studies: Sequence[Study], rejects: list[Reject]) -> list
     counts = Counter(file.header.slice.slice_id for file in files)
     shared = [file for file in files if counts[file.header.slice.slice_id] > 1]
     rejects += [_rejected(x, "other slices have the same SOP Instance UID") for x in shared]
-    distinct = {id(file) for file in files} - {id(file) for file in shared}
-    kept = ([x for x in study.files if id(x) in distinct] for study in studies)
+    kept = ([x for x in study.files if counts[x.header.slice.slice_id] == 1] for study in studies)
     return [
         Study(study.study_id, study.patient_id, series_of(left))
         for study, left in zip(studies, kept, strict=True)

@@ -16,6 +16,7 @@ from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
 from tfrecords_tools.dicom.orientation import turn_of
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.dicom.rejection import one_line
+from tfrecords_tools.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -45,27 +46,30 @@ def draw_study(
     save_png(_close_look(shown, outputs, slices, look), path.with_name(f"{path.name}_look.png"))
 
 
+def write_objects(
+    folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray]
+) -> None:
+    """Writes the DICOM objects of a series; `outputs` are those of `with_class_maps`, arrays.
+
+    Raises InputError if there are none: the class maps have a place only on square pixels.
+    """
+    from ich_keras.predict.dicom_objects import PredictedSlice, write_dicom
+
+    if series.series.facts.resampled:
+        raise InputError("its pixels are not square; resample it, for DICOM objects")
+    turns = (turn_of(ct.header) for ct in series.slices)
+    maps = [turn.undo(x) for turn, x in zip(turns, outputs[CLASS_MAPS], strict=True)]
+    columns = (series.files, series.slices, maps, outputs[PROBABILITIES])
+    slices = [PredictedSlice(*row) for row in zip(*columns, strict=True)]
+    write_dicom(folder, number, slices)
+
+
 def _contact_sheet(images: np.ndarray, outputs: dict[str, np.ndarray]) -> Figure:
     """Slices at equal distances in the study, each under the map of its most probable subtype."""
     count = min(len(images), SHEET_SLICES)
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
     maps, probabilities = outputs[CLASS_MAPS][chosen], outputs[PROBABILITIES][chosen]
     return class_map_sheet(images[chosen], maps, probabilities)
-
-
-def write_objects(
-    folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray]
-) -> None:
-    from ich_keras.predict.dicom_objects import PredictedSlice, write_dicom
-
-    if series.series.facts.resampled:
-        log.warning("%s: series %d: no DICOM objects, its pixels are not square", folder, number)
-        return
-    turns = (turn_of(ct.header) for ct in series.slices)
-    maps = [turn.undo(x) for turn, x in zip(turns, outputs[CLASS_MAPS], strict=True)]
-    columns = (series.files, series.slices, maps, outputs[PROBABILITIES])
-    slices = [PredictedSlice(*row) for row in zip(*columns, strict=True)]
-    write_dicom(folder, number, slices)
 
 
 def _close_look(

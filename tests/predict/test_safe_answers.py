@@ -1,7 +1,9 @@
 """Nothing that fails beside an answer costs it, and answers of two calls are never mixed."""
 
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -167,7 +169,7 @@ def test_where_nothing_can_be_used_the_reasons_are_said_and_written(run, tmp_pat
     assert f"all are in {out / 'rejects.csv'}" in said
     assert pd.read_csv(out / "rejects.csv")["path"].tolist() == ["a.7z", "b.txt", "c.txt"]
     (folder / "d.dcm").write_bytes(slice_bytes(0))
-    predict(run, [folder], out)  # the rejects of the first call do not stand in the way
+    predict(run, [folder], out)  # the rejects of the first call are no use of the folder
     assert tables(out) == (1, 1, 6, 3)
 
 
@@ -205,3 +207,12 @@ def test_a_path_that_may_not_be_read_is_a_row_and_a_missing_one_a_mistake(
     assert tables(out) == (6, 3, 36, 2)
     assert say(monkeypatch, "predict", run.path, tmp_path / "none", "--out", out) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_a_series_without_dicom_objects_is_counted(tmp_path, caplog):
+    counts: Counter[str] = Counter()
+    series = SimpleNamespace(series=SimpleNamespace(facts=SimpleNamespace(resampled=True)))
+    with pictures.costing_no_answer("dicom/study_001, series 1", counts):
+        pictures.write_objects(tmp_path, 1, series, {})
+    assert counts["not_drawn"] == 1
+    assert "series 1: not drawn (InputError: its pixels are not square; resample" in caplog.text

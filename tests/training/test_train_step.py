@@ -73,7 +73,7 @@ def test_a_step_is_a_graph_of_few_nodes():
 
 
 class Clock:
-    """A clock that stands still except while steps are trained."""
+    """A clock that moves only while steps are trained."""
 
     def __init__(self, seconds_per_step: float) -> None:
         self.now, self.calls, self._each = 0.0, [], seconds_per_step
