@@ -117,7 +117,7 @@ def test_an_ablation_changes_the_image_and_not_the_cohort(group, whole_studies):
 
 def test_without_findings_a_healthy_brain_has_no_dense_spot():
     patient = next(
-        i for i in range(80) if not subtypes_of(i, 0) and has_little_noise(i) and has_dense_spot(i)
+        i for i in range(300) if not subtypes_of(i, 0) and has_little_noise(i) and has_dense_spot(i)
     )
     assert not has_dense_spot(patient, GROUPS["look-alikes"])
 

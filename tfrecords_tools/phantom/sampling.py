@@ -66,7 +66,7 @@ def _slice_positions(
 
     The distances between slices are proportional to their thickness.
     """
-    lowest = (FAR_BELOW if rng.random() < FAR else BELOW) + rng.uniform(-6, 6)
+    lowest = (FAR_BELOW if rng.random() < FAR else BELOW) * head.size[2] + rng.uniform(-6, 6)
     highest = MEAN_AXES[2] * head.size[2] + ABOVE + rng.uniform(-4, 6)
     change = rng.uniform(*BASE)
     base, above = scan.thickness

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfrecords_tools.phantom.head import growth
 from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.findings import Finding, sample_findings
 from tfrecords_tools.phantom.head.geometry import as_point, direction
@@ -34,6 +35,7 @@ class Head:
     """The parameters of one head. Lengths are in mm of the mean head.
 
     Attributes:
+        age: years, 0 (newborn) to 90.
         size: relative to the mean head, in x, y, z.
         squareness: exponent of the superellipsoid; 2 is an ellipsoid.
         taper: fraction by which the back is wider and the front narrower.
@@ -57,6 +59,7 @@ class Head:
         findings: abnormalities that are no hemorrhage.
     """
 
+    age: float
     size: tuple[float, float, float]
     squareness: float
     taper: float
@@ -81,14 +84,16 @@ class Head:
 
 
 def sample_head(rng: np.random.Generator) -> Head:
-    """Draws a patient; means and spreads are those of adults in atlases of cranial CT."""
-    atrophy = rng.beta(1.5, 2.0)
+    """Draws a patient; means and spreads are those of heads of the same age in atlases of CT."""
+    age = growth.sample_age(rng)
+    atrophy = growth.sample_atrophy(rng, age)
     left, right = 0.82 + 0.75 * atrophy + rng.normal(0, 0.05) + rng.normal(0, 0.05, 2)
     x, y, z = (
-        float(1 + rng.normal(0, spread) / mean)
-        for mean, spread in zip(MEAN_AXES, AXES_SPREAD, strict=True)
+        share * float(1 + rng.normal(0, spread) / mean)
+        for share, mean, spread in zip(growth.size(age), MEAN_AXES, AXES_SPREAD, strict=True)
     )
     return Head(
+        age=age,
         size=(x, y, z),
         squareness=rng.uniform(2.05, 2.5),
         taper=rng.uniform(0.0, 0.16),
