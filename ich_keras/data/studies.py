@@ -14,40 +14,17 @@ import pandas as pd
 
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.series import SeriesFacts, ranked_series, series_facts
-from ich_keras.data.sources import Reject, Source, find_sources
+from ich_keras.data.slice_file import SliceFile
+from ich_keras.data.sources import Reject, find_sources
+from tfrecords_tools.dicom.enhanced import read_headers
 from tfrecords_tools.dicom.header import SliceHeader
-from tfrecords_tools.dicom.orientation import usual_view
-from tfrecords_tools.dicom.parsing import ChangedHeaderError
-from tfrecords_tools.dicom.reader import CTSlice, FileHeader, read_header, read_hu
+from tfrecords_tools.dicom.orientation import View
+from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.planning.neighbours import find_neighbours
 from tfrecords_tools.planning.rejected import DUPLICATE_ID
 from tfrecords_tools.progress import progress
 from tfrecords_tools.windows import stack_slices
-
-
-@dataclass(frozen=True)
-class SliceFile:
-    """A file whose header was read and whose pixels were not."""
-
-    source: Source
-    header: FileHeader
-    number: int = 1  # among different slices with one SOP Instance UID
-
-    @property
-    def slice_id(self) -> str:
-        """SOP Instance UID, made unique where files share one and are not the same slice."""
-        name = self.header.slice.slice_id
-        return name if self.number == 1 else f"{name}#{self.number}"
-
-    def read(self) -> CTSlice:
-        """The slice in HU; RejectedSlice if the pixels cannot be read."""
-        with self.source.open() as file:
-            try:
-                hu = read_hu(file, self.header.format, self.header.mark)
-            except ChangedHeaderError as error:
-                raise RejectedSlice("bad_header", "the file changed while it was read") from error
-        return CTSlice(self.header.slice, hu)
 
 
 @dataclass(frozen=True)
@@ -69,7 +46,7 @@ class Series:
             try:
                 read.append((file, file.read()))
             except RejectedSlice as rejection:
-                rejects.append(file.source.rejected(rejection))
+                rejects.append(file.rejected(rejection))
         return read, rejects
 
 
@@ -112,10 +89,15 @@ def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
     for source in progress(list(find_sources(paths)), desc="read headers", unit="file"):
         try:
             with source.open() as content:
-                file = SliceFile(source, read_header(content))
-            _add(files.setdefault(file.slice_id, []), file)
+                headers = read_headers(content)
         except RejectedSlice as rejection:
             rejects.append(source.rejected(rejection))
+            continue
+        for file in [SliceFile(source, header) for header in headers]:
+            try:
+                _add(files.setdefault(file.slice_id, []), file)
+            except RejectedSlice as rejection:
+                rejects.append(file.rejected(rejection))
     return _by_study([file for same in files.values() for file in same]), rejects
 
 
@@ -131,12 +113,16 @@ def read_series(
         rejects += unreadable
         if read:
             files, slices = zip(*read, strict=True)
-            yield ReadSeries(each, files, slices, series_images(slices, network_input))
+            images = series_images(slices, [x.header.format.view for x in files], network_input)
+            yield ReadSeries(each, files, slices, images)
 
 
-def series_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
+def series_images(
+    slices: Sequence[CTSlice], views: Sequence[View], network_input: NetworkInput
+) -> np.ndarray:
     """The inputs of the network for a whole series; uint8 (len(slices), size, size, channels)."""
-    images = np.stack([network_input.windowed(usual_view(ct.header).apply(ct.hu)) for ct in slices])
+    viewed = (view.apply(ct.hu) for view, ct in zip(views, slices, strict=True))
+    images = np.stack([network_input.windowed(hu) for hu in viewed])
     reach = network_input.neighbours
     if not reach:
         return images

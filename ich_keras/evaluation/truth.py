@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ich_keras.data.slice_file import SliceFile
 from ich_keras.data.sources import Reject
-from ich_keras.data.studies import SliceFile, Study, series_of
+from ich_keras.data.studies import Study, series_of
 from ich_keras.evaluation import cq500
 from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.planning.rejected import DUPLICATE_ID
@@ -87,7 +88,7 @@ def _of_several_patients(files: Sequence[SliceFile], rejects: list[Reject]) -> b
 
 def _rejected(file: SliceFile, detail: str) -> Reject:
     detail += ", so the label may be that of another"
-    return file.source.rejected(RejectedSlice(DUPLICATE_ID, detail))
+    return file.rejected(RejectedSlice(DUPLICATE_ID, detail))
 
 
 def distinct(studies: Sequence[Study]) -> list[Study]:

@@ -19,7 +19,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from ich_keras import __version__
-from ich_keras.data.studies import SliceFile
+from ich_keras.data.slice_file import SliceFile
 from ich_keras.figures.class_maps import most_probable_subtype, overlay_pixels
 from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
@@ -138,7 +138,8 @@ def _series_uid(reference: pydicom.Dataset, what: str) -> str:
 
 def _derived_uid(reference: pydicom.Dataset, file: SliceFile, what: str) -> str:
     """A UID derived from a slice, so that a second run replaces the objects of the first."""
-    named = [_series_uid(reference, what), reference.SOPInstanceUID, str(file.number)]
+    number = str((file.number, file.frame) if file.frame else file.number)
+    named = [_series_uid(reference, what), reference.SOPInstanceUID, number]
     return generate_uid(entropy_srcs=[MANUFACTURER, __version__, what, *named])
 
 
@@ -164,6 +165,8 @@ def _capture(reference: pydicom.Dataset, predicted: PredictedSlice, place: int) 
     source = pydicom.Dataset()  # the slice that is shown (PS3.3 C.12.4.1.1)
     source.ReferencedSOPClassUID = reference.SOPClassUID
     source.ReferencedSOPInstanceUID = reference.SOPInstanceUID
+    if predicted.file.frame:
+        source.ReferencedFrameNumber = predicted.file.frame
     capture.SourceImageSequence = [source]
     return capture
 
@@ -185,7 +188,8 @@ def _segmentation(
         (x.ct.hu.shape, x.ct.header.pixel_spacing, x.ct.header.orientation) for x in members
     }
     framed = all(x.get("FrameOfReferenceUID") for x in references)
-    if not framed or spacing is None or thickness is None or len(geometries) > 1:
+    of_enhanced_ct = any(x.file.frame for x in members)  # highdicom refers to whole files
+    if of_enhanced_ct or not framed or spacing is None or thickness is None or len(geometries) > 1:
         log.info("class maps as captures only: the series has no common position and orientation")
         return None
     cells = members[0].maps.shape[:2]

@@ -26,10 +26,14 @@ def append_answers(
 
 
 def slice_rows(key: dict[str, Any], series: ReadSeries, probabilities: np.ndarray) -> pd.DataFrame:
-    """The rows of `slices.csv` of a series; its position is empty where only an order is known."""
+    """The rows of `slices.csv` of a series.
+
+    The frame is empty unless the file is an enhanced CT, the position where only an order is known.
+    """
     columns = key | {
         "slice_id": [file.slice_id for file in series.files],
         "file": [path_cell(file.source.name) for file in series.files],
+        "frame": pd.array([file.frame for file in series.files], dtype="Int64"),
         "position_mm": series.position_mm,
     }
     return pd.DataFrame(columns | dict(zip(LABELS, probabilities.T.astype(float), strict=True)))

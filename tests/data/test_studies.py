@@ -7,7 +7,10 @@ import pydicom
 import pytest
 
 from ich_keras.data.network_input import NetworkInput
+from ich_keras.data.sources import Source
 from ich_keras.data.studies import Study, find_studies, read_series
+from tests.support.encoders import LOSSLESS
+from tests.support.enhanced import compress, enhanced_ct, hu_of
 from tests.support.exports import TURNS, read_study, set_pixels
 from tests.support.exports import save as export
 from tfrecords_tools.phantom.rsna_files import synth
@@ -15,6 +18,7 @@ from tfrecords_tools.windows import WINDOWS
 
 INPUT = NetworkInput(shard_size=64, size=64, windows=(WINDOWS["brain"],), neighbours=0)
 SLICES = 4
+RLE = LOSSLESS[0]
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +130,52 @@ def test_pixels_of_half_the_width_change_little(head, tmp_path):
     (usual,) = studies_of(export(head, tmp_path / "b"))
     difference = np.abs(images_of(study).astype(int) - images_of(usual))
     assert np.median(difference) <= 1
+
+
+def save_enhanced(head, folder: Path) -> Path:
+    folder.mkdir()
+    enhanced_ct(head).save_as(folder / "whole.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_the_frames_of_an_enhanced_ct_are_slices_of_a_series(head, tmp_path):
+    (study,) = studies_of(save_enhanced(head[::-1], tmp_path / "a"))
+    (series,) = study.series
+    read, _ = series.read()
+    assert [file.frame for file, _ in read] == [4, 3, 2, 1]  # along the normal, from below
+    assert [file.source.name for file, _ in read] == ["whole.dcm"] * SLICES
+    np.testing.assert_array_equal([ct.hu for _, ct in read], [hu_of(x) for x in head])
+
+
+def test_an_enhanced_ct_is_opened_once_for_its_pixels(head, tmp_path, monkeypatch):
+    (study,) = studies_of(save_enhanced(head, tmp_path / "a"))
+    opened = []
+    original = Source.open
+    monkeypatch.setattr(Source, "open", lambda self: opened.append(1) or original(self))
+    study.series[0].read()
+    assert len(opened) == 1
+
+
+def test_a_copy_of_an_enhanced_ct_is_left_out_frame_by_frame(head, tmp_path):
+    save_enhanced(head, tmp_path / "a")
+    save_enhanced(head, tmp_path / "b")
+    (study,), rejects = find_studies([tmp_path])
+    assert len(study.files) == SLICES
+    assert [x["detail"] for x in rejects] == [
+        f"frame {number}: the slice of a/whole.dcm again" for number in range(1, SLICES + 1)
+    ]
+
+
+def test_a_frame_that_cannot_be_read_costs_no_other(head, tmp_path):
+    whole = enhanced_ct(head)
+    stored = np.frombuffer(whole.PixelData, "<i2").reshape(SLICES, whole.Rows, whole.Columns)
+    frames = [RLE.encode(x.astype(np.int64), 16) for x in stored]
+    frames[2] = frames[2][: len(frames[2]) // 2]
+    compress(whole, RLE.syntax, frames, table=True)
+    whole.save_as(tmp_path / "whole.dcm", enforce_file_format=True)
+    (study,) = studies_of(tmp_path)
+    read, rejects = study.series[0].read()
+    assert [file.frame for file, _ in read] == [1, 2, 4]
+    (row,) = rejects
+    assert row["path"] == "whole.dcm"
+    assert row["detail"].startswith("frame 3: ")

@@ -52,6 +52,20 @@ def test_a_label_of_a_slice_is_not_given_to_several(head, tmp_path):
     assert [x["path"] for x in rejects] == ["000.dcm", "001.dcm"]
 
 
+def test_labels_name_the_frames_of_an_enhanced_ct(head, tmp_path):
+    exports.EXPORTS["as one enhanced ct"](head, tmp_path / "files")
+    studies, rejects = find_studies([tmp_path / "files"])
+    assert not rejects
+    for unit, column, names in (
+        ("slice", "slice_id", ["1.2.3.4#2", "1.2.3.4#3"]),
+        ("study", "study_id", [head[0].StudyInstanceUID]),
+    ):
+        truth = labels(tmp_path / f"{unit}.csv", column, names)
+        (study,) = labelled_studies(studies, truth, rejects)
+        labelled = [file.slice_id for file in study.files if truth.has(file)]
+        assert labelled == (names if unit == "slice" else [f"1.2.3.4#{n}" for n in (1, 2, 3, 4)])
+
+
 def test_the_judged_series_of_a_labelled_study_comes_first(head, tmp_path):
     exports.EXPORTS["sharp kernel beside"](head, tmp_path / "files")
     truth = labels(tmp_path / "studies.csv", "study_id", [head[0].StudyInstanceUID])

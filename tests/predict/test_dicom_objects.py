@@ -9,9 +9,12 @@ import numpy as np
 import pydicom
 import pytest
 
+from ich_keras.data.slice_file import SliceFile
 from ich_keras.data.sources import Source
-from ich_keras.data.studies import SliceFile, find_studies
+from ich_keras.data.studies import find_studies
 from ich_keras.predict.dicom_objects import NOTICE, PredictedSlice, overlay, write_dicom
+from tests.support.enhanced import enhanced_ct
+from tests.support.exports import read_study
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.phantom.rsna_files import synth
@@ -78,6 +81,22 @@ def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
         [float(x) for x in measures.PixelSpacing], np.array(spacing) * [rows, columns] / CELLS
     )
     assert maps.FrameOfReferenceUID
+
+
+def test_captures_of_an_enhanced_ct_refer_to_its_frames(tmp_path):
+    synth(tmp_path / "data", patients=2, slices=3, size=64, seed=1)
+    studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
+    slices = read_study([file.source.path for file in studies[0].files])
+    (tmp_path / "enhanced").mkdir()
+    enhanced_ct(slices[::-1]).save_as(tmp_path / "enhanced" / "a.dcm", enforce_file_format=True)
+    (study,), _ = find_studies([tmp_path / "enhanced"])
+    read, _ = study.series[0].read()
+    assert write_dicom(tmp_path / "out", 1, predicted(read)) == len(slices)
+    captures = written(tmp_path / "out").values()
+    sources = [x.SourceImageSequence[0] for x in captures]
+    assert [x.ReferencedFrameNumber for x in sources] == list(range(len(slices), 0, -1))
+    assert {x.ReferencedSOPInstanceUID for x in sources} == {"1.2.3.4"}
+    assert len({x.SOPInstanceUID for x in captures}) == len(slices)
 
 
 def test_a_prone_patient_is_not_shown_as_supine(head, tmp_path):

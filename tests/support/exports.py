@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from tests.support.enhanced import enhanced_ct
+
 Slices = Sequence[pydicom.Dataset]
 Change = Callable[[pydicom.Dataset, int], None]  # of a slice and its number, from 0
 
@@ -116,6 +118,11 @@ def _with_damage(slices: Slices, folder: Path) -> None:
     (files / "broken.zip").write_bytes(b"PK\x03\x04" + bytes(100))
 
 
+def _in_one_file(slices: Slices, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    enhanced_ct(slices).save_as(folder / "enhanced.dcm", enforce_file_format=True)
+
+
 EXPORTS: dict[str, Callable[[Slices, Path], None]] = {
     "as it is": _changed(lambda *_: None),
     "sharp kernel beside": _with_series("sharp", ConvolutionKernel="H70h"),
@@ -128,5 +135,6 @@ EXPORTS: dict[str, Callable[[Slices, Path], None]] = {
     "no positions": _changed(without("ImagePositionPatient", "SliceLocation")),
     "in an archive": _zipped,
     "with damaged files": _with_damage,
+    "as one enhanced ct": _in_one_file,
     **{f"turned {name}": _changed(turn) for name, turn in TURNS.items()},
 }

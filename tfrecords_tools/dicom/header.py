@@ -93,12 +93,17 @@ def slice_header(dataset: Dataset) -> SliceHeader:
     )
 
 
+def is_enhanced(dataset: Dataset) -> bool:
+    """Whether the slices are frames of one file."""
+    return _sop_class(dataset) in ENHANCED_CT
+
+
 def _check_kind(dataset: Dataset) -> None:
     sop_class = _sop_class(dataset)
     modality = "".join(texts(dataset, "Modality")[:1])
     if not sop_class and not modality:
         raise RejectedSlice("not_dicom", "has neither a Modality nor a SOP class")
-    if sop_class in ENHANCED_CT:
+    if is_enhanced(dataset):
         raise RejectedSlice("multi_frame", f"an enhanced CT; {SPLIT_FRAMES}")
     if modality not in ("CT", ""):
         raise RejectedSlice("not_ct", f"Modality is {modality!r}, expected CT")

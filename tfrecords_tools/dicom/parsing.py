@@ -70,11 +70,16 @@ def form_of(syntax: str) -> Form:
     return Form(syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
 
 
-def read_elements(file: BinaryIO) -> Elements:
-    """Reads what comes before the pixels; RejectedSlice if the file is too large or not parsed."""
+def check_size(file: BinaryIO, limit: int) -> None:
+    """Rejects a file of more bytes than the limit."""
     size = file.seek(0, io.SEEK_END)
-    if size > MAX_BYTES:
-        raise RejectedSlice("too_large", f"{size} bytes, expected at most {MAX_BYTES}")
+    if size > limit:
+        raise RejectedSlice("too_large", f"{size} bytes, expected at most {limit}")
+
+
+def read_elements(file: BinaryIO, limit: int = MAX_BYTES) -> Elements:
+    """Reads what comes before the pixels; RejectedSlice if the file is too large or not parsed."""
+    check_size(file, limit)
     with rejecting("not_dicom", "cannot be parsed"):
         meta = _read_meta(file)
         file_meta = Dataset({element.tag: element for element in meta})
@@ -137,7 +142,11 @@ class _Bounded:
         self._file, self.seek, self.tell = file, file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
-        return self._file.read(size if size <= MAX_BYTES else -1)
+        if size > MAX_BYTES:
+            place, end = self.tell(), self.seek(0, io.SEEK_END)
+            self.seek(place)
+            size = min(size, end - place)
+        return self._file.read(size)
 
 
 def _read_meta(file: BinaryIO) -> list[Element]:

@@ -67,7 +67,7 @@ def check_length(pixels: PixelFormat, length: int) -> None:
     if length == 0:
         raise RejectedSlice("no_pixels", "Pixel Data is missing or empty")
     if pixels.decoder.is_native:
-        expected = _native_length(pixels)
+        expected = native_length(pixels)
         if not expected <= length < 2 * expected:  # padding is checked where it is read
             reason = "truncated_pixels" if length < expected else "overlong_pixels"
             raise RejectedSlice(reason, f"{length} bytes of Pixel Data, expected {expected}")
@@ -98,7 +98,8 @@ def stored_values(content: bytes, vr: str | None, pixels: PixelFormat) -> np.nda
     return cut
 
 
-def _native_length(pixels: PixelFormat) -> int:
+def native_length(pixels: PixelFormat) -> int:
+    """Bytes of an image that is not compressed."""
     rows, columns = pixels.shape
     return -(-rows * columns * pixels.bits_allocated // 8)
 
@@ -108,7 +109,7 @@ def _without_padding(content: bytes, pixels: PixelFormat) -> bytes:
 
     Zeros that may as well be the end of an image with wider rows are rejected.
     """
-    length = _native_length(pixels)
+    length = native_length(pixels)
     padding = content[length + length % 2 :]  # an element has an even length
     if any(padding) or (padding and (pixels.packed or _has_wider_rows(content, pixels))):
         raise RejectedSlice(

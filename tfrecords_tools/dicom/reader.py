@@ -15,7 +15,7 @@ import numpy as np
 
 from tfrecords_tools.dicom.header import SliceHeader, slice_header
 from tfrecords_tools.dicom.orientation import View, usual_view
-from tfrecords_tools.dicom.parsing import HeaderMark, read_elements, read_pixel_data
+from tfrecords_tools.dicom.parsing import Elements, HeaderMark, read_elements, read_pixel_data
 from tfrecords_tools.dicom.pixels import PixelFormat, check_length, pixel_format, stored_values
 from tfrecords_tools.dicom.rescale import Rescale, hounsfield, read_rescale
 
@@ -30,12 +30,21 @@ class SliceFormat:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """The place of a slice among those of an enhanced CT."""
+
+    number: int  # from 1
+    count: int
+
+
+@dataclass(frozen=True)
 class FileHeader:
-    """What comes before the pixels of a file."""
+    """What comes before the pixels of a file, about one slice."""
 
     slice: SliceHeader  # identity and position
     format: SliceFormat  # how to read the pixels
     mark: HeaderMark  # of the bytes that both were read from
+    frame: Frame | None = None  # None if the slice is the whole file
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +73,11 @@ def read_header(source: Path | BinaryIO) -> FileHeader:
     if isinstance(source, Path):
         with source.open("rb") as file:
             return read_header(file)
-    elements = read_elements(source)
+    return header_of(read_elements(source))
+
+
+def header_of(elements: Elements) -> FileHeader:
+    """Checks what comes before the pixels; RejectedSlice if it is not that of a CT slice in HU."""
     identity = slice_header(elements.dataset)
     pixels = pixel_format(elements.dataset, elements.syntax, identity)
     check_length(pixels, elements.pixel_bytes)

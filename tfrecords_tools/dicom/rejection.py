@@ -17,7 +17,7 @@ REASONS = {
     "not_dicom": "the bytes cannot be parsed as DICOM from the first to the last",
     "not_ct": "another modality, or no image",
     "secondary_capture": "a screenshot or another screen capture, whatever its modality",
-    "multi_frame": "several frames, or an enhanced object whose rescale is stored per frame",
+    "multi_frame": "several frames; for `convert`, also an enhanced CT",
     "localizer": "a scout",
     "not_axial": "a sagittal or coronal reformat",
     "bad_header": "a required element is missing or malformed",

@@ -16,7 +16,8 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.tables.csv_cells import EXAMPLES, some_lines
 
 CHUNK_ROWS = 500_000  # about 100 MB of text at a time
-SLICE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # a DICOM UID, or the challenge's ID_012345678
+# A DICOM UID, that of a frame of an enhanced CT, or the challenge's ID_012345678.
+SLICE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}(#[0-9]{1,5})?")
 WIDE_ID_COLUMNS = ("id", "slice_id", "sopinstanceuid")
 STUDY_ID_COLUMNS = ("study_id", "studyinstanceuid")
 ENCODING = "utf-8-sig"  # spreadsheets write a byte order mark at the start
