@@ -10,12 +10,15 @@ import numpy as np
 from tfrecords_tools.phantom.head.devices import Devices
 from tfrecords_tools.phantom.head.lesions import Blood
 from tfrecords_tools.phantom.sampling import Ablation, StudyParameters
+from tfrecords_tools.phantom.scanner.processing import Processing
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 
 PLAIN_DURA = 30.0  # HU; of brain
 USUAL_FOV, USUAL_THICKNESS, FRESH = 236.0, 5.0, 70.0  # mm, mm, HU
 BRAIN_ONLY = (-15.0, 60.0)  # mm; no slice of base, face or vertex
 NOTHING_ABOUT = Surroundings("none", 0.0, 0.0, 0.0, 0.0, 0.0, False, None, 0.0, ())
+
+AS_MEASURED = Processing(1.0, 0.0, None, None, None)
 
 
 def _no_base(study: StudyParameters) -> StudyParameters:
@@ -60,13 +63,21 @@ def _no_pose(study: StudyParameters) -> StudyParameters:
 
 
 def _no_projection(study: StudyParameters) -> StudyParameters:
-    return replace(study, scan=replace(study.scan, hardening=0.0, motion=None, rings=()))
+    exact = replace(
+        study.scan, hardening=0.0, scatter=0.0, drift=(0.0, 0.0), motion=None, helix=None, rings=()
+    )
+    return replace(study, scan=exact)
+
+
+def _no_processing(study: StudyParameters) -> StudyParameters:
+    return replace(study, scan=replace(study.scan, processing=AS_MEASURED))
 
 
 GROUPS: dict[str, Ablation] = {
     "skull base and face": _no_base,
     "look-alikes": _no_look_alikes,
     "beam hardening, motion, rings": _no_projection,
+    "calibration, resampling, loss": _no_processing,
     "lowest and highest slices": _no_low_and_high_slices,
     "pose, field of view, thickness": _no_pose,
     "age of blood": _no_age_of_blood,

@@ -52,7 +52,7 @@ def test_an_epidural_is_thicker_for_its_length_than_a_subdural():
                 if largest.sum() > 30:
                     short, long = np.linalg.eigvalsh(np.cov(np.argwhere(largest).T))
                     ratios.append(np.sqrt(short / long))
-            if len(ratios) == 4:
+            if len(ratios) == 7:
                 break
         return float(np.mean(ratios))
 
@@ -117,14 +117,15 @@ def test_an_ablation_changes_the_image_and_not_the_cohort(group, whole_studies):
 
 def test_without_findings_a_healthy_brain_has_no_dense_spot():
     patient = next(
-        i for i in range(300) if not subtypes_of(i, 0) and has_little_noise(i) and has_dense_spot(i)
+        i for i in range(300) if not subtypes_of(i, 0) and is_usual(i) and has_dense_spot(i)
     )
     assert not has_dense_spot(patient, GROUPS["look-alikes"])
 
 
-def has_little_noise(patient: int) -> bool:
-    """Whether the noise of the scan stays far below the density of calcium."""
-    return sample_study(patient, study=0, slices=12, seed=0).scan.noise < 3
+def is_usual(patient: int) -> bool:
+    """Whether noise stays far below the density of calcium, and the head lies in the middle."""
+    scan = sample_study(patient, study=0, slices=12, seed=0).scan
+    return scan.noise < 3 and max(np.abs([*scan.angles, *scan.shift])) < 15
 
 
 def has_dense_spot(patient: int, ablation: Ablation | None = None) -> bool:
@@ -132,7 +133,7 @@ def has_dense_spot(patient: int, ablation: Ablation | None = None) -> bool:
     heights = sample_study(patient, study=0, slices=12, seed=0).heights
     above_base = (heights > 5) & (heights < 45)
     study = make_study(patient, slices=12, size=96, ablation=ablation)
-    return bool((study.hu[above_base, 40:64, 36:60] > 110).any())
+    return bool((study.hu[above_base, 40:58, 36:60] > 110).any())
 
 
 def test_a_mass_displaces_the_ventricles():

@@ -7,6 +7,7 @@ import numpy as np
 from tfrecords_tools.phantom.scanner import acquisition, measurement
 from tfrecords_tools.phantom.scanner.kernel import Kernel
 from tfrecords_tools.phantom.scanner.measurement import Motion
+from tfrecords_tools.phantom.scanner.processing import Processing
 from tfrecords_tools.phantom.scanner.projection import CHANNELS
 from tfrecords_tools.phantom.scanner.scan import Scan
 from tfrecords_tools.phantom.scanner.storage import COMMON
@@ -16,6 +17,8 @@ CELL = 3.0  # mm
 FOV, SIZE = 240.0, 256
 NOTHING = Surroundings("none", 100.0, 110.0, 2.0, 0.0, 0.0, False, None, 0.0, ())
 
+AS_MEASURED = Processing(1.0, 0.0, None, None, None)
+
 
 def scan(**changes) -> Scan:
     plain = Scan(
@@ -24,15 +27,19 @@ def scan(**changes) -> Scan:
         tilt=0.0,
         angles=(0.0, 0.0, 0.0),
         shift=(0.0, 0.0),
-        kernel=Kernel(0.5, 0.0),
+        kernel=Kernel(0.5, 0.0, 0.0),
         noise=4.0,
         hardening=1.0,
+        scatter=0.0,
+        drift=(0.0, 0.0),
         modulation=0.0,
         motion=None,
+        helix=None,
         rings=(),
         surroundings=NOTHING,
         circle=False,
         extended=False,
+        processing=AS_MEASURED,
         storage=COMMON[1],
     )
     return replace(plain, **changes)
@@ -60,7 +67,13 @@ def two_dense_discs() -> np.ndarray:
 
 
 def errors(hu: np.ndarray, motion: Motion | None = None, **changes) -> measurement.Measurement:
-    asked = {"hardening": 1.0, "modulation": 0.0, "gains": np.zeros(CHANNELS, np.float32)}
+    asked = {
+        "hardening": 1.0,
+        "scatter": 0.0,
+        "modulation": 0.0,
+        "gains": np.zeros(CHANNELS, np.float32),
+        "helix": None,
+    }
     return measurement.measure(
         measurement.materials(hu)[None], CELL, motions=[motion], **(asked | changes)
     )

@@ -96,7 +96,8 @@ def make_study(
     acquisition.surround(scan, hu, parameters.heights)
     rng = np.random.default_rng([seed, 5, patient, study])
     measured = acquisition.acquire(scan, rng, hu, parameters.thickness)
-    stored = scan.storage.encode(measured, circle=scan.circle, extended=scan.extended)
+    processed = scan.processing.apply(measured)
+    stored = scan.storage.encode(processed, circle=scan.circle, extended=scan.extended)
     frames = [acquisition.frame(scan, shape, float(z)) for z in parameters.heights]
     return Study(
         stored=stored,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.support.scanner_objects import (
+    CELL,
     FOV,
     SIZE,
     disc,
@@ -14,8 +15,9 @@ from tests.support.scanner_objects import (
     skull,
     two_dense_discs,
 )
-from tfrecords_tools.phantom.scanner import acquisition, beam
-from tfrecords_tools.phantom.scanner.measurement import Motion
+from tfrecords_tools.phantom.scanner import acquisition, beam, measurement
+from tfrecords_tools.phantom.scanner.measurement import Helix, Motion
+from tfrecords_tools.phantom.scanner.projection import CHANNELS
 
 
 def test_the_beam_has_the_energy_of_a_head_scan():
@@ -36,6 +38,16 @@ def test_a_skull_causes_cupping_of_a_few_hu():
     assert 2 < rim - middle < 15
     half = error_map(skull(), hardening=0.5)
     np.testing.assert_allclose(half, error / 2, atol=0.05)
+
+
+def test_scattered_rays_darken_the_middle():
+    scattered, removed = (
+        error_map(skull(), hardening=0.0, scatter=share) for share in (0.01, -0.01)
+    )
+    radius = np.hypot(*from_middle())
+    middle, rim = radius < 20, np.abs(radius - 66) < 3
+    assert -8 < scattered[middle].mean() < scattered[rim].mean() - 1
+    assert removed[middle].mean() > removed[rim].mean() + 1
 
 
 def test_dense_bones_have_a_dark_band_between_them():
@@ -70,6 +82,49 @@ def test_a_head_that_moves_before_the_first_view_is_only_displaced():
     there = cv2.warpAffine(skull() + 1000, shift, (SIZE, SIZE)) - 1000
     difference = cv2.GaussianBlur(there - skull(), (0, 0), 3 * SIZE / FOV)
     assert np.corrcoef(difference.ravel(), moved.ravel())[0, 1] > 0.95
+
+
+def windmills(helix: Helix, *slices: np.ndarray) -> np.ndarray:
+    """The errors that a spiral scan of several slices adds; (slices, CELLS, CELLS)."""
+    parts = np.stack([measurement.materials(hu) for hu in slices])
+    none = np.zeros(CHANNELS, np.float32)
+    return measurement.measure(
+        parts,
+        CELL,
+        hardening=0.0,
+        scatter=0.0,
+        modulation=0.0,
+        gains=none,
+        motions=[None] * len(slices),
+        helix=helix,
+    ).error
+
+
+def test_a_spiral_scan_has_windmills_where_bone_changes_from_slice_to_slice():
+    base, vault = two_dense_discs(), skull()
+    errors = windmills(Helix(0.1, 3, 1.0), base, vault, vault, vault, vault)
+    assert np.ptp(errors[1][20:60, 20:60]) > 10  # HU within the skull
+    assert np.abs(errors[3:]).max() < 1e-2
+
+
+def test_windmills_turn_from_slice_to_slice():
+    """A phase of half a turn exchanges bright and dark vanes."""
+    slices = [skull() + np.float32(100 * number) for number in range(4)]
+    errors = windmills(Helix(0.1, 2, np.pi), *slices)
+    np.testing.assert_allclose(errors[1], -errors[2], atol=0.05 * np.abs(errors[1]).max())
+    assert np.abs(errors[1]).max() > 1
+
+
+def test_a_drift_rises_towards_one_side():
+    level = acquisition.acquire(
+        scan(noise=0.0, drift=(3.0, 0.0)),
+        np.random.default_rng(0),
+        np.zeros((1, SIZE, SIZE), np.float32),
+        np.array([5.0]),
+    )[0]
+    x, _ = from_middle()
+    inside = np.abs(x) < 0.4 * FOV
+    np.testing.assert_allclose(level[inside], (x * 0.03)[inside], atol=0.3)
 
 
 def test_a_faulty_channel_causes_a_ring():

@@ -89,7 +89,7 @@ def test_the_power_spectrum_of_the_noise_follows_the_kernel():
     size, fov, peaks = 192, 96.0, []
     for blur in (0.7, 0.5, 0.35):
         total = np.zeros(8)
-        changes = {"fov": fov, "kernel": Kernel(blur, 0.0)}
+        changes = {"fov": fov, "kernel": Kernel(blur, 0.0, 0.0)}
         water = np.zeros((size, size), np.float32)
         spectra = [radial_power(acquired_noise(water, i, **changes), fov / size) for i in range(8)]
         frequency, total = spectra[0][0], np.mean([power for _, power in spectra], axis=0)
@@ -97,3 +97,15 @@ def test_the_power_spectrum_of_the_noise_follows_the_kernel():
         assert peaks[-1] == pytest.approx(1 / (np.pi * blur * np.sqrt(8)), abs=0.05)
         assert total[0] < 0.35 * total.max()
     assert peaks == sorted(peaks) and peaks[0] < peaks[-1]
+
+
+def test_denoised_noise_is_blotchy_and_edges_stay_sharp():
+    plain, denoised = Kernel(0.5, 0.0, 0.0), Kernel(0.5, 0.0, 1.2)
+    strength, neighbours = [], []
+    for kernel in (plain, denoised):
+        noise = acquired_noise(disc(100), kernel=kernel)[96:160, 96:160]
+        strength.append(noise.std())
+        neighbours.append((noise[:, 1:] * noise[:, :-1]).mean() / noise.var())
+    assert strength[1] == pytest.approx(strength[0], rel=0.15)
+    assert neighbours[1] > neighbours[0] + 0.2
+    np.testing.assert_array_equal(*(x.resolve(skull(), 1.0) for x in (plain, denoised)))

@@ -19,16 +19,24 @@ def test_acquisitions_vary_as_those_of_the_rsna_set():
     assert 0.42 < share(lambda x: x.thickness[0] != x.thickness[1]) < 0.58
     assert {min(x.thickness[0] for x in SCANS), max(x.thickness[1] for x in SCANS)} == {0.6, 10.0}
     fov = [x.fov for x in SCANS]
-    assert 140 <= min(fov) < 180 and 275 < max(fov) <= 300
-    assert max(abs(x.angles[0]) for x in SCANS) > 12
+    assert 140 <= min(fov) < 180 and 320 < max(fov) <= 350
+    assert share(lambda x: 190 < x.fov < 290) > 0.85
+    yaw = np.abs([x.angles[0] for x in SCANS])
+    assert np.median(yaw) < 4 and 0.02 < (yaw > 20).mean() < 0.12 and yaw.max() > 60
     assert max(abs(x.tilt) for x in SCANS) <= 25
     noise = [x.noise for x in SCANS]
-    assert 1.5 <= min(noise) < 2 and 8 < max(noise) <= 14
+    assert 1.2 <= min(noise) < 1.5 and 10 < max(noise) <= 16
     assert 0.2 < share(lambda x: x.circle and x.storage == COMMON[1]) < 0.45
 
 
+def test_only_scans_of_one_thickness_without_tilt_are_spiral():
+    spiral = [x for x in SCANS if x.helix is not None]
+    assert len(spiral) > 50
+    assert not any(x.tilt or x.thickness[0] != x.thickness[1] for x in spiral)
+
+
 def test_sharp_kernels_have_more_noise():
-    blur, noise = np.array([(x.kernel.blur, x.noise) for x in SCANS]).T
+    blur, noise = np.array([(x.kernel.blur, x.noise) for x in SCANS if not x.kernel.denoising]).T
     assert np.corrcoef(blur, noise)[0, 1] < -0.2
 
 

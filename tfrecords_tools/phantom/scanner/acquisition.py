@@ -72,16 +72,19 @@ def acquire(
         np.stack([materials(image) for image in hu]),
         cell,
         hardening=scan.hardening,
+        scatter=scan.scatter,
         modulation=scan.modulation,
         gains=_gains(scan, cell),
         motions=moves,
+        helix=scan.helix,
     )
+    error = measured.error + _drift(scan, cell)
     strength = scan.noise * np.sqrt(STANDARD / thickness[:, None, None, None] * measured.variance)
     filters = scan.kernel.noise_filters(shape, pixel)
     acquired = np.empty_like(hu)
     for number, image in enumerate(hu):
         sharp = scan.kernel.resolve(image, pixel)
-        sharp += enlarge(measured.error[number], shape)
+        sharp += enlarge(error[number], shape)
         for field, strong in zip(noise_fields(rng, filters, shape), strength[number], strict=True):
             sharp += field * enlarge(strong, shape)
         acquired[number] = sharp
@@ -94,6 +97,13 @@ def _rotation(angles: tuple[float, float, float]) -> np.ndarray:
     about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
     about_y = [[np.cos(roll), 0, np.sin(roll)], [0, 1, 0], [-np.sin(roll), 0, np.cos(roll)]]
     return np.array(about_z) @ np.array(about_x) @ np.array(about_y)
+
+
+def _drift(scan: Scan, cell: float) -> np.ndarray:
+    """HU that rise from side to side on the coarse map, as behind an off-centre beam filter."""
+    along = (np.arange(CELLS, dtype=np.float32) - (CELLS - 1) / 2) * np.float32(cell / 100)
+    right, back = scan.drift
+    return right * along + back * along[:, None]
 
 
 def _gains(scan: Scan, cell: float) -> np.ndarray:

@@ -42,6 +42,19 @@ def water_length(passed: Array) -> Array:
     return np.interp(-np.log(passed), attenuation, lengths).astype(np.float32)
 
 
+def scatter_error(passed: Array, share: float) -> Array:
+    """By how many mm of water a ray seems shorter that scattered rays brighten.
+
+    Args:
+        passed: share of the beam that passes.
+        share: scattered rays relative to the beam behind REFERENCE mm of water.
+    """
+    here, further = through_water(np.array([REFERENCE, REFERENCE + 1]))
+    per_mm = np.log(here / further)
+    brighter = np.maximum(share * here / passed, -0.9)
+    return np.float32(-1 / per_mm) * np.log1p(brighter, dtype=np.float32)
+
+
 def _coefficients() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Attenuation of water, bone and metal per HU / 1000, by energy, 1/mm.
 

@@ -1,4 +1,4 @@
-"""What X-rays measure of slices: beam hardening, photon noise, motion and rings.
+"""What X-rays measure of slices: hardening, scatter, noise, motion, rings and windmills.
 
 A slice is projected along parallel rays, measured with a beam of several energies, corrected for
 water as scanners do, and reconstructed by filtered back-projection. Only the *error* of the
@@ -14,6 +14,7 @@ import numpy as np
 from tfrecords_tools.phantom.head.geometry import Array
 from tfrecords_tools.phantom.scanner.beam import (
     REFERENCE,
+    scatter_error,
     through_water,
     transmission,
     water_length,
@@ -44,6 +45,30 @@ class Motion:
     share: float
     shift: tuple[float, float]
     angle: float
+
+
+@dataclass(frozen=True)
+class Helix:
+    """A spiral scan, whose views see the head a little above or below the slice.
+
+    Where bone changes from slice to slice, as at the skull base, the error alternates with the
+    direction of the rays: a windmill, which turns with the height (Silver et al. 2003).
+
+    Attributes:
+        sway: how far the views depart from the slice, in distances between slices.
+        vanes: how often they do, over 180 degrees.
+        turn: of the phase from slice to slice, radians.
+    """
+
+    sway: float
+    vanes: int
+    turn: float
+
+    def departures(self, slices: int) -> Array:
+        """Of every view, in distances between slices; float32, shape (slices, VIEWS, 1)."""
+        phase = self.turn * np.arange(slices)[:, None]
+        waves = self.sway * np.cos(2 * self.vanes * view_angles() + phase)
+        return waves[..., None].astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +106,11 @@ def measure(
     cell: float,
     *,
     hardening: float,
+    scatter: float,
     modulation: float,
     gains: Array,
     motions: Sequence[Motion | None],
+    helix: Helix | None,
 ) -> Measurement:
     """Measures slices and reconstructs the errors of the measurement.
 
@@ -91,15 +118,21 @@ def measure(
         parts: from `materials`; float32, shape (slices, 3, CELLS, CELLS).
         cell: edge of a cell, mm.
         hardening: share of the beam hardening that the scanner's bone correction leaves.
+        scatter: scattered rays that the scanner's correction leaves, or removes if negative;
+            relative to the beam behind REFERENCE mm of water.
         modulation: 0 to 1, how far the tube current follows the diameter of each slice.
         gains: errors of the channels, mm of water; shape (CHANNELS,).
         motions: of the head, one per slice.
+        helix: None if each slice is scanned on its own.
     """
     still = project(parts) * np.float32(cell)
     seen = _with_motion(parts, still, motions, cell)
     passed = transmission(seen)
     length = seen.sum(axis=1)
     error = length - still.sum(axis=1) + hardening * (water_length(passed) - length) + gains
+    error += scatter_error(passed, scatter)
+    if helix is not None and len(length) > 1:
+        error += helix.departures(len(length)) * np.gradient(length, axis=0)
     variance = _photon_noise(passed, water_diameter(parts, cell), modulation)
     return Measurement(1000 / cell * reconstruct(error), variance)
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from tfrecords_tools.phantom.head.geometry import as_point
 from tfrecords_tools.phantom.scanner.kernel import Kernel
-from tfrecords_tools.phantom.scanner.measurement import Motion
+from tfrecords_tools.phantom.scanner.measurement import Helix, Motion
+from tfrecords_tools.phantom.scanner.processing import Processing, sample_processing
 from tfrecords_tools.phantom.scanner.storage import COMMON, RARE, Storage
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings, sample_surroundings
 
@@ -24,13 +25,18 @@ class Scan:
         kernel: of the reconstruction.
         noise: standard deviation in a 5 mm slice in the middle of 200 mm of water, HU.
         hardening: share of the beam hardening that the scanner's bone correction leaves; above 1
-            if scatter adds to it.
+            if the correction of water is wrong too.
+        scatter: scattered rays that the correction leaves, relative to the beam behind 200 mm of
+            water; negative if it removes too much.
+        drift: HU by which the image rises per 100 mm to the patient's left, and to the back.
         modulation: 0 to 1, how far the tube current follows the diameter of each slice.
         motion: of the patient; None if there is none.
+        helix: of a spiral scan; None if each slice is scanned on its own.
         rings: radius in mm and gain error in mm of water of each faulty channel.
         surroundings: objects around the head.
         circle: whether pixels outside the inscribed circle are padding.
         extended: whether HU above `storage.CEILING` are stored.
+        processing: what changes HU between the reconstruction and the file.
         storage: how the files store HU.
     """
 
@@ -42,12 +48,16 @@ class Scan:
     kernel: Kernel
     noise: float
     hardening: float
+    scatter: float
+    drift: tuple[float, float]
     modulation: float
     motion: Motion | None
+    helix: Helix | None
     rings: tuple[tuple[float, float], ...]
     surroundings: Surroundings
     circle: bool
     extended: bool
+    processing: Processing
     storage: Storage
 
     @property
@@ -66,32 +76,62 @@ def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
     rare = patient % 20
     common = COMMON[int(rng.random() < 0.55)]
     storage = RARE[rare // 4] if rare % 4 == 2 else common
-    blur = rng.uniform(0.3, 0.7)
-    noise = 3.8 * (0.5 / blur) ** 0.75 * np.exp(rng.normal(0, 0.4))  # sharper kernels are noisier
+    kernel = _sample_kernel(rng)
+    thickness = _sample_thickness(rng)
+    tilt = rng.uniform(-25, 25) if rng.random() < 0.53 else 0.0
+    spiral = not tilt and thickness[0] == thickness[1]
     return Scan(
         fov=_sample_fov(rng),
-        thickness=_sample_thickness(rng),
-        tilt=rng.uniform(-25, 25) if rng.random() < 0.53 else 0.0,
+        thickness=thickness,
+        tilt=tilt,
         angles=_sample_pose(rng),
-        shift=(rng.normal(0, 6), rng.normal(0, 8)),
-        kernel=Kernel(blur, rng.uniform(0, 0.15) if blur < 0.45 else 0.0),
-        noise=float(np.clip(noise, 1.5, 14)),
-        hardening=rng.uniform(0.2, 2.2),
+        shift=_sample_shift(rng),
+        kernel=kernel,
+        noise=_sample_noise(rng, kernel),
+        hardening=rng.uniform(0.1, 2.5),
+        scatter=float(np.clip(rng.normal(0.003, 0.008), -0.01, 0.025)),
+        drift=(rng.normal(0, 1.2), rng.normal(0, 1.2)),
         modulation=rng.uniform(0.4, 0.9),
         motion=_sample_motion(rng) if rng.random() < 0.08 else None,
+        helix=_sample_helix(rng) if spiral and rng.random() < 0.7 else None,
         rings=_sample_rings(rng) if rng.random() < 0.04 else (),
         surroundings=sample_surroundings(rng),
         circle=rng.random() < 0.6,
         extended=rng.random() < 0.3,
+        processing=sample_processing(rng),
         storage=storage,
     )
 
 
+def _sample_kernel(rng: np.random.Generator) -> Kernel:
+    """From soft ones to those for bone; a quarter of the scanners reconstruct iteratively."""
+    blur = float(np.exp(rng.uniform(*np.log([0.28, 1.0]))))
+    enhancement = rng.uniform(0, 0.4) if blur < 0.45 else 0.0
+    return Kernel(blur, enhancement, rng.uniform(0.4, 1.5) if rng.random() < 0.25 else 0.0)
+
+
+def _sample_noise(rng: np.random.Generator, kernel: Kernel) -> float:
+    """Sharper kernels are noisier, and denoised images are not."""
+    noise = 3.8 * (0.5 / kernel.blur) ** 0.75 * np.exp(rng.normal(0, 0.4))
+    return float(np.clip(noise / (1 + 1.5 * kernel.denoising), 1.2, 16))
+
+
+def _sample_helix(rng: np.random.Generator) -> Helix:
+    return Helix(rng.uniform(0.02, 0.12), int(rng.integers(2, 7)), rng.uniform(0.5, 2.5))
+
+
 def _sample_fov(rng: np.random.Generator) -> float:
-    """Usually the whole head; a few reconstructions are enlarged and cut it off."""
-    if rng.random() < 0.05:
-        return rng.uniform(140, 190)
+    """Usually the whole head; a few reconstructions are enlarged and cut it off, or are wide."""
+    if rng.random() < 0.08:
+        return rng.uniform(140, 190) if rng.random() < 0.6 else rng.uniform(280, 350)
     return float(np.clip(rng.laplace(236, 15), 180, 300))
+
+
+def _sample_shift(rng: np.random.Generator) -> tuple[float, float]:
+    """Few heads lie far from the middle of the field of view."""
+    spread = [6, 8] if rng.random() < 0.94 else [22, 22]
+    aside, back = rng.normal(0, spread)
+    return float(aside), float(back)
 
 
 def _sample_thickness(rng: np.random.Generator) -> tuple[float, float]:
@@ -106,10 +146,12 @@ def _sample_thickness(rng: np.random.Generator) -> tuple[float, float]:
 
 
 def _sample_pose(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Yaw, pitch and roll; one head in twelve is badly positioned."""
+    """Yaw, pitch and roll; one head in eight is badly positioned, and one in sixty on its side."""
     yaw, pitch, roll = rng.normal(0, [4, 6, 3])
-    if rng.random() < 0.08:
-        yaw, roll = rng.uniform(-20, 20, 2)
+    if rng.random() < 0.12:
+        yaw, pitch, roll = rng.uniform(-1, 1, 3) * [45, 25, 20]
+    elif rng.random() < 0.017:
+        yaw = rng.choice([-1, 1]) * rng.uniform(60, 95)
     return as_point(np.array([yaw, pitch, roll]))
 
 
