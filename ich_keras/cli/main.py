@@ -72,8 +72,7 @@ def _run() -> int:
         return _failed("out of memory; give it more, or less to do at a time", 1)
     except (click.Abort, KeyboardInterrupt) as error:
         said = str(error.__cause__ or "")  # click raises its own error from a KeyboardInterrupt
-        resumed = "finished work is kept, the same command resumes it"
-        _failed(f"interrupted; {said or resumed}", INTERRUPTED)
+        _failed(f"interrupted; {said}" if said else "interrupted", INTERRUPTED)
         # TensorFlow's threads still run Python code of a step that was cut in two: to take down
         # under them what it held can end the process by a signal.
         _leave(INTERRUPTED)

@@ -44,16 +44,30 @@ def _verbosity_option(short: str, name: str, text: str) -> click.Option:
     )
 
 
-class Command(click.Command):
-    """A command with the two options that all commands have."""
+RESUMES = "finished work is kept, the same command resumes it"
+BEGINS_AGAIN = "the same command begins again"
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+
+class Command(click.Command):
+    """A command with the two options that all commands have.
+
+    `interrupted` says what Ctrl-C leaves, unless the interrupt itself says more.
+    """
+
+    def __init__(self, *arguments: Any, interrupted: str, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.interrupted = interrupted
         self.params = [
             _verbosity_option("-v", "--verbose", "Every detail, and the traceback of an error."),
             _verbosity_option("-q", "--quiet", "Only warnings, errors and the last line."),
             *self.params,
         ]
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(str(interrupt) or self.interrupted) from interrupt
 
 
 def complete_experiments(_context: click.Context, parameter: click.Parameter, begun: str) -> list:

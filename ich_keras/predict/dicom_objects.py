@@ -54,30 +54,30 @@ class PredictedSlice:
 def write_dicom(folder: Path, number: int, slices: Sequence[PredictedSlice]) -> int:
     """Writes the objects of a series, whose slices are along the slice normal.
 
-    Their names begin with the number of the series. Returns how many there are; what cannot be
-    written, because its headers cannot be used, is logged and left out.
+    Their names begin with the number of the series. Returns how many could not be written, because
+    their headers cannot be used; they are logged.
     """
-    name, written, failures = f"series_{number}", 0, []
+    name, missing, failures = f"series_{number}", 0, []
     references = [_reference(x.file) for x in slices]
     for place, (reference, predicted) in enumerate(zip(references, slices, strict=True), start=1):
         try:
             _write(
                 _capture(reference, predicted, place), folder / f"{name}_capture_{place:04d}.dcm"
             )
-            written += 1
         except MALFORMED as error:
             failures.append(error)
     if failures:
+        missing += len(failures)
         count = f"{len(failures)} of {len(slices)} captures"
         _log_missing(folder, number, count, failures[0])
     try:
         segmentation = _segmentation(references, slices)
         if segmentation is not None:
             _write(segmentation, folder / f"{name}_class_maps.dcm")
-            written += 1
     except MALFORMED as error:
+        missing += 1
         _log_missing(folder, number, "the class maps", error)
-    return written
+    return missing
 
 
 def _write(dataset: pydicom.Dataset, path: Path) -> None:

@@ -13,10 +13,9 @@ from ich_keras.data.studies import ReadSeries
 from ich_keras.figures.class_maps import class_map_sheet
 from ich_keras.figures.curves import save_png
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
-from tfrecords_tools.dicom.orientation import turn_of
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.dicom.rejection import one_line
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.dicom.square_pixels import with_square_pixels
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +47,19 @@ def draw_study(
 
 def write_objects(
     folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray]
-) -> None:
+) -> int:
     """Writes the DICOM objects of a series; `outputs` are those of `with_class_maps`, arrays.
 
-    Raises InputError if there are none: the class maps have a place only on square pixels.
+    The slices have square pixels, as class maps lie over those. Returns how many objects could not
+    be written.
     """
     from ich_keras.predict.dicom_objects import PredictedSlice, write_dicom
 
-    if series.series.facts.resampled:
-        raise InputError("its pixels are not square; resample it, for DICOM objects")
-    turns = (turn_of(ct.header) for ct in series.slices)
+    turns = (file.header.format.view.turn for file in series.files)
     maps = [turn.undo(x) for turn, x in zip(turns, outputs[CLASS_MAPS], strict=True)]
-    columns = (series.files, series.slices, maps, outputs[PROBABILITIES])
-    slices = [PredictedSlice(*row) for row in zip(*columns, strict=True)]
-    write_dicom(folder, number, slices)
+    slices = [with_square_pixels(ct) for ct in series.slices]
+    columns = (series.files, slices, maps, outputs[PROBABILITIES])
+    return write_dicom(folder, number, [PredictedSlice(*row) for row in zip(*columns, strict=True)])
 
 
 def _contact_sheet(images: np.ndarray, outputs: dict[str, np.ndarray]) -> Figure:

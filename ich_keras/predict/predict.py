@@ -170,7 +170,8 @@ class _Answering:
                 draw_study(self.out / name, shown, outputs, series.slices, look)
         if self.dicom:
             with costing_no_answer(f"dicom/{name}, series {place}", self.counts):
-                write_objects(self.out / "dicom" / name, place, series, outputs)
+                folder = self.out / "dicom" / name
+                self.counts["not_drawn"] += write_objects(folder, place, series, outputs)
 
 
 def _patients(studies: Sequence[Study]) -> list[int]:

@@ -17,6 +17,7 @@ from tests.support.enhanced import enhanced_ct
 from tests.support.exports import read_study
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
+from tfrecords_tools.dicom.square_pixels import with_square_pixels
 from tfrecords_tools.phantom.rsna_files import synth
 
 CELLS = 8
@@ -40,8 +41,9 @@ def written(folder: Path) -> dict[str, pydicom.Dataset]:
 
 
 def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_path):
-    assert write_dicom(tmp_path / "out", 1, head) == 7
+    assert write_dicom(tmp_path / "out", 1, head) == 0
     objects = written(tmp_path / "out")
+    assert len(objects) == 7
     captures = [x for name, x in objects.items() if "capture" in name]
     assert len(captures) == 6
     for capture, one in zip(captures, head, strict=True):
@@ -91,10 +93,11 @@ def test_captures_of_an_enhanced_ct_refer_to_its_frames(tmp_path):
     enhanced_ct(slices[::-1]).save_as(tmp_path / "enhanced" / "a.dcm", enforce_file_format=True)
     (study,), _ = find_studies([tmp_path / "enhanced"])
     read, _ = study.series[0].read()
-    assert write_dicom(tmp_path / "out", 1, predicted(read)) == len(slices)
+    assert write_dicom(tmp_path / "out", 1, predicted(read)) == 0
     captures = written(tmp_path / "out").values()
     sources = [x.SourceImageSequence[0] for x in captures]
     assert [x.ReferencedFrameNumber for x in sources] == list(range(len(slices), 0, -1))
+    assert len(captures) == len(slices)
     assert {x.ReferencedSOPInstanceUID for x in sources} == {"1.2.3.4"}
     assert len({x.SOPInstanceUID for x in captures}) == len(slices)
 
@@ -120,7 +123,8 @@ def test_class_maps_without_a_position_are_captures_only(head, tmp_path, change)
         changed = replace(first, ct=replace(first.ct, header=header))
     else:
         changed = replace(first, ct=replace(first.ct, hu=first.ct.hu[:-2]))
-    assert write_dicom(tmp_path, 1, [changed, *others]) == len(head)
+    assert write_dicom(tmp_path, 1, [changed, *others]) == 0
+    assert len(list(tmp_path.iterdir())) == len(head)
     assert not list(tmp_path.glob("*maps*"))
 
 
@@ -136,6 +140,29 @@ def test_identifiers_that_are_no_uids_are_replaced_by_derived_ones(tmp_path):
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
             assert pydicom.uid.UID(one[keyword].value).is_valid
             assert one[keyword].value == again[keyword].value
+
+
+def test_objects_of_long_pixels_cover_the_area_of_the_slice(head, tmp_path):
+    """Every second row of a slice alone: pixels twice as high, over the same patient."""
+    ct = head[0].ct
+    rows, columns = ct.header.pixel_spacing
+    first_row_mm = np.reshape(ct.header.orientation, (2, 3))[1] * rows / 2  # of two, the middle
+    long = CTSlice(
+        replace(
+            ct.header,
+            rows=ct.header.rows // 2,
+            pixel_spacing=(2 * rows, columns),
+            position=tuple(np.add(ct.header.position, first_row_mm)),
+        ),
+        ct.hu[::2],
+    )
+    square = with_square_pixels(long)
+    assert square.hu.shape == ct.hu.shape
+    np.testing.assert_allclose(square.header.pixel_spacing, ct.header.pixel_spacing)
+    np.testing.assert_allclose(square.header.position, ct.header.position)
+    assert with_square_pixels(ct) is ct
+    assert write_dicom(tmp_path, 1, [replace(head[0], ct=square)]) == 0
+    assert written(tmp_path)["series_1_capture_0001.dcm"].Rows == ct.header.rows
 
 
 def test_slices_that_are_not_square_keep_their_shape():

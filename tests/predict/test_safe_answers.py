@@ -1,9 +1,7 @@
 """Nothing that fails beside an answer costs it, and answers of two calls are never mixed."""
 
 import sys
-from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from ich_keras.cli import main as cli
 from ich_keras.cli.commands import predict as command
 from ich_keras.experiment.experiment import load_experiment
-from ich_keras.predict import pictures
+from ich_keras.predict import dicom_objects, pictures
 from ich_keras.predict import predict as module
 from ich_keras.predict.predict import predict
 from ich_keras.run.folder import RunFolder, read_input
@@ -209,10 +207,16 @@ def test_a_path_that_may_not_be_read_is_a_row_and_a_missing_one_a_mistake(
     assert "no such file or folder" in capsys.readouterr().err
 
 
-def test_a_series_without_dicom_objects_is_counted(tmp_path, caplog):
-    counts: Counter[str] = Counter()
-    series = SimpleNamespace(series=SimpleNamespace(facts=SimpleNamespace(resampled=True)))
-    with pictures.costing_no_answer("dicom/study_001, series 1", counts):
-        pictures.write_objects(tmp_path, 1, series, {})
-    assert counts["not_drawn"] == 1
-    assert "series 1: not drawn (InputError: its pixels are not square; resample" in caplog.text
+def test_each_capture_that_cannot_be_written_is_counted(run, studies, tmp_path, monkeypatch):
+    usual, made = dicom_objects._capture, []
+
+    def fails_once(*arguments):
+        made.append(1)
+        if len(made) == 2:
+            raise ValueError("no date")
+        return usual(*arguments)
+
+    monkeypatch.setattr(dicom_objects, "_capture", fails_once)
+    result = predict(run, [studies], tmp_path / "out", dicom=True)
+    assert ", 1 not drawn: " in result.sentence()
+    assert len(list((tmp_path / "out" / "dicom").rglob("*capture*.dcm"))) == 5

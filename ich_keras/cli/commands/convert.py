@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ich_keras.cli.defaults import data_folder, default_shards
-from ich_keras.cli.options import Command, LocalPath, ShardFolder, workers_option
+from ich_keras.cli.options import RESUMES, Command, LocalPath, ShardFolder, workers_option
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.shard_path import ShardPath
 
@@ -21,7 +21,7 @@ class PipelineCommand(Command):
         return super().parse_args(ctx, args[:end])
 
 
-@click.command(cls=PipelineCommand, options_metavar="[OPTIONS]")
+@click.command(cls=PipelineCommand, interrupted=RESUMES, options_metavar="[OPTIONS]")
 @click.argument("source", metavar="[SRC] [-- PIPELINE_OPTIONS]", type=LocalPath(), required=False)
 @click.option(
     "--out", type=ShardFolder(), default=default_shards, show_default="$ICH_SHARDS, else ./shards"

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from ich_keras.cli.defaults import load_tensorflow
-from ich_keras.cli.options import Command, LocalPath, set_option, workers_option
+from ich_keras.cli.options import RESUMES, Command, LocalPath, set_option, workers_option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, interrupted=RESUMES)
 @click.argument("directory", type=LocalPath(), default=Path("demo"))
 @click.option("--patients", type=click.IntRange(min=10), default=1100, help="Phantom patients.")
 @click.option("--seed", type=int, default=0, help="Of the phantom studies and the split.")

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from ich_keras.cli.defaults import data_folder, default_shards, load_tensorflow, runs_folder
-from ich_keras.cli.options import Command, LocalPath, shards_option
+from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, shards_option
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.shard_path import ShardPath
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, interrupted=BEGINS_AGAIN)
 @click.option(
     "--data", type=LocalPath(), help="Data set.  [default: $ICH_DATA, else /data/rsna-ich]"
 )

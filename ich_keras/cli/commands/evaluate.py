@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ich_keras.cli.defaults import load_tensorflow, shards_folder
-from ich_keras.cli.options import Command, LocalPath, shards_option
+from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, shards_option
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.shard_path import ShardPath
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ich_keras.run.folder import RunFolder
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, interrupted=BEGINS_AGAIN)
 @click.argument("run", type=LocalPath())
 @click.option("--split", default="val")
 @click.option(

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from ich_keras.cli.defaults import load_tensorflow
-from ich_keras.cli.options import Command, LocalPath
+from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, interrupted=f"nothing was exported; {BEGINS_AGAIN}")
 @click.argument("run", type=LocalPath())
 @click.option(
     "--format", "kind", type=click.Choice(["savedmodel", "onnx", "keras"]), default="savedmodel"

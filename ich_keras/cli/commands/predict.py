@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from ich_keras.cli.defaults import load_tensorflow
-from ich_keras.cli.options import Command, LocalPath
+from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath
 from tfrecords_tools.errors import UsageError
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, interrupted=BEGINS_AGAIN)
 @click.argument("run", type=LocalPath())
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=LocalPath())
 @click.option("--out", type=LocalPath(), help="A new or empty folder.  [default: ./predictions]")

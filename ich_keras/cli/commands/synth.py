@@ -8,7 +8,10 @@ import click
 from ich_keras.cli.options import Command, LocalPath, workers_option
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    interrupted="the data set is not whole; remove its folder, and give the command again",
+)
 @click.argument("directory", type=LocalPath())
 @click.option("--patients", type=click.IntRange(min=1), default=320)
 @click.option("--slices", type=click.IntRange(min=1), default=16, help="Slices per study.")

@@ -6,6 +6,7 @@ import click
 
 from ich_keras.cli.defaults import load_tensorflow, runs_folder, shards_folder
 from ich_keras.cli.options import (
+    RESUMES,
     Command,
     LocalPath,
     complete_experiments,
@@ -16,7 +17,7 @@ from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.shard_path import ShardPath
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, interrupted=RESUMES)
 @click.argument("hparams", default="halfres_hparams.yaml", shell_complete=complete_experiments)
 @shards_option
 @click.option("--run", type=LocalPath(), help="[default: HPARAMS/<n> in $ICH_RUNS, else ./runs]")

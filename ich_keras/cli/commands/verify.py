@@ -4,11 +4,11 @@ import os
 
 import click
 
-from ich_keras.cli.options import Command, ShardFolder, workers_option
+from ich_keras.cli.options import BEGINS_AGAIN, Command, ShardFolder, workers_option
 from tfrecords_tools.storage.shard_path import ShardPath
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, interrupted=BEGINS_AGAIN)
 @click.argument("shards", type=ShardFolder(exists=True, file_okay=False))
 @workers_option
 def verify(shards: ShardPath, workers: int | None) -> None:
