@@ -10,7 +10,7 @@ from tfrecords_tools.phantom.head.devices import Devices, sample_devices
 from tfrecords_tools.phantom.head.geometry import Push
 from tfrecords_tools.phantom.head.lesion_sampling import sample_lesions
 from tfrecords_tools.phantom.head.lesions import Lesion, pushes
-from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, sample_head
+from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, distended, sample_head
 from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
 
 BELOW, FAR_BELOW, ABOVE = -58.0, -82.0, 6.0  # mm; foramen magnum, upper jaw, above the vertex
@@ -50,7 +50,10 @@ def sample_study(patient: int, *, study: int, slices: int, seed: int) -> StudyPa
     """Draws a study of a patient; see `study.make_study` for the arguments."""
     own = np.random.default_rng([seed, 0, patient])
     head = sample_head(own)
-    lesions = sample_lesions(own, head, subtypes_of(patient, seed))
+    subtypes = subtypes_of(patient, seed)
+    if "intraventricular" in subtypes:
+        head = distended(head)
+    lesions = sample_lesions(own, head, subtypes)
     devices = sample_devices(np.random.default_rng([seed, 3, patient]), head)
     rng = np.random.default_rng([seed, 2, patient, study])
     scan = sample_scan(rng, patient)

@@ -25,3 +25,22 @@ def test_heads_grow_and_brains_shrink_with_age():
     assert max(head.size[0] for head in newborn) < min(head.size[0] for head in adult)
     assert np.mean([head.atrophy for head in adult]) < 0.1
     assert np.mean([head.atrophy for head in old]) > 0.5
+
+
+def test_infants_have_thin_bone_with_gaps_and_no_sinuses():
+    infant, adult = (
+        [head for head in heads() if low <= head.age < high] for low, high in ((0, 0.5), (18, 91))
+    )
+    thickness = [[head.skull * head.size[0] for head in group] for group in (infant, adult)]
+    assert max(thickness[0]) < 3.5 < min(thickness[1])
+    assert min(head.suture for head in infant) > 0 == max(head.suture for head in adult)
+    assert max(head.pneumatization for head in infant) < 0.1
+
+
+def test_brains_of_children_fill_the_skull():
+    child, old = (
+        [head for head in heads() if low <= head.age < high] for low, high in ((3, 18), (60, 91))
+    )
+    assert np.mean([head.fullness for head in child]) > 0.6
+    assert np.mean([head.fullness for head in old]) < 0.25
+    assert np.mean([head.ventricles for head in child]) < np.mean([x.ventricles for x in old]) / 2

@@ -49,7 +49,7 @@ def render(head: Head, points: Points, shifted: Points, squeeze: Array | float) 
     distance = surfaces.distances(head, points)
     hu = skull.render(head, points, distance)
     depth = np.minimum(distance.brain, distance.floor)
-    within = inside(depth, distance.edge)
+    within = inside(distance.brain, distance.edge) * inside(distance.floor, distance.floor_edge)
     window = bounding_window(within > 0)
     if isinstance(squeeze, np.ndarray):
         squeeze = squeeze[window]

@@ -7,17 +7,29 @@ import numpy as np
 from tfrecords_tools.phantom.head import findings
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
-from tfrecords_tools.phantom.head.shapes import Capsule, Ellipsoid, both_sides, inside, join, mix
+from tfrecords_tools.phantom.head.shapes import (
+    Capsule,
+    Ellipsoid,
+    both_sides,
+    inside,
+    join,
+    mix,
+    sheet,
+)
 
+MM_PER_FOLD = 6.0  # distance from a sulcus at which the field of folds is 1
 FAR = np.float32(99)  # mm; the distance from a surface that is absent
+TENT_SLOPE = 0.4  # mm of height per mm
 CSF, WHITE = 8.0, 33.0  # HU before beam hardening, which subtracts some 4; grey is 10 HU denser
 NUCLEI = 0.75  # share of the cortex's contrast, since fibres run through them
 
 # Shapes with x > 0 exist on both sides.
 LATERAL_VENTRICLE = (
-    Capsule((5.5, -36.0, 5.0), (6.0, -14.0, 16.0), (3.8, 4.5)),  # frontal horn
-    Ellipsoid((8.5, -26.0, 11.0), (5.5, 9.0, 5.0)),  # its wing around the caudate head
-    Capsule((6.0, -14.0, 16.0), (9.0, 10.0, 22.0), (4.0, 4.5)),  # body
+    Capsule((11.0, -34.0, 5.0), (4.5, -18.0, 9.0), (2.4, 2.8)),  # frontal horn, a sheet
+    Capsule((14.0, -34.0, 13.0), (5.0, -17.0, 16.0), (2.8, 3.4)),
+    Capsule((12.0, -26.0, 19.0), (5.0, -14.0, 18.0), (2.4, 3.6)),
+    Capsule((5.0, -14.0, 18.0), (9.0, 10.0, 22.0), (3.6, 4.2)),  # body
+    Capsule((9.0, -12.0, 20.0), (14.0, 8.0, 22.0), (2.6, 3.2)),
     Capsule((9.0, 10.0, 22.0), (20.0, 32.0, 12.0), (4.5, 6.5)),
     Capsule((20.0, 32.0, 12.0), (19.0, 52.0, 4.0), (6.5, 2.0)),  # occipital horn
     Capsule((20.0, 32.0, 10.0), (31.0, 14.0, -16.0), (5.5, 2.5)),
@@ -49,6 +61,8 @@ QUADRIGEMINAL = (
     Ellipsoid((0.0, 31.0, -4.0), (6.0, 4.0, 6.0)),
 )
 STRAIGHT_SINUS = Capsule((0.0, 36.0, 6.0), (0.0, 74.0, -10.0), (1.8, 2.8))
+GREAT_VEIN = Capsule((0.0, 14.0, 7.0), (0.0, 36.0, 6.0), (1.0, 1.8))
+TORCULA = Ellipsoid((0.0, 82.0, -12.0), (9.0, 5.0, 7.0))
 CISTERNA_MAGNA = Ellipsoid((0.0, 56.0, -62.0), (10.0, 8.0, 8.0))
 
 
@@ -95,10 +109,13 @@ class Brain:
 def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> Brain:
     """Renders brain, CSF and dura; see `anatomy.render` for the arguments."""
     dura = _dura(head, points, depth)
-    cortex = np.clip((18 + 5 * points.texture - depth) / 5, 0, 1) * (1 - dura.below)
-    sulci, near_sulci = _sulci(head, points, depth, cortex, dura, 1 - 0.8 * squeeze)
+    # Hemispheres have cortex on their inner side too.
+    below_surface = np.minimum(depth, np.abs(dura.falx) + 20 * (1 - dura.falx_reach))
+    cortex = np.clip((17 + 5 * points.texture - below_surface) / 5, 0, 1) * (1 - dura.below)
+    open_share = (1 - 0.95 * head.fullness) * (1 - 0.8 * squeeze)
+    sulci, near_sulci = _sulci(head, points, depth, cortex, dura, open_share)
     ventricles = _ventricles(head, points)
-    grey = _grey(points, depth, cortex, dura)
+    grey = _grey(points, below_surface, cortex, dura)
     hu = _matter(head, points, dura, grey)
     findings.change_density(head.findings, hu, points)
     mix(hu, CSF, sulci)
@@ -125,11 +142,14 @@ def _sulci(
 ) -> tuple[Array, Array]:
     """The CSF around the brain, and the same as wide as blood in it appears."""
     ridge = np.abs(points.folds)
-    width = (0.13 + 0.24 * head.atrophy) * open_share
-    sulci = np.clip(0.5 + (width - ridge) * 6 / points.pixel, 0, 1) * cortex
-    outer = inside((0.4 + 2.6 * head.atrophy**1.5) * open_share - depth, points.pixel)
-    split = inside(0.5 + 1.4 * head.atrophy - np.abs(dura.falx), points.pixel) * dura.falx_reach
-    deep = np.maximum(split, _cisterns(head, points))
+    half = MM_PER_FOLD * (0.12 + 0.22 * head.atrophy) * open_share
+    # Their walls are oblique to the layer.
+    sulci = sheet(MM_PER_FOLD * ridge, half, points.pixel + 0.4 * points.thickness) * cortex
+    front = np.clip(0.3 - points.xyz[1] / 50, 0, 1) * head.frontal_space
+    outer = inside((0.3 + 2.4 * head.atrophy**1.5) * open_share + front - depth, points.pixel)
+    split = (0.5 + 1.4 * head.atrophy) * open_share + 0.5 * front
+    between = sheet(np.abs(dura.falx), split, points.pixel) * dura.falx_reach
+    deep = np.maximum(between, _cisterns(head, points))
     near_sulci = np.maximum(np.clip(1.5 - ridge / 0.34, 0, 1) * cortex, deep)
     return np.maximum.reduce([sulci, outer, deep]), near_sulci
 
@@ -161,7 +181,7 @@ def _above_tentorium(x: Array, y: Array, z: Array) -> Array:
 
 def _cisterns(head: Head, points: Points) -> Array:
     """CSF around brainstem and insula, 0..1."""
-    wide = 0.75 + 0.6 * head.atrophy
+    wide = 0.75 + 0.6 * head.atrophy - 0.25 * head.fullness
     mask, stem, pons = np.zeros((3, *points.shape), np.float32)
     for shape in MIDBRAIN:
         join(mask, shape, points, grow=0.8 + 2.4 * head.atrophy)
@@ -178,7 +198,7 @@ def _cisterns(head: Head, points: Points) -> Array:
         join(mask, shape.scaled(wide), points, rough=0.4)
     mask *= 1 - stem
     for side in (-1.0, 1.0):
-        _sylvian(side, 0.6 + 2.2 * head.atrophy, points, mask)
+        _sylvian(side, (0.8 + 2.2 * head.atrophy) * (1 - 0.8 * head.fullness), points, mask)
     return mask
 
 
@@ -192,7 +212,10 @@ def _sylvian(side: float, width: float, points: Points, mask: Array) -> None:
     over = np.abs(INSULA.depth(side * x, y, z)) + FAR * (side * x < 35)
     out = 0.75 * np.abs(z - 2 + 1.1 * (y + 4) + 2.5 * points.texture[window])
     out = out + FAR * (side * x < 40)
-    cleft = inside(width - np.minimum(over, out), points.pixel) * (np.abs(y + 2) < 30)
+    # Opercula meet in places.
+    half = width * np.clip(0.7 + 0.8 * points.grain[window], 0, 2)
+    blur = points.pixel + 0.3 * points.thickness
+    cleft = sheet(np.minimum(over, out), half, blur) * (np.abs(y + 2) < 30)
     np.maximum(mask[window], cleft, out=mask[window])
 
 
@@ -209,9 +232,9 @@ def _ventricles(head: Head, points: Points) -> Array:
     for part in LATERAL_VENTRICLE:
         join(mask, part.scaled(left), points, rough=0.3)
         join(mask, part.mirrored.scaled(right), points, rough=0.3)
-    third = 0.4 + (left + right) / 3
-    for part in (THIRD_VENTRICLE, FOURTH_VENTRICLE, AQUEDUCT):
-        join(mask, part.scaled(min(third, 1.25)), points)
+    third = 0.2 + 0.43 * (left + right)
+    for unpaired in (THIRD_VENTRICLE, FOURTH_VENTRICLE, AQUEDUCT):
+        join(mask, unpaired.scaled(min(third, 1.25)), points)
     return mask
 
 
@@ -223,14 +246,16 @@ def _paint_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura)
     """
     x, y, z = points.xyz
     tentorium = np.abs(dura.tentorium)
-    falx = 0.75 * inside(0.6 - np.abs(dura.falx), points.pixel) * dura.falx_reach
+    falx = 0.75 * sheet(np.abs(dura.falx), 0.6, points.pixel) * dura.falx_reach
     mix(hu, head.falx_hu, falx)
     lateral = np.clip((np.abs(x) - 8) / 4, 0, 1)
-    tent = 0.7 * inside(0.9 - tentorium, points.pixel) * lateral
+    # Height above a tent, so a thick layer smears it over a band.
+    tent = 0.8 * sheet(tentorium, 0.8, points.thickness + TENT_SLOPE * points.pixel) * lateral
     mix(hu, head.falx_hu - 8, tent)
     sagittal = inside(5 - np.abs(x) - 0.8 * depth, points.pixel) * ((y > 20) | (z > 40))
     transverse = inside(5 - tentorium - 0.9 * depth, points.pixel) * (y > 30)
     sinuses = np.maximum(sagittal, transverse)
-    join(sinuses, STRAIGHT_SINUS, points)
+    for vein in (STRAIGHT_SINUS, GREAT_VEIN, TORCULA):
+        join(sinuses, vein, points)
     mix(hu, head.sinus_hu, sinuses)
     return np.maximum.reduce([falx, tent, sinuses])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfrecords_tools.phantom.head.geometry import Array, Plane, Points
+from tfrecords_tools.phantom.head.patient import Head
 from tfrecords_tools.phantom.head.shapes import (
     Capsule,
     Ellipsoid,
@@ -19,6 +20,7 @@ from tfrecords_tools.phantom.head.windows import Window
 AIR, FAT, SKIN, MUSCLE = -1000.0, -85.0, 20.0, 55.0  # HU
 ROUGH = 0.5  # mm; of the skin of nose, ears and lids
 ENAMEL = 2200.0  # HU of a whole tooth, crown and root
+FIRST_TOOTH = 0.7  # years
 CROWN, TIP = (-86.0, 2.6), (-98.0, 2.2)  # z and radius of the ends of an upper tooth, mm
 
 # Shapes with x > 0 exist on both sides.
@@ -68,36 +70,37 @@ def paint_nose_ears_and_lids(hu: Array, points: Points) -> None:
         paint(hu, 10.0, shape, points, grain=60.0, rough=ROUGH)
 
 
-def paint_face(hu: Array, points: Points, distance: Distances) -> None:
+def paint_face(head: Head, hu: Array, points: Points, distance: Distances) -> None:
     """Paints the face below the skull base, in place."""
-    below = inside(-distance.floor - 3, points.pixel) * inside(distance.bone, points.pixel)
+    below = inside(-distance.floor - 1, points.pixel) * inside(distance.bone, points.pixel)
     flesh = np.clip((points.texture + 0.5 * points.grain + 0.6) * 2.5, 0, 1)
     mix(hu, FAT + (MUSCLE + 6 * points.grain - FAT) * flesh, below)
-    _paint_bones(hu, points, below)
-    _paint_air(hu, points, below)
+    _paint_bones(head, hu, points, below)
+    _paint_air(head, hu, points, below)
     _paint_eyes(hu, points, below)
 
 
-def _paint_bones(hu: Array, points: Points, below: Array) -> None:
+def _paint_bones(head: Head, hu: Array, points: Points, below: Array) -> None:
     """Facial bones, the walls of the air spaces, and the upper teeth."""
     for shape in both_sides(*FACE_BONES):
         paint(hu, 650.0, shape, points, grain=220.0, within=below, rough=0.8)
     for shape in both_sides(NASAL_CAVITY, MAXILLARY_SINUS, ETHMOID):
         paint(hu, 700.0, shape, points, within=below, grow=1.5)
-    for angle in range(-75, 90, 15):
+    for angle in range(-75, 90, 15) if head.age > FIRST_TOOTH else ():
         (top, crown), (bottom, tip) = CROWN, TIP
         x, y = dental_arch(angle)
         paint(hu, ENAMEL, Capsule((x, y, top), (x, y, bottom), (crown, tip)), points, within=below)
 
 
-def _paint_air(hu: Array, points: Points, below: Array) -> None:
+def _paint_air(head: Head, hu: Array, points: Points, below: Array) -> None:
     """Nasal cavity with turbinates, ethmoid cells with septa, sinuses and pharynx."""
     folded = np.abs(points.grain + 0.4 * points.texture) < 0.35
     turbinates = AIR + np.float32(MUSCLE - AIR) * folded
     septa = AIR + np.float32(450 - AIR) * (np.abs(points.grain) < 0.22)
     paint(hu, turbinates, NASAL_CAVITY, points, within=below)
     paint(hu, septa, ETHMOID, points, within=below)
-    for shape in both_sides(MAXILLARY_SINUS):
+    # The jaw, and with it the sinus, grows up to puberty.
+    for shape in both_sides(MAXILLARY_SINUS.scaled(min(1.0, 0.4 + 0.05 * head.age))):
         paint(hu, AIR, shape, points, within=below)
     paint(hu, AIR, PHARYNX, points, within=below, rough=2.0)
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfrecords_tools.phantom.head.geometry import Array, Points, as_point
+from tfrecords_tools.phantom.head.geometry import Array, Points, as_point, direction
 from tfrecords_tools.phantom.head.shapes import Capsule, Ellipsoid, Shape, paint, soft_mask
+
+WATER = 8.0  # HU; of CSF
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Finding:
 Findings = Iterable[Finding]
 
 
-def sample_findings(rng: np.random.Generator, atrophy: float) -> tuple[Finding, ...]:
-    """Draws a patient's findings; older patients have more of them."""
-    return tuple(finding for sampler in _SAMPLERS for finding in sampler(rng, atrophy))
+def sample_findings(rng: np.random.Generator, age: float) -> tuple[Finding, ...]:
+    """Draws a patient's findings; older patients have more of most."""
+    return tuple(finding for sampler in _SAMPLERS for finding in sampler(rng, age))
 
 
 def change_density(findings: Findings, hu: Array, points: Points) -> None:
@@ -61,9 +63,9 @@ def _near(rng: np.random.Generator, x: float, y: float, z: float, spread: float)
     return Ellipsoid(as_point(center), as_point(axes))
 
 
-def _plexus(rng: np.random.Generator, atrophy: float) -> Findings:
+def _plexus(rng: np.random.Generator, age: float) -> Findings:
     """Calcified choroid plexus in the atria: in most adults, usually on both sides."""
-    if rng.random() < 0.35 + 0.5 * atrophy:
+    if rng.random() < np.interp(age, (6, 20, 80), (0, 0.4, 0.75)):
         radius, hu = rng.uniform(1.5, 5.0), rng.uniform(70, 500)
         for side in (-1, 1):
             if rng.random() < 0.85:
@@ -71,30 +73,30 @@ def _plexus(rng: np.random.Generator, atrophy: float) -> Findings:
                 yield Finding(shape, hu, 0.8)
 
 
-def _pineal(rng: np.random.Generator, atrophy: float) -> Findings:
-    if rng.random() < 0.65:
+def _pineal(rng: np.random.Generator, age: float) -> Findings:
+    if rng.random() < np.interp(age, (5, 25), (0, 0.7)):
         shape = _near(rng, 0, 30, 0, 1.0).scaled(rng.uniform(1.3, 3.5))
         yield Finding(shape, rng.uniform(80, 450), 0.6)
 
 
-def _falx(rng: np.random.Generator, atrophy: float) -> Findings:
+def _falx(rng: np.random.Generator, age: float) -> Findings:
     """Plates of calcium or bone in the falx."""
-    for _ in range(rng.poisson(0.7)):
+    for _ in range(rng.poisson(np.interp(age, (10, 60), (0, 1)))):
         x, y, z = rng.normal(0, 0.7), rng.uniform(-75, -38), rng.uniform(15, 75)
         axes = (rng.uniform(1, 2.5), rng.uniform(2, 9), rng.uniform(2, 9))
         yield Finding(Ellipsoid((x, y, z), axes), rng.uniform(90, 600), 0.5)
 
 
-def _basal_ganglia(rng: np.random.Generator, atrophy: float) -> Findings:
-    if rng.random() < 0.05 + 0.2 * atrophy:
+def _basal_ganglia(rng: np.random.Generator, age: float) -> Findings:
+    if rng.random() < np.interp(age, (10, 30, 80), (0, 0.05, 0.2)):
         hu, radius = rng.uniform(60, 180), rng.uniform(1.5, 4.5)
         for side in (-1, 1):  # always on both sides, unlike a hemorrhage
             yield Finding(_near(rng, side * 20, -6, 4, 1).scaled(radius), hu, 1.2)
 
 
-def _infarct(rng: np.random.Generator, atrophy: float) -> Findings:
+def _infarct(rng: np.random.Generator, age: float) -> Findings:
     """Large; recent ones are slightly darker than brain, old ones are scars filled with CSF."""
-    if rng.random() < 0.08 + 0.3 * atrophy:
+    if rng.random() < np.interp(age, (10, 80), (0.03, 0.35)):
         side = rng.choice([-1.0, 1.0])
         x, y, z = side * rng.uniform(25, 60), rng.uniform(-55, 65), rng.uniform(-5, 55)
         axes = as_point(rng.uniform(9, 28, 3))
@@ -102,14 +104,14 @@ def _infarct(rng: np.random.Generator, atrophy: float) -> Findings:
         yield Finding(shape, -rng.uniform(5, 24), 3.0, relative=True)
 
 
-def _lacunes(rng: np.random.Generator, atrophy: float) -> Findings:
-    for _ in range(rng.poisson(1.5 * atrophy)):
+def _lacunes(rng: np.random.Generator, age: float) -> Findings:
+    for _ in range(rng.poisson(np.interp(age, (30, 80), (0, 1.2)))):
         x, y, z = rng.uniform(-32, 32), rng.uniform(-35, 30), rng.uniform(0, 35)
         shape = _near(rng, x, y, z, 0).scaled(rng.uniform(2, 5))
         yield Finding(shape, -rng.uniform(8, 22), 0.6, relative=True)
 
 
-def _oedema(rng: np.random.Generator, atrophy: float) -> Findings:
+def _oedema(rng: np.random.Generator, age: float) -> Findings:
     """Oedema around a tumour that is as dense as brain or slightly denser."""
     if rng.random() < 0.03:
         side = rng.choice([-1.0, 1.0])
@@ -121,17 +123,57 @@ def _oedema(rng: np.random.Generator, atrophy: float) -> Findings:
         yield Finding(Ellipsoid(center, (radius, radius, radius)), 12.0 + hu, 1.5, relative=True)
 
 
-def _shunt(rng: np.random.Generator, atrophy: float) -> Findings:
+def _shunt(rng: np.random.Generator, age: float) -> Findings:
     if rng.random() < 0.02:
         side = float(rng.choice([-1.0, 1.0]))
         rod = Capsule((side * 5, -24, 12), (side * 28, -45, 75), (1.3, 1.3))
         yield Finding(rod, rng.uniform(250, 900), 0.0)
 
 
-def _arteries(rng: np.random.Generator, atrophy: float) -> Findings:
+def _sellar_bone(rng: np.random.Generator, age: float) -> Findings:
+    """Dorsum sellae and anterior clinoids, between the cisterns."""
+    hu, y, z = 400 + 12 * min(age, 30), rng.normal(-4, 1.5), rng.normal(-26, 1.5)
+    bar = Capsule((-6, y, z), (6, y, z), (rng.uniform(1, 2.2), rng.uniform(1, 2.2)))
+    yield Finding(bar, hu, 0.3)
+    for side in (-1, 1):
+        tip = (side * rng.normal(12, 1), y - rng.uniform(12, 17), z + rng.normal(0.5, 1))
+        root = (side * 19, y - 20, z + 1)
+        yield Finding(Capsule(root, tip, (2.2, 1.4)), hu, 0.3)
+
+
+def _cysts(rng: np.random.Generator, age: float) -> Findings:
+    """Cavum septi pellucidi, wide cisterna magna, arachnoid cyst: variants filled with CSF."""
+    if rng.random() < np.interp(age, (0, 1, 3), (0.8, 0.3, 0.06)):
+        width = rng.uniform(1.2, 4)
+        yield Finding(Ellipsoid((0, -20, 12), (width, 11, 7)), WATER, 0.2)
+    if rng.random() < 0.03:
+        wide, high = rng.uniform(10, 26), rng.uniform(12, 24)
+        yield Finding(Ellipsoid((0, 64, -52), (wide, rng.uniform(7, 13), high)), WATER, 0.6)
+    if rng.random() < 0.02:
+        places = ((44, -34, -22), (58, -10, 10), (48, 60, -40), (40, -30, 62))
+        x, y, z = places[rng.integers(len(places))]
+        x *= int(rng.choice([-1, 1]))
+        yield Finding(Ellipsoid((x, y, z), as_point(rng.uniform(9, 20, 3))), WATER, 0.8)
+
+
+def _meningioma(rng: np.random.Generator, age: float) -> Findings:
+    """At falx or convexity; denser than brain, a fifth of them calcified (Wiemels et al. 2010)."""
+    if rng.random() < np.interp(age, (30, 80), (0, 0.04)):
+        azimuth = rng.uniform(-180, 180)
+        place = np.array([70, 88, 90]) * direction(azimuth, rng.uniform(5, 70))
+        if rng.random() < 0.3:
+            place[0] = rng.choice([-6, 6])
+        hu = rng.uniform(42, 56) if rng.random() < 0.6 else rng.uniform(80, 500)
+        radius = rng.uniform(4, 16)
+        yield Finding(
+            Ellipsoid(as_point(place), as_point(radius * rng.uniform(0.8, 1.2, 3))), hu, 1
+        )
+
+
+def _arteries(rng: np.random.Generator, age: float) -> Findings:
     """Carotids and the basilar artery at the skull base; calcified in older patients."""
     hu = rng.uniform(44, 58)
-    hard = rng.random() < 0.6 * atrophy
+    hard = rng.random() < np.interp(age, (35, 80), (0, 0.6))
     yield Finding(Capsule((0, 2, -26), (0, 8, -50), (1.9, 1.9)), hu, 0.0)
     for side in (-1, 1):
         yield Finding(Capsule((side * 10, -12, -25), (side * 24, -13, -20), (1.8, 1.5)), hu, 0.0)
@@ -149,4 +191,7 @@ _SAMPLERS: tuple[Callable[[np.random.Generator, float], Findings], ...] = (
     _oedema,
     _shunt,
     _arteries,
+    _sellar_bone,
+    _cysts,
+    _meningioma,
 )

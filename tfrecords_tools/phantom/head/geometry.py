@@ -77,7 +77,10 @@ class Plane:
 
     def smooth(self, function: Callable[[Array, Array, Array], Array]) -> Array:
         """A smooth function of x, y, z, evaluated every few pixels and interpolated."""
-        values = function(*self._coarse_xyz).astype(np.float32, copy=False)
+        return self._interpolated(function(*self._coarse_xyz))
+
+    def _interpolated(self, coarse: Array) -> Array:
+        values = coarse.astype(np.float32, copy=False)
         if self.step == 1:
             return values
         rows, columns = (n * self.step for n in values.shape)
@@ -110,11 +113,30 @@ class Plane:
         is in mm, with a gradient of about 1 everywhere, as a distance has.
         """
         coarse = np.ascontiguousarray(depth[:: self.step, :: self.step])
-        down, along = (np.abs(g) / (self.step * self.pixel) for g in np.gradient(coarse))
+        down, along = (np.abs(slope) for slope in self._slopes(coarse))
         steep = np.clip(1 - down * down - along * along, 0, 1)
         width = self.pixel * np.maximum(down, along) + self.thickness * np.sqrt(steep)
         width = np.maximum(width, self.pixel / 2).astype(np.float32)
         return cv2.resize(width, self.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+    def above(self, height: Callable[[Array, Array], Array]) -> tuple[Array, Array]:
+        """Distance above a surface, and the width over which it blurs in a layer at a slant, mm.
+
+        Args:
+            height: z of the surface at x and y; smooth.
+        """
+        x, y, z = self._coarse_xyz
+        above = z - height(x, y)
+        down, along = self._slopes(above)
+        square = down * down + along * along
+        steep = np.sqrt(1 + square)
+        width = (self.thickness + self.pixel * np.sqrt(square)) / steep
+        return self._interpolated(above / steep), self._interpolated(width)
+
+    def _slopes(self, coarse: Array) -> tuple[Array, Array]:
+        """Change of a coarse function per mm, from row to row and from column to column."""
+        down, along = np.gradient(coarse, self.step * self.pixel)
+        return down, along
 
     def _grid(self, step: int) -> tuple[Array, Array, Array]:
         rows, columns = (np.arange(-(-n // step)) * step + (step - 1) / 2 for n in self.shape)

@@ -1,6 +1,6 @@
 """A patient: the few dozen numbers in which one phantom head differs from another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,9 +8,11 @@ from tfrecords_tools.phantom.head import growth
 from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.findings import Finding, sample_findings
 from tfrecords_tools.phantom.head.geometry import as_point, direction
+from tfrecords_tools.phantom.head.skull_base import SkullBase, sample_base
 
 MEAN_AXES = (77.0, 95.0, 98.0)  # mm; half axes of the head in x, y, z
 AXES_SPREAD = (3.5, 4.5, 4.0)
+DISTENDED = 0.9  # scale of the ventricles of a middle-aged brain
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,13 @@ class Head:
         temporal: thickness of the temporal muscle.
         swelling: of the scalp; None in most heads.
         skull: thickness of the vault.
+        cortical_hu: HU of compact bone.
+        suture: half the width of the sutures; 0 where they have closed to a line.
+        fontanelle: half the diagonal of the anterior fontanelle; 0 where it has closed.
         diploe_hu: HU of the spongy bone between the tables.
         atrophy: 0 (young) to 1 (old); widens ventricles, sulci and outer CSF.
+        fullness: 0 to 1, how far the brain fills the skull at the expense of CSF.
+        frontal_space: width of the CSF over the frontal lobes.
         ventricles: scale of the left and the right ventricle.
         brain_offset: HU added to the whole brain.
         contrast: HU between grey and white matter.
@@ -54,7 +61,7 @@ class Head:
         falx_hu: HU of falx and tentorium.
         falx_bend: mm by which the falx bows to the left.
         pneumatization: 0 to 1, how far air fills mastoid, frontal and sphenoid cells.
-        base: mm by which the skull base is raised.
+        base: the skull base.
         has_base: False only in ablations, which leave out skull base and face.
         findings: abnormalities that are no hemorrhage.
     """
@@ -68,8 +75,13 @@ class Head:
     temporal: float
     swelling: Swelling | None
     skull: float
+    cortical_hu: float
+    suture: float
+    fontanelle: float
     diploe_hu: float
     atrophy: float
+    fullness: float
+    frontal_space: float
     ventricles: tuple[float, float]
     brain_offset: float
     contrast: float
@@ -78,7 +90,7 @@ class Head:
     falx_hu: float
     falx_bend: float
     pneumatization: float
-    base: float
+    base: SkullBase
     has_base: bool
     findings: tuple[Finding, ...]
 
@@ -87,7 +99,10 @@ def sample_head(rng: np.random.Generator) -> Head:
     """Draws a patient; means and spreads are those of heads of the same age in atlases of CT."""
     age = growth.sample_age(rng)
     atrophy = growth.sample_atrophy(rng, age)
-    left, right = 0.82 + 0.75 * atrophy + rng.normal(0, 0.05) + rng.normal(0, 0.05, 2)
+    fullness = growth.sample_fullness(rng, age)
+    wide = (0.85 + 0.8 * atrophy) * (1 - 0.6 * fullness) * np.exp(rng.normal(0, 0.1))
+    left, right = (float(wide * np.exp(rng.normal(0, 0.1))) for _ in range(2))
+    brain_offset, contrast = growth.sample_contrast(rng, age)
     x, y, z = (
         share * float(1 + rng.normal(0, spread) / mean)
         for share, mean, spread in zip(growth.size(age), MEAN_AXES, AXES_SPREAD, strict=True)
@@ -101,21 +116,32 @@ def sample_head(rng: np.random.Generator) -> Head:
         scalp=rng.uniform(3.0, 8.0),
         temporal=rng.uniform(3, 10),
         swelling=_sample_swelling(rng) if rng.random() < 0.12 else None,
-        skull=rng.uniform(4.5, 9.5),
+        skull=rng.uniform(4.5, 9.5) * growth.skull_growth(age) / x,
+        cortical_hu=growth.cortical_hu(age),
+        suture=growth.sample_suture(rng, age),
+        fontanelle=growth.sample_fontanelle(rng, age),
         diploe_hu=rng.uniform(350, 900),
         atrophy=atrophy,
-        ventricles=(float(left), float(right)),
-        brain_offset=rng.normal(0, 3),
-        contrast=rng.uniform(7, 13),
+        fullness=fullness,
+        frontal_space=growth.sample_frontal_space(rng, age),
+        ventricles=(left, right),
+        brain_offset=brain_offset,
+        contrast=contrast,
         leukoaraiosis=float(18 * max(0.0, atrophy - 0.25) * rng.random()),
-        sinus_hu=rng.normal(54, 6),
+        sinus_hu=rng.normal(54 if age > 1 else 60, 6),
         falx_hu=rng.normal(56, 5),
         falx_bend=rng.normal(0, 1.2),
-        pneumatization=rng.uniform(0.2, 1.0),
-        base=rng.normal(0, 3),
+        pneumatization=growth.sample_pneumatization(rng, age),
+        base=sample_base(rng),
         has_base=True,
-        findings=sample_findings(rng, atrophy),
+        findings=sample_findings(rng, age),
     )
+
+
+def distended(head: Head) -> Head:
+    """The same head with ventricles that blood has filled: none is a slit any more."""
+    left, right = (max(scale, DISTENDED) for scale in head.ventricles)
+    return replace(head, ventricles=(left, right))
 
 
 def _sample_swelling(rng: np.random.Generator) -> Swelling:

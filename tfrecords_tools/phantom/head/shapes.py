@@ -95,6 +95,18 @@ def inside(depth: Array, width: Array | float) -> Array:
     return share.clip(0, 1, out=share)
 
 
+def sheet(away: Array, half: Array | float, width: Array | float) -> Array:
+    """Partial volume of a sheet: its share of the `width` mm around a place.
+
+    Args:
+        away: distance from the middle of the sheet, mm, at least 0.
+        half: half the thickness of the sheet, mm.
+        width: over which a pixel of the layer measures, mm.
+    """
+    share = ((half + width / 2) - away) / width
+    return share.clip(0, np.minimum(2 * half / width, 1), out=share)
+
+
 def soft_mask(
     shape: Shape, points: Points, *, rough: float = 0.0, grow: float = 0.0
 ) -> tuple[Window, Array] | None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfrecords_tools.phantom.head import skull_base
 from tfrecords_tools.phantom.head.face import (
     AIR,
     FAT,
@@ -20,11 +21,12 @@ from tfrecords_tools.phantom.head.shapes import (
     mix,
     paint,
 )
-from tfrecords_tools.phantom.head.surfaces import Distances
+from tfrecords_tools.phantom.head.surfaces import ABSENT, Distances
 from tfrecords_tools.phantom.head.windows import bounding_window
 
-CORTICAL_BONE, PETROUS_BONE = 1300.0, 1500.0
 SUTURE_END, VAULT_END = 5.0, -58.0  # mm; lower ends of the sutures and of the occipital bone
+SAGITTAL_END = 45.0  # mm
+SOLID = 0.2  # pneumatization below which frontal and sphenoid bone have no sinus
 FACE_TOP = 13.0  # mm; upper end of ears and frontal sinuses
 BASE_TOP = 12.0  # mm above the floor of the skull, up to which face and base reach
 
@@ -32,9 +34,7 @@ BASE_TOP = 12.0  # mm above the floor of the skull, up to which face and base re
 EAR_CANAL = Capsule((50.0, 10.0, -42.0), (86.0, 6.0, -40.0), (3.0, 4.5))
 SPHENOID_SINUS = Ellipsoid((0.0, -20.0, -40.0), (13.0, 11.0, 9.0))
 FRONTAL_SINUS = Ellipsoid((11.0, -84.0, -6.0), (12.0, 6.0, 13.0))
-PETROUS = Capsule((16.0, 0.0, -38.0), (54.0, 26.0, -38.0), (6.0, 11.0))
 MASTOID = Ellipsoid((58.0, 28.0, -48.0), (13.0, 15.0, 18.0))
-CLIVUS = Capsule((0.0, -3.0, -36.0), (0.0, 17.0, -64.0), (8.0, 6.0))
 VERTEBRA = Capsule((0.0, 30.0, -74.0), (0.0, 34.0, -130.0), (24.0, 24.0))
 CANAL = Capsule((0.0, 28.0, -50.0), (0.0, 34.0, -130.0), (15.0, 13.0))
 CORD = Capsule((0.0, 26.0, -50.0), (0.0, 33.0, -130.0), (7.0, 5.5))
@@ -51,7 +51,7 @@ def render(head: Head, points: Points, distance: Distances) -> Array:
     with_base, window = with_face and bool(low.any()), bounding_window(low)
     low_points, low_distance = points.crop(window), distance.crop(window)
     if with_base:
-        paint_face(hu[window], low_points, low_distance)
+        paint_face(head, hu[window], low_points, low_distance)
     mix(hu, _vault(head, points, distance), _vault_mask(head, points, distance))
     if with_base:
         _paint_base(head, low_points, low_distance, hu[window])
@@ -80,6 +80,8 @@ def _vault_mask(head: Head, points: Points, distance: Distances) -> Array:
         # Further down the shell is vault only at the sides and behind; in front lies the face.
         end = np.where(y < 22, (z + 30) / 14, (z - VAULT_END) / 12)
         shell *= np.clip(np.where(np.abs(x) > 62, (z + 52) / 8, end), 0, 1)
+    if head.suture > 0 or head.fontanelle > 0:
+        shell *= 1 - _open_sutures(head, points)
     return shell
 
 
@@ -87,7 +89,7 @@ def _vault(head: Head, points: Points, distance: Distances) -> Array:
     """HU of outer table, diploe and inner table, and of the sutures through them."""
     into = np.minimum(distance.bone, -distance.brain)  # from the nearer table
     spongy = np.clip((into - 0.9) / 1.2, 0, 1)
-    hu = CORTICAL_BONE - (CORTICAL_BONE - head.diploe_hu - 130 * points.grain) * spongy
+    hu = head.cortical_hu - (head.cortical_hu - head.diploe_hu - 130 * points.grain) * spongy
     if float(points.xyz[2].max()) > SUTURE_END:
         hu -= 550 * _sutures(points)
     return hu
@@ -95,31 +97,53 @@ def _vault(head: Head, points: Points, distance: Distances) -> Array:
 
 def _sutures(points: Points) -> Array:
     """The coronal and the lambdoid suture, 0..1."""
+    coronal, lambdoid = _beside_sutures(points)
+    return np.clip(1.4 - np.minimum(coronal, lambdoid), 0, 1) * (points.xyz[2] > SUTURE_END)
+
+
+def _beside_sutures(points: Points) -> tuple[Array, Array]:
+    """Distance from the coronal and from the lambdoid suture, mm."""
     x, y, z = points.xyz
     wander = 1.5 * points.grain
     coronal = np.abs(y + 18 + 0.3 * (z - 40) + wander)
     lambdoid = np.abs(y - 72 + 0.5 * (z - 20) - 0.25 * np.abs(x) + wander)
-    return np.clip(1.4 - np.minimum(coronal, lambdoid), 0, 1) * (z > SUTURE_END)
+    return coronal, lambdoid
+
+
+def _open_sutures(head: Head, points: Points) -> Array:
+    """The gaps between the bones of an infant's vault: sutures and fontanelle, 0..1."""
+    x, _, z = points.xyz
+    coronal, lambdoid = _beside_sutures(points)
+    sagittal = np.abs(x + points.grain)
+    at_top = sagittal + ABSENT * (z < SAGITTAL_END)
+    nearest = np.minimum(np.minimum(coronal, lambdoid), at_top)
+    gap = np.maximum(
+        head.suture - nearest, head.fontanelle - coronal - sagittal - ABSENT * (z < 40)
+    )
+    return inside(gap - ABSENT * (z < SUTURE_END), points.pixel) * (gap > -points.pixel)
 
 
 def _paint_base(head: Head, points: Points, distance: Distances, hu: Array) -> None:
     """Paints the skull base with its air cells, and the upper spine."""
     within = inside(distance.bone, points.pixel)
-    _paint_base_bones(points, distance, hu, within)
+    _paint_base_bones(head, points, distance, hu, within)
     _paint_air_cells(head, points, distance, hu, within)
     paint(hu, 600.0, VERTEBRA, points, grain=200.0, rough=2.0)
     paint(hu, 8.0, CANAL, points)
     paint(hu, 34.0, CORD, points)
 
 
-def _paint_base_bones(points: Points, distance: Distances, hu: Array, within: Array) -> None:
+def _paint_base_bones(
+    head: Head, points: Points, distance: Distances, hu: Array, within: Array
+) -> None:
     """The floor of the three fossae, the clivus and the petrous bones."""
-    plate = np.clip(1.3 - np.abs(distance.floor + 1.8) / 2.2, 0, 1) * within
-    mix(hu, 950 + 150 * points.grain, plate)
-    bony = within * np.clip((6 - distance.floor) / 3, 0, 1)
-    paint(hu, 500.0, CLIVUS, points, grain=150.0, within=bony, rough=0.8)
-    for shape in both_sides(PETROUS):
-        paint(hu, PETROUS_BONE, shape, points, grain=200.0, within=within, rough=1.2)
+    depth = points.smooth(lambda x, y, _: skull_base.thickness(head.base, x, y))
+    bone = 0.9 * head.cortical_hu - 20 * depth + 150 * points.grain
+    dense = np.clip((depth - 11) / 3, 0, 1)
+    bone += (head.cortical_hu + 200 - bone) * dense
+    below = 1 - inside(distance.floor, distance.floor_edge)
+    under = 1 - inside(distance.floor + depth, distance.floor_edge)
+    mix(hu, bone, (below - under) / np.maximum(below, 0.01) * within)
 
 
 def _paint_air_cells(
@@ -127,18 +151,21 @@ def _paint_air_cells(
 ) -> None:
     """Mastoid cells and sphenoid sinus."""
     air = head.pneumatization
-    hollow = points.grain + 0.4 * points.texture > 0.9 - 1.6 * air
+    hollow = points.grain + 0.4 * points.texture > 2.0 - 2.7 * air
     cells = 550 + np.float32(AIR - 550) * hollow
     for shape in both_sides(MASTOID):
         paint(hu, 500.0, shape, points, grain=150.0, within=within, grow=2.0)
         paint(hu, cells, shape, points, within=within, rough=2.0)
-    paint(hu, AIR, SPHENOID_SINUS.scaled(0.5 + 0.6 * air), points, within=within, rough=1.5)
+    if air > SOLID:
+        paint(hu, AIR, SPHENOID_SINUS.scaled(0.4 + 0.7 * air), points, within=within, rough=1.5)
 
 
 def _paint_outer_air(head: Head, points: Points, distance: Distances, hu: Array) -> None:
     """Ear canals and frontal sinuses, which reach beyond the base."""
     for shape in both_sides(EAR_CANAL):
         paint(hu, AIR, shape, points)
+    if head.pneumatization < SOLID:
+        return
     from_tables = np.minimum(distance.bone, -distance.brain)
     in_bone = inside(from_tables - 1.5, points.pixel)
     for shape in both_sides(FRONTAL_SINUS.scaled(0.4 + 0.8 * head.pneumatization)):

@@ -5,11 +5,13 @@ from functools import partial
 
 import numpy as np
 
+from tfrecords_tools.phantom.head import skull_base
 from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.geometry import Array, Plane, Points, as_point
 from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, Swelling
 from tfrecords_tools.phantom.head.windows import Window
 
+HIGH = 35.0  # mm; further up no skull base is near
 ABSENT = 99.0  # mm; the distance from a surface that a head does not have
 
 
@@ -23,6 +25,7 @@ class Distances:
         bone: below the outer table.
         brain: inside the inner table.
         floor: above the skull base.
+        floor_edge: width over which the skull base blurs.
         edge: width over which the tables blur; see `Points.edge`.
     """
 
@@ -31,6 +34,7 @@ class Distances:
     bone: Array
     brain: Array
     floor: Array
+    floor_edge: Array
     edge: Array
 
     def crop(self, window: Window) -> "Distances":
@@ -54,11 +58,16 @@ def distances(head: Head, points: Points) -> Distances:
         swelling = points.smooth(partial(_swelling, head.swelling))
     bone = whole - points.smooth(partial(_scalp_thickness, head))
     brain = bone - points.smooth(partial(_skull_thickness, head)) - 0.5 * points.texture
-    floor = points.smooth(lambda x, y, z: z - _floor_height(head, x, y))
-    if not head.has_base:
-        floor = np.full_like(floor, ABSENT)
-    floor = floor + 0.7 * points.texture
-    return Distances(whole + swelling, swelling, bone, brain, floor, points.edge(whole))
+    edge = points.edge(whole)
+    return Distances(whole + swelling, swelling, bone, brain, *_floor(head, points), edge)
+
+
+def _floor(head: Head, points: Points) -> tuple[Array, Array]:
+    """Distance above the skull base, and the width over which it blurs."""
+    if not head.has_base or float(points.xyz[2].min()) > HIGH:
+        return np.full(points.shape, ABSENT, np.float32), np.ones(points.shape, np.float32)
+    floor, width = points.above(partial(skull_base.floor_height, head.base))
+    return floor + head.base.rough * points.texture, width
 
 
 def inner_table(head: Head, direction: np.ndarray) -> Point:
@@ -68,28 +77,6 @@ def inner_table(head: Head, direction: np.ndarray) -> Point:
     depth = _below_scalp(head, x, y, z) - _scalp_thickness(head, x, y, z)
     last = int(np.argmin(np.abs(depth - _skull_thickness(head, x, y, z))))
     return as_point(np.array([x[last], y[last], z[last]]))
-
-
-def _floor_height(head: Head, x: Array, y: Array) -> Array:
-    """Height of the skull base, mm: three fossae, each lower than the one in front of it."""
-    side = np.abs(x)
-    front = (
-        -20
-        - 8 * np.exp(-((x / 9) ** 2))
-        + 9 * np.exp(-(((side - 30) / 14) ** 2) - ((y + 58) / 24) ** 2)
-    )
-    middle = np.where(side < 14, -30 - 1.0 * np.clip(y + 3, 0, 40), -48.0)
-    middle = np.maximum(middle, -48 + 18 * np.clip((17 - side) / 6, 0, 1) * (y < 4))
-    back = -68 + 0.0075 * (x * x + (y - 34) ** 2)
-    wing = np.clip((y + 28 + 0.12 * side) / 8, 0, 1)  # 0 in front of the sphenoid wing
-    ridge = -2 + 0.45 * side  # y of the petrous ridge
-    behind = np.clip((y - ridge) / 10, 0, 1)
-    height = front + (middle - front) * wing
-    height = height + (back - height) * behind
-    crest = np.exp(-(((y - ridge) / 6) ** 2)) * np.clip((side - 12) / 8, 0, 1)
-    ridge_height = -29 - 4 * np.clip((side - 50) / 15, 0, 1)
-    height = height + (ridge_height - height) * crest
-    return height + head.base
 
 
 def _below_scalp(head: Head, x: Array, y: Array, z: Array) -> Array:
