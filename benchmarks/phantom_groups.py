@@ -16,7 +16,7 @@ from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 PLAIN_DURA = 30.0  # HU; of brain
 USUAL_FOV, USUAL_THICKNESS, FRESH = 236.0, 5.0, 70.0  # mm, mm, HU
 BRAIN_ONLY = (-15.0, 60.0)  # mm; no slice of base, face or vertex
-NOTHING_ABOUT = Surroundings("none", 0.0, 0.0, 0.0, 0.0, 0.0, False, None, 0.0, ())
+NOTHING_ABOUT = Surroundings("none", 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, False, None, None, ())
 
 AS_MEASURED = Processing(1.0, 0.0, None, None, None)
 

@@ -35,7 +35,7 @@ def test_hemorrhages_are_as_dense_as_blood_of_their_age(count):
             mask = (study.masks >> SUBTYPES.index(kind)) & 1
             if mask.any():
                 medians.append(float(np.median(study.hu[mask == 1])))
-        assert len(medians) > count / 2, kind
+        assert len(medians) >= count / 2, kind
         # Beside bone, partial volume and beam hardening add some HU.
         assert min(medians) > 8 and max(medians) < 110, (kind, medians)
         assert 50 < np.median(medians) < 90, (kind, medians)

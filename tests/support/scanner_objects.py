@@ -15,7 +15,7 @@ from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 
 CELL = 3.0  # mm
 FOV, SIZE = 240.0, 256
-NOTHING = Surroundings("none", 100.0, 110.0, 2.0, 0.0, 0.0, False, None, 0.0, ())
+NOTHING = Surroundings("none", 100.0, 110.0, 4.0, 0.0, 2.0, 0.0, 0.0, False, None, None, ())
 
 AS_MEASURED = Processing(1.0, 0.0, None, None, None)
 

@@ -13,8 +13,10 @@ from tfrecords_tools.phantom.head.lesions import Lesion, pushes
 from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, distended, sample_head
 from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
 
-BELOW, FAR_BELOW, ABOVE = -58.0, -82.0, 6.0  # mm; foramen magnum, upper jaw, above the vertex
-FAR = 0.15  # share of the studies that begin at the upper jaw
+# Where studies begin, mm, and how many: foramen magnum, upper jaw, upper neck, above the base.
+LOWEST, SHARES = (-58.0, -82.0, -100.0, -30.0), (0.76, 0.15, 0.04, 0.05)
+ABOVE = 6.0  # mm above the vertex, where studies end
+LIMIT = -120.0  # mm; random fields reach little further down
 BASE = (-20.0, 25.0)  # mm; between these, a study of mixed thickness changes from thin to thick
 DOUBLED_POSITION = 13  # every twentieth patient from this one has two slices at one position
 
@@ -56,7 +58,7 @@ def sample_study(patient: int, *, study: int, slices: int, seed: int) -> StudyPa
     lesions = sample_lesions(own, head, subtypes)
     devices = sample_devices(np.random.default_rng([seed, 3, patient]), head)
     rng = np.random.default_rng([seed, 2, patient, study])
-    scan = sample_scan(rng, patient)
+    scan = sample_scan(rng, patient, (head.size[0] + head.size[1]) / 2)
     doubled = patient % 20 == DOUBLED_POSITION
     heights, thickness = _slice_positions(rng, scan, head, slices, doubled=doubled)
     return StudyParameters(head, lesions, pushes(lesions), devices, scan, heights, thickness)
@@ -69,7 +71,8 @@ def _slice_positions(
 
     The distances between slices are proportional to their thickness.
     """
-    lowest = (FAR_BELOW if rng.random() < FAR else BELOW) * head.size[2] + rng.uniform(-6, 6)
+    lowest = float(rng.choice(LOWEST, p=SHARES)) * head.size[2] + rng.uniform(-6, 6)
+    lowest = max(lowest, LIMIT)
     highest = MEAN_AXES[2] * head.size[2] + ABOVE + rng.uniform(-4, 6)
     change = rng.uniform(*BASE)
     base, above = scan.thickness

@@ -93,7 +93,7 @@ def make_study(
     rng = np.random.default_rng([seed, 4, patient])
     hu, masks, tissues = _render_slices(parameters, shape, rng, with_tissues=with_tissues)
     scan = parameters.scan
-    acquisition.surround(scan, hu, parameters.heights)
+    acquisition.surround(scan, parameters.head.size, hu, parameters.heights)
     rng = np.random.default_rng([seed, 5, patient, study])
     measured = acquisition.acquire(scan, rng, hu, parameters.thickness)
     processed = scan.processing.apply(measured)

@@ -8,7 +8,7 @@ from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
 from tfrecords_tools.phantom.scanner.storage import COMMON
 from tfrecords_tools.phantom.study import make_study
 
-SCANS = [sample_scan(np.random.default_rng(i), i) for i in range(600)]
+SCANS = [sample_scan(np.random.default_rng(i), i, 1.0) for i in range(600)]
 
 
 def test_acquisitions_vary_as_those_of_the_rsna_set():
@@ -27,6 +27,11 @@ def test_acquisitions_vary_as_those_of_the_rsna_set():
     noise = [x.noise for x in SCANS]
     assert 1.2 <= min(noise) < 1.5 and 10 < max(noise) <= 16
     assert 0.2 < share(lambda x: x.circle and x.storage == COMMON[1]) < 0.45
+
+
+def test_small_heads_fill_less_of_a_smaller_field():
+    infant = sample_scan(np.random.default_rng(0), 0, 0.6)
+    assert 0.6 < infant.fov / SCANS[0].fov < 0.8
 
 
 def test_only_scans_of_one_thickness_without_tilt_are_spiral():

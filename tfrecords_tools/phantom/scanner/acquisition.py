@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from tfrecords_tools.phantom.head.geometry import Plane
 from tfrecords_tools.phantom.scanner.kernel import noise_fields
 from tfrecords_tools.phantom.scanner.measurement import enlarge, materials, measure
 from tfrecords_tools.phantom.scanner.projection import CELLS, CHANNELS
+from tfrecords_tools.phantom.scanner.rods import put_in_air
 from tfrecords_tools.phantom.scanner.scan import Scan
-from tfrecords_tools.phantom.scanner.surroundings import paint_tubes, put_in_air
 
 STANDARD = 5.0  # mm; slice thickness that noise is stated for
 
@@ -36,19 +37,27 @@ def to_head(scan: Scan, size: tuple[float, float, float], frame: Frame) -> Frame
     return turn @ (origin - shift), turn @ down, turn @ along
 
 
-def surround(scan: Scan, hu: np.ndarray, heights: np.ndarray) -> None:
-    """Paints holder, tubes and wires into the air around the head, in place.
+def surround(
+    scan: Scan, size: tuple[float, float, float], hu: np.ndarray, heights: np.ndarray
+) -> None:
+    """Paints the surroundings into the air around a head of a relative size, in place.
 
     Args:
         scan: gives the objects.
+        size: of the head in x, y and z, relative to the mean head.
         hu: float32, shape (slices, rows, columns).
         heights: of the slices in the scanner, mm.
     """
-    pixel = scan.fov / hu.shape[2]
-    still = scan.surroundings.render(hu.shape[1:], pixel, scan.shift)
+    shape, scale = hu.shape[1:], (size[0] + size[1]) / 2
+    right, back = scan.shift
+    still = scan.surroundings.render(
+        shape, scan.fov / shape[1] / scale, (right / scale, back / scale)
+    )
     for image, height in zip(hu, heights, strict=True):
         put_in_air(image, still)
-        paint_tubes(scan.surroundings.tubes, image, pixel, scan.shift, float(height))
+        plane = Plane(*to_head(scan, size, frame(scan, shape, float(height))), shape, 0.0)
+        for rod in scan.surroundings.rods:
+            rod.paint(image, plane)
 
 
 def acquire(

@@ -12,6 +12,7 @@ import numpy as np
 from tfrecords_tools.phantom.head.geometry import Array
 
 SOFT, WIDE = (-20.0, 100.0), (-900.0, 2300.0)  # HU; the windows of the pictures in CT-ICH 1.0.0
+AGREE = 40.0  # HU; some three steps of the wide picture
 AIR = -1000.0  # HU
 
 
@@ -83,13 +84,13 @@ _LIMITS = ((0.0, 255.0), (-100.0, 300.0), (-200.0, 1000.0))
 
 
 def _from_pictures(hu: Array, quality: int) -> Array:
-    """HU rebuilt from two 8-bit pictures, a soft one where it is not at the end of its window."""
+    """HU rebuilt from two 8-bit pictures: the soft one, except where the wide one is far from it.
+
+    At the ends of its window, errors of the soft picture are no HU.
+    """
     soft, wide = (_through_jpeg(hu, window, quality) for window in (SOFT, WIDE))
-    low, high = SOFT
-    step = (high - low) / 255
-    rebuilt = np.where(soft > high - 5 * step, np.maximum(wide, high), soft)
-    rebuilt = np.where(soft < low + 4 * step, np.minimum(wide, low), rebuilt)
-    return np.where(wide < WIDE[0] + 5 * (WIDE[1] - WIDE[0]) / 255, np.float32(AIR), rebuilt)
+    is_soft = (wide > SOFT[0] - AGREE) & (wide < SOFT[1] + AGREE)
+    return np.where(is_soft, soft, np.where(wide < WIDE[0] + AGREE, np.float32(AIR), wide))
 
 
 def _through_jpeg(hu: Array, window: tuple[float, float], quality: int) -> Array:

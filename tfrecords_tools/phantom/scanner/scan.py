@@ -67,8 +67,10 @@ class Scan:
         return 1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(np.sin(tilt))
 
 
-def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
-    """Draws an acquisition. Each rare way of storing occurs once in every twenty patients.
+def sample_scan(rng: np.random.Generator, patient: int, scale: float) -> Scan:
+    """Draws an acquisition of a head whose width is `scale` times that of the mean head.
+
+    Each rare way of storing occurs once in every twenty patients.
 
     In the RSNA set, the gantry is tilted in 53 % of the series, and half of the series are of
     mixed thickness.
@@ -81,7 +83,7 @@ def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
     tilt = rng.uniform(-25, 25) if rng.random() < 0.53 else 0.0
     spiral = not tilt and thickness[0] == thickness[1]
     return Scan(
-        fov=_sample_fov(rng),
+        fov=_sample_fov(rng) * scale**0.7,  # small heads fill less
         thickness=thickness,
         tilt=tilt,
         angles=_sample_pose(rng),
@@ -106,13 +108,13 @@ def sample_scan(rng: np.random.Generator, patient: int) -> Scan:
 def _sample_kernel(rng: np.random.Generator) -> Kernel:
     """From soft ones to those for bone; a quarter of the scanners reconstruct iteratively."""
     blur = float(np.exp(rng.uniform(*np.log([0.28, 1.0]))))
-    enhancement = rng.uniform(0, 0.4) if blur < 0.45 else 0.0
+    enhancement = 0.4 * rng.random() ** 2 if blur < 0.45 else 0.0
     return Kernel(blur, enhancement, rng.uniform(0.4, 1.5) if rng.random() < 0.25 else 0.0)
 
 
 def _sample_noise(rng: np.random.Generator, kernel: Kernel) -> float:
     """Sharper kernels are noisier, and denoised images are not."""
-    noise = 3.8 * (0.5 / kernel.blur) ** 0.75 * np.exp(rng.normal(0, 0.4))
+    noise = 3.8 * 0.5 / kernel.blur * np.exp(rng.normal(0, 0.4))
     return float(np.clip(noise / (1 + 1.5 * kernel.denoising), 1.2, 16))
 
 
@@ -121,7 +123,7 @@ def _sample_helix(rng: np.random.Generator) -> Helix:
 
 
 def _sample_fov(rng: np.random.Generator) -> float:
-    """Usually the whole head; a few reconstructions are enlarged and cut it off, or are wide."""
+    """Usually the whole head, mm; a few reconstructions are enlarged and cut it off, or wide."""
     if rng.random() < 0.08:
         return rng.uniform(140, 190) if rng.random() < 0.6 else rng.uniform(280, 350)
     return float(np.clip(rng.laplace(236, 15), 180, 300))

@@ -1,37 +1,38 @@
-"""Objects around the head in the scanner: holder, foam, pads, sheets, tubes and wires.
+"""Objects around the head in the scanner: holder, foam, pads, sheets and pillows.
 
 Lengths are in mm from the middle of the head, x to the patient's left and y to the back.
 """
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from tfrecords_tools.phantom.head.geometry import Array
 from tfrecords_tools.phantom.head.shapes import inside, mix
+from tfrecords_tools.phantom.scanner.rods import DEPTH, WIDTH, Rod, sample_rods
 
-AIR, TISSUE = -900.0, -600.0  # HU; objects are visible in air, and fade where the head begins
 PAD = (99.0, 42.0, 11.0, 34.0)  # x and y of the middle of the right and left pad, half axes
-TUBES = 0.7  # mean number per study
+PILLOW_CELLS = 40  # per edge of the slice, from which the folds of a pillow are interpolated
 
 
 @dataclass(frozen=True)
-class Tube:
-    """A hollow tube or a wire, which runs upwards at a slant.
+class Sheet:
+    """A sheet or a bandage around the head.
 
     Attributes:
-        place: x and y at the height of the foramina of Monro.
-        slant: mm in x and y per mm upwards.
-        radius: mm.
-        bore: radius of the air within, mm; 0 in a wire.
-        hu: of the wall.
+        gap: mm of air between it and the mean outline of the head.
+        folds: phase of its waves, radians.
+        thickness: mm.
+        hu: of dry to wet cloth.
+        front: y at which it begins; it always lies behind the head.
     """
 
-    place: tuple[float, float]
-    slant: tuple[float, float]
-    radius: float
-    bore: float
+    gap: float
+    folds: float
+    thickness: float
     hu: float
+    front: float
 
 
 @dataclass(frozen=True)
@@ -42,28 +43,32 @@ class Surroundings:
         holder: "trough", "bars" (a trough of two upright walls), "flat", or "none".
         width: half the width of the holder.
         back: distance of its wall behind the middle of the head.
+        curve: exponent of its outline; 2 is round, 5 a box.
+        gap: half the width of an opening in its middle.
         wall: thickness of its wall.
         hu: of the wall.
         foam: thickness of the cushion within.
         pads: whether foam pads hold the head from the sides.
-        sheet: mm of air between the head's mean outline and a sheet; None without one.
-        folds: phase of the sheet's waves, radians.
-        tubes: breathing tubes and wires of electrodes.
+        sheet: None without one.
+        pillow: seed of the folds of a pillow or a blanket; None without one.
+        rods: tubes, wires, fingers and other long objects, in the coordinates of the mean head.
     """
 
     holder: str
     width: float
     back: float
+    curve: float
+    gap: float
     wall: float
     hu: float
     foam: float
     pads: bool
-    sheet: float | None
-    folds: float
-    tubes: tuple[Tube, ...]
+    sheet: Sheet | None
+    pillow: int | None
+    rods: tuple[Rod, ...]
 
     def render(self, shape: tuple[int, int], pixel: float, middle: tuple[float, float]) -> Array:
-        """HU of a slice without head and tubes.
+        """HU of a slice without head and rods.
 
         Args:
             shape: rows, columns.
@@ -78,8 +83,10 @@ class Surroundings:
             self._paint_holder(hu, x, y, pixel)
         if self.pads:
             _paint_pads(hu, x, y, pixel)
+        if self.pillow is not None:
+            _paint_pillow(hu, x, y, self.pillow)
         if self.sheet is not None:
-            self._paint_sheet(hu, x, y, pixel, self.sheet)
+            _paint_sheet(hu, x, y, pixel, self.sheet)
         return hu
 
     def _paint_holder(self, hu: Array, x: Array, y: Array, pixel: float) -> None:
@@ -87,19 +94,15 @@ class Surroundings:
             outside = y - self.back + x * x / 2000  # tables sag towards the middle
             reach = np.abs(x) < self.width * 1.4
         else:
-            level = ((x / self.width) ** 4 + (np.maximum(y, 0) / self.back) ** 4) ** 0.25
+            across, behind = np.abs(x) / self.width, np.maximum(y, 0) / self.back
+            level = (across**self.curve + behind**self.curve) ** (1 / self.curve)
             outside = (level - 1) * self.back
             reach = y > -25
+        reach = reach & (np.abs(x) >= self.gap)
         walls = reach & (y < 0.75 * self.back) if self.holder == "bars" else reach
         cushion = inside(-outside - 2, pixel) * inside(outside + 2 + self.foam, pixel)
         mix(hu, -940.0, cushion * reach * (y > 20))
         mix(hu, self.hu, inside(self.wall / 2 - np.abs(outside), pixel) * walls)
-
-    def _paint_sheet(self, hu: Array, x: Array, y: Array, pixel: float, gap: float) -> None:
-        level = np.sqrt((x / 82) ** 2 + (y / 100) ** 2)
-        angle = np.arctan2(y, x)
-        waves = 3 * np.sin(3 * angle + self.folds) + 2 * np.sin(7 * angle - 2 * self.folds)
-        mix(hu, -500.0, inside(0.5 - np.abs((level - 1) * 90 - gap - waves), pixel))
 
 
 def sample_surroundings(rng: np.random.Generator) -> Surroundings:
@@ -110,13 +113,26 @@ def sample_surroundings(rng: np.random.Generator) -> Surroundings:
         holder=holder,
         width=rng.uniform(90, 122),
         back=rng.uniform(102, 120),
-        wall=rng.uniform(1.5, 4.0),
+        curve=rng.uniform(2, 5),
+        gap=rng.uniform(5, 50) if rng.random() < 0.2 else 0.0,
+        wall=rng.uniform(1.5, 5.0),
         hu=rng.uniform(*dense),
         foam=float(rng.choice([0.0, rng.uniform(3, 12)])),
-        pads=rng.random() < 0.3,
-        sheet=rng.uniform(8, 22) if rng.random() < 0.15 else None,
+        pads=rng.random() < 0.2,
+        sheet=_sample_sheet(rng) if rng.random() < 0.25 else None,
+        pillow=int(rng.integers(1 << 31)) if rng.random() < 0.4 else None,
+        rods=sample_rods(rng),
+    )
+
+
+def _sample_sheet(rng: np.random.Generator) -> Sheet:
+    wet = rng.random() < 0.15
+    return Sheet(
+        gap=rng.uniform(2, 22),
         folds=rng.uniform(0, 2 * np.pi),
-        tubes=tuple(_sample_tube(rng) for _ in range(rng.poisson(TUBES))),
+        thickness=rng.uniform(2, 6) if wet else rng.uniform(0.7, 2),
+        hu=rng.uniform(-300, 10) if wet else rng.uniform(-700, -50),
+        front=rng.uniform(-150, 60),
     )
 
 
@@ -127,39 +143,22 @@ def _paint_pads(hu: Array, x: Array, y: Array, pixel: float) -> None:
     mix(hu, -780.0, inside(0.5 - np.abs(1 - level) * a, pixel))
 
 
-def put_in_air(hu: Array, still: Array) -> None:
-    """Puts objects into the air around the head, in place."""
-    hu += (still + 1000) * np.clip((TISSUE - hu) / (TISSUE - AIR), 0, 1)
+def _paint_sheet(hu: Array, x: Array, y: Array, pixel: float, sheet: Sheet) -> None:
+    level = np.sqrt((x / WIDTH) ** 2 + (y / DEPTH) ** 2)
+    angle = np.arctan2(y, x)
+    waves = 3 * np.sin(3 * angle + sheet.folds) + 2 * np.sin(7 * angle - 2 * sheet.folds)
+    depth = sheet.thickness / 2 - np.abs((level - 1) * 90 - sheet.gap - waves)
+    mix(hu, sheet.hu, inside(depth, pixel) * (y > sheet.front))
 
 
-def paint_tubes(
-    tubes: tuple[Tube, ...], hu: Array, pixel: float, middle: tuple[float, float], height: float
-) -> None:
-    """Paints tubes and wires into the air at a height above the foramina of Monro, in place."""
-    rows, columns = hu.shape
-    for tube in tubes:
-        x, y = (m + p + s * height for m, p, s in zip(middle, tube.place, tube.slant, strict=True))
-        column, row = x / pixel + (columns - 1) / 2, y / pixel + (rows - 1) / 2
-        reach = tube.radius / pixel + 2
-        down = np.arange(max(int(row - reach), 0), min(int(row + reach) + 1, rows))
-        along = np.arange(max(int(column - reach), 0), min(int(column + reach) + 1, columns))
-        if down.size and along.size:
-            window = slice(down[0], down[-1] + 1), slice(along[0], along[-1] + 1)
-            distance = pixel * np.hypot(down[:, None] - row, along - column).astype(np.float32)
-            wall = inside(tube.radius - distance, pixel) * inside(distance - tube.bore, pixel)
-            alone = np.full(wall.shape, -1000, np.float32)
-            mix(alone, tube.hu, wall if tube.bore else inside(tube.radius - distance, pixel))
-            put_in_air(hu[window], alone)
-
-
-def _sample_tube(rng: np.random.Generator) -> Tube:
-    angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(1.02, 1.2)
-    wire = rng.random() < 0.6
-    radius = rng.uniform(0.5, 1.2) if wire else rng.uniform(2.5, 6)
-    return Tube(
-        place=(float(82 * away * np.cos(angle)), float(100 * away * np.sin(angle))),
-        slant=(rng.normal(0, 0.15), rng.normal(0, 0.15)),
-        radius=radius,
-        bore=0.0 if wire else radius - rng.uniform(0.8, 1.5),
-        hu=rng.uniform(1000, 6000) if wire else rng.uniform(-50, 300),
+def _paint_pillow(hu: Array, x: Array, y: Array, seed: int) -> None:
+    """Folds of cloth behind the head: where a random field passes through 0."""
+    field = np.random.default_rng(seed).standard_normal((2, PILLOW_CELLS, PILLOW_CELLS))
+    folds, share = (
+        cv2.resize(part.astype(np.float32), hu.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        for part in field
     )
+    level = np.sqrt((x / WIDTH) ** 2 + (y / DEPTH) ** 2)
+    within = ((level - 1.0) * 10).clip(0, 1) * ((1.6 - level) * 3).clip(0, 1)
+    cloth = (1 - 4 * np.abs(folds)).clip(0, 1) * share.clip(0, 1)
+    mix(hu, -600.0, cloth * within * ((y + 20) / 40).clip(0, 1))
