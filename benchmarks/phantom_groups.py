@@ -9,6 +9,7 @@ import numpy as np
 
 from tfrecords_tools.phantom.head.devices import Devices
 from tfrecords_tools.phantom.head.lesions import Blood
+from tfrecords_tools.phantom.head.trauma import Wound
 from tfrecords_tools.phantom.sampling import Ablation, StudyParameters
 from tfrecords_tools.phantom.scanner.processing import Processing
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings
@@ -40,6 +41,10 @@ def _no_dura(study: StudyParameters) -> StudyParameters:
 def _no_age_of_blood(study: StudyParameters) -> StudyParameters:
     fresh = tuple(replace(x, blood=Blood(FRESH)) for x in study.lesions)
     return replace(study, lesions=fresh)
+
+
+def _no_trauma(study: StudyParameters) -> StudyParameters:
+    return replace(study, wound=Wound(), head=replace(study.head, swellings=(), dent=None))
 
 
 def _no_mass_effect(study: StudyParameters) -> StudyParameters:
@@ -84,4 +89,5 @@ GROUPS: dict[str, Ablation] = {
     "devices and surroundings": _no_devices,
     "dense dura and sinuses": _no_dura,
     "mass effect": _no_mass_effect,
+    "bruises, fractures, air": _no_trauma,
 }

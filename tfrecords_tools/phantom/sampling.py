@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfrecords_tools.phantom.cohort import subtypes_of
+from tfrecords_tools.phantom.cohort import sample_cause, subtypes_of
 from tfrecords_tools.phantom.head.devices import Devices, sample_devices
 from tfrecords_tools.phantom.head.geometry import Push
 from tfrecords_tools.phantom.head.lesion_sampling import sample_lesions
 from tfrecords_tools.phantom.head.lesions import Lesion, pushes
 from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, distended, sample_head
+from tfrecords_tools.phantom.head.story import sample_story
+from tfrecords_tools.phantom.head.trauma import Wound, sample_wound
 from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
 
 # Where studies begin, mm, and how many: foramen magnum, upper jaw, upper neck, above the base.
@@ -28,7 +30,8 @@ class StudyParameters:
     Attributes:
         head: of the patient.
         lesions: the hemorrhages.
-        pushes: how the hemorrhages displace the brain.
+        wound: fractures, air, fluid and swelling.
+        pushes: how hemorrhages and swelling displace the brain.
         devices: metal and openings.
         scan: the acquisition.
         heights: of the middles of the slices in the scanner, mm; float64, shape (slices,).
@@ -37,6 +40,7 @@ class StudyParameters:
 
     head: Head
     lesions: tuple[Lesion, ...]
+    wound: Wound
     pushes: tuple[Push, ...]
     devices: Devices
     scan: Scan
@@ -55,13 +59,16 @@ def sample_study(patient: int, *, study: int, slices: int, seed: int) -> StudyPa
     subtypes = subtypes_of(patient, seed)
     if "intraventricular" in subtypes:
         head = distended(head)
-    lesions = sample_lesions(own, head, subtypes)
-    devices = sample_devices(np.random.default_rng([seed, 3, patient]), head)
+    story = sample_story(own, sample_cause(own, head.age, subtypes), head.age)
+    lesions = sample_lesions(own, head, subtypes, story)
+    head, wound = sample_wound(own, head, story, bleeds=bool(subtypes))
+    devices = sample_devices(np.random.default_rng([seed, 3, patient]), head, story)
     rng = np.random.default_rng([seed, 2, patient, study])
     scan = sample_scan(rng, patient, (head.size[0] + head.size[1]) / 2)
     doubled = patient % 20 == DOUBLED_POSITION
     heights, thickness = _slice_positions(rng, scan, head, slices, doubled=doubled)
-    return StudyParameters(head, lesions, pushes(lesions), devices, scan, heights, thickness)
+    moved = (*pushes(lesions), *wound.swelling)
+    return StudyParameters(head, lesions, wound, moved, devices, scan, heights, thickness)
 
 
 def _slice_positions(

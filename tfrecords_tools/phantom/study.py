@@ -11,13 +11,15 @@ from tfrecords_tools.phantom.head.face import AIR
 from tfrecords_tools.phantom.head.geometry import Array, Plane
 from tfrecords_tools.phantom.head.lesions import paint_lesions
 from tfrecords_tools.phantom.head.tissues import CLASSES, tissue_shares
+from tfrecords_tools.phantom.head.trauma import paint_wound
 from tfrecords_tools.phantom.head.windows import Window, union
 from tfrecords_tools.phantom.random_fields import random_fields, with_fields
 from tfrecords_tools.phantom.sampling import Ablation, StudyParameters, sample_study
 from tfrecords_tools.phantom.scanner import acquisition
 from tfrecords_tools.phantom.scanner.scan import Scan
+from tfrecords_tools.phantom.visibility import BRAIN_HU, visible_pixels
 
-MINIMUM_AREA = 80.0  # mm² in a slice: 1 cm across; at 128 px it is some 24 pixels
+NO_AIR = -150.0  # HU; a pixel with less holds more air than blood
 NOT_SQUARE = 11  # every twentieth patient from this one has more rows than columns
 
 
@@ -55,12 +57,14 @@ class _Layer:
     Attributes:
         window: its place in the slice; all else is air.
         hu: true HU.
+        contrast: HU of hemorrhages against the brain around them.
         masks: 0..1, by subtype.
         tissue: without hemorrhage.
     """
 
     window: Window
     hu: Array
+    contrast: Array
     masks: dict[str, Array]
     tissue: Tissue
 
@@ -130,7 +134,7 @@ def _render_slices(
     hu = np.full((len(heights), *shape), AIR, np.float32)
     masks = np.zeros(hu.shape, np.uint8)
     tissues = np.empty(hu.shape, np.uint8) if with_tissues else None
-    smallest = MINIMUM_AREA / (parameters.scan.fov / shape[1]) ** 2  # pixels
+    pixel = parameters.scan.fov / shape[1]
     for number, thickness in enumerate(parameters.thickness):
         halves = [
             _render_layer(
@@ -141,9 +145,10 @@ def _render_slices(
         for half in halves:
             hu[number][half.window] += (half.hu - AIR) / 2
         for subtype in halves[0].masks:
-            mask = _mean_mask(halves, subtype, shape) > 0.5
-            if np.count_nonzero(mask) >= smallest:
-                masks[number][mask] |= 1 << SUBTYPES.index(subtype)
+            share = _mean([(half.window, half.masks[subtype]) for half in halves], shape)
+            contrast = _mean([(half.window, half.contrast) for half in halves], shape)
+            mask = visible_pixels(share, contrast, pixel)
+            masks[number][mask] |= 1 << SUBTYPES.index(subtype)
         if tissues is not None:
             tissues[number] = _largest_tissue(halves, shape)
     return hu, masks, tissues
@@ -167,8 +172,12 @@ def _render_layer(
     shifted = replace(points, pushes=parameters.pushes) if parameters.pushes else points
     tissue = anatomy.render(parameters.head, points, shifted, squeeze)
     hu, masks = paint_lesions(parameters.lesions, points, tissue)
+    contrast = hu - np.maximum(tissue.hu, BRAIN_HU)
+    paint_wound(parameters.wound, hu, points)
+    for mask in masks.values():
+        mask *= hu > NO_AIR
     devices.paint_devices(parameters.devices, hu, points)
-    return _Layer(window, hu, masks, tissue)
+    return _Layer(window, hu, contrast, masks, tissue)
 
 
 def _head_window(parameters: StudyParameters, plane: Plane) -> Window:
@@ -182,11 +191,11 @@ def _head_window(parameters: StudyParameters, plane: Plane) -> Window:
     )
 
 
-def _mean_mask(halves: list[_Layer], subtype: str, shape: tuple[int, int]) -> Array:
-    """The share 0..1 of a subtype in each pixel of a slice."""
+def _mean(layers: list[tuple[Window, Array]], shape: tuple[int, int]) -> Array:
+    """The mean of values that are known in windows of each layer, and 0 elsewhere."""
     mean = np.zeros(shape, np.float32)
-    for half in halves:
-        mean[half.window] += half.masks[subtype] / 2
+    for window, values in layers:
+        mean[window] += values / len(layers)
     return mean
 
 

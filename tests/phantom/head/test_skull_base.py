@@ -35,7 +35,7 @@ def test_a_thick_layer_shows_the_mean_of_the_thin_ones_in_it():
         thick = rendered(head, z, 5.0).inside
         rough = rendered(head, z, 0.25).inside
         error, alternative = (np.abs(x - np.mean(thin, axis=0)).mean() for x in (thick, rough))
-        assert error < 0.5 * alternative
+        assert error < 0.7 * alternative
 
 
 def test_ridges_differ_between_heads():

@@ -17,6 +17,7 @@ from tfrecords_tools.phantom.head.shapes import (
     paint,
     soft_mask,
 )
+from tfrecords_tools.phantom.head.story import Story
 from tfrecords_tools.phantom.head.surfaces import inner_table
 from tfrecords_tools.phantom.head.windows import Window
 
@@ -48,7 +49,7 @@ class Devices:
     flap: Ellipsoid | None
 
 
-def sample_devices(rng: np.random.Generator, head: Head) -> Devices:
+def sample_devices(rng: np.random.Generator, head: Head, story: Story) -> Devices:
     """Draws the devices of a head, independently of its hemorrhages."""
     metal: list[Metal] = []
     if rng.random() < 0.5:
@@ -57,9 +58,12 @@ def sample_devices(rng: np.random.Generator, head: Head) -> Devices:
         metal.append(_clip(rng) if rng.random() < 0.6 else _coil(rng))
     if rng.random() < 0.02:
         metal += _electrodes(rng, head)
-    if rng.random() > 0.04:
+    if story.cause == "operation":
+        middle = direction(story.azimuth, story.elevation)
+    elif rng.random() < 0.03:  # an old one
+        middle = direction(rng.choice([-1, 1]) * rng.uniform(30, 110), rng.uniform(15, 50))
+    else:
         return Devices(tuple(metal), (), None)
-    middle = direction(rng.choice([-1, 1]) * rng.uniform(30, 110), rng.uniform(15, 50))
     flap, holes = _craniotomy(rng, head, middle)
     metal += [*_plates(rng, holes), *_staples(rng, head, middle)]
     return Devices(tuple(metal), holes, flap)

@@ -1,6 +1,7 @@
-"""The five hemorrhages: location, density, and how each displaces the brain.
+"""Hemorrhages: their density, how they displace the brain, and how they are painted.
 
-To add one, write its class here, and its sampler in `lesion_sampling.py`.
+To add one, write its class in `extra_axial.py` or `intra_axial.py`, and its sampler in
+`lesion_sampling.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -13,10 +14,13 @@ import numpy as np
 from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.geometry import Array, Points, Push, as_point
-from tfrecords_tools.phantom.head.shapes import Ellipsoid, inside, join, mix, soft_mask
+from tfrecords_tools.phantom.head.shapes import Ellipsoid, inside, mix, soft_mask
+from tfrecords_tools.phantom.head.windows import Window
 
 MEMBRANE = 0.25  # of the texture's range on either side of zero: sheets about 3 mm thick
-VISIBLE = 0.9  # share of a pixel inside the skull from which its blood is told from bone
+VISIBLE = 0.95  # share of a pixel inside the skull from which its blood is told from bone
+SLIGHT = 0.8  # mm; smaller shifts of the brain are left out
+WIDEST = 42.0  # mm over which a shift fades
 
 
 @dataclass(frozen=True)
@@ -36,138 +40,46 @@ class Blood:
     level: float | None = None
     membranes: float = 0.0
 
-    def density(self, points: Points) -> Array:
-        """HU of the blood at the pixels of a slice."""
-        hu = self.hu + 2.5 * points.texture
+    def density(self, points: Points, window: Window) -> Array:
+        """HU of the blood at the pixels of a window."""
+        texture = points.texture[window]
+        hu = self.hu + 2.5 * texture
         if self.membranes:
-            hu += self.membranes * np.clip(1 - np.abs(points.texture) / MEMBRANE, 0, 1)
+            hu += self.membranes * np.clip(1 - np.abs(texture) / MEMBRANE, 0, 1)
         if self.level is not None:
-            return hu - self.swirl * inside(self.level - points.xyz[1], 4.0)
-        return hu - self.swirl * np.clip(points.texture - 0.3, 0, 1) if self.swirl else hu
+            return hu - self.swirl * inside(self.level - points.xyz[1][window], 4.0)
+        return hu - self.swirl * np.clip(texture - 0.3, 0, 1) if self.swirl else hu
 
 
 @dataclass(frozen=True)
 class Lesion(ABC):
-    """One hemorrhage."""
+    """One hemorrhage.
 
-    subtype: ClassVar[str]
+    Attributes:
+        subtype: its label; None for a collection that is no hemorrhage.
+        blood: its density.
+    """
+
+    subtype: ClassVar[str | None]
     blood: Blood
 
     @abstractmethod
-    def mask(self, points: Points, tissue: Tissue) -> Array:
-        """Its share of each pixel of a slice, 0..1."""
+    def mask(self, points: Points, tissue: Tissue) -> tuple[Window, Array] | None:
+        """A window, and its share 0..1 of what is inside the dura; None if it is elsewhere."""
 
     def push(self) -> Push | None:
         """How it displaces the brain."""
         return None
 
     def oedema(self) -> Ellipsoid | None:
-        """The dark rim around it."""
+        """The dark tissue around it."""
         return None
 
 
-@dataclass(frozen=True)
-class Epidural(Lesion):
-    """Between bone and dura: a lens, bounded by the sutures, with a smooth inner edge."""
-
-    subtype: ClassVar[str] = "epidural"
-    center: Point
-    extent: float
-    thickness: float
-
-    def mask(self, points: Points, tissue: Tissue) -> Array:
-        reach = _distance(self.center, points) / self.extent
-        thickness = self.thickness * np.clip(1 - reach * reach, 0, 1)
-        return inside(thickness - tissue.table, tissue.edge) * tissue.inside * (reach < 1)
-
-    def push(self) -> Push | None:
-        return _inward(self.center, 0.35 * self.thickness)
-
-
-@dataclass(frozen=True)
-class Subdural(Lesion):
-    """Between dura and brain: a crescent over a hemisphere, or a sheet along the falx."""
-
-    subtype: ClassVar[str] = "subdural"
-    center: Point
-    extent: float
-    thickness: float
-    along_falx: bool
-
-    def mask(self, points: Points, tissue: Tissue) -> Array:
-        reach = _distance(self.center, points) / self.extent
-        thickness = (
-            self.thickness * np.sqrt(np.clip(1 - np.square(reach * reach), 0, 1))
-            + 0.7 * points.texture
-        )
-        side = np.sign(self.center[0]) * tissue.brain.dura.falx
-        if self.along_falx:
-            sheet = inside(thickness - side, points.pixel) * inside(side, points.pixel)
-            return sheet * tissue.brain.dura.falx_reach * tissue.inside * _fade(reach)
-        crescent = inside(thickness - tissue.table, tissue.edge) * inside(side - 2, points.pixel)
-        above = 1 - tissue.brain.dura.below
-        return crescent * above * tissue.inside * _fade(reach)
-
-    def push(self) -> Push | None:
-        return None if self.along_falx else _inward(self.center, 0.6 * self.thickness)
-
-
-@dataclass(frozen=True)
-class Subarachnoid(Lesion):
-    """In sulci, fissures and cisterns around a point; blood makes them look slightly wider."""
-
-    subtype: ClassVar[str] = "subarachnoid"
-    center: Point
-    extent: float
-
-    def mask(self, points: Points, tissue: Tissue) -> Array:
-        ball = _ball(self.center, self.extent, points)
-        return np.maximum(tissue.brain.near_sulci, tissue.brain.sulci) * ball * tissue.inside
-
-
-@dataclass(frozen=True)
-class Intraparenchymal(Lesion):
-    """A lobed clot in the brain, with a rim of oedema that grows over days."""
-
-    subtype: ClassVar[str] = "intraparenchymal"
-    lobes: tuple[Ellipsoid, ...]
-    rim: float
-
-    def mask(self, points: Points, tissue: Tissue) -> Array:
-        mask = np.zeros(points.shape, np.float32)
-        for lobe in self.lobes:
-            join(mask, lobe, points, rough=0.13 * max(lobe.axes))
-        return mask * inside(tissue.depth - 1.5, points.pixel)
-
-    def push(self) -> Push | None:
-        return _inward(self.lobes[0].center, 0.22 * max(self.lobes[0].axes))
-
-    def oedema(self) -> Ellipsoid | None:
-        ax, ay, az = self.lobes[0].axes
-        axes = (ax + self.rim, ay + self.rim, az + self.rim)
-        return Ellipsoid(self.lobes[0].center, axes)
-
-
-@dataclass(frozen=True)
-class Intraventricular(Lesion):
-    """Blood in the ventricles; in a supine patient it sinks to the occipital horns.
-
-    Attributes:
-        level: y in mm behind which the ventricles hold blood; all of them if it lies in front of
-            the frontal horns (a cast).
-        sides: whether the left and the right ventricle hold blood.
-    """
-
-    subtype: ClassVar[str] = "intraventricular"
-    level: float
-    sides: tuple[bool, bool]
-
-    def mask(self, points: Points, tissue: Tissue) -> Array:
-        x, y, _ = points.xyz
-        left, right = self.sides
-        allowed = (left | (x < 0)) & (right | (x > 0))
-        layer = inside(y - self.level, points.pixel) * allowed
-        return tissue.brain.ventricles * layer * tissue.inside
+def fresh(rng: np.random.Generator, *, mixed: float = 0.0) -> Blood:
+    """Acute blood; with probability `mixed` the bleeding goes on, with unclotted parts."""
+    swirl = rng.uniform(8, 26) if rng.random() < mixed else 0.0
+    return Blood(rng.uniform(52, 84), swirl)
 
 
 def pushes(lesions: Sequence[Lesion]) -> tuple[Push, ...]:
@@ -184,16 +96,25 @@ def paint_lesions(
         HU with them, and a soft mask 0..1 by subtype, 0 where bone in the same pixel hides the
         blood.
     """
-    hu, masks = tissue.hu.copy(), {}
+    content = tissue.brain.hu.copy()
+    masks: dict[str, Array] = {}
     for lesion in lesions:
         rim = lesion.oedema()
         if rim is not None:
-            _paint_oedema(rim, hu, points, tissue)
+            _paint_oedema(rim, content, points, tissue)
     for lesion in lesions:
-        mask = lesion.mask(points, tissue)
-        mix(hu, lesion.blood.density(points), mask)
-        masks[lesion.subtype] = mask * (tissue.inside > VISIBLE)
-    return hu, masks
+        masked = lesion.mask(points, tissue)
+        if lesion.subtype is not None and lesion.subtype not in masks:
+            masks[lesion.subtype] = np.zeros(points.shape, np.float32)
+        if masked is not None:
+            window, share = masked
+            mix(content[window], lesion.blood.density(points, window), share)
+            if lesion.subtype is not None:
+                within = tissue.inside[window]
+                mask = masks[lesion.subtype][window]
+                np.maximum(mask, share * within * (within > VISIBLE), out=mask)
+    # Bone that shares a pixel with blood keeps its share.
+    return tissue.hu + tissue.inside * (content - tissue.brain.hu), masks
 
 
 def _paint_oedema(rim: Ellipsoid, hu: Array, points: Points, tissue: Tissue) -> None:
@@ -202,26 +123,24 @@ def _paint_oedema(rim: Ellipsoid, hu: Array, points: Points, tissue: Tissue) -> 
     if masked is not None:
         window, share = masked
         csf = np.maximum(tissue.brain.ventricles[window], tissue.brain.sulci[window])
-        hu[window] -= 10 * share * (1 - csf) * tissue.inside[window]
+        hu[window] -= 10 * share * (1 - csf)
 
 
-def _inward(center: Point, amount: float) -> Push:
+def inward(center: Point, amount: float) -> Push | None:
     """A push toward the midline and slightly toward the middle of the head."""
+    if amount < SLIGHT:
+        return None
     away = np.array([center[0], 0.3 * center[1], 0.0])
     shift = -amount * away / max(float(np.linalg.norm(away)), 1.0)
-    return Push(center, as_point(shift), 42.0)
+    return Push(center, as_point(shift), min(WIDEST, 12 + 8 * amount))
 
 
-def _distance(center: Point, points: Points) -> Array:
-    x, y, z = center
-    px, py, pz = points.xyz
-    return np.sqrt((px - x) ** 2 + (py - y) ** 2 + (pz - z) ** 2)
+def window_around(center: Point, radius: float, points: Points) -> Window | None:
+    """The pixels within `radius` mm of a point."""
+    return Ellipsoid(center, (radius,) * 3).window(points, points.pixel)
 
 
-def _ball(center: Point, radius: float, points: Points) -> Array:
-    edge = radius - _distance(center, points) + 0.12 * radius * points.texture
-    return inside(edge, 4.0)  # blood gets thinner toward the edge
-
-
-def _fade(reach: Array) -> Array:
-    return np.clip((1 - reach) * 20, 0, 1)
+def distance(center: Point, points: Points, window: Window) -> Array:
+    """From a point, mm."""
+    x, y, z = (a[window] - c for a, c in zip(points.xyz, center, strict=True))
+    return np.sqrt(x * x + y * y + z * z)

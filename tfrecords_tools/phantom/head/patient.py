@@ -7,7 +7,6 @@ import numpy as np
 from tfrecords_tools.phantom.head import growth
 from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.findings import Finding, sample_findings
-from tfrecords_tools.phantom.head.geometry import as_point, direction
 from tfrecords_tools.phantom.head.skull_base import SkullBase, sample_base
 
 MEAN_AXES = (77.0, 95.0, 98.0)  # mm; half axes of the head in x, y, z
@@ -16,19 +15,32 @@ DISTENDED = 0.9  # scale of the ventricles of a middle-aged brain
 
 
 @dataclass(frozen=True)
-class Swelling:
-    """A bruise of the scalp: outside the skull, so none of the labelled hemorrhages.
+class Cap:
+    """A layer around one direction, thickest in the middle.
 
     Attributes:
         toward: unit vector from the origin.
         extent: its angular radius, degrees.
         thickness: mm at its middle.
-        hu: from those of oedema to those of blood.
+        margin: share of the radius over which it becomes thinner; 1 is a dome, less a plateau.
     """
 
     toward: Point
     extent: float
     thickness: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Swelling:
+    """A bruise of the scalp: outside the skull, so none of the labelled hemorrhages.
+
+    Attributes:
+        cap: its place.
+        hu: from those of oedema to those of blood.
+    """
+
+    cap: Cap
     hu: float
 
 
@@ -44,7 +56,8 @@ class Head:
         asymmetry: fraction by which the left half is wider.
         scalp: thickness of the scalp, at least half of which is fat.
         temporal: thickness of the temporal muscle.
-        swelling: of the scalp; None in most heads.
+        swellings: of the scalp; most heads have none.
+        dent: by which a blow has driven in the skull; None in most heads.
         skull: thickness of the vault.
         cortical_hu: HU of compact bone.
         suture: half the width of the sutures; 0 where they have closed to a line.
@@ -73,7 +86,8 @@ class Head:
     asymmetry: float
     scalp: float
     temporal: float
-    swelling: Swelling | None
+    swellings: tuple[Swelling, ...]
+    dent: Cap | None
     skull: float
     cortical_hu: float
     suture: float
@@ -115,7 +129,8 @@ def sample_head(rng: np.random.Generator) -> Head:
         asymmetry=rng.normal(0, 0.015),
         scalp=rng.uniform(3.0, 8.0),
         temporal=rng.uniform(3, 10),
-        swelling=_sample_swelling(rng) if rng.random() < 0.12 else None,
+        swellings=(),
+        dent=None,
         skull=rng.uniform(4.5, 9.5) * growth.skull_growth(age) / x,
         cortical_hu=growth.cortical_hu(age),
         suture=growth.sample_suture(rng, age),
@@ -142,8 +157,3 @@ def distended(head: Head) -> Head:
     """The same head with ventricles that blood has filled: none is a slit any more."""
     left, right = (max(scale, DISTENDED) for scale in head.ventricles)
     return replace(head, ventricles=(left, right))
-
-
-def _sample_swelling(rng: np.random.Generator) -> Swelling:
-    toward = as_point(direction(rng.uniform(-180, 180), rng.uniform(5, 70)))
-    return Swelling(toward, rng.uniform(15, 40), rng.uniform(3, 14), rng.uniform(15, 70))

@@ -65,8 +65,8 @@ def _soft_tissue(head: Head, points: Points, distance: Distances) -> Array:
     unswollen = distance.scalp - distance.swelling
     muscle = inside(unswollen - 0.75 * head.scalp + 0.5 * points.grain, points.pixel)
     hu = FAT + (MUSCLE - FAT) * muscle
-    if head.swelling is not None:
-        bruise = head.swelling.hu + 8 * points.grain
+    if head.swellings:
+        bruise = head.swellings[0].hu + 8 * points.grain + 10 * points.texture
         mix(hu, bruise, inside(distance.swelling + distance.bone, points.pixel))
     mix(hu, SKIN, inside(1.6 - distance.scalp, points.pixel))
     return hu

@@ -8,7 +8,7 @@ import numpy as np
 from tfrecords_tools.phantom.head import skull_base
 from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.geometry import Array, Plane, Points, as_point
-from tfrecords_tools.phantom.head.patient import MEAN_AXES, Head, Swelling
+from tfrecords_tools.phantom.head.patient import MEAN_AXES, Cap, Head
 from tfrecords_tools.phantom.head.windows import Window
 
 HIGH = 35.0  # mm; further up no skull base is near
@@ -46,7 +46,7 @@ class Distances:
 
 def window_around(head: Head, plane: Plane) -> Window:
     """A window of a slice around the scalp, but not around what protrudes from it."""
-    reach = plane.thickness + (head.swelling.thickness if head.swelling is not None else 0.0)
+    reach = plane.thickness + max((x.cap.thickness for x in head.swellings), default=0.0)
     return plane.around(lambda x, y, z: _below_scalp(head, x, y, z) + reach)
 
 
@@ -54,9 +54,11 @@ def distances(head: Head, points: Points) -> Distances:
     """The distance of each pixel from scalp, tables and skull base."""
     whole = points.smooth(partial(_below_scalp, head))
     swelling = np.zeros_like(whole)
-    if head.swelling is not None:
-        swelling = points.smooth(partial(_swelling, head.swelling))
+    for bruise in head.swellings:
+        np.maximum(swelling, points.smooth(partial(_height, bruise.cap)), out=swelling)
     bone = whole - points.smooth(partial(_scalp_thickness, head))
+    if head.dent is not None:
+        bone -= points.smooth(partial(_height, head.dent))
     brain = bone - points.smooth(partial(_skull_thickness, head)) - 0.5 * points.texture
     edge = points.edge(whole)
     return Distances(whole + swelling, swelling, bone, brain, *_floor(head, points), edge)
@@ -100,12 +102,13 @@ def _scalp_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
     return head.scalp + head.temporal * temporal + 16 * neck
 
 
-def _swelling(swelling: Swelling, x: Array, y: Array, z: Array) -> Array:
-    """By how much a bruise lifts the scalp, mm."""
-    a, b, c = swelling.toward
+def _height(cap: Cap, x: Array, y: Array, z: Array) -> Array:
+    """The thickness of a cap where the ray from the origin meets it, mm."""
+    a, b, c = cap.toward
     cosine = (a * x + b * y + c * z) / np.maximum(np.sqrt(x * x + y * y + z * z), 1)
-    away = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / swelling.extent
-    return swelling.thickness * np.clip(1 - away * away, 0, 1)
+    away = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / cap.extent
+    rise = np.clip((1 - away) / cap.margin, 0, 1)
+    return cap.thickness * rise * (2 - rise)
 
 
 def _skull_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
