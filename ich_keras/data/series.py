@@ -21,6 +21,7 @@ PROJECTION = re.compile(r"\bM(AX|IN)?_?IP\b|MINIP|PROJECTION|\bVRT?\b|3D", re.IG
 HEAD = re.compile(r"HEAD|BRAIN|SKULL|NEURO|CRAN|KOPF|TETE", re.IGNORECASE)
 MIN_SLICES = 10  # of a series through a head
 MAX_FIELD_MM = 350.0  # of a slice, and of a series along its normal; a head is smaller
+MIN_FIELD_MM = 120.0  # of a slice; that of a single ear is smaller, that of an infant's head larger
 USUAL_SPACING_MM = 5.0  # of the training data, and of CQ500's thick series
 GAP = 1.5  # times both of the distances beside it
 TIE_MM = 0.01
@@ -40,6 +41,7 @@ class SeriesFacts:
     missing: int = 0  # distances that are larger than those beside them
     doubled: int = 0  # slices at the position of another one
     large: bool = False  # too large for a head
+    small: bool = False  # too small for a head
     turned: bool = False  # whether slices are stored in another orientation than the usual
     resampled: bool = False  # whether pixels are not square
 
@@ -52,6 +54,7 @@ class SeriesFacts:
             f"body part {self.other_body_part}": bool(self.other_body_part),
             f"fewer than {MIN_SLICES} slices": self.slices < MIN_SLICES,
             "larger than a head": self.large,
+            "smaller than a head": self.small,
             "positions unknown": not self.placed,
             f"gaps between slices: {self.missing}": self.missing > 0,
             f"slices at the position of another: {self.doubled}": self.doubled > 0,
@@ -71,7 +74,8 @@ def series_facts(headers: Sequence[SliceHeader]) -> SeriesFacts:
     positions = np.array([x.position_mm for x in headers])
     distances = np.diff(positions) if placed else np.empty(0)
     apart = distances[distances > TIE_MM]
-    large = np.nanmax([x.edge_mm for x in headers] + [0.0]) > MAX_FIELD_MM
+    edges = [x.edge_mm for x in headers if np.isfinite(x.edge_mm)]
+    large = max(edges, default=0.0) > MAX_FIELD_MM
     return SeriesFacts(
         slices=len(headers),
         spacing_mm=float(np.median(apart)) if len(apart) else float("nan"),
@@ -83,6 +87,7 @@ def series_facts(headers: Sequence[SliceHeader]) -> SeriesFacts:
         missing=_gaps(apart),
         doubled=len(distances) - len(apart),
         large=bool(large or (placed and np.ptp(positions) > MAX_FIELD_MM)),
+        small=max(edges, default=MIN_FIELD_MM) < MIN_FIELD_MM,
         turned=any(turn_of(x) != NO_TURN for x in headers),
         resampled=not all(map(is_square, headers)),
     )
@@ -101,7 +106,7 @@ def _first_of(series: Sequence[SeriesFacts], candidates: list[int]) -> int:
     """Of a head, without contrast, soft, as thick as usual; a rule must leave a series."""
     for rule in (
         lambda x: not x.projection,
-        lambda x: not x.other_body_part and not x.large,
+        lambda x: not (x.other_body_part or x.large or x.small),
         lambda x: not x.contrast,
         lambda x: x.slices >= MIN_SLICES,
         lambda x: not x.is_sharp,

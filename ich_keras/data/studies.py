@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ich_keras.data.cross_section import is_larger_than_a_head
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.series import SeriesFacts, ranked_series, series_facts
 from ich_keras.data.slice_file import SliceFile
@@ -77,6 +78,11 @@ class ReadSeries:
         """Along the slice normal, (N,); NaN where only the order of the slices is known."""
         headers = (ct.header for ct in self.slices)
         return np.array([x.position_mm if x.placed else np.nan for x in headers])
+
+    def remarks(self) -> list[str]:
+        """What a reader of the answer should know, by headers and pixels."""
+        large = ["cross-section larger than a head's"] * is_larger_than_a_head(self.slices)
+        return self.series.facts.remarks() + large
 
 
 def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:

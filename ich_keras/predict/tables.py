@@ -41,7 +41,7 @@ def slice_rows(key: dict[str, Any], series: ReadSeries, probabilities: np.ndarra
 
 def series_row(series: ReadSeries, look: np.ndarray, *, smoothed: bool) -> dict[str, Any]:
     """What `studies.csv` says about a series besides probabilities."""
-    remarks = series.series.facts.remarks()
+    remarks = series.remarks()
     if smoothed and np.isnan(series.position_mm).any():
         remarks.append("not smoothed")
     return {

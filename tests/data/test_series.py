@@ -28,6 +28,7 @@ def series(slices=30, spacing=5.0, kernel="H30s", **facts):
         (series(contrast=True), series(projection=True)),
         (series(contrast=True), series(other_body_part="CHEST")),
         (series(kernel="BONE"), series(large=True)),
+        (series(kernel="BONE"), series(small=True)),
         (series(spacing=0.6), series(placed=False)),
     ],
 )
@@ -107,3 +108,9 @@ def test_the_facts_are_those_of_any_slice():
     headers = [header(position_mm=x) for x in range(0, 60, 5)]
     headers[7] = replace(headers[7], pixel_spacing=(0.4, 0.8))
     assert "pixels made square" in series_facts(headers).remarks()
+
+
+def test_a_field_of_view_smaller_than_a_head():
+    assert placed(0, 1, 2, pixel_spacing=(0.2, 0.2)).remarks()[-1] == "smaller than a head"
+    assert "smaller than a head" not in placed(0, 1, 2, pixel_spacing=(0.3, 0.3)).remarks()
+    assert not placed(0, 1, 2, pixel_spacing=None).small
