@@ -15,6 +15,7 @@ from tfrecords_tools.dataset.work import WORK
 from tfrecords_tools.engines.engine import Engine
 from tfrecords_tools.engines.local import local_engine
 from tfrecords_tools.errors import UsageError
+from tfrecords_tools.planning.mask_folder import read_mask_folder
 from tfrecords_tools.planning.options import PlanOptions
 from tfrecords_tools.planning.plan import Plan, default_shard_size, make_plan
 from tfrecords_tools.planning.scan import scan
@@ -49,6 +50,7 @@ class ConvertOptions:
     encoding: str = "zlib"  # of the images, one of ENCODINGS
     shard_size: int | None = None  # maximum number of records per shard; None chooses one
     labels: Path | None = None  # of all files of the source; None if the RSNA layout has one
+    masks: Path | None = None  # folder of masks (`tfrecords_tools.masks`) to store beside slices
     unlabelled: bool = False  # ignore labels and write a single split, `unlabelled`
     patient_key_file: Path | None = None  # holds the secret that identifiers are hashed with
     fresh: bool = False  # replace what another conversion left in the output folder
@@ -64,6 +66,8 @@ class ConvertOptions:
             "--add cannot go with --group-duplicates: existing shards do not keep the hashes of"
             " their pixels": self.add and self.group_duplicates,
             "--labels and --unlabelled exclude each other; give one": labels and self.unlabelled,
+            "--masks are of labelled slices; give one of --masks and --unlabelled": self.unlabelled
+            and self.masks is not None,
             "options after -- are for --runner beam; give both": local and self.pipeline_options,
             "--workers is for this machine; Beam has its own options, such as"
             " -- --direct_num_workers=2": not local and self.workers,
@@ -75,7 +79,8 @@ class ConvertOptions:
     @property
     def format(self) -> ShardFormat:
         windows = parse_windows(self.windows)
-        return ShardFormat(windows, self.neighbours, self.size, self.encoding)
+        masks = self.masks is not None
+        return ShardFormat(windows, self.neighbours, self.size, self.encoding, masks)
 
 
 DEFAULTS = ConvertOptions()
@@ -105,9 +110,10 @@ def convert(
         existing = _existing(out, options)
         scanned = scan(files, engine.scan, hash_pixels=options.group_duplicates)
         shard_size = options.shard_size or default_shard_size(shard_format, len(scanned.slices))
-        plan_options = PlanOptions(shard_format, split, options.seed, shard_size, key)
+        masks = read_mask_folder(options.masks) if options.masks else None
+        plan_options = PlanOptions(shard_format, split, options.seed, shard_size, key, masks)
         plan = make_plan(scanned, labels, plan_options, existing)
-        job = Job(scanned.root, shard_format)
+        job = Job(scanned.root, shard_format, options.masks)
         del scanned, labels  # large for a million slices
         manifest = claim(out, plan, fresh=options.fresh)
         if manifest is None:

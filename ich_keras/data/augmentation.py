@@ -34,6 +34,16 @@ def augment(
     return changed
 
 
+def augment_mask(
+    mask: np.ndarray, config: AugmentationConfig, *, seed: int, position: int
+) -> np.ndarray:
+    """Moves a mask, uint8 (size, size), as `augment` moves the slice at a position."""
+    if not _moves(config):
+        return mask
+    matrix = output_to_input(config, len(mask), draw(seed, position)[:5])
+    return cv2.warpAffine(mask, matrix, mask.shape, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+
+
 def draw(seed: int, position: int) -> np.ndarray:
     """Seven independent numbers for one slice; float64 (7,), uniform in [-1, 1)."""
     # Counter-based: each position has its own numbers, and none costs more than another.
@@ -63,7 +73,7 @@ def output_to_input(config: AugmentationConfig, size: int, numbers: np.ndarray) 
 def _change(
     image: np.ndarray, config: AugmentationConfig, numbers: np.ndarray, air: np.ndarray
 ) -> np.ndarray:
-    if config.flip or config.rotate_degrees or config.scale or config.shift:
+    if _moves(config):
         image = _warp(image, output_to_input(config, len(image), numbers[:5]), air)
     if config.grey:
         contrast, brightness = config.grey * numbers[5:]
@@ -71,6 +81,10 @@ def _change(
         grey = cv2.addWeighted(image, 1 + contrast, image, 0, 255 * brightness)
         image = grey.reshape(image.shape)  # OpenCV drops a single channel
     return image
+
+
+def _moves(config: AugmentationConfig) -> bool:
+    return bool(config.flip or config.rotate_degrees or config.scale or config.shift)
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray, air: np.ndarray) -> np.ndarray:

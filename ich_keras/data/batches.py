@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from ich_keras.data.augmentation import augment
-from ich_keras.data.passes import training_passes, without_autograph
+from ich_keras.data.cells import Cells
+from ich_keras.data.passes import training_passes, without_autograph, without_tuner
 from ich_keras.data.shards import DatasetError, ShardSet
 from ich_keras.experiment.schema import AugmentationConfig, DataConfig
 from tfrecords_tools.dataset.manifest import Shard
@@ -68,6 +69,7 @@ def training_batches(
     start_step: int = 0,
     worker: int = 0,
     workers: int = 1,
+    cell: int | None = None,
 ) -> tf.data.Dataset:
     """Endless shuffled batches of the training split, as a pure function of the step.
 
@@ -80,7 +82,8 @@ def training_batches(
 
     `start_step` batches were trained on before. All `workers` share each batch, whose size must be
     a multiple of their number. A worker gets (image, label): uint8 (batch_size / workers, size,
-    size, channels) and float32 (batch_size / workers, 6).
+    size, channels) and float32 (batch_size / workers, 6). With `cell`, the edge of a cell of the
+    class maps in pixels, it gets the cells as well (`Cells.of_batch`).
 
     Raises:
         DatasetError: as `training_passes`.
@@ -88,16 +91,18 @@ def training_batches(
     if batch_size % workers:
         raise ValueError(f"a batch of {batch_size} cannot be shared by {workers} workers")
     share = batch_size // workers
+    inputs = (shards.input, shards.stored, config.augmentation, seed)
+    cells = None if cell is None else Cells(*inputs, cell)
     passes = training_passes(shards, config, seed=seed, worker=worker, workers=workers)
     # The positions of the workers alternate, so no two draw the same augmentation.
     positions = tf.data.Dataset.range(
         start_step * batch_size + worker, np.iinfo(np.int64).max, workers
     )
-    return _without_tuner(
+    return without_tuner(
         tf.data.Dataset.zip((positions, passes.records_from(start_step * share)))
         .batch(share, drop_remainder=True)
         .map(
-            _Decoder(shards, config.augmentation, seed).training_batch,
+            _Decoder(shards, config.augmentation, seed, cells).training_batch,
             num_parallel_calls=PARALLEL_BATCHES,
             deterministic=True,
         )
@@ -146,7 +151,7 @@ def _batches(
     # A shard cut short is an error, not a smaller evaluation.
     records = sum(shard.records for shard in chosen)
     paths = [str(shards.folder / shard.name) for shard in chosen]
-    return _without_tuner(
+    return without_tuner(
         tf.data.TFRecordDataset(tf.constant(paths, tf.string))
         .apply(tf.data.experimental.assert_cardinality(records))
         .batch(size)
@@ -162,14 +167,16 @@ class _Decoder:
     shards: ShardSet
     augmentation: AugmentationConfig = UNCHANGED
     seed: int = 0
+    cells: Cells | None = None  # of the class maps, if they are trained too
 
     @without_autograph
-    def training_batch(
-        self, positions: tf.Tensor, records: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = parse_examples(records, labelled=True)
+    def training_batch(self, positions: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        batch = parse_examples(records, labelled=True, masks=self.cells is not None)
         images = self._by_python(self._decode_and_augment, batch["image"], positions)
-        return images, tf.cast(_checked(batch["label"]), tf.float32)
+        labels = tf.cast(_checked(batch["label"]), tf.float32)
+        if self.cells is None:
+            return images, labels
+        return images, labels, self.cells.of_batch(batch["mask"], labels[:, -1], positions)
 
     @without_autograph
     def labelled_batch(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -236,15 +243,3 @@ def _checked(labels: tf.Tensor) -> tf.Tensor:
     any_is_or = tf.reduce_all(labels[:, -1] == tf.reduce_max(labels[:, :-1], axis=1))
     with tf.control_dependencies([tf.debugging.Assert(binary & any_is_or, [WRONG_LABEL])]):
         return tf.identity(labels)
-
-
-def _without_tuner(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Leaves the parallelism as it is written.
-
-    tf.data's tuner is a thread that sleeps for up to a minute. An iterator waits for it when it
-    ends, since TensorFlow often wakes it too early, before it declares the end: each validation
-    could end by waiting for a minute (docs/background/training_speed.md).
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.with_options(options)

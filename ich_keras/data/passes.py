@@ -180,3 +180,15 @@ def _balancing_weights(
             f" {balance:g} has nothing to balance; set it to 0"
         )
     return weights
+
+
+def without_tuner(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Leaves the parallelism as it is written.
+
+    tf.data's tuner is a thread that sleeps for up to a minute. An iterator waits for it when it
+    ends, since TensorFlow often wakes it too early, before it declares the end: each validation
+    could end by waiting for a minute (docs/background/training_speed.md).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)

@@ -19,6 +19,7 @@ from ich_keras.scores.bootstrap import estimate
 from ich_keras.scores.cases import Cases
 from ich_keras.scores.ranking import ratio
 from tfrecords_tools.classes import SUBTYPES
+from tfrecords_tools.masks import read_mask
 from tfrecords_tools.windows import pad_square
 
 CHUNK = 256  # slices in memory at a time
@@ -92,12 +93,9 @@ def _mean(values: np.ndarray) -> float | None:
 
 def _read_mask(path: Path) -> np.ndarray:
     """uint8, square."""
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if mask is None or mask.dtype != np.uint8 or mask.ndim != 2:
-        raise DatasetError(
-            f"{path}: no mask of 8 bits; give the folder with the masks of these slices"
-        )
-    return pad_square(mask, fill=0).astype(np.uint8)
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such mask; give the folder with the masks of these slices")
+    return pad_square(read_mask(path), fill=0).astype(np.uint8)
 
 
 def _shrink(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

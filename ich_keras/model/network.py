@@ -153,6 +153,12 @@ def with_logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer(LOGITS).output, name="ich_fcn_logits")
 
 
+def with_map_logits(model: keras.Model) -> keras.Model:
+    """As `with_logits`, and as second output those of the class maps, float32 (N, H, W, 6)."""
+    outputs = [model.get_layer(LOGITS).output, _map_logits(model)]
+    return keras.Model(model.input, outputs, name="ich_fcn_map_logits")
+
+
 def with_class_maps(model: keras.Model) -> keras.Model:
     """The same network with two outputs.
 
@@ -162,13 +168,18 @@ def with_class_maps(model: keras.Model) -> keras.Model:
         label from this cell alone, so none exceeds the slice's probability. In both, no subtype
         exceeds `any`.
     """
-    logits = model.get_layer(CLASS_MAPS).output
-    if isinstance(model.get_layer(LOGITS), GlobalLogSumExpPooling2D):
-        logits = ShareOfOdds(dtype="float32", name="share_of_odds")(logits)
-    maps = ops.sigmoid(logits)
+    maps = ops.sigmoid(_map_logits(model))
     return keras.Model(
         model.input, {PROBABILITIES: model.output, CLASS_MAPS: maps}, name="ich_fcn_with_maps"
     )
+
+
+def _map_logits(model: keras.Model) -> Any:
+    """The logits of the label from each cell alone."""
+    logits = model.get_layer(CLASS_MAPS).output
+    if isinstance(model.get_layer(LOGITS), GlobalLogSumExpPooling2D):
+        return ShareOfOdds(dtype="float32", name="share_of_odds")(logits)
+    return logits
 
 
 def of_keras_layers(model: keras.Model) -> keras.Model:

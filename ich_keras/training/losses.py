@@ -67,6 +67,25 @@ def make_loss(config: TrainingConfig) -> Loss:
     return lambda labels, logits: ops.sum(shares * label_loss(labels, logits), axis=1)
 
 
+def make_map_loss(config: TrainingConfig) -> Loss | None:
+    """Returns the loss of the class maps: `map_weight` times the cross-entropy of their cells.
+
+    Its arguments are what the cells should show and their logits, float32 (N, H, W, 6); its result
+    is the mean over cells, float32 (N,), 0 for a slice whose cells are UNKNOWN. Without
+    weight there is no such loss.
+    """
+    if not config.map_weight:
+        return None
+    shares = label_shares(config)
+
+    def loss(cells: Any, logits: Any) -> Any:
+        known = ops.cast(cells[:, 0, 0, 0] >= 0, "float32")
+        each = cross_entropy(ops.maximum(cells, 0), logits)
+        return config.map_weight * known * ops.mean(ops.sum(shares * each, axis=-1), axis=(1, 2))
+
+    return loss
+
+
 def constant_guess_loss(config: TrainingConfig, prevalences: np.ndarray) -> float:
     """Returns the loss of the best constant answer, which does not look at the slice.
 

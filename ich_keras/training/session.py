@@ -11,7 +11,7 @@ from ich_keras.data.batches import training_batches
 from ich_keras.data.shards import ShardSet
 from ich_keras.experiment.experiment import Experiment
 from ich_keras.model.forward import Forward, compile_forward
-from ich_keras.model.network import build_model
+from ich_keras.model.network import build_model, stride
 from ich_keras.model.summary import summarize
 from ich_keras.run.environment import Computation, current_environment, record_session
 from ich_keras.run.folder import RunFolder
@@ -23,7 +23,7 @@ from ich_keras.training.devices import (
     device_names,
     warn_without_gpu,
 )
-from ich_keras.training.losses import Loss, constant_guess_loss, make_loss
+from ich_keras.training.losses import Loss, constant_guess_loss, make_loss, make_map_loss
 from ich_keras.training.schedule import Schedule
 from ich_keras.training.train_step import (
     TrainSteps,
@@ -95,7 +95,8 @@ def open_session(
         optimizer.build(model.trainable_variables)
     loss = make_loss(config)
     step = compile_train_step(
-        strategy, model, optimizer, loss, config.batch_size, computation.jit_compile
+        *(strategy, model, optimizer, loss, config.batch_size, computation.jit_compile),
+        map_loss=make_map_loss(config),
     )
     return Session(
         *(experiment, shards, run, workers, strategy, computation, model, optimizer, loss),
@@ -121,6 +122,7 @@ def batches_from(session: Session, start_step: int) -> Any:
         start_step=start_step,
         worker=session.workers.index,
         workers=session.workers.count,
+        cell=stride(session.experiment.model) if session.experiment.training.map_weight else None,
     )
     if device_names(session.strategy) == ["CPU:0"]:
         return dataset

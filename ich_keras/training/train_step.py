@@ -8,11 +8,11 @@ import tensorflow as tf
 from keras import ops
 
 from ich_keras.experiment.schema import TrainingConfig
-from ich_keras.model.network import with_logits
+from ich_keras.model.network import with_logits, with_map_logits
 from ich_keras.run.environment import Computation
 from ich_keras.training.losses import Loss
 
-TrainStep = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
+TrainStep = Callable[..., tuple[tf.Tensor, tf.Tensor]]  # of the tensors of a batch
 TrainSteps = Callable[[Any, tf.Tensor], tf.Tensor]
 TENSOR_CORES = (7, 0)  # compute capability of the first GPUs that have them, in float16 (Volta)
 BFLOAT16_CORES = (8, 0)  # in bfloat16 too (Ampere)
@@ -92,30 +92,36 @@ def compile_train_step(
     loss_function: Loss,
     batch_size: int,
     jit_compile: bool,
+    map_loss: Loss | None = None,
 ) -> TrainStep:
     """Compiles the step to one graph, which the strategy runs on all devices and machines.
 
     The batch size counts the slices of all devices. The step takes a batch, (image, label), to the
     scalars (loss, accuracy): means over the whole batch and the six labels, before the weights
-    change.
+    change. With `map_loss`, batches are (image, label, cells); it is trained beside the loss, but
+    is no part of the result.
     """
-    to_logits = with_logits(model)
+    to_logits = with_logits(model) if map_loss is None else with_map_logits(model)
+    loss_functions = (loss_function,) if map_loss is None else (loss_function, map_loss)
 
-    def replica_step(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def replica_step(image: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits = to_logits(image, training=True)
+            outputs = tf.nest.flatten(to_logits(image, training=True))
             # Divided by the whole batch, so that the sum over replicas is the batch's mean.
-            loss = tf.reduce_sum(loss_function(label, logits)) / batch_size
-            scaled = optimizer.scale_loss(loss)
+            losses = [
+                tf.reduce_sum(function(target, output)) / batch_size
+                for function, target, output in zip(loss_functions, targets, outputs, strict=True)
+            ]
+            scaled = optimizer.scale_loss(tf.add_n(losses))
         gradients = tape.gradient(scaled, model.trainable_weights)
         optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
-        correct = tf.cast((logits >= 0) == (label >= 0.5), tf.float32)
-        return loss, tf.reduce_sum(tf.reduce_mean(correct, axis=-1)) / batch_size
+        correct = tf.cast((outputs[0] >= 0) == (targets[0] >= 0.5), tf.float32)
+        return losses[0], tf.reduce_sum(tf.reduce_mean(correct, axis=-1)) / batch_size
 
     # AutoGraph: see data/passes.py.
     @tf.function(jit_compile=jit_compile, autograph=False)
-    def train_step(image: Any, label: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, accuracy = strategy.run(replica_step, args=(image, label))
+    def train_step(image: Any, *targets: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, accuracy = strategy.run(replica_step, args=(image, *targets))
         total = tf.distribute.ReduceOp.SUM
         return (
             strategy.reduce(total, loss, axis=None),

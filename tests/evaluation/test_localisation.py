@@ -106,5 +106,5 @@ def test_only_detected_hemorrhages_count(world):
 def test_a_missing_mask_is_named(world):
     shards, predictions, masks = world
     (masks / "val0001.png").unlink()
-    with pytest.raises(DatasetError, match=r"val0001\.png: no mask of 8 bits"):
+    with pytest.raises(DatasetError, match=r"val0001\.png: no such mask"):
         localise_maps(PointsAtBrightness(), shards, predictions, masks)

@@ -52,6 +52,7 @@ def write_shards(
     labels: Mapping[str, tuple[int, ...]] | None = None,
     *,
     files: int = 2,
+    masks: bool = False,
     **splits: int,
 ) -> Written:
     """Shards whose positive slices carry a square, as bright as its kind.
@@ -60,11 +61,14 @@ def write_shards(
         folder: where to.
         labels: of single slices, by their id, in place of the right ones.
         files: shards of each split.
+        masks: whether records hold the squares as masks.
         splits: name to number of slices.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
-    examples = {name: [_example(rng, name, i) for i in range(n)] for name, n in splits.items()}
+    examples = {
+        name: [_example(rng, name, i, masks) for i in range(n)] for name, n in splits.items()
+    }
     for members in examples.values():
         members[:] = [replace(x, label=(labels or {}).get(x.slice_id, x.label)) for x in members]
     shards, rows = [], []
@@ -80,7 +84,7 @@ def write_shards(
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         fingerprint="0" * 64,
-        format=ShardFormat(tuple(WINDOWS[name] for name in WINDOW_NAMES), 0, SIZE, "zlib"),
+        format=ShardFormat(tuple(WINDOWS[name] for name in WINDOW_NAMES), 0, SIZE, "zlib", masks),
         splits={
             name: Split(
                 len(members),
@@ -117,12 +121,15 @@ def labelled_record(slice_id: str, label: tuple[int, ...]) -> bytes:
     return encode_example(Example(image, label, slice_id, "study", "patient", 0.0), "raw")
 
 
-def _example(rng: np.random.Generator, split: str, number: int) -> Example:
+def _example(rng: np.random.Generator, split: str, number: int, masked: bool) -> Example:
     image = rng.integers(40, 90, (SIZE, SIZE, CHANNELS), np.uint8)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
     present = [int(number % 7 == k) for k in range(len(SUBTYPES))]
     for k, shown in enumerate(present):
         if shown:
-            image[4 * k + 4 : 4 * k + 10, 8:20] = 110 + 30 * k
+            square = slice(4 * k + 4, 4 * k + 10), slice(8, 20)
+            image[square] = 110 + 30 * k
+            mask[square] = 1 << k
     return Example(
         image=image,
         label=(*present, max(present)),
@@ -130,4 +137,5 @@ def _example(rng: np.random.Generator, split: str, number: int) -> Example:
         study_id=f"study{split}{number // 4}",
         patient_key=f"patient{split}{number // 4}",
         position_mm=float(number),
+        mask=mask if masked and any(present) else None,
     )

@@ -439,6 +439,11 @@ def test_slices_smaller_than_a_cell_of_the_class_map_are_refused(shards, tmp_pat
         fit(experiment("model.widths=[4, 4, 4, 4, 4, 4]"), shards, RunFolder(tmp_path))
 
 
+def test_class_maps_are_not_trained_on_shards_without_masks(shards, tmp_path):
+    with pytest.raises(DatasetError, match=r"holds no masks.*convert with --masks DIR"):
+        fit(experiment("training.map_weight=1"), shards, RunFolder(tmp_path))
+
+
 def test_a_batch_larger_than_all_slices_is_said(shards, tmp_path, caplog):
     fit(experiment("training.batch_size=512"), shards, RunFolder(tmp_path / "run"), until=1)
     assert "training.batch_size 512 is more than all slices to train on" in caplog.text

@@ -8,6 +8,7 @@ import tensorflow as tf
 from scipy.special import expit, logit
 from sklearn.metrics import brier_score_loss, log_loss
 
+from ich_keras.data.cells import UNKNOWN
 from ich_keras.experiment.schema import LabelWeights, ModelConfig, TrainingConfig
 from ich_keras.model.network import build_model, with_logits
 from ich_keras.scores.metrics import weighted_log_loss
@@ -16,6 +17,7 @@ from ich_keras.training.losses import (
     constant_guess_loss,
     label_shares,
     make_loss,
+    make_map_loss,
 )
 from tfrecords_tools.classes import LABELS
 
@@ -122,3 +124,16 @@ def test_labels_keep_their_order():
     for k, label in enumerate(LABELS):
         shares = label_shares(config("mse", **{label: 100.0}))
         assert shares.argmax() == k
+
+
+def test_the_loss_of_class_maps_is_the_weighted_log_loss_of_their_cells():
+    training = config("mse", any=3.0).model_copy(update={"map_weight": 2.0})
+    cells = RNG.integers(0, 2, (4, 3, 3, 6)).astype("float32")
+    cells[1] = UNKNOWN
+    maps = RNG.uniform(0.01, 0.99, cells.shape)
+    losses = np.asarray(make_map_loss(training)(cells, logit(maps).astype("float32")))
+    for row in (0, 2, 3):
+        each = [log_loss(cells[row, ..., k].ravel(), maps[row, ..., k].ravel()) for k in range(6)]
+        assert losses[row] == pytest.approx(2 * np.average(each, weights=[1] * 5 + [3]), rel=1e-4)
+    assert losses[1] == 0
+    assert make_map_loss(config("mse")) is None

@@ -10,7 +10,7 @@ import tensorflow as tf
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.model.network import build_model
 from ich_keras.training import stepper as stepping
-from ich_keras.training.losses import make_loss
+from ich_keras.training.losses import make_loss, make_map_loss
 from ich_keras.training.train_step import (
     choose_precision,
     compile_train_step,
@@ -28,7 +28,7 @@ STEPS, SIZE = 8, 18  # maps of 9 pixels, so that one is pooled at an odd size
 NODES_PER_STEP = 1_420
 
 
-def step_of(experiment, *, jit_compile=False):
+def step_of(experiment, *, jit_compile=False, map_loss=None):
     """The step of a network as it is before the first one, and all that it changes."""
     keras.utils.set_random_seed(1)
     config, strategy = experiment.training, tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -37,7 +37,7 @@ def step_of(experiment, *, jit_compile=False):
         optimizer = make_optimizer(config)
         optimizer.build(model.trainable_variables)
     step = compile_train_step(
-        *(strategy, model, optimizer, make_loss(config), config.batch_size, jit_compile)
+        *(strategy, model, optimizer, make_loss(config), config.batch_size, jit_compile), map_loss
     )
     return step, [*model.variables, *optimizer.variables]
 
@@ -60,6 +60,20 @@ def test_many_steps_in_one_call_have_the_bits_of_single_ones(jit_compile):
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
     assert train_steps.experimental_get_tracing_count() == 1  # whatever the number of steps
+
+
+def test_the_loss_of_class_maps_is_trained_and_not_reported():
+    config = EXPERIMENT.training.model_copy(update={"map_weight": 10.0})
+    cells = np.zeros((4, 5, 5, 6), np.float32)
+    images, labels = next(batches())
+    plain, unmoved = step_of(EXPERIMENT)
+    both, moved = step_of(EXPERIMENT, map_loss=make_map_loss(config))
+    np.testing.assert_array_equal(plain(images, labels), both(images, labels, cells))
+    for _ in range(5):
+        plain(images, labels)
+        both(images, labels, cells)
+    biases = [next(x for x in v if x.path == "label_maps/bias").numpy() for v in (unmoved, moved)]
+    assert biases[1].sum() < biases[0].sum()  # no cell may show anything
 
 
 def test_a_step_is_a_graph_of_few_nodes():

@@ -31,7 +31,7 @@ class ManifestError(InputError):
 
 @dataclass(frozen=True)
 class ShardFormat:
-    """Size, channels and encoding of all images of a folder of shards."""
+    """What the records of a folder of shards hold: size, channels and encoding of the images."""
 
     windows: tuple[Window, ...]  # in the order of the channels
     # slices below and above each slice. Each window has 2 * neighbours + 1 channels, from the
@@ -39,6 +39,7 @@ class ShardFormat:
     neighbours: int
     size: int  # edge of a slice in pixels
     encoding: str  # one of ENCODINGS
+    masks: bool = False  # whether positive slices may have masks
 
     @property
     def channels(self) -> int:
@@ -49,7 +50,7 @@ class ShardFormat:
         windows = ",".join(f"{x.name}={x.center:g}/{x.width:g}" for x in self.windows)
         return (
             f"--size {self.size} --windows {windows} --neighbours {self.neighbours}"
-            f" --encoding {self.encoding}"
+            f" --encoding {self.encoding}{' --masks DIR' if self.masks else ''}"
         )
 
 
@@ -195,6 +196,7 @@ def _unsealed(content: dict[str, Any], text: str) -> Manifest:
         raise ValueError("the checksum is wrong")
     windows = tuple(Window(**window) for window in content.pop("windows"))
     others = {name: content.pop(name) for name in ("neighbours", "size", "encoding")}
+    others["masks"] = content.pop("masks", False)  # older releases stored none
     return Manifest(
         **{
             **content,

@@ -37,6 +37,7 @@ REASONS = {
     DECODER_CRASH: "a decoder crashed or hung on it, twice",
     "implausible_hu": "HU outside the range of any scanner: damaged pixels",
     "no_air": "an uncommon rescale, and no air near -1000 HU to confirm it",
+    "wrong_mask": "a mask that is unreadable, of another size, or that contradicts the labels",
     "too_large": "a file with more bytes than a slice can have",
 }
 MAX_DETAIL = 300  # characters

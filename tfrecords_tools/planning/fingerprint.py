@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
@@ -47,7 +48,7 @@ def source_fingerprint(slices: pd.DataFrame) -> str:
 def _settings(rejects: pd.DataFrame, options: PlanOptions) -> str:
     key = options.key
     settings = {
-        **asdict(options.format),
+        **_format(options),
         "split": options.split if isinstance(options.split, tuple) else None,
         "seed": options.seed,
         "shard_size": options.shard_size,
@@ -56,6 +57,13 @@ def _settings(rejects: pd.DataFrame, options: PlanOptions) -> str:
         "key": hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest() if key else None,
     }
     return json.dumps(settings, sort_keys=True)
+
+
+def _format(options: PlanOptions) -> dict[str, Any]:
+    """Without masks as in releases that knew none."""
+    settings = asdict(options.format)
+    del settings["masks"]
+    return settings if options.masks is None else {**settings, "masks": options.masks.sha256}
 
 
 def _identity(slices: pd.DataFrame) -> str:

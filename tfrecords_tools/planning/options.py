@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from tfrecords_tools.dataset.manifest import ShardFormat
+from tfrecords_tools.planning.mask_folder import MaskFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +22,7 @@ class PlanOptions:
     # are kept and patient ids are salted with the seed alone, so anyone with a list of the patients
     # can re-identify them.
     key: bytes | None = field(default=None, repr=False)
+    masks: MaskFolder | None = None
 
     @property
     def salt(self) -> bytes:

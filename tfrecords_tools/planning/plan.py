@@ -32,10 +32,10 @@ MINIMUM_SHARD_SIZE = 64  # records
 
 # Columns of a planned shard, by their names in the plan's table.
 _PUBLIC = {"public_slice_id": "slice_id", "public_study_id": "study_id"}
-_RECORD = ("neighbours", "slice_id", "study_id", "patient_key", "position_mm")
+_RECORD = ("neighbours", "slice_id", "study_id", "patient_key", "position_mm", "mask")
 _COLUMNS = [
     *SourceFile._fields,
-    *("neighbours", *_PUBLIC, "patient_key", "position_mm", "edge_mm"),
+    *("neighbours", *_PUBLIC, "patient_key", "position_mm", "edge_mm", "mask"),
     *LABELS,
 ]
 
@@ -46,7 +46,7 @@ class PlannedShard:
 
     name: str
     # one row per record, in order: the fields of its SourceFile; `neighbours`, a tuple of
-    # SourceFiles; `slice_id`, `study_id`, `patient_key` and `position_mm` for the record;
+    # SourceFiles; `slice_id`, `study_id`, `patient_key`, `position_mm` and `mask` for the record;
     # `edge_mm`; the six labels, missing if unlabelled
     slices: pd.DataFrame
 
@@ -121,6 +121,7 @@ def make_plan(
         )
     slices["order"] = keyed_hash(slices["slice_id"], f"order {options.seed}".encode())
     slices["neighbours"] = _neighbour_files(slices, options.format.neighbours)
+    slices["mask"] = "" if options.masks is None else options.masks.file_of(slices)
     duplicates = doubtful[doubtful["reason"] == DUPLICATE_ID]
     rejected = all_rejected(slices, rejects, duplicates, labels, existing, options)
     new = slices[slices["new"]]

@@ -27,4 +27,5 @@ class PlannedSlice(NamedTuple):
     study_id: str
     patient_key: str
     position_mm: float
+    mask: str  # file name of its mask, or ""
     label: tuple[int, ...] | None  # 0 or 1 for each of LABELS, or None if unlabelled

@@ -47,6 +47,8 @@ class Example:
     study_id: str  # Study Instance UID
     patient_key: str  # hash of the patient's id
     position_mm: float  # position along the slice normal
+    # uint8, shape (height, width), bit k set where subtype k is; None if there is none
+    mask: np.ndarray | None = None
 
 
 def check_encoding(encoding: str, channels: int) -> None:
@@ -70,6 +72,9 @@ def encode_example(example: Example, encoding: str) -> bytes:
     for key in TEXTS:
         feature[key].bytes_list.value.append(getattr(example, key).encode())
     feature["position_mm"].float_list.value.append(example.position_mm)
+    if example.mask is not None:
+        content = isal_zlib.compress(example.mask.tobytes(), ZLIB_LEVEL)
+        feature["mask"].bytes_list.value.append(content)
     return message.SerializeToString(deterministic=True)
 
 
@@ -84,18 +89,24 @@ def decode_example(record: bytes, encoding: str) -> Example:
         texts = {key: _one(feature, key, "bytes_list").decode() for key in TEXTS}
         position = _one(feature, "position_mm", "float_list")
         label = tuple(feature["label"].int64_list.value) if "label" in feature else None
+        mask = None
+        if "mask" in feature:
+            mask = decode_mask(_one(feature, "mask", "bytes_list"), shape[:2])
     except UNREADABLE as error:
         raise SchemaError(f"not a slice encoded as {encoding}: {error}") from error
     if label is not None and (len(label) != len(LABELS) or not set(label) <= {0, 1}):
         raise SchemaError(f"the label is {label}, expected {len(LABELS)} of 0 or 1")
-    return Example(image=image, label=label, position_mm=position, **texts)
+    return Example(image=image, label=label, position_mm=position, mask=mask, **texts)
 
 
-def parse_examples(records: "tf.Tensor", labelled: bool) -> "dict[str, tf.Tensor]":
+def parse_examples(
+    records: "tf.Tensor", labelled: bool, masks: bool = False
+) -> "dict[str, tf.Tensor]":
     """Parses records in a TensorFlow graph, without decoding the images.
 
     Returns `image`, for `decode_image`, `slice_id`, `study_id`, `patient_key` string (N,),
-    `position_mm` float32 (N,), and `label` int64 (N, 6) where labelled.
+    `position_mm` float32 (N,), `label` int64 (N, 6) where labelled, and with `masks` `mask`, for
+    `decode_mask`, empty where a record has none.
     """
     import tensorflow as tf
 
@@ -105,6 +116,8 @@ def parse_examples(records: "tf.Tensor", labelled: bool) -> "dict[str, tf.Tensor
     }
     if labelled:
         spec["label"] = tf.io.FixedLenFeature((len(LABELS),), tf.int64)
+    if masks:
+        spec["mask"] = tf.io.FixedLenFeature((), tf.string, default_value="")
     return tf.io.parse_example(records, spec)
 
 
@@ -126,6 +139,11 @@ def decode_image(content: bytes, encoding: str, shape: tuple[int, ...]) -> np.nd
     if encoding == "zlib":
         content = _inflated(content, math.prod(shape))
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def decode_mask(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Decodes the mask of a record, read-only; errors as of `decode_image`."""
+    return np.frombuffer(_inflated(content, math.prod(shape)), np.uint8).reshape(shape)
 
 
 def parse_labels(records: "tf.Tensor") -> "tf.Tensor":

@@ -18,7 +18,8 @@ from tfrecords_tools.dataset.work import WORK, read_work
 from tfrecords_tools.dicom.parsing import ChangedHeaderError, HeaderMark
 from tfrecords_tools.dicom.reader import read_hu
 from tfrecords_tools.dicom.rejection import RejectedSlice
-from tfrecords_tools.errors import ConvertError
+from tfrecords_tools.errors import ConvertError, InputError
+from tfrecords_tools.masks import kinds_in, read_mask, resample_mask
 from tfrecords_tools.planning.file_scan import absolute_path, content_sha256
 from tfrecords_tools.planning.planned import PlannedSlice, SourceFile
 from tfrecords_tools.records.schema import Example, encode_example
@@ -26,7 +27,7 @@ from tfrecords_tools.records.tfrecord import RecordWriter
 from tfrecords_tools.storage.atomic import whole_file, write_text
 from tfrecords_tools.storage.shard_path import ShardPath
 from tfrecords_tools.storage.source_files import open_source
-from tfrecords_tools.windows import stack_slices, window_slice
+from tfrecords_tools.windows import pad_square, resize_area, stack_slices, window_slice
 from tfrecords_tools.writing.watchdog import Watchdog, watchdog
 
 
@@ -36,6 +37,7 @@ class Job:
 
     root: str  # folder or bucket that the paths of files are relative to
     format: ShardFormat
+    masks: Path | None = None  # folder of the masks
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class _SliceReader:
             study_id=planned.study_id,
             patient_key=planned.patient_key,
             position_mm=planned.position_mm,
+            mask=self._mask(planned),
         )
         with self.watch.decoding(planned.file.path):
             return encode_example(example, self.job.format.encoding)
@@ -139,6 +142,20 @@ class _SliceReader:
         stack.insert(len(stack) // 2, own)
         return stack_slices(stack)
 
+    def _mask(self, planned: PlannedSlice) -> np.ndarray | None:
+        """The mask at the size of the shards, uint8 (size, size); None without a hemorrhage."""
+        if self.job.masks is None or not planned.mask:
+            return None
+        form, size = planned.file.format, self.job.format.size
+        try:
+            mask = read_mask(self.job.masks / planned.mask)
+        except (InputError, OSError) as error:
+            raise RejectedSlice("wrong_mask", str(error)) from error
+        _check_mask(mask, planned)
+        if not mask.any():
+            return None
+        return resample_mask(mask, lambda x: resize_area(pad_square(form.view.apply(x), 0), size))
+
     def _windowed(self, file: SourceFile) -> np.ndarray:
         """A slice without neighbours; uint8, shape (size, size, windows)."""
         if file.path in self.given_up:
@@ -147,6 +164,15 @@ class _SliceReader:
         with self.watch.decoding(file.path):
             hu = file.format.view.apply(_decode(self.job.root, file, content))
             return window_slice(hu, self.job.format.size, self.job.format.windows)
+
+
+def _check_mask(mask: np.ndarray, planned: PlannedSlice) -> None:
+    expected = planned.file.format.pixels.shape
+    if mask.shape != expected:
+        given, needed = (" x ".join(map(str, shape)) for shape in (mask.shape, expected))
+        raise RejectedSlice("wrong_mask", f"{planned.mask} has {given} pixels, its slice {needed}")
+    if planned.label is not None and kinds_in(mask) != planned.label[:-1]:
+        raise RejectedSlice("wrong_mask", f"{planned.mask} shows other subtypes than the labels")
 
 
 def _read_bytes(root: str, file: SourceFile) -> bytes:

@@ -51,6 +51,11 @@ class PipelineCommand(Command):
     type=LocalPath(exists=True, dir_okay=False),
     help="CSV of the slices of SRC, if it does not have the challenge's folders.",
 )
+@click.option(
+    "--masks",
+    type=LocalPath(exists=True, file_okay=False),
+    help="Folder of true masks, as `synth` writes them, for training.map_weight.",
+)
 @click.option("--unlabelled", is_flag=True, help="Convert SRC without labels.")
 @click.option(
     "--patient-key-file",
