@@ -81,7 +81,7 @@ def evaluate_dicom(
     draw_scores(scorer, name, cases, postprocessing)
     read = partial(_read_images, labelled, network_input)
     draw_worst_errors(scorer, name, predictions, read, network_input.shown_channel)
-    write_report(run.path)
+    write_report(run)
     return EvaluateResult(run, name, scores)
 
 

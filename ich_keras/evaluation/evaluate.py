@@ -73,7 +73,7 @@ def evaluate(
         write_json(run.comparisons / f"{name}.json", compared)
     draw_scores(scorer, name, cases, postprocessing)
     _draw_slices(scorer, shards, split, predictions, name)
-    write_report(run.path)
+    write_report(run)
     return EvaluateResult(run, name, scores)
 
 

@@ -19,24 +19,24 @@ from tfrecords_tools.classes import LABELS
 from tfrecords_tools.storage.atomic import write_text
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: RunFolder) -> Path:
     """Writes `report.html` from the files in the run folder; the page names what is missing.
 
     Reads `evaluation/*.json`, `figures/*.png`, `history.csv`, `experiment.yaml` and
     `environment.json`. Raises RunError if there is no such folder, or a file in it is damaged.
     """
-    if not run.is_dir():
-        raise RunError(f"{run}: no such run folder; give one that `ich-keras fit` wrote")
-    folder = RunFolder(run)
-    experiment = read_file(folder.experiment).content if folder.experiment.is_file() else {}
-    best = read_position(folder).best_step if folder.position.is_file() else None
-    evaluations = _read_evaluations(folder, best)
-    history = _read_rows(folder.history)
-    figures, left_out = read_figures(folder.figures, evaluations, best)
+    if not run.path.is_dir():
+        raise RunError(f"{run.path}: no such run folder; give one that `ich-keras fit` wrote")
+    experiment = read_file(run.experiment).content if run.experiment.is_file() else {}
+    best = read_position(run).best_step if run.position.is_file() else None
+    evaluations = _read_evaluations(run, best)
+    history = _read_rows(run.history)
+    figures, left_out = read_figures(run.figures, evaluations, best)
     first = next(iter(evaluations), None)
     page = render(
         "report.html.j2",
         name=experiment.get("name", "run"),
+        notice=run.notice,
         labels=LABELS,
         evaluations=evaluations,
         summary=list(_summary(evaluations[first], first, best)) if first else [],
@@ -45,17 +45,17 @@ def write_report(run: Path) -> Path:
         number_of=number_of,
         units_of=lambda scores: UNITS[unit_of(scores)],
         operating_points=_operating_points,
-        sizes=_read_sizes(folder),
-        comparisons={x.stem: _read_json(x) for x in sorted(folder.comparisons.glob("*.json"))},
+        sizes=_read_sizes(run),
+        comparisons={x.stem: _read_json(x) for x in sorted(run.comparisons.glob("*.json"))},
         training=_training_sentence(history),
         training_warning=_training_warning(history),
         figures=figures,
         left_out=left_out,
         experiment=list(_flat_rows(experiment)),
-        environment=list(_environment_rows(read_environment(folder))),
+        environment=list(_environment_rows(read_environment(run))),
     )
-    write_text(folder.report, page)
-    return folder.report
+    write_text(run.report, page)
+    return run.report
 
 
 def render(template: str, **values: Any) -> str:

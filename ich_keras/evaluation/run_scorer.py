@@ -110,6 +110,8 @@ class RunScorer:
         if existing is not None:
             return existing
         try:
+            if self.trained.shards is None:
+                raise DatasetError(f"{self.run.path}: came without the slices of its training")
             shards = self.open(shard_path(self.trained.shards), size)
             if not self.trained_on(shards):
                 raise DatasetError(f"{shards.folder}: no longer holds the shards of the training")

@@ -51,36 +51,36 @@ class PredictedSlice:
     probabilities: np.ndarray  # float, shape (6,), 0..1
 
 
-def write_dicom(folder: Path, number: int, slices: Sequence[PredictedSlice]) -> int:
+def write_dicom(folder: Path, number: int, slices: Sequence[PredictedSlice], notice: str) -> int:
     """Writes the objects of a series, whose slices are along the slice normal.
 
-    Their names begin with the number of the series. Returns how many could not be written, because
-    their headers cannot be used; they are logged.
+    Their names begin with the number of the series; a notice is their Image Comments. Returns how
+    many could not be written, because their headers cannot be used; they are logged.
     """
     name, missing, failures = f"series_{number}", 0, []
     references = [_reference(x.file) for x in slices]
     for place, (reference, predicted) in enumerate(zip(references, slices, strict=True), start=1):
         try:
-            _write(
-                _capture(reference, predicted, place), folder / f"{name}_capture_{place:04d}.dcm"
-            )
+            capture = _capture(reference, predicted, place)
+            _write(capture, folder / f"{name}_capture_{place:04d}.dcm", notice)
         except MALFORMED as error:
             failures.append(error)
     if failures:
         missing += len(failures)
-        count = f"{len(failures)} of {len(slices)} captures"
-        _log_missing(folder, number, count, failures[0])
+        _log_missing(folder, number, f"{len(failures)} of {len(slices)} captures", failures[0])
     try:
         segmentation = _segmentation(references, slices)
         if segmentation is not None:
-            _write(segmentation, folder / f"{name}_class_maps.dcm")
+            _write(segmentation, folder / f"{name}_class_maps.dcm", notice)
     except MALFORMED as error:
         missing += 1
         _log_missing(folder, number, "the class maps", error)
     return missing
 
 
-def _write(dataset: pydicom.Dataset, path: Path) -> None:
+def _write(dataset: pydicom.Dataset, path: Path, notice: str) -> None:
+    if notice:
+        dataset.ImageComments = notice
     with whole_file(path) as temporary:
         dataset.save_as(temporary)
 

@@ -10,7 +10,7 @@ from ich_keras.run.folder import RunFolder, read_input, write_json
 from ich_keras.scores.postprocessing import read_postprocessing
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError, UsageError
-from tfrecords_tools.storage.atomic import whole_file
+from tfrecords_tools.storage.atomic import whole_file, write_text
 
 NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras"}
 
@@ -18,8 +18,8 @@ NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras
 def export_model(run: RunFolder, kind: str, out: Path) -> Path:
     """Writes the network with both outputs, `probabilities` and `class_maps`; returns its path.
 
-    Height and width stay free. `metadata.json` beside it describes the input. `kind` is
-    `savedmodel`, `onnx` or `keras`.
+    Height and width stay free. `metadata.json` beside it describes the input, and the model card of
+    a shipped network is copied. `kind` is `savedmodel`, `onnx` or `keras`.
 
     Raises:
         InputError: if the ONNX packages are not installed.
@@ -48,9 +48,11 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         **network_input.as_json(),
         "labels": list(LABELS),
         "fitted_on_validation": postprocessing and asdict(postprocessing),
-        "notice": "for research, not for diagnosis",
+        "notice": run.notice or "for research, not for diagnosis",
     }
     write_json(out / "metadata.json", metadata)
+    if run.card.is_file():
+        write_text(out / run.card.name, run.card.read_text("utf-8"))
     return target
 
 

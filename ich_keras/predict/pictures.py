@@ -1,6 +1,7 @@
 """The pictures of `predict`: figures of a study, and DICOM objects of its series."""
 
 import logging
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tfrecords_tools.dicom.square_pixels import with_square_pixels
 log = logging.getLogger(__name__)
 
 SHEET_SLICES = 24  # on a contact sheet; more would be too small to see
+CHARACTERS_PER_INCH = 14  # of 9 points
 
 
 @contextmanager
@@ -39,14 +41,22 @@ def draw_study(
     outputs: dict[str, np.ndarray],
     slices: Sequence[CTSlice],
     look: np.ndarray,
+    notice: str,
 ) -> None:
-    """Writes the two figures of a study, `<path>.png` and `<path>_look.png`."""
-    save_png(_contact_sheet(shown, outputs), path.with_name(f"{path.name}.png"))
-    save_png(_close_look(shown, outputs, slices, look), path.with_name(f"{path.name}_look.png"))
+    """Writes the two figures of a study, `<path>.png` and `<path>_look.png`, with the notice."""
+    figures = {
+        f"{path.name}.png": _contact_sheet(shown, outputs),
+        f"{path.name}_look.png": _close_look(shown, outputs, slices, look),
+    }
+    for name, figure in figures.items():
+        if notice:
+            width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+            figure.supxlabel(textwrap.fill(notice, width), fontsize=9)
+        save_png(figure, path.with_name(name))
 
 
 def write_objects(
-    folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray]
+    folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray], notice: str
 ) -> int:
     """Writes the DICOM objects of a series; `outputs` are those of `with_class_maps`, arrays.
 
@@ -59,7 +69,8 @@ def write_objects(
     maps = [turn.undo(x) for turn, x in zip(turns, outputs[CLASS_MAPS], strict=True)]
     slices = [with_square_pixels(ct) for ct in series.slices]
     columns = (series.files, slices, maps, outputs[PROBABILITIES])
-    return write_dicom(folder, number, [PredictedSlice(*row) for row in zip(*columns, strict=True)])
+    predicted = [PredictedSlice(*row) for row in zip(*columns, strict=True)]
+    return write_dicom(folder, number, predicted, notice)
 
 
 def _contact_sheet(images: np.ndarray, outputs: dict[str, np.ndarray]) -> Figure:

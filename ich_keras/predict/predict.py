@@ -17,13 +17,14 @@ from ich_keras.model.network import PROBABILITIES, load_model, with_class_maps
 from ich_keras.predict.output import REJECTS_NAME, check_unused
 from ich_keras.predict.pictures import costing_no_answer, draw_study, write_objects
 from ich_keras.predict.tables import append_answers, series_row, slice_rows
-from ich_keras.run.folder import RunError, RunFolder, read_input
+from ich_keras.run.folder import NOTICE_NAME, RunError, RunFolder, read_input
 from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
 from ich_keras.scores.smoothing import Smoothing, smooth_series
 from tfrecords_tools.classes import ANY
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.progress import progress
+from tfrecords_tools.storage.atomic import write_text
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def predict(
     was evaluated, the labels at or above the threshold `sensitivity_95` of validation. The series
     numbered 1 is judged: its answer is that of the study (`ich_keras.data.series`), and it alone
     has figures: `study_<n>.png` is a contact sheet, `study_<n>_look.png` shows the three slices.
-    `submission.csv` has the format of the challenge, `rejects.csv` one row per rejected file.
+    `submission.csv` has the format of the challenge, `rejects.csv` one row per rejected file. The
+    notice of the run, if it has one, is in `notice.txt`, on the figures and in the DICOM objects.
 
     The tables grow by each series before it is drawn, so that what fails or is interrupted later
     costs no answer. A figure or DICOM object that cannot be made is logged and counted.
@@ -91,6 +93,7 @@ def predict(
         postprocessing.smoothing if postprocessing is not None and smooth else None,
         _thresholds(postprocessing, smooth),
         dicom,
+        run.notice,
     )
     studies: list[Study] = []
     rejects: list[Reject] = []
@@ -119,6 +122,7 @@ class _Answering:
     smoothing: Smoothing | None
     thresholds: dict[str, float | None] | None
     dicom: bool
+    notice: str  # of the run, on everything that is written
     counts: Counter[str] = field(default_factory=Counter)  # as in PredictResult
 
     def answer(self, study: Study, patient: int, rejects: list[Reject]) -> None:
@@ -154,6 +158,8 @@ class _Answering:
         row = key | series_row(series, look, smoothed=self.smoothing is not None)
         with uninterrupted():
             append_answers(self.out, slices, [row], self.thresholds)
+            if self.notice:
+                write_text(self.out / NOTICE_NAME, f"{self.notice}\n")
             self.counts.update(studies=key["series"] == 1, series=1, slices=len(slices))
 
     def _draw(
@@ -167,11 +173,12 @@ class _Answering:
         if place == 1:
             with costing_no_answer(name, self.counts):
                 shown = series.images[..., self.network_input.shown_channel]
-                draw_study(self.out / name, shown, outputs, series.slices, look)
+                draw_study(self.out / name, shown, outputs, series.slices, look, self.notice)
         if self.dicom:
             with costing_no_answer(f"dicom/{name}, series {place}", self.counts):
                 folder = self.out / "dicom" / name
-                self.counts["not_drawn"] += write_objects(folder, place, series, outputs)
+                missing = write_objects(folder, place, series, outputs, self.notice)
+                self.counts["not_drawn"] += missing
 
 
 def _patients(studies: Sequence[Study]) -> list[int]:
@@ -212,12 +219,15 @@ def _thresholds(
 def _postprocessing(run: RunFolder, size: int, smooth: bool) -> Postprocessing | None:
     """What was fitted on validation at this size; None if the run was not evaluated."""
     postprocessing = read_postprocessing(run, size)
-    advice = f"`ich-keras evaluate {run.path} --size {size}`"
-    if postprocessing is None and smooth:
-        raise RunError(f"{run.path}: no smoothing is fitted for {size} pixels; {advice} fits it")
-    if postprocessing is None:
-        log.info("no thresholds for %d pixels: %s fits them on validation", size, advice)
-    return postprocessing
+    if postprocessing is not None:
+        return postprocessing
+    advice = f"`ich-keras evaluate {run.path} --size {size}` fits it on validation"
+    if read_input(run).shards is None:
+        advice = "the network came without the slices to fit it on"
+    if smooth:
+        raise RunError(f"{run.path}: no smoothing is fitted for {size} pixels; {advice}")
+    log.info("no threshold is fitted for %d pixels; %s", size, advice)
+    return None
 
 
 def _smoothed(

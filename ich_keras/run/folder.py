@@ -15,6 +15,8 @@ from tfrecords_tools.storage.shard_path import shard_path
 
 log = logging.getLogger(__name__)
 
+NOTICE_NAME = "notice.txt"
+
 
 class RunError(InputError):
     """A run folder that is incomplete, or holds another run."""
@@ -25,15 +27,19 @@ class RunInput:
     """What the network was trained on; the content of `input.json`."""
 
     network: NetworkInput  # size, windows and neighbours of its slices
-    shards: str
+    shards: str | None  # None if they were not kept, as those of a shipped network
     fingerprint: str
 
 
 class RunFolder:
-    """The files of one run, whose folder need not exist yet."""
+    """The files of one run, whose folder need not exist yet.
 
-    def __init__(self, path: Path) -> None:
+    `results` is where scores, figures and exports of the run go, by default into its folder.
+    """
+
+    def __init__(self, path: Path, results: Path | None = None) -> None:
         self.path = path
+        self.results = results or path
         self.experiment = path / "experiment.yaml"
         self.environment = path / "environment.json"
         self.input = path / "input.json"
@@ -42,14 +48,21 @@ class RunFolder:
         self.last = path / "last"
         self.position = self.last / "position.json"
         self.tensorboard = path / "tensorboard"
-        self.figures = path / "figures"
-        self.evaluation = path / "evaluation"
-        self.comparisons = path / "comparisons"
-        self.report = path / "report.html"
+        self.card = path / "README.md"
+        self.figures = self.results / "figures"
+        self.evaluation = self.results / "evaluation"
+        self.comparisons = self.results / "comparisons"
+        self.report = self.results / "report.html"
 
     def fitted(self, size: int) -> Path:
         """Postprocessing fitted on validation slices of that size."""
         return self.path / "fitted" / f"{size}.json"
+
+    @property
+    def notice(self) -> str:
+        """What every answer of the network has to say, from `notice.txt`; empty without one."""
+        path = self.path / NOTICE_NAME
+        return path.read_text("utf-8").strip() if path.is_file() else ""
 
 
 def trained_run(path: Path) -> RunFolder:

@@ -79,8 +79,9 @@ def choose_thresholds(cases: Cases) -> Thresholds:
 
 
 def write_postprocessing(run: RunFolder, postprocessing: Postprocessing) -> None:
-    """Writes `fitted/<size>.json`."""
-    write_json(run.fitted(postprocessing.source.size), asdict(postprocessing))
+    """Writes `fitted/<size>.json` to the results of the run."""
+    path = RunFolder(run.results).fitted(postprocessing.source.size)
+    write_json(path, asdict(postprocessing))
 
 
 def current_source(run: RunFolder, size: int) -> Source:

@@ -1,6 +1,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from ich_keras.evaluation.report import write_report
 from ich_keras.evaluation.summary import summarise
-from ich_keras.run.folder import RunError
+from ich_keras.run.folder import RunError, RunFolder
 from ich_keras.scores.cases import make_cases
 from ich_keras.scores.metrics import evaluate_scores
 from tfrecords_tools.classes import LABELS
@@ -47,6 +48,22 @@ def run(tmp_path, scores):
     return run
 
 
+def report(folder: Path) -> Path:
+    return write_report(RunFolder(folder))
+
+
+def test_the_report_of_a_read_only_run_lies_elsewhere_with_its_notice(run, tmp_path, scores):
+    results = RunFolder(run, tmp_path / "results")
+    results.evaluation.mkdir(parents=True)
+    (results.evaluation / "mine.json").write_text(json.dumps(scores), encoding="utf-8")
+    (run / "notice.txt").write_text("It never saw a patient.\n", encoding="utf-8")
+    before = sorted(run.rglob("*"))
+    page = read(write_report(results))
+    assert "It never saw a patient." in page
+    assert "“mine”" in page and "“val”" not in page
+    assert sorted(run.rglob("*")) == before
+
+
 def test_sessions_are_rows_of_what_differs_from_the_start(run):
     start = {"python": "3.11.2", "packages": {"keras": "3.5"}, "precision": "float32"}
     sessions = [
@@ -55,7 +72,7 @@ def test_sessions_are_rows_of_what_differs_from_the_start(run):
     ]
     content = start | {"seed": 5, "sessions": sessions}
     (run / "environment.json").write_text(json.dumps(content), encoding="utf-8")
-    rows = {row[0][0]: row[1] for row in Page(read(write_report(run))).rows if len(row) == 2}
+    rows = {row[0][0]: row[1] for row in Page(read(report(run))).rows if len(row) == 2}
     assert rows["packages.keras"] == ["3.5"]
     assert rows["session 1, from step 0"] == ["as at the start"]
     changed = ["packages.keras 3.6; precision mixed_bfloat16"]
@@ -65,7 +82,7 @@ def test_sessions_are_rows_of_what_differs_from_the_start(run):
 def test_mappings_in_a_list_are_numbered(run):
     callbacks = "training:\n  callbacks:\n  - path: a.B\n    arguments: {log_freq: epoch}\n"
     (run / "experiment.yaml").write_text(f"name: x\n{callbacks}", encoding="utf-8")
-    rows = {row[0][0]: row[1] for row in Page(read(write_report(run))).rows if len(row) == 2}
+    rows = {row[0][0]: row[1] for row in Page(read(report(run))).rows if len(row) == 2}
     assert rows["training.callbacks.1.path"] == ["a.B"]
     assert rows["training.callbacks.1.arguments.log_freq"] == ["epoch"]
 
@@ -75,7 +92,7 @@ def test_mappings_in_a_list_are_numbered(run):
 def test_a_damaged_file_is_named_in_one_line(run, name, content):
     (run / name).write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as refused:
-        write_report(run)
+        report(run)
     assert str(refused.value).startswith(f"{run / name}: ")
     assert len(str(refused.value).splitlines()) == 1
 
@@ -111,7 +128,7 @@ def read(path):
 
 
 def test_the_tables_hold_the_figures_of_the_json(run, scores):
-    page = Page(read(write_report(run)))
+    page = Page(read(report(run)))
     rows = {row[0][0]: row[1:] for row in page.rows if row and row[0]}
 
     def shown(estimate):
@@ -147,18 +164,18 @@ def test_the_tables_hold_the_figures_of_the_json(run, scores):
 
 
 def test_a_training_that_collapsed_is_reported(run):
-    assert "depend on" not in read(write_report(run))
+    assert "depend on" not in read(report(run))
     (run / "history.csv").write_text(
         "step,seconds,loss,val_loss,warning\n"
         "10,1,.2,.2,always negative\n20,2,.2,,\n30,3,.2,.1,\n40,4,.2,.3,always negative\n",
         encoding="utf-8",
     )
     warning = "At 2 of 3 validations during training, the predictions did not depend on the slice"
-    assert f"{warning}, last at step 40: always negative." in read(write_report(run))
+    assert f"{warning}, last at step 40: always negative." in read(report(run))
 
 
 def test_the_page_needs_no_other_file_and_shows_no_path(run):
-    text = read(write_report(run))
+    text = read(report(run))
     page = Page(text)
     assert len(page.sources) == 4
     assert all(x.startswith("data:image/png;base64,") for x in page.sources)
@@ -170,21 +187,21 @@ def test_the_page_needs_no_other_file_and_shows_no_path(run):
 
 
 def test_the_class_grid_of_the_latest_step_is_shown_until_a_split_has_its_own(run):
-    headings = Page(read(write_report(run))).headings
+    headings = Page(read(report(run))).headings
     assert "Class grid, step 100" in headings
     assert "ROC, precision and recall, “val”" in headings
     (run / "figures/class_grid_val.png").write_bytes(ONE_PIXEL)
-    headings = [x for x in Page(read(write_report(run))).headings if x.startswith("Class grid")]
+    headings = [x for x in Page(read(report(run))).headings if x.startswith("Class grid")]
     assert headings == ["Class grid, “val”"]
 
 
 def test_the_same_run_gives_the_same_page(run):
-    first = write_report(run).read_bytes()
-    assert write_report(run).read_bytes() == first
+    first = report(run).read_bytes()
+    assert report(run).read_bytes() == first
 
 
 def test_a_run_without_evaluation_says_so(tmp_path):
-    text = read(write_report(tmp_path))
+    text = read(report(tmp_path))
     assert "Not scored yet" in text
     assert "There are no figures yet" in text
     assert "Experiment: not recorded." in text
@@ -192,7 +209,7 @@ def test_a_run_without_evaluation_says_so(tmp_path):
 
 def test_no_folder_is_an_error_of_one_line(tmp_path):
     with pytest.raises(RunError, match="no such run folder"):
-        write_report(tmp_path / "nowhere")
+        report(tmp_path / "nowhere")
 
 
 def test_undefined_scores_are_a_dash(run, scores):
@@ -200,7 +217,7 @@ def test_undefined_scores_are_a_dash(run, scores):
     changed["auc"]["epidural"] = {"value": None, "interval": None}
     changed["warnings"] = ["epidural: no positive slice, so it has no AUC"]
     (run / "evaluation/val.json").write_text(json.dumps(changed), encoding="utf-8")
-    text = read(write_report(run))
+    text = read(report(run))
     row = next(row for row in Page(text).rows if row[0] == ["epidural"])
     assert row[2] == ["-"]
     assert "<li>epidural: no positive slice" in text
@@ -209,7 +226,7 @@ def test_undefined_scores_are_a_dash(run, scores):
 
 def test_pictures_beyond_the_limit_are_named(run):
     (run / "figures/roc_val.png").write_bytes(np.random.default_rng(0).bytes(6_000_000))
-    path = write_report(run)
+    path = report(run)
     assert path.stat().st_size < 8_000_000
     assert re.search(r"Too large for this page.*roc_val\.png", read(path))
 
@@ -258,7 +275,7 @@ def test_the_summary_needs_no_study_without_a_hemorrhage(scores, specificity, en
 def test_the_summary_is_of_the_test_split_if_it_was_scored(run, scores):
     (run / "evaluation/test.json").write_text(json.dumps(scores), encoding="utf-8")
     (run / "figures/roc_test.png").write_bytes(ONE_PIXEL)
-    text = read(write_report(run))
+    text = read(report(run))
     assert "“test”; intervals" in text
     assert "ROC, precision and recall, “test”" in Page(text).headings
 
@@ -271,7 +288,7 @@ def test_scores_of_an_older_checkpoint_are_marked_and_not_summarised(run, scores
     (run / "last").mkdir()
     position = {"step": 700, "best_step": 700}
     (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
-    text = read(write_report(run))
+    text = read(report(run))
     summary = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
     assert "checkpoint of step 700" in summary
     assert "“val”; intervals" in summary and "12.3 %" not in summary
@@ -288,7 +305,7 @@ def test_a_summary_of_an_older_checkpoint_says_so(run, scores):
     (run / "last").mkdir()
     position = {"step": 900, "best_step": 900}
     (run / "last/position.json").write_text(json.dumps(position), encoding="utf-8")
-    text = read(write_report(run))
+    text = read(report(run))
     stale = "not of the best checkpoint, which is now that of step 900"
     summary = text.partition('aria-label="Summary"')[2].partition("</section>")[0]
     assert stale in summary
@@ -302,15 +319,15 @@ def test_two_runs_are_compared_by_named_checkpoints(run):
     steps = {"checkpoint_step": 700, "against_checkpoint_step": 1300}
     path = run / "comparisons/val.json"
     path.write_text(json.dumps(compared | steps), encoding="utf-8")
-    text = " ".join(read(write_report(run)).split())
+    text = " ".join(read(report(run)).split())
     assert "Checkpoints of step 700 of this run and of step 1,300 of the other." in text
     path.write_text(json.dumps(compared), encoding="utf-8")
-    assert "The checkpoints were not recorded." in read(write_report(run))
+    assert "The checkpoints were not recorded." in read(report(run))
 
 
 def test_the_worst_errors_of_every_set_are_shown(run, scores):
     (run / "evaluation/hospital-a.json").write_text(json.dumps(scores), encoding="utf-8")
     for name in ("val", "hospital-a"):
         (run / f"figures/errors_{name}.png").write_bytes(ONE_PIXEL)
-    headings = Page(read(write_report(run))).headings
+    headings = Page(read(report(run))).headings
     assert {"The worst errors, “val”", "The worst errors, “hospital-a”"} <= set(headings)

@@ -41,7 +41,7 @@ def written(folder: Path) -> dict[str, pydicom.Dataset]:
 
 
 def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_path):
-    assert write_dicom(tmp_path / "out", 1, head) == 0
+    assert write_dicom(tmp_path / "out", 1, head, "It never saw a patient.") == 0
     objects = written(tmp_path / "out")
     assert len(objects) == 7
     captures = [x for name, x in objects.items() if "capture" in name]
@@ -53,12 +53,13 @@ def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_pat
         assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == one.ct.header.slice_id
         assert NOTICE.lower() in capture.SeriesDescription
         assert capture.BurnedInAnnotation == "YES"
+        assert capture.ImageComments == "It never saw a patient."
     assert len({x.SeriesInstanceUID for x in captures}) == 1
     assert captures[0].SeriesInstanceUID != head[0].ct.header.series_id
 
 
 def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
-    write_dicom(tmp_path / "out", 1, head)
+    write_dicom(tmp_path / "out", 1, head, "")
     maps = written(tmp_path / "out")["series_1_class_maps.dcm"]
     assert [x.SegmentLabel for x in maps.SegmentSequence] == list(SUBTYPES)
     spacing = head[0].ct.header.pixel_spacing
@@ -93,7 +94,7 @@ def test_captures_of_an_enhanced_ct_refer_to_its_frames(tmp_path):
     enhanced_ct(slices[::-1]).save_as(tmp_path / "enhanced" / "a.dcm", enforce_file_format=True)
     (study,), _ = find_studies([tmp_path / "enhanced"])
     read, _ = study.series[0].read()
-    assert write_dicom(tmp_path / "out", 1, predicted(read)) == 0
+    assert write_dicom(tmp_path / "out", 1, predicted(read), "") == 0
     captures = written(tmp_path / "out").values()
     sources = [x.SourceImageSequence[0] for x in captures]
     assert [x.ReferencedFrameNumber for x in sources] == list(range(len(slices), 0, -1))
@@ -110,7 +111,7 @@ def test_a_prone_patient_is_not_shown_as_supine(head, tmp_path):
         for x in head
     ]
     for members, name, expected in ((head, "supine", ["L", "P"]), (prone, "prone", ["R", "A"])):
-        write_dicom(tmp_path / name, 1, members)
+        write_dicom(tmp_path / name, 1, members, "")
         capture = written(tmp_path / name)["series_1_capture_0001.dcm"]
         assert list(capture.PatientOrientation) == expected
 
@@ -123,7 +124,7 @@ def test_class_maps_without_a_position_are_captures_only(head, tmp_path, change)
         changed = replace(first, ct=replace(first.ct, header=header))
     else:
         changed = replace(first, ct=replace(first.ct, hu=first.ct.hu[:-2]))
-    assert write_dicom(tmp_path, 1, [changed, *others]) == 0
+    assert write_dicom(tmp_path, 1, [changed, *others], "") == 0
     assert len(list(tmp_path.iterdir())) == len(head)
     assert not list(tmp_path.glob("*maps*"))
 
@@ -133,7 +134,7 @@ def test_identifiers_that_are_no_uids_are_replaced_by_derived_ones(tmp_path):
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
     read, _ = studies[0].series[0].read()
     for name in ("first", "second"):
-        write_dicom(tmp_path / name, 1, predicted(read))
+        write_dicom(tmp_path / name, 1, predicted(read), "")
     first, second = (list(written(tmp_path / name).values()) for name in ("first", "second"))
     assert len(first) == len(read)  # captures alone, as these files have no frame of reference
     for one, again in zip(first, second, strict=True):
@@ -161,7 +162,7 @@ def test_objects_of_long_pixels_cover_the_area_of_the_slice(head, tmp_path):
     np.testing.assert_allclose(square.header.pixel_spacing, ct.header.pixel_spacing)
     np.testing.assert_allclose(square.header.position, ct.header.position)
     assert with_square_pixels(ct) is ct
-    assert write_dicom(tmp_path, 1, [replace(head[0], ct=square)]) == 0
+    assert write_dicom(tmp_path, 1, [replace(head[0], ct=square)], "") == 0
     assert written(tmp_path)["series_1_capture_0001.dcm"].Rows == ct.header.rows
 
 
@@ -186,8 +187,8 @@ def test_dicom3tools_finds_no_error(head, tmp_path):
     synth(tmp_path / "data", patients=1, slices=2, size=64, seed=2)
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
     read, _ = studies[0].series[0].read()
-    write_dicom(tmp_path / "out", 1, head)
-    write_dicom(tmp_path / "rsna", 1, predicted(read))
+    write_dicom(tmp_path / "out", 1, head, "")
+    write_dicom(tmp_path / "rsna", 1, predicted(read), "")
     for path in [*(tmp_path / "out").iterdir(), *(tmp_path / "rsna").iterdir()]:
         done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
         faults = [x for x in done.stderr.splitlines() if x.startswith("Error")]
