@@ -22,6 +22,22 @@ class LocalPath(click.Path):
         return Path(os.fsdecode(super().convert(value, *context)))
 
 
+class Run(LocalPath):
+    """The name or path of a run, as text: a bare name may be that of a shipped network."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        super().convert(value, *context)
+        return os.fsdecode(value)
+
+    def shell_complete(
+        self, _context: click.Context, _parameter: click.Parameter, begun: str
+    ) -> list[CompletionItem]:
+        from ich_keras.run.shipped import shipped_networks
+
+        names = [CompletionItem(x) for x in shipped_networks() if x.startswith(begun)]
+        return names or [CompletionItem(begun, type="file")]
+
+
 class ShardFolder(click.Path):
     """A folder of shards, on this machine or on an object store."""
 
@@ -87,6 +103,13 @@ def complete_key_paths(
     from ich_keras.experiment.sections import key_paths
 
     return [f"{key}=" for key in key_paths(Experiment) if key.startswith(begun)]
+
+
+def echo_result(sentence: str, notice: str) -> None:
+    """Prints the last line of a command, after what the answers of the network have to say."""
+    if notice:
+        click.echo(notice)
+    click.echo(sentence)
 
 
 shards_option = click.option(

@@ -72,7 +72,8 @@ class ModelConfig(Section):
     dropout: Share = 0.0
     """Share of whole feature maps that are dropped before the class maps."""
     weights: str | None = None
-    """The best.keras of a run to start from; its slices may have had any size."""
+    """The best.keras of a run to start from, or the name of a shipped network: `phantom`. Its
+    slices may have had any size."""
 
 
 class LabelWeights(Section):

@@ -1,7 +1,5 @@
 """Checks before the first step: of the shards, the folder of the run, and initial weights."""
 
-from pathlib import Path
-
 import keras
 
 from ich_keras.data.shards import DatasetError, ShardSet
@@ -17,6 +15,7 @@ from ich_keras.run.folder import (
     write_input,
 )
 from ich_keras.run.recorded import differences, parse_recorded, without_shards
+from ich_keras.run.shipped import find_weights, or_shipped
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.atomic import write_text
 
@@ -76,16 +75,18 @@ def check_shards(shards: ShardSet, experiment: Experiment) -> None:
 
 
 def warm_start(model: keras.Model, config: ModelConfig) -> None:
-    """Takes the weights of another run, whose slices may have any size.
+    """Takes the weights of another run or a shipped network, whose slices may have any size.
 
     Raises:
         RunError: if there is no such file, or its network is another one.
     """
     if config.weights is None:
         return
-    path = Path(config.weights)
+    path = find_weights(config.weights)
     if not path.is_file():
-        raise RunError(f"model.weights: no such file {path}; give the best.keras of a run")
+        raise RunError(
+            f"model.weights: no such file {path}; give the best.keras of a run, {or_shipped()}"
+        )
     other = load_model(path)
     shapes = [tuple(x.shape) for x in other.weights]
     if shapes != [tuple(x.shape) for x in model.weights]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ich_keras.cli.defaults import load_tensorflow, shards_folder
-from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, shards_option
+from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_result, shards_option
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.shard_path import ShardPath
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, interrupted=BEGINS_AGAIN)
-@click.argument("run", type=LocalPath())
+@click.argument("run", type=Run())
 @click.option("--split", default="val")
 @click.option(
     "--size",
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @shards_option
 @click.option("--name", help="Name of the scores, if they must not replace those of the split.")
-@click.option("--against", type=LocalPath(), help="Another run, compared on the same slices.")
+@click.option("--against", type=Run(), help="Another run, compared on the same slices.")
 @click.option(
     "--masks",
     type=LocalPath(exists=True, file_okay=False),
@@ -43,21 +43,33 @@ if TYPE_CHECKING:
     type=LocalPath(exists=True, dir_okay=False),
     help="CSV of their slices (as for convert), of studies (study_id,...), or CQ500's reads.csv.",
 )
+@click.option(
+    "--out",
+    type=LocalPath(),
+    help="Folder of scores, figures and report.  [default: RUN; ./phantom-results]",
+)
 def evaluate(
-    run: Path,
+    run: str,
     split: str,
     sizes: tuple[int, ...],
     shards: ShardPath | None,
     name: str | None,
-    against: Path | None,
+    against: str | None,
     masks: Path | None,
     dicom: Path | None,
     labels: Path | None,
+    out: Path | None,
 ) -> None:
-    """Scores RUN on a split, or on labelled DICOM files; writes its figures and report."""
-    from ich_keras.run.folder import read_input, score_name, trained_run
+    """Scores RUN on a split, or on labelled DICOM files; writes its figures and report.
 
-    folder, other = trained_run(run), trained_run(against) if against else None
+    RUN is the folder of a run, or the name of a shipped network: phantom.
+    """
+    from ich_keras.run.folder import RunFolder, read_input, score_name
+    from ich_keras.run.shipped import find_run
+
+    folder, other = find_run(run), find_run(against) if against else None
+    if out is not None:
+        folder = RunFolder(folder.path, out)
     run_input = read_input(folder)
     run_size = run_input.network.size
     ordered = sorted(set(sizes) or {run_size}, key=lambda size: (size == run_size, size))
@@ -75,7 +87,7 @@ def evaluate(
     for size in sizes_before:
         click.echo(score(folder, place, split=split, size=size, name=scores).sentence())
     result = score(folder, place, split=split, size=last, name=scores, against=other, masks=masks)
-    click.echo(result.sentence())
+    echo_result(result.sentence(), folder.notice)
 
 
 def _evaluate_dicom(
@@ -87,4 +99,5 @@ def _evaluate_dicom(
     from ich_keras.evaluation.dicom_folder import evaluate_dicom
 
     for size in sizes:
-        click.echo(evaluate_dicom(run, dicom, labels, name=name, size=size).sentence())
+        result = evaluate_dicom(run, dicom, labels, name=name, size=size)
+        echo_result(result.sentence(), run.notice)

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from ich_keras.cli.defaults import load_tensorflow
-from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath
+from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_result
 from tfrecords_tools.errors import UsageError
 
 
 @click.command(cls=Command, interrupted=BEGINS_AGAIN)
-@click.argument("run", type=LocalPath())
+@click.argument("run", type=Run())
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=LocalPath())
 @click.option("--out", type=LocalPath(), help="A new or empty folder.  [default: ./predictions]")
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
@@ -21,18 +21,22 @@ from tfrecords_tools.errors import UsageError
     "--dicom", is_flag=True, help="Write the class maps as DICOM too, with the study's identity."
 )
 def predict(
-    run: Path,
+    run: str,
     paths: tuple[Path, ...],
     out: Path | None,
     size: int | None,
     smooth: bool,
     dicom: bool,
 ) -> None:
-    """Applies RUN to DICOM files, folders or zip archives."""
-    from ich_keras.predict.output import check_unused
-    from ich_keras.run.folder import trained_run
+    """Applies RUN to DICOM files, folders or zip archives.
 
-    folder = trained_run(run)
+    RUN is the folder of a run, or the name of a shipped network: phantom. A folder of that name is
+    ./phantom.
+    """
+    from ich_keras.predict.output import check_unused
+    from ich_keras.run.shipped import find_run
+
+    folder = find_run(run)
     for path in paths:
         if _is_missing(path):
             raise UsageError(f"no such file or folder: {path}")
@@ -42,7 +46,7 @@ def predict(
     from ich_keras.predict.predict import predict as apply_run
 
     result = apply_run(folder, paths, target, size=size, smooth=smooth, dicom=dicom)
-    click.echo(result.sentence())
+    echo_result(result.sentence(), folder.notice)
 
 
 def _is_missing(path: Path) -> bool:
