@@ -1,0 +1,137 @@
+"""Makes a shipped network of a trained run: `ich_keras/networks/<name>/`, with its model card.
+
+    python -m benchmarks.ship RUN
+
+The run must be evaluated: `ich-keras evaluate RUN --split val` fits thresholds and smoothing, and
+the card has the scores of every file in `RUN/evaluation/`. Name those of `--dicom` by what was
+scored, such as `--name real-heads`. The same run gives the same bytes.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import jinja2
+
+from ich_keras.evaluation.summary import summarise
+from ich_keras.experiment.experiment import (
+    Experiment,
+    experiment_to_yaml,
+    load_experiment,
+    with_values,
+)
+from ich_keras.model.network import load_model
+from ich_keras.model.summary import summarize
+from ich_keras.run.environment import read_environment
+from ich_keras.run.folder import (
+    NOTICE_NAME,
+    RunFolder,
+    RunInput,
+    read_input,
+    trained_run,
+    write_input,
+)
+from ich_keras.run.shipped import NETWORKS
+from ich_keras.run.state import read_position
+from ich_keras.scores.metrics import UNITS
+from ich_keras.scores.postprocessing import read_postprocessing
+from tfrecords_tools.classes import LABELS
+from tfrecords_tools.dataset.manifest import Manifest, read_manifest
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.storage.shard_path import shard_path
+
+LARGEST_BYTES = 15_000_000  # of the weights: they are in every wheel and every checkout
+NOTICE = "For research only. This network never saw a patient: it was trained on simulated heads."
+SETS = {
+    "test": "phantom patients that were not trained on",
+    "val": "phantom patients that checkpoint, thresholds and smoothing were chosen on",
+}
+
+
+def ship(run: RunFolder, name: str, networks: Path = NETWORKS) -> RunFolder:
+    """Writes the folder of a shipped network, in place of an earlier one of that name.
+
+    Raises InputError if the checkpoint is too large, or thresholds are not fitted for it.
+    """
+    trained = read_input(run)
+    if run.best.stat().st_size > LARGEST_BYTES:
+        raise InputError(f"{run.best}: has more than {LARGEST_BYTES:,} bytes")
+    if read_postprocessing(run, trained.network.size) is None:
+        raise InputError(f"{run.path}: has no thresholds; `ich-keras evaluate` fits them")
+    shipped = RunFolder(networks / name)
+    shutil.rmtree(shipped.path, ignore_errors=True)
+    shutil.copytree(run.path / "fitted", shipped.path / "fitted")
+    shipped.last.mkdir()
+    shutil.copy(run.position, shipped.position)
+    shutil.copy(run.best, shipped.best)
+    write_input(shipped, RunInput(trained.network, None, trained.fingerprint))
+    # Paths of the machine that trained it mean nothing elsewhere.
+    experiment = load_experiment(str(run.experiment))
+    general = with_values(experiment, {"name": name, "data.shards": None, "model.weights": None})
+    shipped.experiment.write_text(experiment_to_yaml(general), encoding="utf-8")
+    (shipped.path / NOTICE_NAME).write_text(f"{NOTICE}\n", encoding="utf-8")
+    shipped.card.write_text(model_card(run, name, experiment), encoding="utf-8")
+    return shipped
+
+
+def model_card(run: RunFolder, name: str, experiment: Experiment) -> str:
+    """The card as Markdown: what the network is, what it saw, and every score of the run."""
+    trained, model = read_input(run), load_model(run.best)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("model_card.md.j2").render(
+        name=name,
+        notice=NOTICE,
+        network=trained.network,
+        summary=summarize(model, experiment.model, trained.network.size),
+        experiment=experiment,
+        step=read_position(run).best_step,
+        fingerprint=trained.fingerprint,
+        manifest=_manifest(trained),
+        environment=read_environment(run),
+        evaluations=_evaluations(run),
+        sets=SETS,
+        units=UNITS,
+        labels=LABELS,
+        summarise=summarise,
+    )
+
+
+def _manifest(trained: RunInput) -> Manifest | None:
+    """That of the training; None if its shards were not kept."""
+    if trained.shards is None:
+        return None
+    try:
+        manifest = read_manifest(shard_path(trained.shards))
+    except (InputError, OSError):
+        return None
+    return manifest if manifest.fingerprint == trained.fingerprint else None
+
+
+def _evaluations(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """The scores of the best checkpoint by name, those of the known sets first."""
+    contents = {x.stem: json.loads(x.read_text("utf-8")) for x in run.evaluation.glob("*.json")}
+    best = read_position(run).best_step
+    current = {name: x for name, x in contents.items() if x["checkpoint_step"] == best}
+    names = sorted(current, key=lambda name: (name not in SETS, name))
+    return {name: current[name] for name in names}
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", default="phantom")
+def main(run: Path, name: str) -> None:
+    """Prints the folder."""
+    shipped = ship(trained_run(run), name)
+    click.echo(f"{shipped.best.stat().st_size:,} bytes of weights: {shipped.path}")
+
+
+if __name__ == "__main__":
+    main()
