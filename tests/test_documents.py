@@ -66,6 +66,21 @@ def test_commands_and_their_options_exist(document):
             )
 
 
+def test_tests_that_documents_name_exist():
+    defined = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"`(test_\w+)`", document.read_text("utf-8"))
+    }
+    assert len(named) > 50
+    assert named <= defined
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_make_targets_and_programs_exist(document):
     text = document.read_text("utf-8")
