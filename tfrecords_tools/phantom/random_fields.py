@@ -7,7 +7,7 @@ from scipy import ndimage
 from tfrecords_tools.phantom.head.geometry import Plane, Points
 from tfrecords_tools.phantom.head.windows import Window
 
-SCALES = {"folds": 3.2, "texture": 7.0, "grain": 2.5}  # mm; deviation of the Gaussian smoothing
+SCALES = {"folds": 2.5, "texture": 7.0, "grain": 2.5}  # mm; deviation of the Gaussian smoothing
 CELL = 3.5  # mm between the samples of a field
 FINE = 3  # parts into which a cell is divided before folds are looked up
 LOW, HIGH = -125.0, 135.0  # mm; no slice reaches further, whatever its tilt

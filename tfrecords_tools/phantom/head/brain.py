@@ -17,16 +17,17 @@ from tfrecords_tools.phantom.head.shapes import (
     sheet,
 )
 
-MM_PER_FOLD = 6.0  # distance from a sulcus at which the field of folds is 1
+MM_PER_FOLD = 4.7  # distance from a sulcus at which the field of folds is 1
 FAR = np.float32(99)  # mm; the distance from a surface that is absent
 TENT_SLOPE = 0.4  # mm of height per mm
-CSF, WHITE = 8.0, 33.0  # HU before beam hardening, which subtracts some 4; grey is 10 HU denser
+CSF, WHITE = 9.0, 35.0  # HU before beam hardening, which subtracts some 4; grey is 10 HU denser
 NUCLEI = 0.75  # share of the cortex's contrast, since fibres run through them
 
 # Shapes with x > 0 exist on both sides.
 LATERAL_VENTRICLE = (
-    Capsule((11.0, -34.0, 5.0), (4.5, -18.0, 9.0), (2.4, 2.8)),  # frontal horn, a sheet
-    Capsule((14.0, -34.0, 13.0), (5.0, -17.0, 16.0), (2.8, 3.4)),
+    Capsule((10.0, -34.0, 4.0), (4.0, -19.0, 7.0), (2.4, 3.0)),  # frontal horn, a sheet
+    Capsule((13.0, -35.0, 9.0), (4.5, -18.0, 12.0), (2.8, 3.4)),
+    Capsule((14.0, -33.0, 14.0), (5.0, -16.0, 16.0), (2.8, 3.6)),
     Capsule((12.0, -26.0, 19.0), (5.0, -14.0, 18.0), (2.4, 3.6)),
     Capsule((5.0, -14.0, 18.0), (9.0, 10.0, 22.0), (3.6, 4.2)),  # body
     Capsule((9.0, -12.0, 20.0), (14.0, 8.0, 22.0), (2.6, 3.2)),
@@ -37,7 +38,8 @@ LATERAL_VENTRICLE = (
 )
 THIRD_VENTRICLE = Ellipsoid((0.0, 6.0, -2.0), (2.2, 14.0, 9.0))
 AQUEDUCT = Capsule((0.0, 20.0, -8.0), (0.0, 30.0, -30.0), (1.0, 1.4))
-FOURTH_VENTRICLE = Ellipsoid((0.0, 37.0, -40.0), (7.5, 5.0, 10.0))
+FOURTH_VENTRICLE = Ellipsoid((0.0, 37.0, -40.0), (7.5, 3.4, 9.0))
+CEREBELLAR_WHITE = Ellipsoid((17.0, 41.0, -42.0), (15.0, 13.0, 11.0))
 CAUDATE = Ellipsoid((11.0, -21.0, 9.0), (5.0, 9.0, 9.0))
 LENTIFORM = Ellipsoid((24.0, -6.0, 4.0), (7.5, 16.0, 9.0))
 THALAMUS = Ellipsoid((10.5, 12.0, 5.0), (8.5, 13.0, 9.0))
@@ -46,7 +48,7 @@ SYLVIAN = Ellipsoid((44.0, -2.0, 4.0), (42.0, 45.0, 45.0))  # around the fissure
 PEDUNCLE = Capsule((11.0, 3.0, -13.0), (7.0, 13.0, -16.0), (6.0, 7.5))
 MIDBRAIN = (Ellipsoid((0.0, 17.0, -14.0), (12.0, 9.0, 11.0)), PEDUNCLE, PEDUNCLE.mirrored)
 PONS = (
-    Ellipsoid((0.0, 17.0, -36.0), (16.0, 13.0, 14.0)),
+    Ellipsoid((0.0, 20.0, -36.0), (16.0, 12.5, 14.0)),
     Capsule((0.0, 23.0, -46.0), (0.0, 27.0, -70.0), (9.0, 7.0)),  # medulla
 )
 CEREBELLOPONTINE = Capsule((17.0, 8.0, -40.0), (27.0, 14.0, -38.0), (3.5, 1.5))
@@ -150,15 +152,15 @@ def _sulci(
     split = (0.5 + 1.4 * head.atrophy) * open_share + 0.5 * front
     between = sheet(np.abs(dura.falx), split, points.pixel) * dura.falx_reach
     deep = np.maximum(between, _cisterns(head, points))
-    near_sulci = np.maximum(np.clip(1.5 - ridge / 0.34, 0, 1) * cortex, deep)
+    near_sulci = np.maximum(np.clip(1.5 - ridge / 0.42, 0, 1) * cortex, deep)
     return np.maximum.reduce([sulci, outer, deep]), near_sulci
 
 
 def _grey(points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
     """Cortex and nuclei, 0..1."""
     # The folded cortex takes most of the outer two centimetres; white matter reaches into it.
-    ribbon = cortex * np.clip(1.7 - np.abs(points.folds) / 0.5, 0.2, 1)
-    ribbon = np.maximum(np.clip((6 - depth) / 2.5, 0, 1), ribbon)
+    ribbon = cortex * np.clip(1.9 - np.abs(points.folds) / 0.45, 0.0, 1)
+    ribbon = np.maximum(np.clip((5 - depth) / 2.5, 0, 1), ribbon)
     nuclei = np.zeros(points.shape, np.float32)
     for nucleus in both_sides(CAUDATE, LENTIFORM, THALAMUS):
         join(nuclei, nucleus, points, rough=1.0)
@@ -167,7 +169,10 @@ def _grey(points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
 
 def _matter(head: Head, points: Points, dura: Dura, grey: Array) -> Array:
     """Grey and white matter, and the folia of the cerebellum; HU."""
-    mixed = np.maximum(grey, 0.55 * dura.below)
+    white = np.zeros(points.shape, np.float32)
+    for side in both_sides(CEREBELLAR_WHITE):
+        join(white, side, points, rough=3.0)
+    mixed = np.maximum(grey, (0.75 - 0.45 * white) * dura.below)
     hu = WHITE + head.brain_offset + head.contrast * mixed + 1.8 * points.texture
     hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - mixed)
     folia = np.abs(np.sin(0.75 * dura.tentorium + points.texture))
@@ -187,13 +192,13 @@ def _cisterns(head: Head, points: Points) -> Array:
         join(mask, shape, points, grow=0.8 + 2.4 * head.atrophy)
         join(stem, shape, points, rough=0.5)
     for shape in PONS:
-        join(pons, shape, points, grow=1.2 + 3.0 * head.atrophy)
+        join(pons, shape, points, grow=(4.0 + 3.0 * head.atrophy) * (1 - 0.7 * head.fullness))
         join(stem, shape, points, rough=0.5)
     _, y, z = points.xyz
     # Pons and medulla touch the cerebellum behind them; the temporal lobe touches the midbrain in
     # places.
     mask *= np.clip(0.7 + 0.6 * points.texture, 0, 1)
-    np.maximum(mask, pons * np.clip((16 - y - 0.3 * (z + 36)) / 6, 0, 1), out=mask)
+    np.maximum(mask, pons * np.clip((18 - y - 0.3 * (z + 36)) / 6, 0, 1), out=mask)
     for shape in (*both_sides(*SUPRASELLAR, *QUADRIGEMINAL, CEREBELLOPONTINE), CISTERNA_MAGNA):
         join(mask, shape.scaled(wide), points, rough=0.4)
     mask *= 1 - stem
@@ -213,7 +218,7 @@ def _sylvian(side: float, width: float, points: Points, mask: Array) -> None:
     out = 0.75 * np.abs(z - 2 + 1.1 * (y + 4) + 2.5 * points.texture[window])
     out = out + FAR * (side * x < 40)
     # Opercula meet in places.
-    half = width * np.clip(0.7 + 0.8 * points.grain[window], 0, 2)
+    half = width * np.clip(0.4 + 1.0 * points.grain[window], 0, 2)
     blur = points.pixel + 0.3 * points.thickness
     cleft = sheet(np.minimum(over, out), half, blur) * (np.abs(y + 2) < 30)
     np.maximum(mask[window], cleft, out=mask[window])
