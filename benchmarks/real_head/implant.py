@@ -22,7 +22,8 @@ from benchmarks.real_head.tissue_maps import tissues
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.head.anatomy import Tissue
-from tfrecords_tools.phantom.head.brain import Brain, Dura
+from tfrecords_tools.phantom.head.brain import Brain
+from tfrecords_tools.phantom.head.dura import Dura
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.lesion_sampling import sample_lesions
 from tfrecords_tools.phantom.head.lesions import Lesion, paint_lesions

@@ -11,7 +11,8 @@ from benchmarks.real_head.fit import Fit
 from benchmarks.real_head.series import Series
 from tfrecords_tools.phantom.head import anatomy
 from tfrecords_tools.phantom.head.anatomy import Tissue
-from tfrecords_tools.phantom.head.brain import CSF, Brain
+from tfrecords_tools.phantom.head.brain import Brain
+from tfrecords_tools.phantom.head.csf import CSF
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.shapes import inside
 

@@ -166,6 +166,7 @@ def test_every_pixel_has_a_tissue():
 
 
 def is_plain(patient: int) -> bool:
-    """Whether the scan of an adult has little noise."""
+    """Whether the scan of an adult has little noise and the usual contrast."""
     parameters = sample_study(patient, study=0, slices=8, seed=0)
-    return parameters.scan.noise < 3.5 and parameters.head.age > 25
+    head = parameters.head
+    return parameters.scan.noise < 3.5 and head.age > 25 and head.contrast > 7

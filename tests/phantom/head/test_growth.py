@@ -1,7 +1,11 @@
 """Heads of all ages."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from tfrecords_tools.phantom.head import anatomy
+from tfrecords_tools.phantom.head.geometry import Points
 from tfrecords_tools.phantom.head.patient import Head, sample_head
 
 
@@ -44,3 +48,23 @@ def test_brains_of_children_fill_the_skull():
     assert np.mean([head.fullness for head in child]) > 0.6
     assert np.mean([head.fullness for head in old]) < 0.25
     assert np.mean([head.ventricles for head in child]) < np.mean([x.ventricles for x in old]) / 2
+
+
+def test_a_craniectomy_leaves_a_sunken_gap_in_the_vault():
+    head = next(
+        x for x in heads() if x.opening is not None and x.opening.thickness > 8 and x.age > 20
+    )
+    assert head.opening is not None
+    toward = np.array(head.opening.toward)
+    none = np.zeros((8, 40), np.float32)
+    # A layer that holds the ray through the middle of the opening.
+    step = np.eye(3)[2] - toward * toward[2]
+    outward = Points(
+        70 * toward, step / np.linalg.norm(step), toward, none.shape, 1.0, none, none, none
+    )
+    hu, whole = (
+        anatomy.render(each, outward, outward, 0.0).hu
+        for each in (head, replace(head, opening=None))
+    )
+    assert hu.max() < 150 < 500 < whole.max()
+    assert (hu > -500).sum() < (whole > -500).sum()

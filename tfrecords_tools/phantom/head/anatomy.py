@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from tfrecords_tools.phantom.head import brain, skull, surfaces
-from tfrecords_tools.phantom.head.brain import Brain, Dura
+from tfrecords_tools.phantom.head.brain import Brain
+from tfrecords_tools.phantom.head.dura import Dura
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
 from tfrecords_tools.phantom.head.shapes import inside, mix

@@ -7,10 +7,12 @@ import numpy as np
 from tfrecords_tools.phantom.head import growth
 from tfrecords_tools.phantom.head.affine import Point
 from tfrecords_tools.phantom.head.findings import Finding, sample_findings
+from tfrecords_tools.phantom.head.geometry import as_point, direction
 from tfrecords_tools.phantom.head.skull_base import SkullBase, sample_base
 
 MEAN_AXES = (77.0, 95.0, 98.0)  # mm; half axes of the head in x, y, z
 AXES_SPREAD = (3.5, 4.5, 4.0)
+HYPEROSTOSIS, CRANIECTOMY = 0.06, 0.02  # shares of the patients over 40, and of all
 DISTENDED = 0.9  # scale of the ventricles of a middle-aged brain
 
 
@@ -54,11 +56,15 @@ class Head:
         squareness: exponent of the superellipsoid; 2 is an ellipsoid.
         taper: fraction by which the back is wider and the front narrower.
         asymmetry: fraction by which the left half is wider.
+        skew: fraction by which the back of the left half is wider and its front narrower.
         scalp: thickness of the scalp, at least half of which is fat.
         temporal: thickness of the temporal muscle.
         swellings: of the scalp; most heads have none.
         dent: by which a blow has driven in the skull; None in most heads.
         skull: thickness of the vault.
+        hyperostosis: by which the frontal bone has thickened inward.
+        opening: after a craniectomy, as deep as scalp and brain have sunk there, or negative if
+            they bulge; None in most heads.
         cortical_hu: HU of compact bone.
         suture: half the width of the sutures; 0 where they have closed to a line.
         fontanelle: half the diagonal of the anterior fontanelle; 0 where it has closed.
@@ -84,11 +90,14 @@ class Head:
     squareness: float
     taper: float
     asymmetry: float
+    skew: float
     scalp: float
     temporal: float
     swellings: tuple[Swelling, ...]
     dent: Cap | None
     skull: float
+    hyperostosis: float
+    opening: Cap | None
     cortical_hu: float
     suture: float
     fontanelle: float
@@ -127,11 +136,14 @@ def sample_head(rng: np.random.Generator) -> Head:
         squareness=rng.uniform(2.05, 2.5),
         taper=rng.uniform(0.0, 0.16),
         asymmetry=rng.normal(0, 0.015),
+        skew=rng.normal(0, 0.015 if age > 2 else 0.05),
         scalp=rng.uniform(3.0, 8.0),
         temporal=rng.uniform(3, 10),
         swellings=(),
         dent=None,
         skull=rng.uniform(4.5, 9.5) * growth.skull_growth(age) / x,
+        hyperostosis=rng.uniform(2, 9) if age > 40 and rng.random() < HYPEROSTOSIS else 0.0,
+        opening=_sample_opening(rng) if rng.random() < CRANIECTOMY else None,
         cortical_hu=growth.cortical_hu(age),
         suture=growth.sample_suture(rng, age),
         fontanelle=growth.sample_fontanelle(rng, age),
@@ -157,3 +169,10 @@ def distended(head: Head) -> Head:
     """The same head with ventricles that blood has filled: none is a slit any more."""
     left, right = (max(scale, DISTENDED) for scale in head.ventricles)
     return replace(head, ventricles=(left, right))
+
+
+def _sample_opening(rng: np.random.Generator) -> Cap:
+    """On one side, as after swelling of a hemisphere, or frontal."""
+    azimuth = rng.choice([-1.0, 1.0]) * rng.uniform(20, 110)
+    toward = as_point(direction(azimuth, rng.uniform(15, 45)))
+    return Cap(toward, rng.uniform(20, 42), rng.uniform(-8, 12), 1.0)

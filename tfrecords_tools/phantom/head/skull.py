@@ -1,5 +1,8 @@
 """Everything outside the dura: scalp, vault, skull base, and the face with it."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 
 from tfrecords_tools.phantom.head import skull_base
@@ -21,7 +24,7 @@ from tfrecords_tools.phantom.head.shapes import (
     mix,
     paint,
 )
-from tfrecords_tools.phantom.head.surfaces import ABSENT, Distances
+from tfrecords_tools.phantom.head.surfaces import ABSENT, Distances, cap_height
 from tfrecords_tools.phantom.head.windows import bounding_window
 
 SUTURE_END, VAULT_END = 5.0, -58.0  # mm; lower ends of the sutures and of the occipital bone
@@ -80,6 +83,9 @@ def _vault_mask(head: Head, points: Points, distance: Distances) -> Array:
         # Further down the shell is vault only at the sides and behind; in front lies the face.
         end = np.where(y < 22, (z + 30) / 14, (z - VAULT_END) / 12)
         shell *= np.clip(np.where(np.abs(x) > 62, (z + 52) / 8, end), 0, 1)
+    if head.opening is not None:
+        steep = replace(head.opening, thickness=8.0)
+        shell *= 1 - np.clip(points.smooth(partial(cap_height, steep)), 0, 1)
     if head.suture > 0 or head.fontanelle > 0:
         shell *= 1 - _open_sutures(head, points)
     return shell

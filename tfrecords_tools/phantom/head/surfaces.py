@@ -47,18 +47,21 @@ class Distances:
 def window_around(head: Head, plane: Plane) -> Window:
     """A window of a slice around the scalp, but not around what protrudes from it."""
     reach = plane.thickness + max((x.cap.thickness for x in head.swellings), default=0.0)
+    reach += max(0.0, -head.opening.thickness) if head.opening is not None else 0.0
     return plane.around(lambda x, y, z: _below_scalp(head, x, y, z) + reach)
 
 
 def distances(head: Head, points: Points) -> Distances:
     """The distance of each pixel from scalp, tables and skull base."""
     whole = points.smooth(partial(_below_scalp, head))
+    if head.opening is not None:
+        whole -= points.smooth(partial(cap_height, head.opening))
     swelling = np.zeros_like(whole)
     for bruise in head.swellings:
-        np.maximum(swelling, points.smooth(partial(_height, bruise.cap)), out=swelling)
+        np.maximum(swelling, points.smooth(partial(cap_height, bruise.cap)), out=swelling)
     bone = whole - points.smooth(partial(_scalp_thickness, head))
     if head.dent is not None:
-        bone -= points.smooth(partial(_height, head.dent))
+        bone -= points.smooth(partial(cap_height, head.dent))
     brain = bone - points.smooth(partial(_skull_thickness, head)) - 0.5 * points.texture
     edge = points.edge(whole)
     return Distances(whole + swelling, swelling, bone, brain, *_floor(head, points), edge)
@@ -85,6 +88,7 @@ def _below_scalp(head: Head, x: Array, y: Array, z: Array) -> Array:
     """Depth below the surface of the head along the ray to the origin, mm."""
     a, b, c = MEAN_AXES
     width = a * (1 + head.taper * y / b) * (1 + head.asymmetry * np.sign(x))
+    width = width * (1 + head.skew * np.sign(x) * y / b)
     width = width * (1 - 0.10 * np.clip(-z - 15, 0, 40) / 40 * (y < 0) * np.clip(-y / 60, 0, 1))
     # Below the origin the head continues as face and neck, so z counts less there.
     height = np.where(z < 0, 0.42 * z, z)
@@ -102,7 +106,7 @@ def _scalp_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
     return head.scalp + head.temporal * temporal + 16 * neck
 
 
-def _height(cap: Cap, x: Array, y: Array, z: Array) -> Array:
+def cap_height(cap: Cap, x: Array, y: Array, z: Array) -> Array:
     """The thickness of a cap where the ray from the origin meets it, mm."""
     a, b, c = cap.toward
     cosine = (a * x + b * y + c * z) / np.maximum(np.sqrt(x * x + y * y + z * z), 1)
@@ -115,4 +119,7 @@ def _skull_thickness(head: Head, x: Array, y: Array, z: Array) -> Array:
     """Thickness of the vault, mm: thinner at the temples, with ridges at forehead and occiput."""
     temple = np.exp(-(((y + 15) / 35) ** 2)) * np.clip((np.abs(x) - 40) / 20, 0, 1)
     crest = np.exp(-((x / 6) ** 2)) * np.where(y > 0, 5.0, 3.0) * (np.abs(y) > 50) * (z < 40)
+    if head.hyperostosis:
+        frontal = np.clip((-y - 35) / 30, 0, 1) * np.clip(np.abs(x) / 12, 0, 1)
+        crest = crest + head.hyperostosis * frontal * np.clip((60 - z) / 20, 0, 1)
     return head.skull * (1 - 0.35 * temple * (z < 30)) + crest + 0.05 * np.clip(-z, 0, 50)
