@@ -11,12 +11,13 @@ from tfrecords_tools.phantom.head.story import Story
 
 Sampler = Callable[[np.random.Generator, Head, Story], Iterator[Lesion]]
 
+# In the order in which they are painted: what presses on the brain lies over what is in it.
 _SAMPLERS: dict[str, Sampler] = {
-    "epidural": extra_axial_sampling.epidurals,
+    "subarachnoid": intra_axial_sampling.subarachnoid,
     "intraparenchymal": intra_axial_sampling.intraparenchymal,
     "intraventricular": intra_axial_sampling.intraventricular,
-    "subarachnoid": intra_axial_sampling.subarachnoid,
     "subdural": extra_axial_sampling.subdurals,
+    "epidural": extra_axial_sampling.epidurals,
 }
 
 
@@ -24,7 +25,10 @@ def sample_lesions(
     rng: np.random.Generator, head: Head, subtypes: Sequence[str], story: Story
 ) -> tuple[Lesion, ...]:
     """Draws one or several hemorrhages per subtype, and hygromas."""
-    lesions = [lesion for subtype in subtypes for lesion in _SAMPLERS[subtype](rng, head, story)]
+    lesions: list[Lesion] = []
+    for subtype, sampler in _SAMPLERS.items():
+        if subtype in subtypes:
+            lesions += sampler(rng, head, story)
     if not {"epidural", "subdural"} & set(subtypes):
         lesions += extra_axial_sampling.hygromas(rng, head, story)
     return tuple(lesions)

@@ -90,31 +90,40 @@ def pushes(lesions: Sequence[Lesion]) -> tuple[Push, ...]:
 def paint_lesions(
     lesions: Sequence[Lesion], points: Points, tissue: Tissue
 ) -> tuple[Array, dict[str, Array]]:
-    """Paints the hemorrhages into a slice.
+    """Paints the hemorrhages into a slice, each over those before it.
 
     Returns:
         HU with them, and a soft mask 0..1 by subtype, 0 where bone in the same pixel hides the
         blood.
     """
     content = tissue.brain.hu.copy()
-    masks: dict[str, Array] = {}
+    masks: dict[str | None, Array] = {}
     for lesion in lesions:
         rim = lesion.oedema()
         if rim is not None:
             _paint_oedema(rim, content, points, tissue)
     for lesion in lesions:
+        masks.setdefault(lesion.subtype, np.zeros(points.shape, np.float32))
         masked = lesion.mask(points, tissue)
-        if lesion.subtype is not None and lesion.subtype not in masks:
-            masks[lesion.subtype] = np.zeros(points.shape, np.float32)
         if masked is not None:
             window, share = masked
             mix(content[window], lesion.blood.density(points, window), share)
-            if lesion.subtype is not None:
-                within = tissue.inside[window]
-                mask = masks[lesion.subtype][window]
-                np.maximum(mask, share * within * (within > VISIBLE), out=mask)
+            _cover(masks, lesion.subtype, window, share)
+    seen = tissue.inside * (tissue.inside > VISIBLE)
     # Bone that shares a pixel with blood keeps its share.
-    return tissue.hu + tissue.inside * (content - tissue.brain.hu), masks
+    hu = tissue.hu + tissue.inside * (content - tissue.brain.hu)
+    return hu, {subtype: mask * seen for subtype, mask in masks.items() if subtype is not None}
+
+
+def _cover(
+    masks: dict[str | None, Array], subtype: str | None, window: Window, share: Array
+) -> None:
+    """Adds a hemorrhage to its mask, and takes its place from those painted before; in place."""
+    for other, mask in masks.items():
+        if other == subtype:
+            np.maximum(mask[window], share, out=mask[window])
+        else:
+            mask[window] *= 1 - share
 
 
 def _paint_oedema(rim: Ellipsoid, hu: Array, points: Points, tissue: Tissue) -> None:
