@@ -61,7 +61,7 @@ def sample_study(patient: int, *, study: int, slices: int, seed: int) -> StudyPa
         head = distended(head)
     story = sample_story(own, sample_cause(own, head.age, subtypes), head.age)
     lesions = sample_lesions(own, head, subtypes, story)
-    head, wound = sample_wound(own, head, story, bleeds=bool(subtypes))
+    head, wound = sample_wound(own, head, story, subtypes)
     devices = sample_devices(np.random.default_rng([seed, 3, patient]), head, story)
     rng = np.random.default_rng([seed, 2, patient, study])
     scan = sample_scan(rng, patient, (head.size[0] + head.size[1]) / 2)

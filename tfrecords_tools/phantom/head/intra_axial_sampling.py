@@ -36,7 +36,7 @@ def subarachnoid(rng: Rng, head: Head, story: Story) -> Iterator[Lesion]:
         x, y, z = rng.normal(0, 9), -4 + rng.normal(0, 8), -16 + rng.normal(0, 5)
         yield Subarachnoid(fresh(rng), (x, y, z), rng.uniform(24, 56))
         return
-    for _ in range(int(rng.choice([1, 2, 3, 4]))):
+    for _ in range(int(rng.choice([1, 1, 2, 3]))):
         yield _thin_subarachnoid(rng, head, story)
 
 
@@ -45,11 +45,11 @@ def intraventricular(rng: Rng, head: Head, story: Story) -> Iterator[Lesion]:
     alone = rng.random() < 0.3
     sides = (not alone or story.side > 0, not alone or story.side < 0)
     kind = rng.random()
-    if kind < 0.25:
+    if kind < 0.3:
         yield Intraventricular(fresh(rng), rng.uniform(CAST, -5), sides)
-    elif kind < 0.58:
-        yield Intraventricular(fresh(rng), rng.uniform(4, 34), sides)
-    elif kind < 0.82:
+    elif kind < 0.62:
+        yield Intraventricular(fresh(rng), rng.uniform(-5, 34), sides)
+    elif kind < 0.84:
         yield Intraventricular(_diluted(rng), LAST - rng.uniform(4, 15), sides)
     else:
         yield _ventricular_clot(rng, story)

@@ -4,6 +4,7 @@ Bruises of the scalp, fractures, air, fluid in the cells of the skull base, and 
 brain belong together, and most of them occur without hemorrhage too.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,7 +97,7 @@ def _paint_fluid(cells: Shape, level: float, hu: Array, points: Points) -> None:
 
 
 def sample_wound(
-    rng: np.random.Generator, head: Head, story: Story, *, bleeds: bool
+    rng: np.random.Generator, head: Head, story: Story, subtypes: Collection[str]
 ) -> tuple[Head, Wound]:
     """Draws what a blow or an operation did to a head and its scalp."""
     if story.cause == "disease":  # some fell when they lost consciousness
@@ -104,13 +105,13 @@ def sample_wound(
     head = _bruised(rng, head, story) if rng.random() < 0.8 else head
     if story.cause == "operation":
         return head, Wound(air=_air(rng, head, story))
-    broken = rng.random() < (0.45 if bleeds else 0.15)
+    broken = rng.random() < (0.8 if "epidural" in subtypes else 0.35 if subtypes else 0.15)
     wound = _break(rng, head, story) if broken else Wound()
     if broken and rng.random() < 0.3:
         head = replace(head, dent=_dent(rng, story))
     if head.swellings and rng.random() < 0.2:
         wound = replace(wound, air=(*wound.air, *_bubbles_in_scalp(rng, head, story)))
-    return _swollen(rng, head, story, wound, 0.2 if bleeds else 0.07)
+    return _swollen(rng, head, story, wound, 0.2 if subtypes else 0.07)
 
 
 def _bruised(rng: np.random.Generator, head: Head, story: Story) -> Head:
