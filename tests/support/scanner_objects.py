@@ -27,7 +27,7 @@ def scan(**changes) -> Scan:
         tilt=0.0,
         angles=(0.0, 0.0, 0.0),
         shift=(0.0, 0.0),
-        kernel=Kernel(0.5, 0.0, 0.0),
+        kernel=Kernel(0.5, 0.0, 0.0, 0.0),
         noise=4.0,
         hardening=1.0,
         scatter=0.0,

@@ -89,7 +89,7 @@ def test_the_power_spectrum_of_the_noise_follows_the_kernel():
     size, fov, peaks = 192, 96.0, []
     for blur in (0.7, 0.5, 0.35):
         total = np.zeros(8)
-        changes = {"fov": fov, "kernel": Kernel(blur, 0.0, 0.0)}
+        changes = {"fov": fov, "kernel": Kernel(blur, 0.0, 0.0, 0.0)}
         water = np.zeros((size, size), np.float32)
         spectra = [radial_power(acquired_noise(water, i, **changes), fov / size) for i in range(8)]
         frequency, total = spectra[0][0], np.mean([power for _, power in spectra], axis=0)
@@ -100,7 +100,7 @@ def test_the_power_spectrum_of_the_noise_follows_the_kernel():
 
 
 def test_denoised_noise_is_blotchy_and_edges_stay_sharp():
-    plain, denoised = Kernel(0.5, 0.0, 0.0), Kernel(0.5, 0.0, 1.2)
+    plain, denoised = Kernel(0.5, 0.0, 0.0, 0.0), Kernel(0.5, 0.0, 1.2, 0.0)
     strength, neighbours = [], []
     for kernel in (plain, denoised):
         noise = acquired_noise(disc(100), kernel=kernel)[96:160, 96:160]

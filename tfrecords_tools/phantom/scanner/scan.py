@@ -106,16 +106,17 @@ def sample_scan(rng: np.random.Generator, patient: int, scale: float) -> Scan:
 
 
 def _sample_kernel(rng: np.random.Generator) -> Kernel:
-    """From soft ones to those for bone; a quarter of the scanners reconstruct iteratively."""
-    blur = float(np.exp(rng.uniform(*np.log([0.28, 1.0]))))
-    enhancement = 0.4 * rng.random() ** 2 if blur < 0.45 else 0.0
-    return Kernel(blur, enhancement, rng.uniform(0.4, 1.5) if rng.random() < 0.25 else 0.0)
+    """From soft ones to those for bone; a fifth of the scanners reconstruct iteratively."""
+    blur = float(np.clip(0.45 * np.exp(rng.normal(0, 0.27)), 0.28, 1.0))
+    enhancement = rng.uniform(0, 0.4) if blur < 0.4 and rng.random() < 0.2 else 0.0
+    denoising = rng.uniform(0.3, 1.3) if rng.random() < 0.2 else 0.0
+    return Kernel(blur, enhancement, denoising, rng.uniform(0, 0.09))
 
 
 def _sample_noise(rng: np.random.Generator, kernel: Kernel) -> float:
     """Sharper kernels are noisier, and denoised images are not."""
-    noise = 3.8 * 0.5 / kernel.blur * np.exp(rng.normal(0, 0.4))
-    return float(np.clip(noise / (1 + 1.5 * kernel.denoising), 1.2, 16))
+    noise = 3.3 * 0.5 / kernel.blur * np.exp(rng.normal(0, 0.3))
+    return float(np.clip(noise / (1 + kernel.denoising), 1.2, 12))
 
 
 def _sample_helix(rng: np.random.Generator) -> Helix:
