@@ -9,6 +9,7 @@ import numpy as np
 
 from tfrecords_tools.phantom.head.devices import Devices
 from tfrecords_tools.phantom.head.lesions import Blood
+from tfrecords_tools.phantom.head.skull_base import SkullBase
 from tfrecords_tools.phantom.head.trauma import Wound
 from tfrecords_tools.phantom.sampling import Ablation, StudyParameters
 from tfrecords_tools.phantom.scanner.processing import Processing
@@ -16,6 +17,8 @@ from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 
 PLAIN_DURA = 30.0  # HU; of brain
 USUAL_FOV, USUAL_THICKNESS, FRESH = 236.0, 5.0, 70.0  # mm, mm, HU
+USUAL_CONTRAST = 10.0  # HU
+USUAL_BASE = SkullBase(0.0, 0.0, 9.0, 26.0, -29.0, 0.5, 2.0, 10.0, 0.7)
 BRAIN_ONLY = (-15.0, 60.0)  # mm; no slice of base, face or vertex
 NOTHING_ABOUT = Surroundings("none", 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, False, None, None, ())
 
@@ -32,6 +35,15 @@ def _no_low_and_high_slices(study: StudyParameters) -> StudyParameters:
 
 def _no_look_alikes(study: StudyParameters) -> StudyParameters:
     return replace(study, head=replace(study.head, findings=()))
+
+
+def _no_full_brains(study: StudyParameters) -> StudyParameters:
+    middle_aged = replace(study.head, fullness=0.0, contrast=USUAL_CONTRAST)
+    return replace(study, head=middle_aged)
+
+
+def _no_varied_base(study: StudyParameters) -> StudyParameters:
+    return replace(study, head=replace(study.head, base=USUAL_BASE))
 
 
 def _no_dura(study: StudyParameters) -> StudyParameters:
@@ -87,6 +99,8 @@ GROUPS: dict[str, Ablation] = {
     "pose, field of view, thickness": _no_pose,
     "age of blood": _no_age_of_blood,
     "devices and surroundings": _no_devices,
+    "full brains of low contrast": _no_full_brains,
+    "skull bases that differ": _no_varied_base,
     "dense dura and sinuses": _no_dura,
     "mass effect": _no_mass_effect,
     "bruises, fractures, air": _no_trauma,

@@ -11,7 +11,7 @@ from tfrecords_tools.phantom.head.brain import Brain
 from tfrecords_tools.phantom.head.dura import Dura
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
-from tfrecords_tools.phantom.head.shapes import inside, mix
+from tfrecords_tools.phantom.head.shapes import inside, inside_profile, mix
 from tfrecords_tools.phantom.head.windows import Window, bounding_window
 
 Part = TypeVar("Part", Brain, Dura)
@@ -50,7 +50,8 @@ def render(head: Head, points: Points, shifted: Points, squeeze: Array | float) 
     distance = surfaces.distances(head, points)
     hu = skull.render(head, points, distance)
     depth = np.minimum(distance.brain, distance.floor)
-    within = inside(distance.brain, distance.edge) * inside(distance.floor, distance.floor_edge)
+    above_floor = inside_profile(distance.floor, distance.floor_edge)
+    within = inside(distance.brain, distance.edge) * above_floor
     window = bounding_window(within > 0)
     if isinstance(squeeze, np.ndarray):
         squeeze = squeeze[window]

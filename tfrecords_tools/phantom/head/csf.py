@@ -94,7 +94,7 @@ def _cisterns(head: Head, points: Points) -> Array:
     mask *= np.clip(0.7 + 0.6 * points.texture, 0, 1)
     np.maximum(mask, pons * np.clip((18 - y - 0.3 * (z + 36)) / 6, 0, 1), out=mask)
     for shape in (*both_sides(*SUPRASELLAR, *QUADRIGEMINAL, CEREBELLOPONTINE), CISTERNA_MAGNA):
-        join(mask, shape.scaled(wide), points, rough=0.4)
+        join(mask, shape.scaled(wide), points, rough=0.9)
     mask *= 1 - stem
     for side in (-1.0, 1.0):
         _sylvian(side, (0.8 + 2.2 * head.atrophy) * (1 - 0.8 * head.fullness), points, mask)

@@ -21,6 +21,7 @@ from tfrecords_tools.phantom.head.shapes import (
     Ellipsoid,
     both_sides,
     inside,
+    inside_profile,
     mix,
     paint,
 )
@@ -147,8 +148,8 @@ def _paint_base_bones(
     bone = 0.9 * head.cortical_hu - 20 * depth + 150 * points.grain
     dense = np.clip((depth - 11) / 3, 0, 1)
     bone += (head.cortical_hu + 200 - bone) * dense
-    below = 1 - inside(distance.floor, distance.floor_edge)
-    under = 1 - inside(distance.floor + depth, distance.floor_edge)
+    below = 1 - inside_profile(distance.floor, distance.floor_edge)
+    under = 1 - inside_profile(distance.floor + depth, distance.floor_edge)
     mix(hu, bone, (below - under) / np.maximum(below, 0.01) * within)
 
 

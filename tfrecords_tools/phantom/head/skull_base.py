@@ -26,6 +26,7 @@ class SkullBase:
         ridge: z of the petrous ridges.
         ridge_slope: y by x of the petrous ridges.
         eminence: by which their middle is higher than their ends.
+        tegmen: width of their flat front; a slice that grazes it shows a hazy spot.
         rough: deviation of the impressions that gyri leave.
     """
 
@@ -36,6 +37,7 @@ class SkullBase:
     ridge: float
     ridge_slope: float
     eminence: float
+    tegmen: float
     rough: float
 
 
@@ -48,8 +50,9 @@ def sample_base(rng: np.random.Generator) -> SkullBase:
         pole=rng.uniform(20, 32),
         ridge=rng.normal(-29, 3),
         ridge_slope=rng.uniform(0.38, 0.7),
-        eminence=rng.uniform(0, 6),
-        rough=rng.uniform(0.4, 1.4),
+        eminence=rng.uniform(0, 4),
+        tegmen=rng.uniform(9, 18),
+        rough=rng.uniform(0.4, 1.8),
     )
 
 
@@ -61,7 +64,7 @@ def floor_height(base: SkullBase, x: Array, y: Array) -> Array:
     back = -68 + 0.0075 * (x * x + (y - 34) ** 2)
     beyond = _behind_ridge(base, side, y)
     height = height + (back - height) * np.clip(beyond / 10, 0, 1)
-    crest = _crest(side, beyond)
+    crest = _crest(base, side, beyond)
     height = height + (_ridge(base, side) - height) * crest
     return height + base.height + base.slant / 50 * x
 
@@ -104,9 +107,9 @@ def _behind_ridge(base: SkullBase, side: Array, y: Array) -> Array:
     return (y + 2 - base.ridge_slope * side) / math.hypot(1, base.ridge_slope)
 
 
-def _crest(side: Array, beyond: Array) -> Array:
+def _crest(base: SkullBase, side: Array, beyond: Array) -> Array:
     """0..1; the front of a petrous bone is flatter than its back."""
-    width = np.where(beyond < 0, 10, 5)
+    width = np.where(beyond < 0, base.tegmen, 5)
     return np.exp(-((beyond / width) ** 2)) * np.clip((side - 9) / 9, 0, 1)
 
 
