@@ -90,7 +90,7 @@ def sample_scan(rng: np.random.Generator, patient: int, scale: float) -> Scan:
         shift=_sample_shift(rng),
         kernel=kernel,
         noise=_sample_noise(rng, kernel),
-        hardening=rng.uniform(0.1, 2.5),
+        hardening=1.6 * rng.random() ** 2,
         scatter=float(np.clip(rng.normal(0.003, 0.008), -0.01, 0.025)),
         drift=(rng.normal(0, 1.2), rng.normal(0, 1.2)),
         modulation=rng.uniform(0.4, 0.9),
@@ -110,7 +110,7 @@ def _sample_kernel(rng: np.random.Generator) -> Kernel:
     blur = float(np.clip(0.45 * np.exp(rng.normal(0, 0.27)), 0.28, 1.0))
     enhancement = rng.uniform(0, 0.4) if blur < 0.4 and rng.random() < 0.2 else 0.0
     denoising = rng.uniform(0.3, 1.3) if rng.random() < 0.2 else 0.0
-    return Kernel(blur, enhancement, denoising, rng.uniform(0, 0.09))
+    return Kernel(blur, enhancement, denoising, rng.uniform(0.01, 0.1))
 
 
 def _sample_noise(rng: np.random.Generator, kernel: Kernel) -> float:
@@ -120,7 +120,7 @@ def _sample_noise(rng: np.random.Generator, kernel: Kernel) -> float:
 
 
 def _sample_helix(rng: np.random.Generator) -> Helix:
-    return Helix(rng.uniform(0.02, 0.12), int(rng.integers(2, 7)), rng.uniform(0.5, 2.5))
+    return Helix(rng.uniform(0.01, 0.07), int(rng.integers(2, 7)), rng.uniform(0.5, 2.5))
 
 
 def _sample_fov(rng: np.random.Generator) -> float:
