@@ -156,7 +156,8 @@ def test_every_pixel_has_a_tissue():
     study = make_study(patient, slices=8, size=128, with_tissues=True)
     assert study.tissues is not None and study.tissues.max() < len(CLASSES)
     blood = study.tissues == CLASSES.index("blood")
-    assert blood[study.masks > 0].mean() > 0.95
+    # Blood is visible, and in the mask, where it takes less than half of a pixel.
+    assert blood[study.masks > 0].mean() > 0.8
     typical = {name: np.median(study.hu[study.tissues == CLASSES.index(name)]) for name in CLASSES}
     assert typical["air"] < -900
     assert -130 < typical["fat"] < -40

@@ -18,7 +18,7 @@ from tfrecords_tools.phantom.head.shapes import (
     soft_mask,
 )
 from tfrecords_tools.phantom.head.story import Story
-from tfrecords_tools.phantom.head.surfaces import inner_table
+from tfrecords_tools.phantom.head.surfaces import inner_table, scalp_point
 from tfrecords_tools.phantom.head.windows import Window
 
 SCAR, KERF = 30.0, 1.4  # HU in an opening; width in mm of the saw cut around a bone flap
@@ -127,8 +127,8 @@ def _electrodes(rng: np.random.Generator, head: Head) -> Iterator[Metal]:
     """EEG electrodes, around the scalp."""
     for azimuth in np.arange(0, 360, 45) + rng.uniform(0, 45):
         for elevation in (5.0, 40.0):
-            place = _on_scalp(head, direction(azimuth + rng.normal(0, 4), elevation))
-            yield Metal(Ellipsoid(as_point(place), (2.5, 2.5, 2.5)), rng.uniform(800, 5000))
+            place = scalp_point(head, direction(azimuth + rng.normal(0, 4), elevation))
+            yield Metal(Ellipsoid(place, (2.5, 2.5, 2.5)), rng.uniform(800, 5000))
 
 
 def _craniotomy(
@@ -161,7 +161,7 @@ def _staples(rng: np.random.Generator, head: Head, middle: np.ndarray) -> Iterat
     along = _around(middle, rng.uniform(0, 2 * np.pi))
     for angle in np.radians(np.arange(-24, 25, 4)):
         outward = np.cos(angle) * middle + np.sin(angle) * along
-        place = _on_scalp(head, outward)
+        place = np.array(scalp_point(head, outward))
         across = 2.5 * np.cross(outward, along)
         rod = Capsule(as_point(place - across), as_point(place + across), (0.4, 0.4))
         yield Metal(rod, rng.uniform(6000, 12000))
@@ -172,7 +172,3 @@ def _around(middle: np.ndarray, turn: float) -> np.ndarray:
     level = np.cross(middle, [0.0, 0.0, 1.0])
     level /= np.linalg.norm(level)
     return np.cos(turn) * level + np.sin(turn) * np.cross(middle, level)
-
-
-def _on_scalp(head: Head, outward: np.ndarray) -> np.ndarray:
-    return np.array(inner_table(head, outward)) + (head.skull + head.scalp) * outward

@@ -1,5 +1,6 @@
 """The surfaces of a head: scalp, outer and inner table of the skull, and skull base."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -77,10 +78,26 @@ def _floor(head: Head, points: Points) -> tuple[Array, Array]:
 
 def inner_table(head: Head, direction: np.ndarray) -> Point:
     """The point at which a ray from the origin meets the inner table, mm."""
+    return _meeting(
+        direction,
+        lambda x, y, z: (
+            _below_scalp(head, x, y, z)
+            - _scalp_thickness(head, x, y, z)
+            - _skull_thickness(head, x, y, z)
+        ),
+    )
+
+
+def scalp_point(head: Head, direction: np.ndarray) -> Point:
+    """The point at which a ray from the origin leaves the head, mm."""
+    return _meeting(direction, partial(_below_scalp, head))
+
+
+def _meeting(direction: np.ndarray, depth: Callable[[Array, Array, Array], Array]) -> Point:
+    """Where along a ray from the origin a depth is 0."""
     reach = np.linspace(30, 110, 161, dtype=np.float32)
     x, y, z = (reach * float(v) for v in direction)
-    depth = _below_scalp(head, x, y, z) - _scalp_thickness(head, x, y, z)
-    last = int(np.argmin(np.abs(depth - _skull_thickness(head, x, y, z))))
+    last = int(np.argmin(np.abs(depth(x, y, z))))
     return as_point(np.array([x[last], y[last], z[last]]))
 
 
