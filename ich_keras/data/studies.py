@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from ich_keras.data.cross_section import is_larger_than_a_head
+from ich_keras.data.field_of_view import cropped_to_head
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.series import SeriesFacts, ranked_series, series_facts
 from ich_keras.data.slice_file import SliceFile
 from ich_keras.data.sources import Reject, find_sources
 from tfrecords_tools.dicom.enhanced import read_headers
 from tfrecords_tools.dicom.header import SliceHeader
-from tfrecords_tools.dicom.orientation import View
+from tfrecords_tools.dicom.orientation import usual_view
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.dicom.rejection import RejectedSlice
 from tfrecords_tools.planning.neighbours import find_neighbours
@@ -70,7 +71,7 @@ class ReadSeries:
 
     series: Series
     files: tuple[SliceFile, ...]  # those that could be read
-    slices: tuple[CTSlice, ...]  # their slices in HU, as the files hold them, in the same order
+    slices: tuple[CTSlice, ...]  # in HU, in the same order; as the files hold them, or cropped
     images: np.ndarray  # the inputs of the network, uint8, shape (N, size, size, channels)
 
     @property
@@ -81,8 +82,18 @@ class ReadSeries:
 
     def remarks(self) -> list[str]:
         """What a reader of the answer should know, by headers and pixels."""
-        large = ["cross-section larger than a head's"] * is_larger_than_a_head(self.slices)
-        return self.series.facts.remarks() + large
+        large, cropped = is_larger_than_a_head(self.slices), self.slices[0].hu.shape != self._shape
+        return [
+            *self.series.facts.remarks(),
+            *["cross-section larger than a head's"] * large,
+            *["cropped to the head"] * cropped,
+        ]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """Rows and columns of its first file."""
+        header = self.files[0].header.slice
+        return header.rows, header.columns
 
 
 def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
@@ -119,16 +130,14 @@ def read_series(
         rejects += unreadable
         if read:
             files, slices = zip(*read, strict=True)
-            images = series_images(slices, [x.header.format.view for x in files], network_input)
-            yield ReadSeries(each, files, slices, images)
+            seen = cropped_to_head(slices)
+            yield ReadSeries(each, files, seen, series_images(seen, network_input))
 
 
-def series_images(
-    slices: Sequence[CTSlice], views: Sequence[View], network_input: NetworkInput
-) -> np.ndarray:
+def series_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:
     """The inputs of the network for a whole series; uint8 (len(slices), size, size, channels)."""
-    viewed = (view.apply(ct.hu) for view, ct in zip(views, slices, strict=True))
-    images = np.stack([network_input.windowed(hu) for hu in viewed])
+    # The view is that of the slice, which may be cropped, and not that of its file.
+    images = np.stack([network_input.windowed(usual_view(ct.header).apply(ct.hu)) for ct in slices])
     reach = network_input.neighbours
     if not reach:
         return images
