@@ -32,8 +32,9 @@ PATIENTS, SLICES, SIZE = 8, 10, 64
 def main(run: Path, folder: Path, counts: tuple[int, ...], cores: int) -> None:
     """Prints a row per number of studies."""
     sources = _source_studies(folder / "source")
-    rows = [_row(run, _exported(sources, count, folder), cores) for count in counts]
-    click.echo(pd.DataFrame(rows).to_string(index=False))
+    for count in counts:
+        row = _row(run, _exported(sources, count, folder), cores)
+        click.echo(pd.DataFrame([row]).to_string(index=False))
 
 
 def _source_studies(folder: Path) -> list[exports.Slices]:
