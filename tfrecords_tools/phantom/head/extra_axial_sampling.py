@@ -104,6 +104,8 @@ def _aged(rng: np.random.Generator, level: float) -> Blood:
 def _over_hemisphere(
     rng: np.random.Generator, head: Head, story: Story, *, opposite: bool
 ) -> Point:
-    """Anywhere over the cerebrum, on the side of the blow or opposite to it."""
+    """Over the cerebrum, on the side of the blow or opposite to it; or under the opening."""
+    if story.cause == "operation":
+        return inner_table(head, story.near(rng, 10))
     side = -story.side if opposite else story.side
     return inner_table(head, direction(side * rng.uniform(25, 155), rng.uniform(2, 62)))

@@ -43,7 +43,7 @@ class Blood:
     def density(self, points: Points, window: Window) -> Array:
         """HU of the blood at the pixels of a window."""
         texture = points.texture[window]
-        hu = self.hu + 2.5 * texture
+        hu = self.hu + 2.5 * texture + 3 * points.grain[window]
         if self.membranes:
             hu += self.membranes * np.clip(1 - np.abs(texture) / MEMBRANE, 0, 1)
         if self.level is not None:
@@ -127,12 +127,12 @@ def _cover(
 
 
 def _paint_oedema(rim: Ellipsoid, hu: Array, points: Points, tissue: Tissue) -> None:
-    """Darkens the brain, but not the CSF, in place."""
+    """Darkens the brain, most of all the white matter, but not the CSF; in place."""
     masked = soft_mask(rim, points, rough=2.5)
     if masked is not None:
         window, share = masked
         csf = np.maximum(tissue.brain.ventricles[window], tissue.brain.sulci[window])
-        hu[window] -= 10 * share * (1 - csf)
+        hu[window] -= share * (1 - csf) * (12 - 6 * tissue.brain.grey[window])
 
 
 def inward(center: Point, amount: float) -> Push | None:
