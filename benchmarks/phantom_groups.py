@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from tfrecords_tools.phantom.head.devices import Devices
-from tfrecords_tools.phantom.head.lesions import Blood
+from tfrecords_tools.phantom.head.extra_axial import (
+    Epidural,
+    FalxSubdural,
+    Subdural,
+    TentorialSubdural,
+)
+from tfrecords_tools.phantom.head.intra_axial import Intraparenchymal, Subarachnoid
+from tfrecords_tools.phantom.head.lesions import Blood, Lesion
 from tfrecords_tools.phantom.head.skull_base import SkullBase
 from tfrecords_tools.phantom.head.trauma import Wound
 from tfrecords_tools.phantom.sampling import Ablation, StudyParameters
@@ -19,6 +26,7 @@ PLAIN_DURA = 30.0  # HU; of brain
 USUAL_FOV, USUAL_THICKNESS, FRESH = 236.0, 5.0, 70.0  # mm, mm, HU
 USUAL_CONTRAST = 10.0  # HU
 USUAL_BASE = SkullBase(0.0, 0.0, 9.0, 26.0, -29.0, 0.5, 2.0, 10.0, 0.7)
+THICK, LARGE, WIDE = 7.0, 9.0, 27.0  # mm; thickness, radius, and extent in sulci
 BRAIN_ONLY = (-15.0, 60.0)  # mm; no slice of base, face or vertex
 NOTHING_ABOUT = Surroundings("none", 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, False, None, None, ())
 
@@ -57,6 +65,21 @@ def _no_age_of_blood(study: StudyParameters) -> StudyParameters:
 
 def _no_trauma(study: StudyParameters) -> StudyParameters:
     return replace(study, wound=Wound(), head=replace(study.head, swellings=(), dent=None))
+
+
+def _no_small_hemorrhages(study: StudyParameters) -> StudyParameters:
+    return replace(study, lesions=tuple(_enlarged(lesion) for lesion in study.lesions))
+
+
+def _enlarged(lesion: Lesion) -> Lesion:
+    if isinstance(lesion, Epidural | Subdural | FalxSubdural | TentorialSubdural):
+        return replace(lesion, thickness=max(lesion.thickness, THICK))
+    if isinstance(lesion, Intraparenchymal):
+        factor = max(1.0, LARGE / max(lesion.lobes[0].axes))
+        return replace(lesion, lobes=tuple(lobe.scaled(factor) for lobe in lesion.lobes))
+    if isinstance(lesion, Subarachnoid):
+        return replace(lesion, extent=max(lesion.extent, WIDE))
+    return lesion
 
 
 def _no_mass_effect(study: StudyParameters) -> StudyParameters:
@@ -104,4 +127,5 @@ GROUPS: dict[str, Ablation] = {
     "dense dura and sinuses": _no_dura,
     "mass effect": _no_mass_effect,
     "bruises, fractures, air": _no_trauma,
+    "small and thin hemorrhages": _no_small_hemorrhages,
 }

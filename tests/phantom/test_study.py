@@ -98,9 +98,16 @@ def test_findings_are_not_labelled_as_hemorrhage():
 
 @pytest.fixture(scope="module")
 def whole_studies():
-    """Complete studies of a few patients, one of them with a hemorrhage."""
+    """Complete studies of a few patients, two of them with a hemorrhage."""
     positive = next(i for i in range(40) if subtypes_of(i, 0) == ("subdural",))
-    return {i: make_study(i, slices=4, size=48) for i in (0, 1, 2, positive)}
+    thin = next(i for i in range(400) if has_wide_film(i))
+    return {i: make_study(i, slices=4, size=48) for i in (0, 1, 2, positive, thin)}
+
+
+def has_wide_film(patient: int) -> bool:
+    """Whether a thin subdural covers much of a hemisphere."""
+    lesions = sample_study(patient, study=0, slices=4, seed=0).lesions
+    return any(isinstance(x, Subdural) and x.thickness < 5 < x.extent / 10 for x in lesions)
 
 
 @pytest.mark.parametrize("group", GROUPS)

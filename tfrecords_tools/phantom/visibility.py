@@ -5,7 +5,7 @@ import numpy as np
 MINIMUM_AREA = 10.0  # mm² in a slice, of all pixels of a subtype: a petechia 3.5 mm across
 BRAIN_HU = 34.0  # with which blood in CSF is compared, since brain surrounds it
 MOST, SOME, DENSE = 0.5, 0.25, 10.0  # shares of a pixel; HU against the surroundings
-FAINTEST = 85.0  # HU mm; contrast times the root of the area, to which the eye responds (Rose 1948)
+FAINTEST = 70.0  # HU mm; contrast times the root of the area, to which the eye responds (Rose 1948)
 
 
 def visible_pixels(share: np.ndarray, contrast: np.ndarray, pixel: float) -> np.ndarray:

@@ -169,6 +169,10 @@ def _air(rng: np.random.Generator, head: Head, story: Story) -> tuple[Ellipsoid,
     for _ in range(int(count)):
         place = np.array(inner_table(head, story.near(rng, spread))) * rng.uniform(0.93, 0.985)
         bubbles.append(Ellipsoid(as_point(place), as_point(rng.uniform(0.8, 3.2, 3))))
+    if rng.random() < 0.25:  # along the falx
+        for y in rng.uniform(-65, 45, rng.integers(1, 5)):
+            place = (rng.normal(0, 1.5), float(y), rng.uniform(30, 70))
+            bubbles.append(Ellipsoid(place, as_point(rng.uniform(0.8, 2.5, 3))))
     if rng.random() < 0.3:
         outward = direction(story.side * rng.uniform(3, 25), rng.uniform(5, 40))
         front = np.array(inner_table(head, outward))
