@@ -25,9 +25,9 @@ Rng = np.random.Generator
 def intraparenchymal(rng: Rng, head: Head, story: Story) -> Iterator[Lesion]:
     """Contusions and sheared axons after a blow; else hypertensive, lobar, or of the stem."""
     kinds, shares = _BY_CAUSE[story.cause]
-    yield kinds[int(rng.choice(len(kinds), p=shares))](rng, head, story)
-    if story.cause == "trauma" and rng.random() < 0.45:
-        yield kinds[int(rng.choice(len(kinds), p=shares))](rng, head, story)
+    places = int(rng.choice([1, 2, 3])) if story.cause == "trauma" else 1
+    for number in rng.choice(len(kinds), places, p=shares):
+        yield kinds[int(number)](rng, head, story)
 
 
 def subarachnoid(rng: Rng, head: Head, story: Story) -> Iterator[Lesion]:
@@ -93,7 +93,7 @@ def _contusion(rng: Rng, head: Head, story: Story) -> Lesion:
     else:
         outward = story.near(rng, 12, opposite=rng.random() < 0.6)
         x, y, z = np.array(inner_table(head, outward)) * rng.uniform(0.8, 0.93)
-    return _cluster(rng, np.array([x, y, z]), rng.uniform(4, 16), (2.0, 8.0))
+    return _cluster(rng, np.array([x, y, z]), rng.uniform(5, 20), (2.0, 10.0))
 
 
 def _petechiae(rng: Rng, head: Head, story: Story) -> Lesion:
@@ -128,22 +128,22 @@ def _cluster(rng: Rng, center: np.ndarray, spread: float, radii: tuple[float, fl
 def _deep(rng: Rng, head: Head, story: Story) -> Lesion:
     """Hypertensive: basal ganglia and thalamus."""
     x, y, z = story.side * rng.normal(22, 5), rng.uniform(-16, 20), rng.uniform(0, 18)
-    return _clot(rng, np.array([x, y, z]), _size(rng, 4.0, 27.0))
+    return _clot(rng, np.array([x, y, z]), _size(rng, 5.0, 28.0))
 
 
 def _infratentorial(rng: Rng, head: Head, story: Story) -> Lesion:
     """Pons, midbrain or cerebellum."""
     if rng.random() < 0.4:
         center = np.array([rng.normal(0, 4), 17 + rng.normal(0, 3), rng.uniform(-44, -14)])
-        return _clot(rng, center, _size(rng, 2.5, 11.0))
+        return _clot(rng, center, _size(rng, 3.0, 12.0))
     x, y, z = story.side * rng.uniform(7, 32), rng.uniform(42, 64), rng.uniform(-52, -30)
-    return _clot(rng, np.array([x, y, z]), _size(rng, 4.0, 20.0))
+    return _clot(rng, np.array([x, y, z]), _size(rng, 5.0, 22.0))
 
 
 def _lobar(rng: Rng, head: Head, story: Story) -> Lesion:
     outward = direction(story.side * rng.uniform(15, 165), rng.uniform(2, 62))
     center = np.array(inner_table(head, outward)) * rng.uniform(0.5, 0.82)
-    return _clot(rng, center, _size(rng, 4.0, 30.0))
+    return _clot(rng, center, _size(rng, 5.0, 32.0))
 
 
 def _clot(rng: Rng, center: np.ndarray, size: float) -> Lesion:
@@ -180,7 +180,7 @@ def _size(rng: Rng, least: float, most: float) -> float:
 
 _Sampler = Callable[[Rng, Head, Story], Lesion]
 _BY_CAUSE: dict[str, tuple[tuple[_Sampler, ...], tuple[float, ...]]] = {
-    "trauma": ((_contusion, _petechiae, _lobar), (0.6, 0.28, 0.12)),
+    "trauma": ((_contusion, _petechiae, _lobar), (0.6, 0.26, 0.14)),
     "operation": ((_lobar, _contusion), (0.6, 0.4)),
-    "disease": ((_deep, _lobar, _infratentorial, _petechiae), (0.42, 0.34, 0.16, 0.08)),
+    "disease": ((_deep, _lobar, _infratentorial, _petechiae), (0.44, 0.36, 0.14, 0.06)),
 }
