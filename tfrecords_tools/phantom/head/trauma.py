@@ -163,22 +163,23 @@ def _wet(rng: np.random.Generator, story: Story) -> tuple[tuple[Shape, float], .
 
 
 def _air(rng: np.random.Generator, head: Head, story: Story) -> tuple[Ellipsoid, ...]:
-    """Bubbles under the opening; after operations also a layer in front of the brain."""
-    count, spread = (rng.integers(2, 9), 14.0) if story.cause == "trauma" else (8, 12.0)
-    bubbles = []
-    for _ in range(int(count)):
-        place = np.array(inner_table(head, story.near(rng, spread))) * rng.uniform(0.93, 0.985)
-        bubbles.append(Ellipsoid(as_point(place), as_point(rng.uniform(0.8, 3.2, 3))))
-    if rng.random() < 0.25:  # along the falx
+    """Bubbles under the opening, along the falx, and a layer in front of the brain."""
+    count = int(rng.integers(2, 9))
+    bubbles = [_bubble(rng, inner_table(head, story.near(rng, 14)), 0.95) for _ in range(count)]
+    if rng.random() < 0.25:
         for y in rng.uniform(-65, 45, rng.integers(1, 5)):
-            place = (rng.normal(0, 1.5), float(y), rng.uniform(30, 70))
-            bubbles.append(Ellipsoid(place, as_point(rng.uniform(0.8, 2.5, 3))))
+            bubbles.append(_bubble(rng, (rng.normal(0, 1.5), float(y), rng.uniform(30, 70)), 1.0))
     if rng.random() < 0.3:
         outward = direction(story.side * rng.uniform(3, 25), rng.uniform(5, 40))
-        front = np.array(inner_table(head, outward))
+        front = as_point(0.97 * np.array(inner_table(head, outward)))
         axes = (rng.uniform(4, 16), rng.uniform(2, 6), rng.uniform(6, 20))
-        bubbles.append(Ellipsoid(as_point(front * 0.97), axes))
+        bubbles.append(Ellipsoid(front, axes))
     return tuple(bubbles)
+
+
+def _bubble(rng: np.random.Generator, place: Point, inward: float) -> Ellipsoid:
+    center = np.array(place) * inward * rng.uniform(0.98, 1.03)
+    return Ellipsoid(as_point(center), as_point(rng.uniform(0.8, 3.2, 3)))
 
 
 def _bubbles_in_scalp(rng: np.random.Generator, head: Head, story: Story) -> tuple[Ellipsoid, ...]:
