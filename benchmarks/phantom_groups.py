@@ -19,6 +19,7 @@ from tfrecords_tools.phantom.head.lesions import Blood, Lesion
 from tfrecords_tools.phantom.head.skull_base import SkullBase
 from tfrecords_tools.phantom.head.trauma import Wound
 from tfrecords_tools.phantom.sampling import Ablation, StudyParameters
+from tfrecords_tools.phantom.scanner.kernel import Kernel
 from tfrecords_tools.phantom.scanner.processing import Processing
 from tfrecords_tools.phantom.scanner.surroundings import Surroundings
 
@@ -109,6 +110,12 @@ def _no_projection(study: StudyParameters) -> StudyParameters:
     return replace(study, scan=exact)
 
 
+def _plain_kernel(study: StudyParameters) -> StudyParameters:
+    """Noise keeps its strength."""
+    plain = Kernel(study.scan.kernel.blur, 0.0, 0.0, 0.0)
+    return replace(study, scan=replace(study.scan, kernel=plain))
+
+
 def _no_processing(study: StudyParameters) -> StudyParameters:
     return replace(study, scan=replace(study.scan, processing=AS_MEASURED))
 
@@ -117,6 +124,7 @@ GROUPS: dict[str, Ablation] = {
     "skull base and face": _no_base,
     "look-alikes": _no_look_alikes,
     "beam hardening, motion, rings": _no_projection,
+    "tails, edge enhancement, denoising": _plain_kernel,
     "calibration, resampling, loss": _no_processing,
     "lowest and highest slices": _no_low_and_high_slices,
     "pose, field of view, thickness": _no_pose,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfrecords_tools.phantom.sampling import DOUBLED_POSITION, sample_study
+from tfrecords_tools.phantom.sampling import DOUBLED_POSITION, LIMIT, sample_study
 from tfrecords_tools.phantom.scanner.scan import Scan, sample_scan
 from tfrecords_tools.phantom.scanner.storage import COMMON
 from tfrecords_tools.phantom.study import make_study
@@ -58,6 +58,15 @@ def test_slices_of_mixed_thickness_are_thin_through_the_base():
     gaps = np.diff(study.positions[:, 2])
     assert (gaps > 0).all()
     assert gaps[-1] / gaps[0] == pytest.approx(above / base, rel=1e-6)
+
+
+def test_a_few_studies_begin_at_the_neck_or_above_the_base():
+    studies = [sample_study(i, study=0, slices=8, seed=1) for i in range(300)]
+    lowest = np.array([x.heights[0] / x.head.size[2] for x in studies])
+    assert 0.1 < (lowest < -70).mean() < 0.3
+    assert 0.02 < (lowest > -45).mean() < 0.1
+    assert -135 < lowest.min() < -90
+    assert min(x.heights[0] for x in studies) >= LIMIT
 
 
 def test_a_study_with_motion_is_reproducible():
