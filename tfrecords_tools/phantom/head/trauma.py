@@ -20,6 +20,7 @@ from tfrecords_tools.phantom.head.story import Story
 from tfrecords_tools.phantom.head.surfaces import inner_table
 
 FLUID, CLOT_IN_BONE = 38.0, 45.0  # HU
+SUTURES_FIRM = 14.0  # years; a blow may open the sutures of younger heads
 BONE_FROM, AIR_BELOW = 150.0, -300.0  # HU
 
 
@@ -105,10 +106,9 @@ def sample_wound(
     head = _bruised(rng, head, story) if rng.random() < 0.8 else head
     if story.cause == "operation":
         return head, Wound(air=_air(rng, head, story))
-    broken = rng.random() < (0.8 if "epidural" in subtypes else 0.35 if subtypes else 0.15)
-    wound = _break(rng, head, story) if broken else Wound()
-    if broken and rng.random() < 0.3:
-        head = replace(head, dent=_dent(rng, story))
+    wound = Wound()
+    if rng.random() < (0.8 if "epidural" in subtypes else 0.35 if subtypes else 0.15):
+        head, wound = _broken(rng, head, story), _gaps(rng, head, story)
     if head.swellings and rng.random() < 0.2:
         wound = replace(wound, air=(*wound.air, *_bubbles_in_scalp(rng, head, story)))
     return _swollen(rng, head, story, wound, 0.2 if subtypes else 0.07)
@@ -130,12 +130,17 @@ def _bruised(rng: np.random.Generator, head: Head, story: Story) -> Head:
     return replace(head, swellings=tuple(Swelling(cap, hu) for cap in caps))
 
 
-def _dent(rng: np.random.Generator, story: Story) -> Cap:
-    """A depressed fracture: fragments that the blow drove in."""
-    return Cap(as_point(story.near(rng, 3)), rng.uniform(8, 18), rng.uniform(2, 9), 0.35)
+def _broken(rng: np.random.Generator, head: Head, story: Story) -> Head:
+    """A depressed fracture, whose fragments the blow drove in; or sutures that it tore open."""
+    if rng.random() < 0.3:
+        place = as_point(story.near(rng, 3))
+        head = replace(head, dent=Cap(place, rng.uniform(8, 18), rng.uniform(2, 9), 0.35))
+    if head.age < SUTURES_FIRM and rng.random() < 0.3:
+        head = replace(head, suture=head.suture + rng.uniform(0.7, 2.5))
+    return head
 
 
-def _break(rng: np.random.Generator, head: Head, story: Story) -> Wound:
+def _gaps(rng: np.random.Generator, head: Head, story: Story) -> Wound:
     """One to three gaps that meet at the blow; those at the base reach the air cells."""
     outward = story.near(rng, 4)
     center = inner_table(head, outward)
