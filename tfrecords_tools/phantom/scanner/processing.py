@@ -66,8 +66,11 @@ class Processing:
         return hu if self.limits is None else hu.clip(*self.limits)
 
 
-def sample_processing(rng: np.random.Generator) -> Processing:
-    """Draws the processing of a study; most only have an error of the calibration."""
+def sample_processing(rng: np.random.Generator, *, keeps_air: bool) -> Processing:
+    """Draws the processing of a study; most only have an error of the calibration.
+
+    `keeps_air` is for files whose HU only the air in them confirms.
+    """
     density = rng.uniform(0.6, 0.95)
     angle = rng.normal(0, 6) if rng.random() < 0.3 else 0.0
     return Processing(
@@ -75,8 +78,12 @@ def sample_processing(rng: np.random.Generator) -> Processing:
         offset=float(np.clip(rng.normal(0, 2), -4, 4)),
         grid=Grid(density, angle) if rng.random() < 0.25 else None,
         quality=int(rng.integers(60, 96)) if rng.random() < 0.12 else None,
-        limits=_LIMITS[rng.integers(len(_LIMITS))] if rng.random() < 0.05 else None,
+        limits=_sample_limits(rng, 0.0 if keeps_air else 0.05),
     )
+
+
+def _sample_limits(rng: np.random.Generator, share: float) -> tuple[float, float] | None:
+    return _LIMITS[rng.integers(len(_LIMITS))] if rng.random() < share else None
 
 
 # Of published sets that hold soft tissue only, and of pictures in the usual windows.

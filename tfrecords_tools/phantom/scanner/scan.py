@@ -100,7 +100,7 @@ def sample_scan(rng: np.random.Generator, patient: int, scale: float) -> Scan:
         surroundings=sample_surroundings(rng),
         circle=rng.random() < 0.6,
         extended=rng.random() < 0.3,
-        processing=sample_processing(rng),
+        processing=sample_processing(rng, keeps_air=storage in RARE),
         storage=storage,
     )
 

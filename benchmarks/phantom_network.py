@@ -1,0 +1,54 @@
+"""Makes the network that ships: phantom studies, shards with masks, and the training.
+
+    python -m benchmarks.phantom_network OUT
+
+Patients are made in batches, each with a seed of its own, and their DICOM files are removed once
+they are in the shards. If interrupted, the same command resumes. `python -m benchmarks.ship OUT/run`
+then writes the folder of the package.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from benchmarks.timing import run_ich_keras
+from ich_keras.experiment.experiment import load_experiment
+from tfrecords_tools.phantom.rsna_files import synth
+
+SIZE = load_experiment("phantom.yaml").data.size
+SPLIT = "0.94,0.03,0.03"
+
+
+def add_patients(out: Path, number: int, patients: int, slices: int) -> None:
+    """Adds a batch of patients to the shards; nothing happens if it was added before."""
+    done = out / "batches.json"
+    batches = json.loads(done.read_text()) if done.is_file() else []
+    if number in batches:
+        return
+    data = out / "rsna-ich"
+    shutil.rmtree(data, ignore_errors=True)
+    synth(data, patients=patients, slices=slices, seed=number)
+    options = ("--size", SIZE, "--split", SPLIT, "--masks", data / "masks", "--add")
+    run_ich_keras("convert", data, "--out", out / "shards", *options)
+    done.write_text(json.dumps([*batches, number]))
+    shutil.rmtree(data)
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--batches", default=10, show_default=True)
+@click.option("--patients", default=2000, show_default=True, help="Per batch.")
+@click.option("--slices", default=8, show_default=True, help="Per study.")
+@click.option("--seed", default=1000, show_default=True, help="Of the first batch.")
+def main(out: Path, batches: int, patients: int, slices: int, seed: int) -> None:
+    """Makes the shards, then trains; an existing run resumes."""
+    out.mkdir(parents=True, exist_ok=True)
+    for number in range(seed, seed + batches):
+        add_patients(out, number, patients, slices)
+    run_ich_keras("fit", "phantom.yaml", "--shards", out / "shards", "--run", out / "run")
+
+
+if __name__ == "__main__":
+    main()
