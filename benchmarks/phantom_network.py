@@ -3,8 +3,8 @@
     python -m benchmarks.phantom_network OUT
 
 Patients are made in batches, each with a seed of its own, and their DICOM files are removed once
-they are in the shards. If interrupted, the same command resumes. `python -m benchmarks.ship OUT/run`
-then writes the folder of the package.
+they are in the shards. If interrupted, the same command resumes. Then `python -m benchmarks.ship
+OUT/run` writes the folder of the package.
 """
 
 import json

@@ -9,6 +9,7 @@ from scipy import ndimage
 from tests.support.scanner_objects import AS_MEASURED, disc, skull
 from tfrecords_tools.phantom.sampling import sample_study
 from tfrecords_tools.phantom.scanner.processing import Grid, sample_processing
+from tfrecords_tools.phantom.scanner.storage import RARE
 from tfrecords_tools.phantom.study import make_study
 
 
@@ -53,7 +54,7 @@ def test_limits_cut_hu_off():
 
 
 def test_most_studies_lose_nothing_and_some_do():
-    drawn = [sample_processing(np.random.default_rng(i)) for i in range(500)]
+    drawn = [sample_processing(np.random.default_rng(i), keeps_air=False) for i in range(500)]
     shares = [
         np.mean([getattr(x, name) is not None for x in drawn])
         for name in ("grid", "quality", "limits")
@@ -61,6 +62,13 @@ def test_most_studies_lose_nothing_and_some_do():
     assert (np.abs(np.subtract(shares, [0.25, 0.12, 0.05])) < 0.05).all()
     assert max(abs(x.offset) for x in drawn) <= 4
     assert all(0.97 <= x.scale <= 1.03 for x in drawn)
+
+
+def test_files_whose_hu_only_air_confirms_keep_it():
+    scans = [sample_study(i, study=0, slices=2, seed=0).scan for i in range(400)]
+    rare = [scan.processing.limits for scan in scans if scan.storage in RARE]
+    assert rare and set(rare) == {None}
+    assert any(scan.processing.limits for scan in scans)
 
 
 def test_a_study_of_pictures_is_reproducible_and_stores_what_it_shows():
