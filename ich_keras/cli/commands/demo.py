@@ -17,7 +17,7 @@ from ich_keras.cli.options import RESUMES, Command, LocalPath, set_option, worke
 def demo(
     directory: Path, patients: int, seed: int, workers: int | None, overrides: tuple[str, ...]
 ) -> None:
-    """The whole way on phantom studies, into DIRECTORY."""
+    """An answer of the shipped network; then the whole way on phantom studies, into DIRECTORY."""
     load_tensorflow()
     from ich_keras.cli.demo import run_demo
 
