@@ -18,7 +18,7 @@ from benchmarks.alarms import count_alarms
 from benchmarks.phantom_groups import GROUPS
 from benchmarks.timing import run_ich_keras
 from ich_keras.cli.demo import SIZE, SLICES, SPLIT
-from tfrecords_tools.phantom.rsna_files import synth
+from tfrecords_tools.phantom.rsna_files import MASK_FOLDER, synth
 
 ALL = "nothing"
 
@@ -34,7 +34,8 @@ def _train(folder: Path, group: str, patients: int, steps: int, seed: int) -> Pa
     if not (shards / "dataset.json").is_file():
         shutil.rmtree(data, ignore_errors=True)
         synth(data, patients=patients, slices=SLICES, seed=seed, ablation=GROUPS.get(group))
-        run_ich_keras("convert", data, "--out", shards, "--size", SIZE, "--split", SPLIT)
+        options = ("--size", SIZE, "--split", SPLIT, "--masks", data / MASK_FOLDER)
+        run_ich_keras("convert", data, "--out", shards, *options)
         shutil.rmtree(data)
     steps_set = f"training.max_steps={steps}"
     run_ich_keras("fit", "demo.yaml", "--shards", shards, "--run", run, "--set", steps_set)

@@ -15,7 +15,7 @@ from ich_keras.run.shipped import find_run
 from ich_keras.training.fit import fit
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.phantom.cohort import subtypes_of
-from tfrecords_tools.phantom.rsna_files import synth
+from tfrecords_tools.phantom.rsna_files import MASK_FOLDER, synth
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,14 @@ def run_demo(
         log.info("2/5 phantom studies of %d patients", patients)
         synth(data, patients=patients, slices=SLICES, seed=seed, workers=workers)
     log.info("3/5 shards")
-    convert(data, shards, ConvertOptions(size=SIZE, split=SPLIT, seed=seed, workers=workers))
+    masks = data / MASK_FOLDER
+    options = ConvertOptions(size=SIZE, split=SPLIT, seed=seed, workers=workers, masks=masks)
+    convert(data, shards, options)
     log.info("4/5 training")
     fit(load_experiment("demo.yaml", overrides), shards, run)
     log.info("5/5 evaluation on patients that were not trained on")
     for split in ("val", "test"):
-        log.info(evaluate(run, shards, split=split, masks=data / "masks").sentence())
+        log.info(evaluate(run, shards, split=split, masks=masks).sentence())
     return run.report
 
 

@@ -107,8 +107,8 @@ class TrainingConfig(Section):
     """Squared error, cross-entropy, focal loss, or the score of the challenge."""
     label_weights: LabelWeights = LabelWeights()
     map_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the cross-entropy between class maps and masks, which is added to the loss; the
-    shards must hold masks (convert --masks). 0 trains by the labels of slices alone."""
+    """Weight of the cross-entropy between class maps and masks, which is added to the loss where
+    the shards hold masks (convert --masks). 0 trains by the labels of slices alone."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with Nesterov momentum of 0.9."""
     learning_rate: AboveZero

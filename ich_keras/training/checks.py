@@ -45,18 +45,13 @@ def check_shards(shards: ShardSet, experiment: Experiment) -> None:
 
     Raises:
         DatasetError: if slices are smaller than a cell of the class map, or a split is empty or
-            lacks the positive slices that the monitored score needs, or if masks are missing.
+            lacks the positive slices that the monitored score needs.
     """
     cell = stride(experiment.model)
     if shards.input.size < cell:
         raise DatasetError(
             f"{shards.folder}: slices of {shards.input.size} pixels are smaller than a cell of the"
             f" class map, {cell} pixels; convert larger ones, or give model.widths fewer stages"
-        )
-    if experiment.training.map_weight and not shards.manifest.format.masks:
-        raise DatasetError(
-            f"{shards.folder}: holds no masks, which training.map_weight needs; convert with"
-            " --masks DIR, or set it to 0"
         )
     splits = {name: split for name, split in shards.manifest.splits.items() if split.slices}
     if not {"train", "val"} <= splits.keys():

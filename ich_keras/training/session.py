@@ -96,7 +96,7 @@ def open_session(
     loss = make_loss(config)
     step = compile_train_step(
         *(strategy, model, optimizer, loss, config.batch_size, computation.jit_compile),
-        map_loss=make_map_loss(config),
+        map_loss=make_map_loss(config) if trains_maps(experiment, shards) else None,
     )
     return Session(
         *(experiment, shards, run, workers, strategy, computation, model, optimizer, loss),
@@ -113,16 +113,17 @@ def batches_from(session: Session, start_step: int) -> Any:
     prefetches to the device, so that each step on a processor allocates its memory again from the
     system and takes 1.5 times as long.
     """
-    batch_size = session.experiment.training.batch_size
+    experiment = session.experiment
+    batch_size = experiment.training.batch_size
     dataset = training_batches(
         session.shards,
-        session.experiment.data,
+        experiment.data,
         batch_size=batch_size,
-        seed=session.experiment.seed,
+        seed=experiment.seed,
         start_step=start_step,
         worker=session.workers.index,
         workers=session.workers.count,
-        cell=stride(session.experiment.model) if session.experiment.training.map_weight else None,
+        cell=stride(experiment.model) if trains_maps(experiment, session.shards) else None,
     )
     if device_names(session.strategy) == ["CPU:0"]:
         return dataset
@@ -130,6 +131,11 @@ def batches_from(session: Session, start_step: int) -> Any:
     return session.strategy.distribute_datasets_from_function(
         lambda _: dataset.rebatch(share, drop_remainder=True)
     )
+
+
+def trains_maps(experiment: Experiment, shards: ShardSet) -> bool:
+    """Returns whether class maps are trained on masks too."""
+    return experiment.training.map_weight > 0 and shards.manifest.format.masks
 
 
 def record(session: Session, position: Position) -> None:
@@ -166,6 +172,11 @@ def describe(session: Session, schedule: Schedule, position: Position) -> None:
         log.warning(
             f"training.batch_size {experiment.training.batch_size} is more than all slices to train"
             " on: a step sees some of them twice; give a smaller one, or convert more studies"
+        )
+    if experiment.training.map_weight and not shards.manifest.format.masks:
+        log.warning(
+            f"{shards.folder}: holds no masks, so class maps are trained by the labels of slices"
+            " alone, without training.map_weight; `ich-keras convert --masks` stores masks"
         )
     prevalences = shards.prevalences("val")
     log.info(

@@ -439,9 +439,15 @@ def test_slices_smaller_than_a_cell_of_the_class_map_are_refused(shards, tmp_pat
         fit(experiment("model.widths=[4, 4, 4, 4, 4, 4]"), shards, RunFolder(tmp_path))
 
 
-def test_class_maps_are_not_trained_on_shards_without_masks(shards, tmp_path):
-    with pytest.raises(DatasetError, match=r"holds no masks.*convert with --masks DIR"):
-        fit(experiment("training.map_weight=1"), shards, RunFolder(tmp_path))
+def test_shards_without_masks_are_trained_on_by_their_labels_with_a_warning(
+    shards, tmp_path, caplog
+):
+    runs = [RunFolder(tmp_path / name) for name in ("none", "weight")]
+    for run, weight in zip(runs, (0, 1), strict=True):
+        fit(experiment(f"training.map_weight={weight}"), shards, run, until=1)
+    assert caplog.text.count("holds no masks, so class maps are trained by the labels") == 1
+    for one, other in zip(*map(weights, runs), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_batch_larger_than_all_slices_is_said(shards, tmp_path, caplog):
