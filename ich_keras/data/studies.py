@@ -19,7 +19,6 @@ from ich_keras.data.series import SeriesFacts, ranked_series, series_facts
 from ich_keras.data.slice_file import SliceFile
 from ich_keras.data.sources import Reject, find_sources
 from tfrecords_tools.dicom.enhanced import read_headers
-from tfrecords_tools.dicom.header import SliceHeader
 from tfrecords_tools.dicom.orientation import usual_view
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.dicom.rejection import RejectedSlice
@@ -35,11 +34,6 @@ class Series:
 
     files: tuple[SliceFile, ...]
     facts: SeriesFacts
-
-    @property
-    def header(self) -> SliceHeader:
-        """Of its first slice."""
-        return self.files[0].header.slice
 
     def read(self) -> tuple[list[tuple[SliceFile, CTSlice]], list[Reject]]:
         """The files whose pixels can be read, with their slices, and the others."""
@@ -69,10 +63,16 @@ class Study:
 class ReadSeries:
     """A series whose pixels were read."""
 
-    series: Series
-    files: tuple[SliceFile, ...]  # those that could be read
-    slices: tuple[CTSlice, ...]  # in HU, in the same order; as the files hold them, or cropped
+    files: tuple[SliceFile, ...]  # those that could be read; none for arrays
+    facts: SeriesFacts
+    slices: tuple[CTSlice, ...]  # in HU, in the order of the files; as these hold them, or cropped
+    cropped: bool  # whether they were cropped to the head
     images: np.ndarray  # the inputs of the network, uint8, shape (N, size, size, channels)
+
+    @property
+    def slice_ids(self) -> list[str]:
+        """Those of the files, which are unique."""
+        return [x.slice_id for x in self.files] or [x.header.slice_id for x in self.slices]
 
     @property
     def position_mm(self) -> np.ndarray:
@@ -82,18 +82,11 @@ class ReadSeries:
 
     def remarks(self) -> list[str]:
         """What a reader of the answer should know, by headers and pixels."""
-        large, cropped = is_larger_than_a_head(self.slices), self.slices[0].hu.shape != self._shape
         return [
-            *self.series.facts.remarks(),
-            *["cross-section larger than a head's"] * large,
-            *["cropped to the head"] * cropped,
+            *self.facts.remarks(),
+            *["cross-section larger than a head's"] * is_larger_than_a_head(self.slices),
+            *["cropped to the head"] * self.cropped,
         ]
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        """Rows and columns of its first file."""
-        header = self.files[0].header.slice
-        return header.rows, header.columns
 
 
 def find_studies(paths: Sequence[Path]) -> tuple[list[Study], list[Reject]]:
@@ -130,8 +123,19 @@ def read_series(
         rejects += unreadable
         if read:
             files, slices = zip(*read, strict=True)
-            seen = cropped_to_head(slices)
-            yield ReadSeries(each, files, seen, series_images(seen, network_input))
+            yield seen_series(slices, each.facts, network_input, files)
+
+
+def seen_series(
+    slices: Sequence[CTSlice],
+    facts: SeriesFacts,
+    network_input: NetworkInput,
+    files: tuple[SliceFile, ...] = (),
+) -> ReadSeries:
+    """A series along the slice normal as a network sees it."""
+    seen = cropped_to_head(slices)
+    cropped = seen[0].hu.shape != slices[0].hu.shape
+    return ReadSeries(files, facts, seen, cropped, series_images(seen, network_input))
 
 
 def series_images(slices: Sequence[CTSlice], network_input: NetworkInput) -> np.ndarray:

@@ -162,7 +162,7 @@ def _table(
     scorer: RunScorer, study: Study, series: ReadSeries, truth: Truth, network_input: NetworkInput
 ) -> pd.DataFrame:
     """One row per labelled slice: identifiers, probabilities, and the area of the plain rule."""
-    header = series.series.header
+    header = series.slices[0].header
     table = pd.DataFrame(scorer.probabilities(series.images), columns=list(LABELS)).assign(
         name=[truth.name_of(file) for file in series.files],
         slice_id=[file.slice_id for file in series.files],

@@ -28,12 +28,14 @@ def append_answers(
 def slice_rows(key: dict[str, Any], series: ReadSeries, probabilities: np.ndarray) -> pd.DataFrame:
     """The rows of `slices.csv` of a series.
 
-    The frame is empty unless the file is an enhanced CT, the position where only an order is known.
+    The file is empty for arrays, the frame unless the file is an enhanced CT, and the position
+    where only an order is known.
     """
+    files = series.files or [None] * len(series.slices)
     columns = key | {
-        "slice_id": [file.slice_id for file in series.files],
-        "file": [path_cell(file.source.name) for file in series.files],
-        "frame": pd.array([file.frame for file in series.files], dtype="Int64"),
+        "slice_id": series.slice_ids,
+        "file": [path_cell(file.source.name) if file else "" for file in files],
+        "frame": pd.array([file.frame if file else None for file in files], dtype="Int64"),
         "position_mm": series.position_mm,
     }
     return pd.DataFrame(columns | dict(zip(LABELS, probabilities.T.astype(float), strict=True)))
@@ -45,8 +47,8 @@ def series_row(series: ReadSeries, look: np.ndarray, *, smoothed: bool) -> dict[
     if smoothed and np.isnan(series.position_mm).any():
         remarks.append("not smoothed")
     return {
-        "slices": len(series.files),
-        "worth_a_look": " ".join(series.files[i].slice_id for i in look),
+        "slices": len(series.slices),
+        "worth_a_look": " ".join(series.slice_ids[i] for i in look),
         "remarks": "; ".join(remarks),
     }
 

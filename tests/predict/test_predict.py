@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ich_keras.predict.predict import worth_a_look
+from ich_keras.predict.detector import worth_a_look
 from ich_keras.predict.tables import labels_at_thresholds, submission
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.tables.label_csv import read_labels

@@ -9,7 +9,7 @@ import pytest
 from ich_keras.cli import main as cli
 from ich_keras.cli.commands import predict as command
 from ich_keras.experiment.experiment import load_experiment
-from ich_keras.predict import dicom_objects, pictures
+from ich_keras.predict import detector, dicom_objects, pictures
 from ich_keras.predict import predict as module
 from ich_keras.predict.predict import predict
 from ich_keras.run.folder import RunFolder, read_input
@@ -124,7 +124,7 @@ def test_ctrl_c_before_the_first_answer_claims_none(run, studies, tmp_path, monk
 
 
 def test_an_error_in_a_later_study_keeps_the_answers(run, studies, tmp_path, monkeypatch):
-    usual, called = module.predict_images, []
+    usual, called = detector.predict_images, []
 
     def fails(*arguments):
         called.append(1)
@@ -132,7 +132,7 @@ def test_an_error_in_a_later_study_keeps_the_answers(run, studies, tmp_path, mon
             raise MemoryError
         return usual(*arguments)
 
-    monkeypatch.setattr(module, "predict_images", fails)
+    monkeypatch.setattr(detector, "predict_images", fails)
     with pytest.raises(MemoryError):
         predict(run, [studies], tmp_path / "out")
     assert tables(tmp_path / "out") == (4, 2, 24, 1)
