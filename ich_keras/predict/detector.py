@@ -1,7 +1,5 @@
 """A network with its thresholds, which answers one series of slices after the other."""
 
-import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ich_keras.data.given import check_exist, nothing_usable
+from ich_keras.data.head_ct import HeadCT, reject_table
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.sources import Reject
-from ich_keras.data.studies import ReadSeries, Study, read_series
-from ich_keras.model.forward import Forward, compile_forward, predict_images
-from ich_keras.model.network import PROBABILITIES, load_model, with_class_maps
-from ich_keras.predict.tables import series_row, slice_rows
-from ich_keras.run.folder import RunError, RunFolder, read_input
-from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
+from ich_keras.data.studies import ReadSeries, Study, find_studies, read_series
+from ich_keras.model.forward import Forward, predict_images
+from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
+from ich_keras.predict.tables import series_row, slice_rows, study_rows
 from ich_keras.scores.smoothing import Smoothing, smooth_series
 from tfrecords_tools.classes import ANY
-from tfrecords_tools.errors import InputError
+from tfrecords_tools.errors import UsageError
 
-log = logging.getLogger(__name__)
+Given = str | Path | HeadCT
 
 BATCH_SIZE = 16
 LOOK_SLICES = 3  # per study that are most worth a look
@@ -48,6 +46,18 @@ class SeriesAnswer:
 
 
 @dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answers to all series."""
+
+    slices: pd.DataFrame  # one row per slice, as in `slices.csv`
+    studies: pd.DataFrame  # one row per series, as in `studies.csv`
+    rejects: pd.DataFrame  # one row per rejected file, as in `rejects.csv`
+    class_maps: tuple[np.ndarray, ...]  # on request, one per row of `studies`: float32, 0..1,
+    # (slices, map height, map width, 6), over the slice in the usual view padded to a square
+    notice: str  # what every answer has to say, or ""
+
+
+@dataclass(frozen=True, eq=False)
 class Detector:
     """A network, and what was fitted for it on validation."""
 
@@ -56,6 +66,47 @@ class Detector:
     thresholds: dict[str, float | None] | None  # of studies; None if validation gave none
     smoothing: Smoothing | None  # None if probabilities are not to be smoothed
     notice: str  # what every answer has to say, or ""
+
+    def predict(self, given: Given | Sequence[Given], *, class_maps: bool = False) -> Prediction:
+        """Answers DICOM files, folders and zip archives, or slices in memory.
+
+        Raises:
+            UsageError: if a path does not exist, or what is given is of another kind.
+            InputError: if no file can be used.
+        """
+        several = [given] if isinstance(given, str | Path | HeadCT) else list(given)
+        rejects: list[Reject] = []
+        slices, rows, maps = [], [], []
+        for answer in self._answers_to(several, rejects):
+            slices.append(answer.slice_rows())
+            rows.append(answer.series_row())
+            maps += [answer.outputs[CLASS_MAPS]] * class_maps
+        if not rows:
+            raise nothing_usable("predict", [Path(str(x)) for x in several], rejects)
+        table = pd.concat(slices, ignore_index=True)
+        studies = study_rows(table, rows, self.thresholds)
+        return Prediction(table, studies, reject_table(rejects), tuple(maps), self.notice)
+
+    def _answers_to(self, given: Sequence[Given], rejects: list[Reject]) -> Iterator[SeriesAnswer]:
+        heads = [x for x in given if isinstance(x, HeadCT)]
+        paths = [Path(x) for x in given if isinstance(x, str | Path)]
+        if not given or len(given) not in (len(heads), len(paths)):
+            raise UsageError(
+                "give paths of DICOM files, folders or zip archives, or HeadCT(hu, position_mm,"
+                " spacing_mm) for arrays; not both, and at least one"
+            )
+        if heads:
+            return self._answers_to_heads(heads)
+        check_exist(paths)
+        studies, others = find_studies(paths)
+        rejects += others
+        return self.answers(studies, rejects)
+
+    def _answers_to_heads(self, heads: Sequence[HeadCT]) -> Iterator[SeriesAnswer]:
+        """Each is a study of its own."""
+        for number, head in enumerate(heads, start=1):
+            key = {"study": number, "study_id": head.study_id, "patient": number, "series": 1}
+            yield self.answer(key, head.seen(self.network_input))
 
     def answers(self, studies: Iterable[Study], rejects: list[Reject]) -> Iterator[SeriesAnswer]:
         """Reads and answers one series after the other; `read_series` adds to the rejects.
@@ -79,68 +130,6 @@ class Detector:
             outputs[PROBABILITIES] = smooth_series(raw, one, series.position_mm, self.smoothing)
         look = worth_a_look(outputs[PROBABILITIES])
         return SeriesAnswer(key, series, outputs, look, self.smoothing is not None)
-
-
-def load_detector(run: RunFolder, *, size: int | None, smooth: bool) -> Detector:
-    """The network of a run at a size, by default that of the training.
-
-    Raises:
-        RunError: for `smooth`, if no smoothing was fitted on validation.
-    """
-    trained = read_input(run).network
-    network_input = trained.at(size or trained.size)
-    postprocessing = _postprocessing(run, network_input.size, smooth)
-    return Detector(
-        network_input,
-        compile_forward(with_class_maps(load_model(run.best))),
-        _thresholds(postprocessing, smooth),
-        postprocessing.smoothing if postprocessing is not None and smooth else None,
-        run.notice,
-    )
-
-
-def nothing_to_predict(
-    paths: Sequence[Path], rejects: Sequence[Reject], listed: str = ""
-) -> InputError:
-    """Each reason with its number of files and the first of them; `listed` says where all are."""
-    counts = Counter(x["reason"] for x in rejects)
-    first = {x["reason"]: x for x in reversed(rejects)}
-    reasons = [
-        f"{reason} ({n}), as {first[reason]['path']}: {first[reason]['detail']}"
-        for reason, n in counts.most_common()
-    ]
-    return InputError(
-        f"nothing to predict in {', '.join(map(str, paths))}: {'; '.join(reasons) or 'no file'};"
-        f" {listed if rejects else ''}give files, folders or zip archives with CT slices"
-    )
-
-
-def _thresholds(
-    postprocessing: Postprocessing | None, smooth: bool
-) -> dict[str, float | None] | None:
-    """Those of studies; None if validation gave none."""
-    if postprocessing is None:
-        return None
-    level = "study_smoothed" if smooth else "study"
-    thresholds = postprocessing.thresholds[level]["sensitivity_95"]
-    if all(value is None for value in thresholds.values()):
-        log.info("no column `found`: validation had no studies both with and without a hemorrhage")
-        return None
-    return thresholds
-
-
-def _postprocessing(run: RunFolder, size: int, smooth: bool) -> Postprocessing | None:
-    """What was fitted on validation at this size; None if the run was not evaluated."""
-    postprocessing = read_postprocessing(run, size)
-    if postprocessing is not None:
-        return postprocessing
-    advice = f"`ich-keras evaluate {run.path} --size {size}` fits it on validation"
-    if read_input(run).shards is None:
-        advice = "the network came without the slices to fit it on"
-    if smooth:
-        raise RunError(f"{run.path}: no smoothing is fitted for {size} pixels; {advice}")
-    log.info("no threshold is fitted for %d pixels; %s", size, advice)
-    return None
 
 
 def worth_a_look(probabilities: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.storage.atomic import whole_file, write_text
 
 NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras"}
+METADATA_NAME = "metadata.json"  # beside it
 
 
 def export_model(run: RunFolder, kind: str, out: Path) -> Path:
@@ -50,7 +51,7 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         "fitted_on_validation": postprocessing and asdict(postprocessing),
         "notice": run.notice or "for research, not for diagnosis",
     }
-    write_json(out / "metadata.json", metadata)
+    write_json(out / METADATA_NAME, metadata)
     if run.card.is_file():
         write_text(out / run.card.name, run.card.read_text("utf-8"))
     return target

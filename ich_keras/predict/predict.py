@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ich_keras.data.given import nothing_usable
 from ich_keras.data.sources import Reject, write_rejects
 from ich_keras.data.studies import Study, find_studies
-from ich_keras.predict.detector import (
-    Detector,
-    SeriesAnswer,
-    load_detector,
-    nothing_to_predict,
-)
+from ich_keras.predict.detector import Detector, SeriesAnswer
+from ich_keras.predict.loading import load_detector
 from ich_keras.predict.output import REJECTS_NAME, check_unused
 from ich_keras.predict.pictures import costing_no_answer, draw_study, write_objects
 from ich_keras.predict.tables import append_answers
@@ -87,7 +84,7 @@ def predict(
         if studies or rejects:
             write_rejects(out / REJECTS_NAME, rejects)
     if not writer.counts:
-        raise nothing_to_predict(paths, rejects, f"all are in {out / REJECTS_NAME}; ")
+        raise nothing_usable("predict", paths, rejects, f"all are in {out / REJECTS_NAME}; ")
     return PredictResult(out, writer.counts, len(rejects))
 
 

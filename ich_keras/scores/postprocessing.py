@@ -95,13 +95,16 @@ def read_postprocessing(run: RunFolder, size: int) -> Postprocessing | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content["thresholds"]["study_smoothed"]  # the level that was added last
-        source, smoothing = Source(**content["source"]), Smoothing(**content["smoothing"])
+        postprocessing = postprocessing_from_json(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path}: damaged ({error}); remove it, `ich-keras evaluate` writes it again"
         ) from error
-    if source != current_source(run, size):
-        return None
+    return postprocessing if postprocessing.source == current_source(run, size) else None
+
+
+def postprocessing_from_json(content: dict[str, Any]) -> Postprocessing:
+    """What `asdict` made into JSON; KeyError or TypeError if it has another form."""
+    content["thresholds"]["study_smoothed"]  # the level that was added last
+    source, smoothing = Source(**content["source"]), Smoothing(**content["smoothing"])
     return Postprocessing(source, smoothing, content["thresholds"])

@@ -6,7 +6,6 @@ import click
 
 from ich_keras.cli.defaults import load_tensorflow
 from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_result
-from tfrecords_tools.errors import UsageError
 
 
 @click.command(cls=Command, interrupted=BEGINS_AGAIN)
@@ -33,13 +32,12 @@ def predict(
     RUN is the folder of a run, or the name of a shipped network: phantom. A folder of that name is
     ./phantom.
     """
+    from ich_keras.data.given import check_exist
     from ich_keras.predict.output import check_unused
     from ich_keras.run.shipped import find_run
 
     folder = find_run(run)
-    for path in paths:
-        if _is_missing(path):
-            raise UsageError(f"no such file or folder: {path}")
+    check_exist(paths)
     target = out or Path("predictions")
     check_unused(target)
     load_tensorflow()
@@ -47,14 +45,3 @@ def predict(
 
     result = apply_run(folder, paths, target, size=size, smooth=smooth, dicom=dicom)
     echo_result(result.sentence(), folder.notice)
-
-
-def _is_missing(path: Path) -> bool:
-    """One that may not be read, or that is a link to nothing, is a row of `rejects.csv` instead."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
