@@ -23,11 +23,12 @@ from ich_keras.cli.commands.predict import predict
 from ich_keras.cli.commands.synth import synth
 from ich_keras.cli.commands.tune import tune
 from ich_keras.cli.commands.verify import verify
+from ich_keras.cli.commands.view import view
 from ich_keras.data.s3 import aborts_at_exit
 from ich_keras.run.settings import settle_process
 from tfrecords_tools.errors import InputError
 
-COMMANDS = (convert, demo, doctor, evaluate, export, fit, predict, synth, tune, verify)
+COMMANDS = (convert, demo, doctor, evaluate, export, fit, predict, synth, tune, verify, view)
 INTERRUPTED = 130
 
 log = logging.getLogger(__name__)

@@ -35,6 +35,7 @@ class SeriesAnswer:
     outputs: dict[str, np.ndarray]  # those of `with_class_maps`; probabilities may be smoothed
     look: np.ndarray  # indices of the slices most worth a look
     smoothed: bool
+    raw: np.ndarray  # the probabilities before smoothing
 
     def slice_rows(self) -> pd.DataFrame:
         """The rows of `slices.csv`."""
@@ -125,11 +126,12 @@ class Detector:
 
     def answer(self, key: dict[str, Any], series: ReadSeries) -> SeriesAnswer:
         outputs = predict_images(self.with_maps, series.images, BATCH_SIZE)
+        raw = outputs[PROBABILITIES]
         if self.smoothing is not None:
-            one, raw = np.zeros(len(series.slices)), outputs[PROBABILITIES]
+            one = np.zeros(len(series.slices))
             outputs[PROBABILITIES] = smooth_series(raw, one, series.position_mm, self.smoothing)
         look = worth_a_look(outputs[PROBABILITIES])
-        return SeriesAnswer(key, series, outputs, look, self.smoothing is not None)
+        return SeriesAnswer(key, series, outputs, look, self.smoothing is not None, raw)
 
 
 def worth_a_look(probabilities: np.ndarray) -> np.ndarray:

@@ -8,12 +8,16 @@ from pathlib import Path
 from ich_keras.data.given import nothing_usable
 from ich_keras.data.sources import Reject, write_rejects
 from ich_keras.data.studies import Study, find_studies
+from ich_keras.model.network import CLASS_MAPS
 from ich_keras.predict.detector import Detector, SeriesAnswer
 from ich_keras.predict.loading import load_detector
 from ich_keras.predict.output import REJECTS_NAME, check_unused
 from ich_keras.predict.pictures import costing_no_answer, draw_study, write_objects
 from ich_keras.predict.tables import append_answers
 from ich_keras.run.folder import NOTICE_NAME, RunFolder
+from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
+from ich_keras.view.html import write_page
+from ich_keras.view.study_page import StudyPage, study_page
 from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.progress import progress
 from tfrecords_tools.storage.atomic import write_text
@@ -45,6 +49,7 @@ def predict(
     size: int | None = None,
     smooth: bool = False,
     dicom: bool = False,
+    view: bool = False,
 ) -> PredictResult:
     """Writes the probabilities of every CT slice in the files, and two figures per study.
 
@@ -61,7 +66,8 @@ def predict(
 
     Folders and zip archives are searched to any depth. Without `size` it is that of the training.
     `smooth` smooths over the slices of each series, as fitted on validation; `dicom` writes the
-    class maps as DICOM objects too, to `dicom/study_<n>/`.
+    class maps as DICOM objects too, to `dicom/study_<n>/`, and `view` a page per study to look
+    at, `study_<n>.html`.
 
     Raises:
         InputError: if no file can be used.
@@ -70,14 +76,16 @@ def predict(
         KeyboardInterrupt: with a message that says what is answered.
     """
     check_unused(out)
-    writer = _Writer(out, load_detector(run, size=size, smooth=smooth), dicom)
+    detector = load_detector(run, size=size, smooth=smooth)
+    fitted = read_postprocessing(run, detector.network_input.size)
+    writer = _Writer(out, detector, dicom, view, fitted)
     studies: list[Study] = []
     rejects: list[Reject] = []
     try:
         studies, rejects = find_studies(paths)
         shown = progress(studies, desc="predict", unit="study")
         for answer in writer.detector.answers(shown, rejects):
-            writer.write(answer)
+            writer.write(answer, rejects)
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(writer.interrupted(len(studies))) from interrupt
     finally:
@@ -95,11 +103,17 @@ class _Writer:
     out: Path
     detector: Detector
     dicom: bool
+    view: bool
+    fitted: Postprocessing | None
     counts: Counter[str] = field(default_factory=Counter)  # as in PredictResult
 
-    def write(self, answer: SeriesAnswer) -> None:
+    def write(self, answer: SeriesAnswer, rejects: Sequence[Reject]) -> None:
         self._append(answer)
         self._draw(answer)
+        if self.view and answer.key["series"] == 1:
+            name = f"study_{answer.key['study']:03d}.html"
+            with costing_no_answer(name, self.counts):
+                write_page(self.out / name, self._page(answer, rejects))
 
     def interrupted(self, studies: int) -> str:
         """What is said about an interruption."""
@@ -118,6 +132,19 @@ class _Writer:
             if notice:
                 write_text(self.out / NOTICE_NAME, f"{notice}\n")
             self.counts.update(studies=row["series"] == 1, series=1, slices=len(slices))
+
+    def _page(self, answer: SeriesAnswer, rejects: Sequence[Reject]) -> StudyPage:
+        return study_page(
+            answer.key["study"],
+            answer.series,
+            self.detector.network_input,
+            answer.raw,
+            answer.outputs[CLASS_MAPS],
+            self.fitted,
+            smooth=answer.smoothed,
+            rejects=rejects,
+            notice=self.detector.notice,
+        )
 
     def _draw(self, answer: SeriesAnswer) -> None:
         series, outputs, notice = answer.series, answer.outputs, self.detector.notice

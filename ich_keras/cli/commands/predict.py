@@ -19,6 +19,7 @@ from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_re
 @click.option(
     "--dicom", is_flag=True, help="Write the class maps as DICOM too, with the study's identity."
 )
+@click.option("--view", is_flag=True, help="Write a page per study to look at: study_001.html.")
 def predict(
     run: str,
     paths: tuple[Path, ...],
@@ -26,6 +27,7 @@ def predict(
     size: int | None,
     smooth: bool,
     dicom: bool,
+    view: bool,
 ) -> None:
     """Applies RUN to DICOM files, folders or zip archives.
 
@@ -43,5 +45,5 @@ def predict(
     load_tensorflow()
     from ich_keras.predict.predict import predict as apply_run
 
-    result = apply_run(folder, paths, target, size=size, smooth=smooth, dicom=dicom)
+    result = apply_run(folder, paths, target, size=size, smooth=smooth, dicom=dicom, view=view)
     echo_result(result.sentence(), folder.notice)

@@ -1,0 +1,48 @@
+"""`ich-keras view`."""
+
+import os
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+
+import click
+
+from ich_keras.cli.defaults import load_tensorflow
+from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_result
+
+
+@click.command(cls=Command, interrupted=BEGINS_AGAIN)
+@click.argument("run", type=Run())
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=LocalPath())
+@click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
+@click.option(
+    "--smooth", is_flag=True, help="Smooth over the slices of a series, as fitted on validation."
+)
+def view(run: str, paths: tuple[Path, ...], size: int | None, smooth: bool) -> None:
+    """Applies RUN to DICOM files, folders or zip archives, and opens a page to look at.
+
+    RUN is the folder of a run, or the name of a shipped network: phantom. The page is written to a
+    private temporary folder, and holds the slices: remove it when you are done.
+    """
+    from ich_keras.data.given import check_exist
+    from ich_keras.run.shipped import find_run
+
+    folder = find_run(run)
+    check_exist(paths)
+    load_tensorflow()
+    from ich_keras.predict.predict import predict
+
+    out = Path(tempfile.mkdtemp(prefix="ich-keras-"))
+    result = predict(folder, paths, out, size=size, smooth=smooth, view=True)
+    page = out / "study_001.html"
+    if page.is_file() and _has_display():
+        webbrowser.open(page.as_uri())
+    echo_result(f"{result.sentence()}; to look at: {page}", folder.notice)
+
+
+def _has_display() -> bool:
+    """Without one, a browser of the terminal would take it over."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
