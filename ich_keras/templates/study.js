@@ -52,7 +52,7 @@ async function start() {
   build();
   state.slice = look()[0];
   showAll();
-  document.body.dataset.ready = "";
+  document.body.dataset.ready = Math.round(performance.now()); // ms since it was opened
 }
 
 // The answer
@@ -91,7 +91,7 @@ function showAnswer() {
     const [, values, verdict] = $("labels").children[k].children;
     const limit = threshold(k), sign = ofStudy(k) >= limit ? "≥" : "<";
     values.textContent = format(ofStudy(k)) + (limit === null ? "" : ` ${sign} ${format(limit)}`);
-    verdict.textContent = verdictOf(reached[k], k, threshold(k) !== null || reached[k]);
+    verdict.textContent = verdictOf(k, reached[k]);
     $("labels").children[k].classList.toggle("found", reached[k]);
     $("labels").children[k].setAttribute("aria-pressed", k === state.label);
   });
@@ -102,11 +102,12 @@ function showAnswer() {
   showCurves();
 }
 
-function verdictOf(reached, k, judged) {
-  if (!judged) return "not judged";
-  if (!truth) return reached ? "found" : "not found";
-  if (reached) return truth[k] ? "found, agreed" : "found, false alarm";
-  return truth[k] ? "not found, missed" : "not found, agreed";
+function verdictOf(k, reached) {
+  if (!reached && threshold(k) === null) return "not judged";
+  if (truth && reached) return truth[k] ? "found, agreed" : "found, false alarm";
+  if (truth) return truth[k] ? "not found, missed" : "not found, agreed";
+  if (reached && !(ofStudy(k) >= threshold(k))) return "found by its kind";
+  return reached ? "found" : "not found";
 }
 
 function format(value) {
@@ -116,7 +117,8 @@ function format(value) {
 function showLook() {
   $("look").querySelectorAll("button").forEach((button) => button.remove());
   look().forEach((i) => {
-    const button = make("button", `slice ${i + 1}: ${format(shown()[i][5])}`, { type: "button" });
+    const text = `slice ${i + 1}, any ${format(shown()[i][5])}`;
+    const button = make("button", String(i + 1), { type: "button", title: text, "aria-label": text });
     button.setAttribute("aria-pressed", i === state.slice);
     button.addEventListener("click", () => go(i));
     $("look").append(button);
@@ -223,7 +225,7 @@ function showSlice() {
   const [, rows, columns] = state.network ? study.network.shape : study.shape;
   const canvas = $("slice");
   if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
-  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  const context = canvas.getContext("2d", { willReadFrequently: true }), image = context.createImageData(columns, rows);
   const pixels = new Uint32Array(image.data.buffer);
   const grey = state.network ? networkGrey : (i) => levels.grey[hu[state.slice * rows * columns + i] - LOWEST];
   for (let i = 0; i < pixels.length; i++) pixels[i] = 0xff000000 | (grey(i) * 0x010101);
@@ -259,7 +261,7 @@ function showOverlay() {
   }
   context.putImageData(image, 0, 0);
   canvas.style.opacity = $("opacity").value;
-  $("legend").lastChild.textContent = `${study.labels[k]}, 0 to 1: probability from this cell alone`;
+  $("legend").firstChild.textContent = study.labels[k];
 }
 
 /** The outline of the true mask: its pixels that have a neighbour outside. */

@@ -15,6 +15,7 @@ import jinja2
 import matplotlib
 import numpy as np
 from isal import igzip
+from markupsafe import Markup
 
 from ich_keras.view.study_page import StudyPage
 from tfrecords_tools.classes import LABELS
@@ -46,8 +47,8 @@ def render_page(page: StudyPage) -> str:
     script, style = _template("study.js"), _template("study.css")
     return environment.get_template("study.html.j2").render(
         number=page.number,
-        script=jinja2.utils.markupsafe.Markup(script),
-        style=jinja2.utils.markupsafe.Markup(style),
+        script=Markup(script),
+        style=Markup(style),
         script_hash=_hash(script),
         style_hash=_hash(style),
         blocks={name: _packed(content) for name, content in _blocks(page).items()},

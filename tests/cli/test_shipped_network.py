@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import tempfile
+import webbrowser
 from pathlib import Path
 
 import cv2
@@ -93,7 +95,7 @@ def test_an_obvious_hemorrhage_is_found_and_healthy_heads_are_not_called_so(
     studies, bleeding, tmp_path, contents
 ):
     out = tmp_path / "out"
-    *_, notice, last = call("predict", "phantom", studies, "--out", out, "--dicom", "-q")
+    *_, notice, last = call("predict", "phantom", studies, "--out", out, "--dicom", "--view", "-q")
     assert notice == SHIPPED.notice
     assert str(out) in last
     slices = pd.read_csv(out / "slices.csv").groupby("study")["file"].first()
@@ -109,6 +111,25 @@ def test_an_obvious_hemorrhage_is_found_and_healthy_heads_are_not_called_so(
     assert (out / "notice.txt").read_text("utf-8").strip() == SHIPPED.notice
     capture = pydicom.dcmread(next((out / "dicom").rglob("*capture_0001.dcm")))
     assert capture.ImageComments == SHIPPED.notice
+    pages = [x.name for x in sorted(out.glob("*.html"))]
+    assert pages == [f"study_{number:03d}.html" for number in answers["study"]]
+
+
+def test_view_opens_a_page_in_a_private_folder_where_there_is_a_display(
+    bleeding, tmp_path, monkeypatch, contents
+):
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for display in ("", ":0"):
+        monkeypatch.setenv("DISPLAY", display)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        *_, notice, last = call("view", "phantom", bleeding / "stage_2_train", "-q")
+        page = Path(last.rpartition(" ")[2])
+        assert notice == SHIPPED.notice
+        assert page.name == "study_001.html"
+        assert page.parent.stat().st_mode & 0o777 == 0o700
+        assert opened == ([page.as_uri()] if display else [])
 
 
 def test_scores_and_exports_go_to_the_working_directory(bleeding, tmp_path, monkeypatch, contents):

@@ -1,9 +1,7 @@
 """The report as a person sees it: in headless Chromium, on a screen and on a telephone."""
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,47 +10,23 @@ from matplotlib.image import imread
 from ich_keras.evaluation.evaluate import evaluate
 from ich_keras.evaluation.run_scorer import EvaluateResult
 from ich_keras.run.folder import RunFolder
+from tests.support.browser import SCREEN, TELEPHONE, Opened, chromium, opened
 from tests.support.scored_run import scored_run
 from tfrecords_tools.classes import LABELS
 
 pytestmark = pytest.mark.integration
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: make test-slow")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-SCREEN, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@dataclass
-class Opened:
-    """A page, with the messages of the browser and the addresses that it requested."""
-
-    page: playwright.Page
-    messages: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory) -> tuple[RunFolder, EvaluateResult]:
     run, shards, _ = scored_run(tmp_path_factory.mktemp("report"))
     return run, evaluate(run, shards, split="test")
-
-
-def opened(browser: playwright.Browser, path: Path, viewport: dict[str, int]) -> Opened:
-    found = Opened(browser.new_page(viewport=viewport))
-    found.page.on("console", lambda message: found.messages.append(message.text))
-    found.page.on("pageerror", lambda error: found.messages.append(str(error)))
-    found.page.on("request", lambda request: found.requests.append(request.url))
-    found.page.goto(path.as_uri())
-    return found
 
 
 @pytest.fixture(scope="module", params=[SCREEN, TELEPHONE], ids=["screen", "telephone"])
