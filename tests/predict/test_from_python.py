@@ -18,6 +18,7 @@ from ich_keras.predict.export import export_model
 from ich_keras.predict.predict import predict
 from ich_keras.run.shipped import find_run
 from tests.support.documents import DOCS, blocks
+from tests.support.made_dicom import make_dataset, saved
 from tests.support.pictures import dots
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError
@@ -188,6 +189,25 @@ def test_what_cannot_be_loaded_or_read_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"nothing to read in .*not_dicom"):
         (tmp_path / "a.txt").write_text("no slice")
         ich_keras.read_study(tmp_path / "a.txt")
+
+
+def test_a_study_is_read_without_tensorflow(study):
+    code = (
+        f"import sys, ich_keras; ich_keras.read_study({str(study)!r})\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_slices_of_several_sizes_are_a_head_each(tmp_path):
+    for i in range(5):
+        position = {"ImagePositionPatient": [-125, -120, 5.0 * i], "SOPInstanceUID": f"ID_{i}"}
+        dataset = make_dataset(np.zeros((32, 40 + 8 * (i % 2)), np.int16), **position)
+        (tmp_path / f"{i}.dcm").write_bytes(saved(dataset).getvalue())
+    read = ich_keras.read_study(tmp_path)
+    assert [x.hu.shape for x in read.series] == [(3, 32, 40), (2, 32, 48)]
+    assert [x.slice_ids for x in read.series] == [("ID_0", "ID_2", "ID_4"), ("ID_1", "ID_3")]
+    assert read.series[1].position_mm.tolist() == [5, 15]
 
 
 def test_several_studies_are_not_read_as_one(tmp_path):
