@@ -50,6 +50,7 @@ def predict(
     smooth: bool = False,
     dicom: bool = False,
     view: bool = False,
+    masks: Path | None = None,
 ) -> PredictResult:
     """Writes the probabilities of every CT slice in the files, and two figures per study.
 
@@ -67,7 +68,7 @@ def predict(
     Folders and zip archives are searched to any depth. Without `size` it is that of the training.
     `smooth` smooths over the slices of each series, as fitted on validation; `dicom` writes the
     class maps as DICOM objects too, to `dicom/study_<n>/`, and `view` a page per study to look
-    at, `study_<n>.html`.
+    at, `study_<n>.html`. On it are the true masks of the folder `masks`, named after their slices.
 
     Raises:
         InputError: if no file can be used.
@@ -78,7 +79,8 @@ def predict(
     check_unused(out)
     detector = load_detector(run, size=size, smooth=smooth)
     fitted = read_postprocessing(run, detector.network_input.size)
-    writer = _Writer(out, detector, dicom, view, fitted)
+    true_masks = None if masks is None else {x.stem: x for x in masks.glob("*.png")}
+    writer = _Writer(out, detector, dicom, view, fitted, true_masks)
     studies: list[Study] = []
     rejects: list[Reject] = []
     try:
@@ -105,6 +107,7 @@ class _Writer:
     dicom: bool
     view: bool
     fitted: Postprocessing | None
+    masks: dict[str, Path] | None  # by slice id
     counts: Counter[str] = field(default_factory=Counter)  # as in PredictResult
 
     def write(self, answer: SeriesAnswer, rejects: Sequence[Reject]) -> None:
@@ -144,6 +147,7 @@ class _Writer:
             smooth=answer.smoothed,
             rejects=rejects,
             notice=self.detector.notice,
+            masks=self.masks,
         )
 
     def _draw(self, answer: SeriesAnswer) -> None:

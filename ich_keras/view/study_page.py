@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from ich_keras.scores.smoothing import smooth_series
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.orientation import View, usual_view
 from tfrecords_tools.dicom.reader import CTSlice
-from tfrecords_tools.windows import pad_square, resize_area
+from tfrecords_tools.errors import InputError
+from tfrecords_tools.masks import kinds_in, read_mask, resample_mask
+from tfrecords_tools.windows import AIR, pad_square, resize_area
 
 MAX_BYTES = 40_000_000  # of an array of the page before compression; 76 slices of 512 pixels
 
@@ -77,19 +81,22 @@ def study_page(
     smooth: bool,
     rejects: Sequence[Reject],
     notice: str,
+    masks: dict[str, Path] | None = None,
 ) -> StudyPage:
     """The page of a series.
 
     `raw` are its probabilities, (N, 6), not smoothed; `maps` its class maps in 0..1, (N, height,
-    width, 6).
+    width, 6). `masks` are the files of true masks (`tfrecords_tools.masks`) by slice id.
     """
-    hu, plane = _shown_slices(series.slices, network_input.size)
+    edge = _edge(series.slices, network_input.size)
+    hu = [_shown(ct.hu, usual_view(ct.header), edge) for ct in series.slices]
+    true_masks, labels = (None, None) if masks is None else _true_masks(series, masks, edge)
     raw = raw.astype(np.float64)
     seen = _seen_by_the_network(series.images, network_input)
     return StudyPage(
         number=number,
-        hu=hu,
-        plane=plane,
+        hu=np.rint(hu).astype(np.int16),  # MIN_HU and MAX_HU are within its range
+        plane=_plane_of(series.slices, edge),
         placed=all(ct.header.placed for ct in series.slices),
         position_mm=series.position_mm,
         network=seen,
@@ -102,43 +109,70 @@ def study_page(
         remarks=series.remarks(),
         rejects=dict(Counter(x["reason"] for x in rejects).most_common()),
         notice=notice,
+        labels=labels,
+        masks=true_masks,
     )
 
 
-def _shown_slices(slices: Sequence[CTSlice], size: int) -> tuple[np.ndarray, Plane]:
-    """The slices as they are if they are alike and few enough, otherwise averaged to squares.
+def _edge(slices: Sequence[CTSlice], size: int) -> int | None:
+    """The edge of the squares to average slices to; None if they are shown as they are.
 
-    The squares are as large as MAX_BYTES allows, but at least `size`: those of the network may be
-    too coarse for a reader, and 600 slices still have 182 pixels.
+    That is where they are alike and few enough. The squares are as large as MAX_BYTES allows, but
+    at least `size`: those of the network may be too coarse for a reader, and 600 slices still have
+    182 pixels.
     """
-    views = [usual_view(ct.header) for ct in slices]
-    turned = [view.turn.apply(ct.hu) for view, ct in zip(views, slices, strict=True)]
-    alike = len({(x.shape, view) for x, view in zip(turned, views, strict=True)}) == 1
-    if alike and 2 * len(turned) * turned[0].size <= MAX_BYTES:
-        return _whole_hu(np.stack(turned)), _plane(slices[0], turned[0].shape, views[0])
-    squares = [pad_square(view.apply(ct.hu)) for view, ct in zip(views, slices, strict=True)]
-    largest = max(size, math.isqrt(MAX_BYTES // (2 * len(slices))))
-    edge = min(largest, *(len(x) for x in squares)) if largest > size else size
-    small = np.stack([resize_area(x, edge) for x in squares])
-    millimetres = np.array([ct.header.edge_mm for ct in slices]) / edge
-    known = len(set(millimetres.tolist())) == 1
-    pixel_mm = float(millimetres[0]) if known else None
-    return _whole_hu(small), Plane(edge, edge, 0, 0, edge, pixel_mm)
+    shapes = [ct.hu.shape for ct in slices]
+    alike = len({(shape, usual_view(x.header)) for shape, x in zip(shapes, slices, strict=True)})
+    if alike == 1 and 2 * len(slices) * slices[0].hu.size <= MAX_BYTES:
+        return None
+    largest = math.isqrt(MAX_BYTES // (2 * len(slices)))
+    return max(size, min(largest, *(max(shape) for shape in shapes)))
 
 
-def _plane(ct: CTSlice, shape: tuple[int, ...], view: View) -> Plane:
-    """The plane of a slice that was turned, to a shape, and whose pixels may not be square."""
-    rows, columns = shape
+def _shown(pixels: np.ndarray, view: View, edge: int | None, fill: float = AIR) -> np.ndarray:
+    """A slice as it is shown, or the share of each pixel in a mask, with `fill` 0."""
+    if edge is None:
+        return view.turn.apply(pixels)
+    return resize_area(pad_square(view.apply(pixels), fill), edge)
+
+
+def _plane_of(slices: Sequence[CTSlice], edge: int | None) -> Plane:
+    if edge is None:
+        return _plane(slices[0], usual_view(slices[0].header))
+    millimetres = {ct.header.edge_mm / edge for ct in slices}
+    pixel_mm = millimetres.pop() if len(millimetres) == 1 else math.nan
+    return Plane(edge, edge, 0, 0, edge, pixel_mm if math.isfinite(pixel_mm) else None)
+
+
+def _true_masks(
+    series: ReadSeries, masks: dict[str, Path], edge: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks as they are shown, and labels (N, 6); empty where a slice has no mask.
+
+    Raises:
+        InputError: if a file holds no mask, or that of a slice of another size.
+    """
+    shown, labels = [], []
+    for file, ct in zip(series.files, series.slices, strict=True):
+        path = masks.get(file.slice_id)
+        mask = np.zeros(ct.hu.shape, np.uint8) if path is None else read_mask(path)
+        if mask.shape != ct.hu.shape:
+            raise InputError(f"{path}: a mask of {mask.shape} pixels, the slice has {ct.hu.shape}")
+        resample = partial(_shown, view=usual_view(ct.header), edge=edge, fill=0.0)
+        shown.append(resample_mask(mask, resample))
+        labels.append([*kinds_in(mask), int(mask.any())])
+    return np.stack(shown), np.array(labels)
+
+
+def _plane(ct: CTSlice, view: View) -> Plane:
+    """The plane of a slice that is shown as it is, whose pixels may not be square."""
+    rows, columns = view.turn.apply(ct.hu).shape
     if view.square is not None:
         rows, columns = view.square[::-1] if view.turn.swapped else view.square
     edge = max(rows, columns)
     millimetres = ct.header.edge_mm / edge
     pixel_mm = millimetres if math.isfinite(millimetres) else None
     return Plane(rows, columns, (edge - columns) // 2, (edge - rows) // 2, edge, pixel_mm)
-
-
-def _whole_hu(hu: np.ndarray) -> np.ndarray:
-    return np.rint(hu).astype(np.int16)  # MIN_HU and MAX_HU are within its range
 
 
 def _seen_by_the_network(images: np.ndarray, network_input: NetworkInput) -> np.ndarray:

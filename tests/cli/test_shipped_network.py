@@ -22,6 +22,8 @@ from ich_keras.run.shipped import find_run
 from ich_keras.scores.postprocessing import read_postprocessing
 from ich_keras.training.checks import warm_start
 from tests.support.pictures import dots
+from tests.support.study_pages import blocks_of
+from tfrecords_tools.classes import ANY
 from tfrecords_tools.phantom.cohort import subtypes_of
 from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.phantom.sampling import StudyParameters
@@ -124,12 +126,29 @@ def test_view_opens_a_page_in_a_private_folder_where_there_is_a_display(
     for display in ("", ":0"):
         monkeypatch.setenv("DISPLAY", display)
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-        *_, notice, last = call("view", "phantom", bleeding / "stage_2_train", "-q")
+        study = ("view", "phantom", bleeding / "stage_2_train", "--masks", bleeding / "masks")
+        *_, notice, last = call(*study, "-q")
         page = Path(last.rpartition(" ")[2])
         assert notice == SHIPPED.notice
         assert page.name == "study_001.html"
         assert page.parent.stat().st_mode & 0o777 == 0o700
         assert opened == ([page.as_uri()] if display else [])
+    assert peaks_on_masks(page) == [True, True]
+
+
+def peaks_on_masks(page: Path) -> list[bool]:
+    """Of each kind of the study, whether its map is highest within a cell of its hemorrhage."""
+    blocks = blocks_of(page)
+    study = json.loads(blocks["study"])
+    maps = np.frombuffer(blocks["maps"], np.uint8).reshape(study["maps"])
+    masks = np.frombuffer(blocks["masks"], np.uint8).reshape(study["shape"])
+    cell = masks.shape[1] // maps.shape[1]
+    found = []
+    for kind in np.flatnonzero(np.max(study["truth"], axis=0)[:ANY]):
+        number, *place = np.unravel_index(maps[..., kind].argmax(), maps.shape[:3])
+        rows, columns = (slice(max(0, cell * (x - 1)), cell * (x + 2)) for x in place)
+        found.append(bool((masks[number, rows, columns] >> kind & 1).any()))
+    return found
 
 
 def test_scores_and_exports_go_to_the_working_directory(bleeding, tmp_path, monkeypatch, contents):

@@ -1,5 +1,9 @@
-"""Pages of made studies, without a network."""
+"""Pages of made studies, without a network, and what is in written ones."""
 
+import base64
+import gzip
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,3 +44,9 @@ def made_page(slices: int = 8, rows: int = 48, columns: int = 64, **changes: Any
         "masks": masks,
     }
     return StudyPage(**values | changes)
+
+
+def blocks_of(path: Path) -> dict[str, bytes]:
+    """The data of a page, by name."""
+    found = re.findall(r'id="data-(\w+)">([^<]*)<', path.read_text("utf-8"))
+    return {name: gzip.decompress(base64.b64decode(content)) for name, content in found}

@@ -1,22 +1,23 @@
 """What the page of a study holds, from files to its blocks."""
 
-import base64
-import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.studies import ReadSeries, find_studies, read_series
 from ich_keras.view import study_page as module
-from ich_keras.view.html import render_page, write_page
+from ich_keras.view.html import write_page
 from ich_keras.view.study_page import StudyPage, study_page
 from tests.support.made_dicom import make_dataset, saved
-from tests.support.study_pages import made_page
+from tests.support.study_pages import blocks_of, made_page
 from tfrecords_tools.dicom.orientation import usual_view
+from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.windows import AIR, WINDOWS, pad_square
 
 INPUT = NetworkInput(16, 16, (WINDOWS["brain"], WINDOWS["bone"]), neighbours=1)
@@ -37,20 +38,14 @@ def read(folder: Path, **elements: object) -> ReadSeries:
     return series
 
 
-def page_of(series: ReadSeries) -> StudyPage:
+def page_of(series: ReadSeries, masks: dict[str, Path] | None = None) -> StudyPage:
     raw, maps = np.full((3, 6), 0.25, np.float32), np.full((3, 2, 2, 6), 0.5, np.float32)
     rejects = [{"path": "DOE^JANE.dcm", "reason": "not_ct", "detail": "DOE^JANE"}]
-    return study_page(
-        1, series, INPUT, raw, maps, None, smooth=False, rejects=rejects, notice="research"
-    )
+    said = {"smooth": False, "rejects": rejects, "notice": "research"}
+    return study_page(1, series, INPUT, raw, maps, None, **said, masks=masks)
 
 
-def blocks(page: StudyPage) -> dict[str, bytes]:
-    found = re.findall(r'id="data-(\w+)">([^<]*)<', render_page(page))
-    return {name: gzip.decompress(base64.b64decode(content)) for name, content in found}
-
-
-@pytest.mark.parametrize(
+STORED = pytest.mark.parametrize(
     "elements",
     [
         {},
@@ -60,6 +55,9 @@ def blocks(page: StudyPage) -> dict[str, bytes]:
     ],
     ids=["as usual", "high pixels", "turned by a quarter, wide pixels", "turned by half"],
 )
+
+
+@STORED
 def test_slices_lie_in_the_square_of_the_class_maps_as_the_network_saw_them(tmp_path, elements):
     series = read(tmp_path / "study", **elements)
     page = page_of(series)
@@ -73,6 +71,24 @@ def test_slices_lie_in_the_square_of_the_class_maps_as_the_network_saw_them(tmp_
         assert inside.sum() == plane.height * plane.width
     assert page.plane.pixel_mm == pytest.approx(0.5)
     np.testing.assert_array_equal(page.network, series.images[..., [1, 4]])
+
+
+@STORED
+@pytest.mark.parametrize("most", [10**6, 3 * 2 * 20 * 20 + 1], ids=["as they are", "averaged"])
+def test_masks_lie_where_their_slices_are(tmp_path, monkeypatch, elements, most):
+    monkeypatch.setattr(module, "MAX_BYTES", most)
+    halves = np.zeros(TRUE_HU[0].shape, np.uint8)
+    halves[20:, 24:] = 1 << 4
+    cv2.imwrite(str(tmp_path / "ID_slice1.png"), halves)
+    series = read(tmp_path / "study", **elements)
+    marked = [CTSlice(x.header, np.where(halves, 1000.0, -1000.0)) for x in series.slices]
+    series = replace(series, slices=tuple(marked))
+    page = page_of(series, {"ID_slice1": tmp_path / "ID_slice1.png"})
+    where = page.hu[1] >= 0
+    assert where.any()
+    np.testing.assert_array_equal(page.masks[1], 16 * where)
+    assert not page.masks[[0, 2]].any()
+    assert page.labels.tolist() == [[0] * 6, [0, 0, 0, 0, 1, 1], [0] * 6]
 
 
 def test_a_study_that_is_too_large_is_averaged_as_little_as_possible(tmp_path, monkeypatch):
@@ -98,7 +114,7 @@ def test_the_page_says_nothing_of_who_it_is(tmp_path):
     series = read(tmp_path / "DOE^JANE", **secret, StudyDate="19991231")
     write_page(tmp_path / "study_001.html", page_of(series))
     text = (tmp_path / "study_001.html").read_text("utf-8")
-    content = blocks(page_of(series))["study"].decode()
+    content = blocks_of(tmp_path / "study_001.html")["study"].decode()
     for word in ("DOE", "JANE", "1.2.840", "ID_slice", "ID_series", "1999"):
         assert word not in content
         assert word not in re.sub(r'"data-\w+">[^<]*<', "", text)

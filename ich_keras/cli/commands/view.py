@@ -19,7 +19,14 @@ from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_re
 @click.option(
     "--smooth", is_flag=True, help="Smooth over the slices of a series, as fitted on validation."
 )
-def view(run: str, paths: tuple[Path, ...], size: int | None, smooth: bool) -> None:
+@click.option(
+    "--masks",
+    type=LocalPath(exists=True, file_okay=False),
+    help="Folder of true masks to outline, as `synth` writes them.",
+)
+def view(
+    run: str, paths: tuple[Path, ...], size: int | None, smooth: bool, masks: Path | None
+) -> None:
     """Applies RUN to DICOM files, folders or zip archives, and opens a page to look at.
 
     RUN is the folder of a run, or the name of a shipped network: phantom. The page is written to a
@@ -34,7 +41,7 @@ def view(run: str, paths: tuple[Path, ...], size: int | None, smooth: bool) -> N
     from ich_keras.predict.predict import predict
 
     out = Path(tempfile.mkdtemp(prefix="ich-keras-"))
-    result = predict(folder, paths, out, size=size, smooth=smooth, view=True)
+    result = predict(folder, paths, out, size=size, smooth=smooth, view=True, masks=masks)
     page = out / "study_001.html"
     if page.is_file() and _has_display():
         webbrowser.open(page.as_uri())
