@@ -19,6 +19,7 @@ from ich_keras.data.studies import (
     find_studies,
     read_series,
 )
+from ich_keras.evaluation.error_pages import write_error_pages
 from ich_keras.evaluation.evaluate import draw_scores, draw_worst_errors
 from ich_keras.evaluation.report import write_report
 from ich_keras.evaluation.run_scorer import EvaluateResult, RunScorer
@@ -81,6 +82,7 @@ def evaluate_dicom(
     draw_scores(scorer, name, cases, postprocessing)
     read = partial(_read_images, labelled, network_input)
     draw_worst_errors(scorer, name, predictions, read, network_input.shown_channel)
+    write_error_pages(scorer, name, predictions, labelled, truth, network_input, postprocessing)
     write_report(run)
     return EvaluateResult(run, name, scores)
 

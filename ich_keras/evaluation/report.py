@@ -51,11 +51,17 @@ def write_report(run: RunFolder) -> Path:
         training_warning=_training_warning(history),
         figures=figures,
         left_out=left_out,
+        pages={name: _pages(run, name) for name in evaluations},
         experiment=list(_flat_rows(experiment)),
         environment=list(_environment_rows(read_environment(run))),
     )
     write_text(run.report, page)
     return run.report
+
+
+def _pages(run: RunFolder, name: str) -> list[str]:
+    """The pages of the worst errors of a set of DICOM files, relative to the report."""
+    return [path.relative_to(run.results).as_posix() for path in run.pages(name)]
 
 
 def render(template: str, **values: Any) -> str:

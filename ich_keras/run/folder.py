@@ -58,6 +58,14 @@ class RunFolder:
         """Postprocessing fitted on validation slices of that size."""
         return self.path / "fitted" / f"{size}.json"
 
+    def page(self, name: str, number: int) -> Path:
+        """The page of a study among those with the worst errors, by the name of the scores."""
+        return self.evaluation / f"{name}_pages" / f"study_{number:03d}.html"
+
+    def pages(self, name: str) -> list[Path]:
+        """All such pages that exist."""
+        return sorted(self.page(name, 1).parent.glob("study_*.html"))
+
     @property
     def notice(self) -> str:
         """What every answer of the network has to say, from `notice.txt`; empty without one."""

@@ -150,7 +150,7 @@ function buildCurves() {
     const image = draw("svg", { viewBox: "0 0 100 40", preserveAspectRatio: "none", role: "img" }, figure);
     figure.prepend(caption);
     const parts = { figure, image, value: caption.lastChild };
-    if (study.truth) draw("path", { class: "true", d: truePath(k) }, image);
+    if (study.truth?.length === study.shape[0]) draw("path", { class: "true", d: truePath(k) }, image);
     for (const name of ["raw", "main"]) parts[name] = draw("path", { class: name }, image);
     for (const name of ["threshold", "here"]) parts[name] = draw("line", { class: name }, image);
     image.addEventListener("click", (event) => jump(event, image, k));

@@ -21,6 +21,7 @@ from ich_keras.training.fit import fit
 from tests.evaluation.test_cq500 import write_reads
 from tests.support.pictures import dots
 from tests.support.small_run import overrides
+from tests.support.study_pages import blocks_of
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.errors import InputError
@@ -68,6 +69,22 @@ def test_slices_have_the_probabilities_and_scores_that_they_have_as_shards(world
     ]
     assert pictures[0].shape == pictures[1].shape
     assert np.mean(pictures[0] != pictures[1]) < 0.01  # the same slices and class maps
+    check_pages(run, index)
+
+
+def check_pages(run: RunFolder, index: pd.DataFrame) -> None:
+    """There are pages of studies with errors, with true labels, and the report links them."""
+    pages = run.pages("elsewhere")
+    assert pages
+    studies = {x[list(LABELS)].to_numpy().tobytes() for _, x in _along(index).groupby("study_id")}
+    for page in pages:
+        truth = np.array(json.loads(blocks_of(page)["study"])["truth"])
+        assert truth.tobytes() in studies
+        assert f'href="evaluation/elsewhere_pages/{page.name}"' in run.report.read_text("utf-8")
+
+
+def _along(index: pd.DataFrame) -> pd.DataFrame:
+    return index.sort_values(["study_id", "z_mm"])
 
 
 @pytest.mark.usefixtures("undrawn")
