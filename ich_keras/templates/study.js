@@ -415,7 +415,10 @@ const KEYS = {
   "?": ["these keys", () => ($("help").open ? $("help").close() : $("help").showModal())],
 };
 
+let pointed = false; // whether the last control was set by a pointer; keys then turn slices again
+
 function onKey(event) {
+  pointed = false;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (event.ctrlKey || event.metaKey || event.altKey || !(key in KEYS)) return;
   if (event.target.matches("select, input[type=number]")) return;
@@ -584,6 +587,10 @@ function listen() {
   stage.addEventListener("pointermove", onMove);
   stage.addEventListener("wheel", onWheel, { passive: false });
   document.addEventListener("keydown", onKey);
+  document.addEventListener("pointerdown", () => { pointed = true; });
+  document.addEventListener("change", (event) => {
+    if (pointed && event.target.matches("select, input[type=range]")) event.target.blur();
+  });
   new ResizeObserver(layOut).observe(stage);
 }
 

@@ -227,9 +227,9 @@ def test_scripts_that_are_not_of_the_page_do_not_run(show, browser, tmp_path):
     [
         made_page(1, masks=None, labels=None),
         made_page(2, smoothed=None, thresholds=None, placed=False, position_mm=np.full(2, np.nan)),
-        made_page(3, position_mm=np.array([5, 5, 5.0]), plane=made_page().plane),
+        made_page(3, position_mm=np.array([5, 5, 5.0]), labels=made_page().labels[:1]),
     ],
-    ids=["one slice", "not placed, not fitted", "all at one place"],
+    ids=["one slice", "not placed, not fitted", "all at one place, labels of the study"],
 )
 def test_studies_that_lack_something(show, study):
     page = show(study)
@@ -262,6 +262,29 @@ def test_a_swipe_turns_slices(show):
         client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert slice_number(page) > 1
+
+
+def test_two_fingers_zoom(show):
+    page = show(made_page(), TELEPHONE, has_touch=True)
+    width = page.locator("#slice").bounding_box()["width"]
+    box = page.locator("#stage").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    client = page.context.new_cdp_session(page)
+    for kind, apart in [("touchStart", 20), *(("touchMove", 20 + 5 * i) for i in range(1, 9))]:
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert page.locator("#slice").bounding_box()["width"] == pytest.approx(3 * width, rel=0.1)
+
+
+def test_keys_turn_slices_after_a_click_on_a_slider(show):
+    page = show(made_page())
+    press(page, "Home")
+    page.locator("#opacity").click(position={"x": 5, "y": 5})
+    opacity = page.locator("#opacity").input_value()
+    press(page, "ArrowUp", "ArrowUp")
+    assert slice_number(page) == 3
+    assert page.locator("#opacity").input_value() == opacity
 
 
 def test_a_screen_reader_finds_landmarks_and_labels(show):

@@ -42,10 +42,12 @@ def view(
 
     out = Path(tempfile.mkdtemp(prefix="ich-keras-"))
     result = predict(folder, paths, out, size=size, smooth=smooth, view=True, masks=masks)
-    page = out / "study_001.html"
-    if page.is_file() and _has_display():
-        webbrowser.open(page.as_uri())
-    echo_result(f"{result.sentence()}; to look at: {page}", folder.notice)
+    page, sentence = out / "study_001.html", result.sentence()
+    if page.is_file():
+        sentence += f"; to look at: {page}"
+        if _has_display():
+            webbrowser.open(page.as_uri())
+    echo_result(sentence, folder.notice)
 
 
 def _has_display() -> bool:
