@@ -14,6 +14,7 @@ from ich_keras.data.studies import ReadSeries
 from ich_keras.figures.class_maps import class_map_sheet
 from ich_keras.figures.curves import save_png
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
+from ich_keras.predict.dicom.algorithm import Algorithm
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.dicom.rejection import one_line
 from tfrecords_tools.dicom.square_pixels import with_square_pixels
@@ -56,21 +57,26 @@ def draw_study(
 
 
 def write_objects(
-    folder: Path, number: int, series: ReadSeries, outputs: dict[str, np.ndarray], notice: str
+    folder: Path,
+    number: int,
+    series: ReadSeries,
+    outputs: dict[str, np.ndarray],
+    algorithm: Algorithm,
 ) -> int:
     """Writes the DICOM objects of a series; `outputs` are those of `with_class_maps`, arrays.
 
     The slices have square pixels, as class maps lie over those. Returns how many objects could not
     be written.
     """
-    from ich_keras.predict.dicom_objects import PredictedSlice, write_dicom
+    from ich_keras.predict.dicom.objects import write_dicom
+    from ich_keras.predict.dicom.sources import PredictedSlice
 
     turns = (file.header.format.view.turn for file in series.files)
     maps = [turn.undo(x) for turn, x in zip(turns, outputs[CLASS_MAPS], strict=True)]
     slices = [with_square_pixels(ct) for ct in series.slices]
     columns = (series.files, slices, maps, outputs[PROBABILITIES])
     predicted = [PredictedSlice(*row) for row in zip(*columns, strict=True)]
-    return write_dicom(folder, number, predicted, notice)
+    return write_dicom(folder, number, predicted, algorithm)
 
 
 def _contact_sheet(images: np.ndarray, outputs: dict[str, np.ndarray]) -> Figure:

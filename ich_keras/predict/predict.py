@@ -10,6 +10,7 @@ from ich_keras.data.sources import Reject, write_rejects
 from ich_keras.data.studies import Study, find_studies
 from ich_keras.model.network import CLASS_MAPS
 from ich_keras.predict.detector import Detector, SeriesAnswer
+from ich_keras.predict.dicom.algorithm import Algorithm, network_identity
 from ich_keras.predict.loading import load_detector
 from ich_keras.predict.output import REJECTS_NAME, check_unused
 from ich_keras.predict.pictures import costing_no_answer, draw_study, write_objects
@@ -67,8 +68,8 @@ def predict(
 
     Folders and zip archives are searched to any depth. Without `size` it is that of the training.
     `smooth` smooths over the slices of each series, as fitted on validation; `dicom` writes the
-    class maps as DICOM objects too, to `dicom/study_<n>/`, and `view` a page per study to look
-    at, `study_<n>.html`. On it are the true masks of the folder `masks`, named after their slices.
+    answers as DICOM objects too, to `dicom/study_<n>/`, and `view` a page per study to look at,
+    `study_<n>.html`. On it are the true masks of the folder `masks`, named after their slices.
 
     Raises:
         InputError: if no file can be used.
@@ -80,7 +81,8 @@ def predict(
     detector = load_detector(run, size=size, smooth=smooth)
     fitted = read_postprocessing(run, detector.network_input.size)
     true_masks = None if masks is None else {x.stem: x for x in masks.glob("*.png")}
-    writer = _Writer(out, detector, dicom, view, fitted, true_masks)
+    algorithm = _algorithm(run, detector, fitted) if dicom else None
+    writer = _Writer(out, detector, algorithm, view, fitted, true_masks)
     studies: list[Study] = []
     rejects: list[Reject] = []
     try:
@@ -98,13 +100,23 @@ def predict(
     return PredictResult(out, writer.counts, len(rejects))
 
 
+def _algorithm(run: RunFolder, detector: Detector, fitted: Postprocessing | None) -> Algorithm:
+    return Algorithm(
+        network_identity(run.path.name, run.best),
+        smoothed=detector.smoothing is not None,
+        study_thresholds=detector.thresholds,
+        slice_thresholds=fitted.thresholds["slice"]["sensitivity_95"] if fitted else None,
+        notice=detector.notice,
+    )
+
+
 @dataclass(frozen=True)
 class _Writer:
     """Writes one answer after the other, and counts them."""
 
     out: Path
     detector: Detector
-    dicom: bool
+    algorithm: Algorithm | None  # if DICOM objects are written
     view: bool
     fitted: Postprocessing | None
     masks: dict[str, Path] | None  # by slice id
@@ -157,7 +169,8 @@ class _Writer:
             with costing_no_answer(name, self.counts):
                 shown = series.images[..., self.detector.network_input.shown_channel]
                 draw_study(self.out / name, shown, outputs, series.slices, answer.look, notice)
-        if self.dicom:
+        if self.algorithm:
             with costing_no_answer(f"dicom/{name}, series {place}", self.counts):
                 folder = self.out / "dicom" / name
-                self.counts["not_drawn"] += write_objects(folder, place, series, outputs, notice)
+                missing = write_objects(folder, place, series, outputs, self.algorithm)
+                self.counts["not_drawn"] += missing

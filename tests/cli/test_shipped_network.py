@@ -113,6 +113,8 @@ def test_an_obvious_hemorrhage_is_found_and_healthy_heads_are_not_called_so(
     assert (out / "notice.txt").read_text("utf-8").strip() == SHIPPED.notice
     capture = pydicom.dcmread(next((out / "dicom").rglob("*capture_0001.dcm")))
     assert capture.ImageComments == SHIPPED.notice
+    reports = sorted((out / "dicom").rglob("series_1_report.dcm"))
+    assert [x.parent.name for x in reports] == [f"study_{x:03d}" for x in answers["study"]]
     pages = [x.name for x in sorted(out.glob("*.html"))]
     assert pages == [f"study_{number:03d}.html" for number in answers["study"]]
 

@@ -12,39 +12,27 @@ import pytest
 from ich_keras.data.slice_file import SliceFile
 from ich_keras.data.sources import Source
 from ich_keras.data.studies import find_studies
-from ich_keras.predict.dicom_objects import NOTICE, PredictedSlice, overlay, write_dicom
+from ich_keras.predict.dicom.captures import overlay
+from ich_keras.predict.dicom.objects import write_dicom
+from ich_keras.predict.dicom.sources import NOTICE, PredictedSlice
 from tests.support.enhanced import enhanced_ct
 from tests.support.exports import read_study
+from tests.support.predicted_slices import ALGORITHM, CELLS, UNFITTED, predicted, written
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 from tfrecords_tools.dicom.square_pixels import with_square_pixels
 from tfrecords_tools.phantom.rsna_files import synth
 
-CELLS = 8
 
-
-def predicted(pairs: list[tuple[SliceFile, CTSlice]]) -> list[PredictedSlice]:
-    """Real slices with made-up predictions."""
-    rng = np.random.default_rng(0)
-    return [PredictedSlice(*pair, rng.random((CELLS, CELLS, 6)), rng.random(6)) for pair in pairs]
-
-
-@pytest.fixture
-def head(realdata):
-    (study,), _ = find_studies([realdata / "neurolabusc+dcm_qa_ct" / "In" / "GE"])
-    read, _ = study.series[0].read()
-    return predicted(read[:6])
-
-
-def written(folder: Path) -> dict[str, pydicom.Dataset]:
-    return {path.name: pydicom.dcmread(path) for path in sorted(folder.iterdir())}
+def captures_in(folder: Path) -> list[pydicom.Dataset]:
+    return [x for name, x in written(folder).items() if "capture" in name]
 
 
 def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_path):
-    assert write_dicom(tmp_path / "out", 1, head, "It never saw a patient.") == 0
+    assert write_dicom(tmp_path / "out", 1, head, ALGORITHM) == 0
     objects = written(tmp_path / "out")
-    assert len(objects) == 7
-    captures = [x for name, x in objects.items() if "capture" in name]
+    assert len(objects) == 9
+    captures = captures_in(tmp_path / "out")
     assert len(captures) == 6
     for capture, one in zip(captures, head, strict=True):
         np.testing.assert_array_equal(capture.pixel_array, overlay(one))
@@ -59,7 +47,7 @@ def test_captures_show_the_overlay_and_belong_to_patient_and_study(head, tmp_pat
 
 
 def test_the_segmentation_holds_the_class_maps_at_their_places(head, tmp_path):
-    write_dicom(tmp_path / "out", 1, head, "")
+    write_dicom(tmp_path / "out", 1, head, UNFITTED)
     maps = written(tmp_path / "out")["series_1_class_maps.dcm"]
     assert [x.SegmentLabel for x in maps.SegmentSequence] == list(SUBTYPES)
     spacing = head[0].ct.header.pixel_spacing
@@ -94,8 +82,8 @@ def test_captures_of_an_enhanced_ct_refer_to_its_frames(tmp_path):
     enhanced_ct(slices[::-1]).save_as(tmp_path / "enhanced" / "a.dcm", enforce_file_format=True)
     (study,), _ = find_studies([tmp_path / "enhanced"])
     read, _ = study.series[0].read()
-    assert write_dicom(tmp_path / "out", 1, predicted(read), "") == 0
-    captures = written(tmp_path / "out").values()
+    assert write_dicom(tmp_path / "out", 1, predicted(read), UNFITTED) == 0
+    captures = captures_in(tmp_path / "out")
     sources = [x.SourceImageSequence[0] for x in captures]
     assert [x.ReferencedFrameNumber for x in sources] == list(range(len(slices), 0, -1))
     assert len(captures) == len(slices)
@@ -111,7 +99,7 @@ def test_a_prone_patient_is_not_shown_as_supine(head, tmp_path):
         for x in head
     ]
     for members, name, expected in ((head, "supine", ["L", "P"]), (prone, "prone", ["R", "A"])):
-        write_dicom(tmp_path / name, 1, members, "")
+        write_dicom(tmp_path / name, 1, members, UNFITTED)
         capture = written(tmp_path / name)["series_1_capture_0001.dcm"]
         assert list(capture.PatientOrientation) == expected
 
@@ -124,9 +112,10 @@ def test_class_maps_without_a_position_are_captures_only(head, tmp_path, change)
         changed = replace(first, ct=replace(first.ct, header=header))
     else:
         changed = replace(first, ct=replace(first.ct, hu=first.ct.hu[:-2]))
-    assert write_dicom(tmp_path, 1, [changed, *others], "") == 0
-    assert len(list(tmp_path.iterdir())) == len(head)
-    assert not list(tmp_path.glob("*maps*"))
+    assert write_dicom(tmp_path, 1, [changed, *others], ALGORITHM) == 0
+    names = {path.name for path in tmp_path.glob("*.dcm") if "capture" not in path.name}
+    assert names == {"series_1_report.dcm"}
+    assert len(captures_in(tmp_path)) == len(head)
 
 
 def test_identifiers_that_are_no_uids_are_replaced_by_derived_ones(tmp_path):
@@ -134,9 +123,9 @@ def test_identifiers_that_are_no_uids_are_replaced_by_derived_ones(tmp_path):
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
     read, _ = studies[0].series[0].read()
     for name in ("first", "second"):
-        write_dicom(tmp_path / name, 1, predicted(read), "")
+        write_dicom(tmp_path / name, 1, predicted(read), UNFITTED)
     first, second = (list(written(tmp_path / name).values()) for name in ("first", "second"))
-    assert len(first) == len(read)  # captures alone, as these files have no frame of reference
+    assert len(first) == len(read) + 1  # no maps, as these files have no frame of reference
     for one, again in zip(first, second, strict=True):
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
             assert pydicom.uid.UID(one[keyword].value).is_valid
@@ -162,7 +151,7 @@ def test_objects_of_long_pixels_cover_the_area_of_the_slice(head, tmp_path):
     np.testing.assert_allclose(square.header.pixel_spacing, ct.header.pixel_spacing)
     np.testing.assert_allclose(square.header.position, ct.header.position)
     assert with_square_pixels(ct) is ct
-    assert write_dicom(tmp_path, 1, [replace(head[0], ct=square)], "") == 0
+    assert write_dicom(tmp_path, 1, [replace(head[0], ct=square)], UNFITTED) == 0
     assert written(tmp_path)["series_1_capture_0001.dcm"].Rows == ct.header.rows
 
 
@@ -187,8 +176,8 @@ def test_dicom3tools_finds_no_error(head, tmp_path):
     synth(tmp_path / "data", patients=1, slices=2, size=64, seed=2)
     studies, _ = find_studies([tmp_path / "data" / "stage_2_train"])
     read, _ = studies[0].series[0].read()
-    write_dicom(tmp_path / "out", 1, head, "")
-    write_dicom(tmp_path / "rsna", 1, predicted(read), "")
+    write_dicom(tmp_path / "out", 1, head, ALGORITHM)
+    write_dicom(tmp_path / "rsna", 1, predicted(read), ALGORITHM)
     for path in [*(tmp_path / "out").iterdir(), *(tmp_path / "rsna").iterdir()]:
         done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
         faults = [x for x in done.stderr.splitlines() if x.startswith("Error")]

@@ -9,8 +9,9 @@ import pytest
 from ich_keras.cli import main as cli
 from ich_keras.cli.commands import predict as command
 from ich_keras.experiment.experiment import load_experiment
-from ich_keras.predict import detector, dicom_objects, pictures
+from ich_keras.predict import detector, pictures
 from ich_keras.predict import predict as module
+from ich_keras.predict.dicom import objects
 from ich_keras.predict.predict import predict
 from ich_keras.run.folder import RunFolder, read_input
 from ich_keras.scores.postprocessing import (
@@ -208,7 +209,7 @@ def test_a_path_that_may_not_be_read_is_a_row_and_a_missing_one_a_mistake(
 
 
 def test_each_capture_that_cannot_be_written_is_counted(run, studies, tmp_path, monkeypatch):
-    usual, made = dicom_objects._capture, []
+    usual, made = objects.capture, []
 
     def fails_once(*arguments):
         made.append(1)
@@ -216,7 +217,7 @@ def test_each_capture_that_cannot_be_written_is_counted(run, studies, tmp_path, 
             raise ValueError("no date")
         return usual(*arguments)
 
-    monkeypatch.setattr(dicom_objects, "_capture", fails_once)
+    monkeypatch.setattr(objects, "capture", fails_once)
     result = predict(run, [studies], tmp_path / "out", dicom=True)
     assert ", 1 not drawn: " in result.sentence()
     assert len(list((tmp_path / "out" / "dicom").rglob("*capture*.dcm"))) == 5

@@ -17,7 +17,7 @@ from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_re
     "--smooth", is_flag=True, help="Smooth over the slices of a series, as fitted on validation."
 )
 @click.option(
-    "--dicom", is_flag=True, help="Write the class maps as DICOM too, with the study's identity."
+    "--dicom", is_flag=True, help="Write the answers as DICOM too, with the study's identity."
 )
 @click.option("--view", is_flag=True, help="Write a page per study to look at: study_001.html.")
 def predict(
