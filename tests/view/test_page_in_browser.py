@@ -1,5 +1,6 @@
 """The page of a study as a reader sees it, in headless Chromium."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -304,6 +305,8 @@ def test_a_screen_reader_finds_landmarks_and_labels(show):
 
 @pytest.mark.slow
 def test_600_slices_open_in_three_seconds_and_scroll(show):
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        pytest.skip("the machine is busy, so times say nothing about the page")
     page = show(made_page(600, 182, 182))
     assert page.evaluate("Number(document.body.dataset.ready)") < 3000
     took = page.evaluate(
