@@ -11,6 +11,7 @@ from pydicom.sr.codedict import codes
 
 from ich_keras import __version__
 from ich_keras.data.studies import find_studies
+from ich_keras.predict.dicom import objects
 from ich_keras.predict.dicom.algorithm import network_identity
 from ich_keras.predict.dicom.objects import write_dicom
 from ich_keras.predict.dicom.sources import NOTICE, PRIVATE_CODES
@@ -56,6 +57,13 @@ def test_masks_are_the_cells_that_reach_the_threshold_on_the_pixels_of_the_slice
     assert tuple(measures.PixelSpacing) == head[0].ct.header.pixel_spacing
     source = pydicom.dcmread(head[0].file.source.path, stop_before_pixels=True)
     assert masks.FrameOfReferenceUID == source.FrameOfReferenceUID
+
+
+def test_a_kind_that_the_report_calls_absent_has_no_mask(head, tmp_path):
+    absent = THRESHOLDS | {"intraparenchymal": 1.0}
+    assert write_dicom(tmp_path, 1, head, replace(ALGORITHM, study_thresholds=absent)) == 0
+    masks = pydicom.dcmread(tmp_path / "series_1_masks.dcm")
+    assert "intraparenchymal" not in {x.SegmentLabel for x in masks.SegmentSequence}
 
 
 def test_masks_of_slices_that_are_not_square_leave_out_the_padding(head, tmp_path):
@@ -131,10 +139,13 @@ def test_only_the_judged_series_has_a_report(head, tmp_path):
     assert not list(tmp_path.glob("*report*"))
 
 
-def test_a_report_that_cannot_be_written_is_counted_and_named(head, tmp_path, caplog):
-    thresholds = THRESHOLDS | {"any": "high"}
-    assert write_dicom(tmp_path, 1, head, replace(ALGORITHM, study_thresholds=thresholds)) == 1
-    assert "series 1: the report not written" in caplog.text
+def test_a_report_that_cannot_be_written_is_counted_and_named(head, tmp_path, monkeypatch, caplog):
+    def fails(*_):
+        raise ValueError("no date")
+
+    monkeypatch.setattr(objects, "report", fails)
+    assert write_dicom(tmp_path, 1, head, ALGORITHM) == 1
+    assert "series 1: the report not written, the headers are unusable: no date" in caplog.text
     assert (tmp_path / "series_1_masks.dcm").exists()
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pydicom
 from highdicom import sr
 from highdicom.sr import RelationshipTypeValues as Relationship
@@ -23,10 +22,10 @@ from ich_keras.predict.dicom.sources import (
     PredictedSlice,
     derived_uid,
     finding_code,
+    found_labels,
     private_code,
     series_uid,
 )
-from ich_keras.predict.tables import labels_at_thresholds
 from tfrecords_tools.classes import LABELS
 
 REPORT_NUMBER = 9004  # of the series; higher than a scanner's
@@ -123,7 +122,7 @@ def _groups(
 ) -> list[sr.MeasurementsAndQualitativeEvaluations]:
     """One per label."""
     probabilities = np.stack([x.probabilities for x in members])
-    decisions = _decisions(probabilities.max(axis=0), algorithm.study_thresholds)
+    decisions = _decisions(members, algorithm.study_thresholds)
     look = np.argsort(-probabilities, axis=0, kind="stable")[:LOOK_SLICES]
     placed = all(x.ct.header.placed for x in members)  # others are not smoothed
     identification = _identification(algorithm, algorithm.smoothed and placed)
@@ -166,14 +165,11 @@ def _measurements(label: str, probability: float, algorithm: Algorithm) -> list[
 
 
 def _decisions(
-    probabilities: np.ndarray, thresholds: dict[str, float | None] | None
+    members: Sequence[PredictedSlice], thresholds: dict[str, float | None] | None
 ) -> dict[str, list[sr.QualitativeEvaluation]]:
-    """Whether each label is found, as `found` of `studies.csv` says; none without a threshold."""
-    if thresholds is None:
-        return {}
-    row = pd.DataFrame([dict(zip(LABELS, probabilities.astype(float), strict=True))])
-    found = labels_at_thresholds(row, thresholds)[0].split()
-    decided = [x for x in LABELS if x in found or thresholds.get(x) is not None]
+    """Whether each label is found; none without a threshold."""
+    found = found_labels(members, thresholds)
+    decided = [x for x in LABELS if x in found or (thresholds or {}).get(x) is not None]
     return {
         x: [
             sr.QualitativeEvaluation(

@@ -20,6 +20,7 @@ from ich_keras.predict.dicom.sources import (
     PredictedSlice,
     derived_uid,
     finding_code,
+    found_labels,
     series_uid,
     thickness_mm,
 )
@@ -59,22 +60,24 @@ def masks(
     members: Sequence[PredictedSlice],
     algorithm: Algorithm,
 ) -> Segmentation | None:
-    """The cells of the class maps that alone reach the slice threshold of their kind, as masks.
+    """Per kind that is found, the cells of its class map that alone reach its slice threshold.
 
-    They are on the pixels of the slices, since common viewers lay no other masks over them. Kinds
-    without such a cell are left out; None if no kind has one, or without a place in space.
+    They are on the pixels of the slices, since common viewers lay no other masks over them. A kind
+    that the report calls absent has no mask: thresholds of slices are lower than those of studies.
+    None if no kind has a mask, or without a place in space.
     """
     if not _has_place(references, members):
         return None
     thresholds = algorithm.slice_thresholds or {}
+    found = found_labels(members, algorithm.study_thresholds)
     reached = {
         label: np.stack([_over_slice(x.maps[..., k] >= threshold, x) for x in members])
         for k, label in enumerate(SUBTYPES)
-        if (threshold := thresholds.get(label)) is not None
+        if label in found and (threshold := thresholds.get(label)) is not None
     }
-    found = {label: mask for label, mask in reached.items() if mask.any()}
-    if not found:
-        log.info("no masks: no cell of a class map reaches a threshold of slices")
+    shown = {label: mask for label, mask in reached.items() if mask.any()}
+    if not shown:
+        log.info("no masks: no kind is found, or no cell of its map reaches the slice threshold")
         return None
     return _segmentation(
         references,
@@ -83,8 +86,8 @@ def masks(
         segmentation_type="BINARY",
         series_number=MASKS_NUMBER,
         content_label="ICH_MASKS",
-        pixel_array=np.stack(list(found.values()), axis=-1),
-        labels=list(found),
+        pixel_array=np.stack(list(shown.values()), axis=-1),
+        labels=list(shown),
         pixels=np.ones(2),
         positions=[x.ct.header.position for x in members],
     )

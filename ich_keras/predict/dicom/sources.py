@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pydicom
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -11,7 +12,8 @@ from pydicom.uid import UID, CTImageStorage, generate_uid
 
 from ich_keras import __version__
 from ich_keras.data.slice_file import SliceFile
-from tfrecords_tools.classes import SUBTYPES
+from ich_keras.predict.tables import labels_at_thresholds
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.dicom.reader import CTSlice
 
 NOTICE = "FOR RESEARCH, NOT FOR DIAGNOSIS"
@@ -72,6 +74,15 @@ def thickness_mm(first: pydicom.Dataset, members: Sequence[PredictedSlice]) -> f
         return float(first.SliceThickness)
     distances = np.diff([x.ct.header.position_mm for x in members])
     return float(np.median(distances)) if len(distances) and np.median(distances) > 0 else None
+
+
+def found_labels(
+    members: Sequence[PredictedSlice], thresholds: dict[str, float | None] | None
+) -> list[str]:
+    """The labels that `studies.csv` calls found; `thresholds` are those of studies."""
+    maxima = np.max([x.probabilities for x in members], axis=0).astype(float)
+    row = pd.DataFrame([dict(zip(LABELS, maxima, strict=True))])
+    return labels_at_thresholds(row, thresholds)[0].split() if thresholds else []
 
 
 def private_code(value: str, meaning: str) -> Code:
