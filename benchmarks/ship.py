@@ -47,7 +47,12 @@ NOTICE = "For research only. This network never saw a patient: it was trained on
 SETS = {
     "test": "phantom patients that were not trained on",
     "val": "phantom patients that checkpoint, thresholds and smoothing were chosen on",
+    "phantom-studies": "whole studies of phantom patients that were not trained on",
+    "ctich": "21 patients of another hospital, CT-ICH 1.0.0",
+    "bhsd": "slices with hemorrhage, BHSD and MBH-Seg",
 }
+
+PHANTOMS = {"test", "val", "phantom-studies"}
 
 
 def ship(run: RunFolder, name: str, networks: Path = NETWORKS) -> RunFolder:
@@ -92,12 +97,14 @@ def model_card(run: RunFolder, name: str, experiment: Experiment) -> str:
         network=trained.network,
         summary=summarize(model, experiment.model, trained.network.size),
         experiment=experiment,
+        warm_start=load_experiment(str(run.experiment)).model.weights is not None,
         step=read_position(run).best_step,
         fingerprint=trained.fingerprint,
         manifest=_manifest(trained),
         environment=read_environment(run),
         evaluations=_evaluations(run),
         sets=SETS,
+        phantoms=PHANTOMS,
         units=UNITS,
         labels=LABELS,
         summarise=summarise,
