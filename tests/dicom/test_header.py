@@ -17,10 +17,11 @@ from tfrecords_tools.dicom import decoders, header, parsing, pixels, reader, res
 from tfrecords_tools.dicom.reader import read_header, read_slice
 from tfrecords_tools.dicom.rejection import DECODER_CRASH, REASONS, RejectedSlice
 from tfrecords_tools.engines import crashes
+from tfrecords_tools.writing import shard
 
 
 def test_every_reason_is_used() -> None:
-    modules = (reader, parsing, header, values, pixels, decoders, rescale)
+    modules = (reader, parsing, header, values, pixels, decoders, rescale, shard)
     sources = "".join(Path(x.__file__).read_text("utf-8") for x in modules)
     used = set(re.findall(r'(?:RejectedSlice|rejecting)\(\s*"(\w+)"', sources))
     used |= set(re.findall(r'"(\w+_pixels)"', sources))
