@@ -15,7 +15,7 @@ import click
 
 from benchmarks.timing import run_ich_keras
 from ich_keras.experiment.experiment import load_experiment
-from tfrecords_tools.phantom.rsna_files import synth
+from tfrecords_tools.phantom.rsna_files import MASK_FOLDER, synth
 
 SIZE = load_experiment("phantom.yaml").data.size
 SPLIT = "0.94,0.03,0.03"
@@ -30,7 +30,7 @@ def add_patients(out: Path, number: int, patients: int, slices: int) -> None:
     data = out / "rsna-ich"
     shutil.rmtree(data, ignore_errors=True)
     synth(data, patients=patients, slices=slices, seed=number)
-    options = ("--size", SIZE, "--split", SPLIT, "--masks", data / "masks", "--add")
+    options = ("--size", SIZE, "--split", SPLIT, "--masks", data / MASK_FOLDER, "--add")
     run_ich_keras("convert", data, "--out", out / "shards", *options)
     done.write_text(json.dumps([*batches, number]))
     shutil.rmtree(data)

@@ -97,7 +97,6 @@ def model_card(run: RunFolder, name: str, experiment: Experiment) -> str:
         network=trained.network,
         summary=summarize(model, experiment.model, trained.network.size),
         experiment=experiment,
-        warm_start=load_experiment(str(run.experiment)).model.weights is not None,
         step=read_position(run).best_step,
         fingerprint=trained.fingerprint,
         manifest=_manifest(trained),

@@ -212,7 +212,7 @@ def _checked_orientation(given: Sequence[float]) -> tuple[float, ...]:
 
 
 def _numbers(name: str, given: object, shape: tuple[int | None, ...]) -> np.ndarray:
-    """An array of finite numbers of that shape; None stands for any length."""
+    """An array of finite numbers of that shape; None is any length."""
     array = np.asarray(given)
     fits = array.ndim == len(shape) and all(
         want in (None, have) for want, have in zip(shape, array.shape, strict=True)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-import jinja2
-
 from ich_keras.evaluation.report_figures import SPLIT_ORDER, read_figures
 from ich_keras.evaluation.summary import number_of, outdated, summarise, unit_of
 from ich_keras.experiment.yaml_files import read_file
@@ -15,6 +13,7 @@ from ich_keras.run.environment import read_environment
 from ich_keras.run.folder import RunError, RunFolder
 from ich_keras.run.state import read_position
 from ich_keras.scores.metrics import UNITS
+from ich_keras.view.templates import render
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.storage.atomic import write_text
 
@@ -62,18 +61,6 @@ def write_report(run: RunFolder) -> Path:
 def _pages(run: RunFolder, name: str) -> list[str]:
     """The pages of the worst errors of a set of DICOM files, relative to the report."""
     return [path.relative_to(run.results).as_posix() for path in run.pages(name)]
-
-
-def render(template: str, **values: Any) -> str:
-    """A page from a template of the package; a missing value is an error, not a gap."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ich_keras"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(values)
 
 
 def _summary(scores: dict[str, Any], name: str, best: int | None) -> Iterator[str]:

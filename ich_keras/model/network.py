@@ -182,16 +182,6 @@ def _map_logits(model: keras.Model) -> Any:
     return logits
 
 
-def of_keras_layers(model: keras.Model) -> keras.Model:
-    """The same network in operations of Keras alone, which can load it without this package."""
-
-    def call(layer: layers.Layer, *inputs: Any, **options: Any) -> Any:
-        own = type(layer).__module__ == __name__
-        return layer.call(*inputs) if own else layer(*inputs, **options)
-
-    return keras.models.clone_model(model, call_function=call, clone_function=lambda layer: layer)
-
-
 def save_model(model: keras.Model, path: Path) -> None:
     """Writes a checkpoint, complete or not at all."""
     with uninterrupted(), whole_file(path) as temporary:

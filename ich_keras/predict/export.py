@@ -2,10 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
+from keras import layers
 
-from ich_keras.model.network import load_model, of_keras_layers, with_class_maps
+from ich_keras.model import network
+from ich_keras.model.network import load_model, with_class_maps
 from ich_keras.run.folder import RunFolder, read_input, write_json
 from ich_keras.scores.postprocessing import read_postprocessing
 from tfrecords_tools.classes import LABELS
@@ -70,3 +73,13 @@ def _write(model: keras.Model, kind: str, path: Path) -> None:
                 f"ONNX needs packages that are missing ({error.name}):"
                 " pip install 'ich-keras[onnx]'"
             ) from error
+
+
+def of_keras_layers(model: keras.Model) -> keras.Model:
+    """The same network in operations of Keras alone, which can load it without this package."""
+
+    def call(layer: layers.Layer, *inputs: Any, **options: Any) -> Any:
+        own = type(layer).__module__ == network.__name__
+        return layer.call(*inputs) if own else layer(*inputs, **options)
+
+    return keras.models.clone_model(model, call_function=call, clone_function=lambda layer: layer)

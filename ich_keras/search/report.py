@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ttest_rel
 
-from ich_keras.evaluation.report import render
 from ich_keras.evaluation.report_figures import base64_of
 from ich_keras.figures.curves import save_png
 from ich_keras.search.config import Search
 from ich_keras.search.figures import effects, parallel_coordinates
 from ich_keras.search.space import better
 from ich_keras.search.trials import TrialRow, ranked
+from ich_keras.view.templates import render
 from tfrecords_tools.storage.atomic import write_text
 
 ROUNDING = 1e-12  # differences below this are rounding errors

@@ -11,13 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import numpy as np
 from isal import igzip
 from markupsafe import Markup
 
 from ich_keras.view.study_page import StudyPage
+from ich_keras.view.templates import render
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dicom.rejection import REASONS
 from tfrecords_tools.planning.rejected import DUPLICATE_ID
@@ -37,15 +37,9 @@ def write_page(path: Path, page: StudyPage) -> None:
 
 def render_page(page: StudyPage) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ich_keras"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     script, style = _template("study.js"), _template("study.css")
-    return environment.get_template("study.html.j2").render(
+    return render(
+        "study.html.j2",
         number=page.number,
         script=Markup(script),
         style=Markup(style),

@@ -24,7 +24,7 @@ from tfrecords_tools.phantom.rsna_files import synth
 from tfrecords_tools.phantom.study import make_study
 from tfrecords_tools.tables.label_csv import read_labels
 
-PATIENT, SLICES = 4, 10
+PATIENT, SLICES = 20, 10  # an old head without hemorrhage, whose ventricles are wide open
 PROGRAM = "benchmarks.implanted"
 BRAIN = [CLASSES.index(name) for name in CLASSES[CLASSES.index("dura and sinuses") :]]
 
@@ -54,7 +54,7 @@ def test_the_space_within_the_skull_is_found(study):
 def test_ventricles_are_found(study, ground):
     measured = np.stack([tissue.brain.ventricles > 0.5 for _, tissue in ground.layers])
     true = study.tissues == CLASSES.index("ventricles")
-    assert dice(measured, true) > 0.6  # horns are narrow, which costs overlap
+    assert dice(measured, true) > 0.8
 
 
 def test_an_old_infarct_beside_the_ventricles_is_not_csf(study, ground):
@@ -74,7 +74,7 @@ def test_an_old_infarct_beside_the_ventricles_is_not_csf(study, ground):
     ].brain
     assert (measured.ventricles > 0.5)[infarct].mean() < 0.05
     assert (measured.sulci > 0.5)[infarct].mean() < 0.1
-    assert dice(measured.ventricles > 0.5, ventricles[number]) > 0.7
+    assert dice(measured.ventricles > 0.5, ventricles[number]) > 0.8
 
 
 def test_the_pose_of_the_head_is_found(study, ground):
@@ -92,7 +92,7 @@ def test_hemorrhages_keep_the_noise_and_change_nothing_else(study, ground):
     for implant in implants(ground, places=30):
         before = study.hu[implant.number]
         around = (before - implant.hu)[implant.share == 0]
-        darker = 12 if implant.subtype == "intraparenchymal" else 0  # because of its rim of oedema
+        darker = 10 if implant.subtype == "intraparenchymal" else 0  # because of its rim of oedema
         assert around.min() > -1e-3 and around.max() <= darker + 1e-3
         core = ndimage.binary_erosion(implant.share > 0.99, iterations=4)  # away from its edges
         if core.sum() < 30 or implant.subtype != "intraparenchymal":  # others replace sulci

@@ -18,10 +18,10 @@ from ich_keras.model.network import (
     MaxPoolingOfPairs2D,
     build_model,
     load_model,
-    of_keras_layers,
     stride,
     with_class_maps,
 )
+from ich_keras.predict.export import of_keras_layers
 from tfrecords_tools.errors import InputError
 
 SIZE = 128

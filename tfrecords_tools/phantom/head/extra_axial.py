@@ -1,5 +1,6 @@
 """Blood and fluid between skull and brain: epidural and subdural hemorrhages, hygromas."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +15,15 @@ from tfrecords_tools.phantom.head.windows import Window
 
 
 @dataclass(frozen=True)
-class Epidural(Lesion):
-    """Between bone and dura: a lens, bounded by the sutures, with a smooth inner edge."""
+class ExtraAxial(Lesion):
+    """Blood or fluid around a point on the dura; lengths in mm.
 
-    subtype: ClassVar[str | None] = "epidural"
+    Attributes:
+        center: its middle.
+        extent: its radius along the dura.
+        thickness: at its middle.
+    """
+
     center: Point
     extent: float
     thickness: float
@@ -27,28 +33,35 @@ class Epidural(Lesion):
         if window is None:
             return None
         reach = distance(self.center, points, window) / self.extent
+        return window, self._share(points, tissue, window, reach)
+
+    @abstractmethod
+    def _share(self, points: Points, tissue: Tissue, window: Window, reach: Array) -> Array:
+        """Its share of each pixel of a window, 0..1; `reach` is 0 in its middle, 1 at its rim."""
+
+
+@dataclass(frozen=True)
+class Epidural(ExtraAxial):
+    """Between bone and dura: a lens, bounded by the sutures, with a smooth inner edge."""
+
+    subtype: ClassVar[str | None] = "epidural"
+
+    def _share(self, points: Points, tissue: Tissue, window: Window, reach: Array) -> Array:
         thickness = self.thickness * np.clip(1 - reach * reach, 0, 1)
-        return window, _layer(thickness, tissue.depth[window], tissue.edge[window])
+        return _layer(thickness, tissue.depth[window], tissue.edge[window])
 
     def push(self) -> Push | None:
         return inward(self.center, 0.35 * self.thickness)
 
 
 @dataclass(frozen=True)
-class Subdural(Lesion):
+class Subdural(ExtraAxial):
     """Between dura and brain: a crescent, above or below the tentorium."""
 
     subtype: ClassVar[str | None] = "subdural"
-    center: Point
-    extent: float
-    thickness: float
     below: bool = False
 
-    def mask(self, points: Points, tissue: Tissue) -> tuple[Window, Array] | None:
-        window = window_around(self.center, self.extent, points)
-        if window is None:
-            return None
-        reach = distance(self.center, points, window) / self.extent
+    def _share(self, points: Points, tissue: Tissue, window: Window, reach: Array) -> Array:
         shape = np.sqrt(np.clip(1 - np.square(reach * reach), 0, 1))
         uneven = min(0.7, 0.15 * self.thickness) * points.texture[window]
         crescent = _layer(
@@ -56,9 +69,9 @@ class Subdural(Lesion):
         )
         below = tissue.brain.dura.below[window]
         if self.below:
-            return window, crescent * below * _fade(reach)
+            return crescent * below * _fade(reach)
         side = np.sign(self.center[0]) * tissue.brain.dura.falx[window]
-        return window, crescent * inside(side - 2, points.pixel) * (1 - below) * _fade(reach)
+        return crescent * inside(side - 2, points.pixel) * (1 - below) * _fade(reach)
 
     def push(self) -> Push | None:
         return inward(self.center, 0.6 * self.thickness)
@@ -72,45 +85,31 @@ class Hygroma(Subdural):
 
 
 @dataclass(frozen=True)
-class FalxSubdural(Lesion):
+class FalxSubdural(ExtraAxial):
     """A sheet along one side of the falx."""
 
     subtype: ClassVar[str | None] = "subdural"
-    center: Point
-    extent: float
-    thickness: float
 
-    def mask(self, points: Points, tissue: Tissue) -> tuple[Window, Array] | None:
-        window = window_around(self.center, self.extent, points)
-        if window is None:
-            return None
+    def _share(self, points: Points, tissue: Tissue, window: Window, reach: Array) -> Array:
         dura = tissue.brain.dura
         side = np.sign(self.center[0]) * dura.falx[window]
-        reach = distance(self.center, points, window) / self.extent
         thickness = self.thickness * (1 - 0.5 * reach) + 0.5 * points.texture[window]
         sheet = inside(thickness - side, points.pixel) * inside(side, points.pixel)
-        return window, sheet * dura.falx_reach[window] * _fade(reach)
+        return sheet * dura.falx_reach[window] * _fade(reach)
 
 
 @dataclass(frozen=True)
-class TentorialSubdural(Lesion):
+class TentorialSubdural(ExtraAxial):
     """A sheet on one half of the tentorium, which the slices cut at a slant."""
 
     subtype: ClassVar[str | None] = "subdural"
-    center: Point
-    extent: float
-    thickness: float
 
-    def mask(self, points: Points, tissue: Tissue) -> tuple[Window, Array] | None:
-        window = window_around(self.center, self.extent, points)
-        if window is None:
-            return None
+    def _share(self, points: Points, tissue: Tissue, window: Window, reach: Array) -> Array:
         above = tissue.brain.dura.tentorium[window]
-        reach = distance(self.center, points, window) / self.extent
         blur = points.thickness + 0.3 * points.pixel
         sheet = _layer(self.thickness * (1 - 0.5 * reach), above, blur) * inside(above, blur)
         side = np.sign(self.center[0]) * points.xyz[0][window]
-        return window, sheet * inside(side - 5, 4.0) * _fade(reach)
+        return sheet * inside(side - 5, 4.0) * _fade(reach)
 
 
 def _layer(thickness: Array, depth: Array, edge: Array | float) -> Array:

@@ -20,7 +20,7 @@ class Story:
     """What happened to a patient.
 
     Attributes:
-        cause: of the scan; disease stands for all but trauma and operations.
+        cause: of the scan; `disease` is all but trauma and operations.
         age: years.
         azimuth: of the blow or the opening, degrees from the front to the patient's left.
         elevation: likewise, degrees upwards.
