@@ -22,6 +22,9 @@ EDGES = 2.5  # deviations of the noise; larger differences are edges of a tissue
 PASSES = 2  # leave a twentieth of the noise of homogeneous tissue in the local HU; one, a quarter
 CSF_LIMIT = 0.35  # of the way from CSF to brain; old infarcts and white matter reach about 0.4
 CSF_RAMP = 8.0  # HU from pure CSF to none, around that limit
+CONTRAST = (
+    18.0  # HU by which CSF is darker than brain at least; scanners differ in the level of both
+)
 PURE = 0.05  # quantile of the pixels near the phantom's ventricles that is pure CSF
 CORE = 2.0  # mm, deviation; HU are averaged over it to tell a ventricle from an old infarct
 CORE_LIMIT = 0.2  # of a ventricle, so averaged; of the way from CSF to brain
@@ -58,7 +61,8 @@ def tissues(series: Series, masks: np.ndarray, fit: Fit) -> Iterator[tuple[Point
     smooth = np.stack([smoothed(hu, series.pixel) for hu in series.hu])
     brain_hu = float(np.median(smooth[masks]))
     slices = [fit.points(series, number) for number in range(len(masks))]
-    csf_hu = _csf_hu(smooth, masks, [_sampled(volumes[2], points) for points in slices])
+    near_ventricles = [_sampled(volumes[2], points) for points in slices]
+    csf_hu = min(_csf_hu(smooth, masks, near_ventricles), brain_hu - CONTRAST)
     for number, (mask, points) in enumerate(zip(masks, slices, strict=True)):
         depth, table, apart, near_cistern = (_sampled(values, points) for values in volumes)
         within = inside(_signed(mask) * series.pixel, series.pixel)
@@ -125,10 +129,10 @@ def _volumes(series: Series, masks: np.ndarray, fit: Fit) -> tuple[Array, ...]:
 
 
 def _csf_hu(smooth: Array, masks: np.ndarray, apart: list[Array]) -> float:
-    """HU of the head's CSF; at most that of the phantom, if no ventricle is open."""
+    """HU of the head's CSF, or of something denser if no ventricle is open."""
     pixels = [hu[mask & (near > 0)] for hu, mask, near in zip(smooth, masks, apart, strict=True)]
     every = np.concatenate(pixels)
-    return min(CSF, float(np.quantile(every, PURE))) if every.size else CSF
+    return float(np.quantile(every, PURE)) if every.size else CSF
 
 
 def _cavities(csf: Array, to_brain: Array, apart: Array, pixel: float) -> tuple[Array, Array]:
