@@ -1,6 +1,7 @@
 """Phantom studies: HU, masks, tissues, and the effect of ablations."""
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_hemorrhages_are_as_dense_as_blood_of_their_age(count):
         for patient in patients:
             study = make_study(patient, slices=8, size=96)
             mask = (study.masks >> SUBTYPES.index(kind)) & 1
-            if mask.sum() > 80:  # thin layers contain some bone at this size of pixels
+            if mask.sum() > 150:  # thin layers contain some bone at this size of pixels
                 medians.append(float(np.median(study.hu[mask == 1])))
         assert medians, kind
         # Beside bone, partial volume and beam hardening add some HU.
@@ -60,10 +61,10 @@ def test_an_epidural_is_thicker_for_its_length_than_a_subdural():
 
 def test_sunk_blood_lies_behind_the_fluid():
     patients = (i for i in range(1000) if subtypes_of(i, 0) == ("intraventricular",))
-    study = next(s for i in patients if (s := make_study(i, slices=16, size=128)).masks.any())
-    number = study.masks.sum(axis=(1, 2)).argmax()
-    rows = np.argwhere(study.masks[number])[:, 0]
-    assert rows.mean() > study.masks.shape[1] * 0.4  # image rows run from front to back
+    studies = (make_study(i, slices=16, size=96) for i in patients)
+    bloody = list(islice((study for study in studies if study.masks.any()), 4))
+    rows = np.concatenate([np.argwhere(study.masks)[:, 1] for study in bloody])
+    assert rows.mean() > 96 * 0.45  # image rows run from front to back
 
 
 @pytest.mark.slow
@@ -159,8 +160,9 @@ def test_a_mass_displaces_the_ventricles():
 def test_every_pixel_has_a_tissue():
     """The pixels of a class have its HU, and blood agrees with the masks."""
     large = ("intraparenchymal", "intraventricular")
-    patient = next(i for i in range(200) if subtypes_of(i, 0) == large and is_plain(i))
-    study = make_study(patient, slices=8, size=128, with_tissues=True)
+    patients = (i for i in range(400) if subtypes_of(i, 0) == large and is_plain(i))
+    studies = (make_study(i, slices=8, size=128, with_tissues=True) for i in patients)
+    study = next(study for study in studies if np.count_nonzero(study.masks) > 500)
     assert study.tissues is not None and study.tissues.max() < len(CLASSES)
     blood = study.tissues == CLASSES.index("blood")
     # Blood is visible, and in the mask, where it takes less than half of a pixel.

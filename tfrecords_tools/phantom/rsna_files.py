@@ -53,7 +53,7 @@ class SynthSummary:
 def synth(
     directory: Path,
     *,
-    patients: int = 320,
+    patients: int | Sequence[int] = 320,
     slices: int = 16,
     size: int = 256,
     seed: int = 0,
@@ -68,7 +68,7 @@ def synth(
 
     Args:
         directory: new, or empty.
-        patients: one in twelve has two studies.
+        patients: how many, or the numbers of those to write; one in twelve has two studies.
         slices: per study.
         size: edge of a slice in pixels.
         seed: of all random numbers.
@@ -80,6 +80,7 @@ def synth(
         SynthError: if the directory holds something.
     """
     make_folders(directory)
+    numbers = range(patients) if isinstance(patients, int) else patients
     if tissues:
         _write_classes(directory / TISSUE_FOLDER)
     write = partial(
@@ -94,14 +95,14 @@ def synth(
     rows: list[SliceLabels] = []
     with worker_pool(workers) as pool:
         with uninterrupted():
-            written = pool.map(write, range(patients)).result()
-        for of_patient in progress(written, total=patients, desc="synth", unit="patient"):
+            written = pool.map(write, numbers).result()
+        for of_patient in progress(written, total=len(numbers), desc="synth", unit="patient"):
             rows += of_patient
     _truncate_one(directory, rows)
     write_labels(directory, rows)
     totals = np.sum([labels for _, labels in rows], axis=0)
     positives = {label: int(count) for label, count in zip(LABELS, totals, strict=True)}
-    return SynthSummary(directory, len(rows), patients, positives)
+    return SynthSummary(directory, len(rows), len(numbers), positives)
 
 
 def make_folders(directory: Path) -> None:

@@ -45,6 +45,7 @@ QUADRIGEMINAL = (
     Capsule((0.0, 27.0, -10.0), (14.0, 23.0, -10.0), (2.8, 1.5)),
     Ellipsoid((0.0, 31.0, -4.0), (6.0, 4.0, 6.0)),
 )
+NODULE = Ellipsoid((0.0, 42.0, -41.0), (4.0, 4.0, 6.0))  # of the vermis
 CISTERNA_MAGNA = Ellipsoid((0.0, 56.0, -62.0), (10.0, 8.0, 8.0))
 
 
@@ -75,7 +76,9 @@ def render_ventricles(head: Head, points: Points) -> Array:
     third = 0.2 + 0.43 * (left + right)
     for unpaired in (THIRD_VENTRICLE, FOURTH_VENTRICLE, AQUEDUCT):
         join(mask, unpaired.scaled(min(third, 1.25)), points)
-    return mask
+    nodule = np.zeros_like(mask)
+    join(nodule, NODULE.scaled(head.nodule), points, rough=0.3)
+    return mask * (1 - nodule)
 
 
 def _cisterns(head: Head, points: Points) -> Array:

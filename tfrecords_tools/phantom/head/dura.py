@@ -53,7 +53,8 @@ def paint_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura) 
     """
     x, y, z = points.xyz
     tentorium = np.abs(dura.tentorium)
-    falx = 0.75 * sheet(np.abs(dura.falx), 0.6, points.pixel) * dura.falx_reach
+    half = head.falx_thickness / 2
+    falx = 0.75 * sheet(np.abs(dura.falx), half, points.pixel) * dura.falx_reach
     mix(hu, head.falx_hu, falx)
     lateral = np.clip((np.abs(x) - 8) / 4, 0, 1)
     # Height above a tent, so a thick layer smears it over a band.

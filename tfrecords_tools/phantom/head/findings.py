@@ -64,9 +64,10 @@ def _near(rng: np.random.Generator, x: float, y: float, z: float, spread: float)
 
 
 def _plexus(rng: np.random.Generator, age: float) -> Findings:
-    """Calcified choroid plexus in the atria: in most adults, usually on both sides."""
-    if rng.random() < np.interp(age, (6, 20, 80), (0, 0.4, 0.75)):
-        radius, hu = rng.uniform(1.5, 5.0), rng.uniform(70, 500)
+    """Choroid plexus in the atria, calcified in most adults; usually on both sides."""
+    if rng.random() < np.interp(age, (6, 20, 80), (0.25, 0.55, 0.8)):
+        hard = rng.random() < np.interp(age, (6, 20, 80), (0, 0.7, 0.9))
+        radius, hu = rng.uniform(1.5, 5.0), rng.uniform(70, 500) if hard else rng.uniform(35, 65)
         for side in (-1, 1):
             if rng.random() < 0.85:
                 shape = _near(rng, side * 22, 33, 8, 1.5).scaled(radius)

@@ -78,6 +78,8 @@ class Head:
         leukoaraiosis: HU that the white matter around the ventricles has lost.
         sinus_hu: HU of the blood in the dural sinuses.
         falx_hu: HU of falx and tentorium.
+        falx_thickness: of the falx.
+        nodule: scale of the nodule of the vermis, which bulges into the fourth ventricle.
         falx_bend: mm by which the falx bows to the left.
         pneumatization: 0 to 1, how far air fills mastoid, frontal and sphenoid cells.
         base: the skull base.
@@ -111,7 +113,9 @@ class Head:
     leukoaraiosis: float
     sinus_hu: float
     falx_hu: float
+    falx_thickness: float
     falx_bend: float
+    nodule: float
     pneumatization: float
     base: SkullBase
     has_base: bool
@@ -155,9 +159,11 @@ def sample_head(rng: np.random.Generator) -> Head:
         brain_offset=brain_offset,
         contrast=contrast,
         leukoaraiosis=float(18 * max(0.0, atrophy - 0.25) * rng.random()),
-        sinus_hu=rng.normal(54 if age > 1 else 60, 6),
-        falx_hu=rng.normal(56, 5),
+        sinus_hu=rng.normal(55 if age > 1 else 60, 7),
+        falx_hu=rng.normal(57, 7),
+        falx_thickness=float(np.clip(1.3 * np.exp(rng.normal(0, 0.35)), 0.6, 3.0)),
         falx_bend=rng.normal(0, 1.2),
+        nodule=rng.uniform(0.2, 1.3),
         pneumatization=growth.sample_pneumatization(rng, age),
         base=sample_base(rng),
         has_base=True,
