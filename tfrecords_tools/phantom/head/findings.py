@@ -158,7 +158,7 @@ def _cysts(rng: np.random.Generator, age: float) -> Findings:
 
 
 def _meningioma(rng: np.random.Generator, age: float) -> Findings:
-    """At falx or convexity; denser than brain, a fifth of them calcified (Wiemels et al. 2010)."""
+    """At falx or convexity, denser than brain or calcified (Wiemels et al. 2010)."""
     if rng.random() < np.interp(age, (30, 80), (0, 0.04)):
         azimuth = rng.uniform(-180, 180)
         place = np.array([70, 88, 90]) * direction(azimuth, rng.uniform(5, 70))

@@ -100,7 +100,7 @@ def inside(depth: Array, width: Array | float) -> Array:
 def inside_profile(depth: Array, width: Array) -> Array:
     """Partial volume as `inside`, but with the bell-shaped sensitivity profile of a real slice.
 
-    Its tails make bone that a slice hardly touches a hazy spot (Hu and Fox 1996, Med Phys 23:943).
+    Its tails make bone that a slice hardly touches a hazy spot (Hu and Fox 1996, Med Phys 23:1943).
     """
     share = (depth / (TAILS * width)).clip(-1, 1)
     return 0.5 + share - 0.5 * share * np.abs(share)
