@@ -74,12 +74,14 @@ def study_rows(
 def labels_at_thresholds(studies: pd.DataFrame, thresholds: dict[str, float | None]) -> list[str]:
     """The labels of each study at or above their thresholds, separated by spaces.
 
-    A threshold is None where validation gave none. Each label has its own, so a kind may reach its
-    threshold where `any` does not: a hemorrhage was found all the same, and `any` is listed too.
+    A threshold is None where validation gave none. That of `any` decides whether there is a
+    hemorrhage, since six decisions together raise far more false alarms than the one that was
+    fitted; kinds are listed where there is. Without a threshold of `any`, one kind is enough.
     """
     chosen = {label: value for label, value in thresholds.items() if value is not None}
-    predicted = studies[list(chosen)] >= pd.Series(chosen)
-    predicted[LABELS[ANY]] = predicted.any(axis=1)
+    reached = studies[list(chosen)] >= pd.Series(chosen)
+    hemorrhage = reached[LABELS[ANY]] if LABELS[ANY] in reached else reached.any(axis=1)
+    predicted = reached.assign(**{LABELS[ANY]: True}).mul(hemorrhage, axis=0)
     return [" ".join(row.index[row]) for _, row in predicted.iterrows()]
 
 

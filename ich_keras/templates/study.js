@@ -66,11 +66,11 @@ function threshold(k) {
   return level?.[state.point]?.[study.labels[k]] ?? null;
 }
 
-/** As `found` of studies.csv: a kind that reaches its threshold is a hemorrhage too. */
+/** As `found` of studies.csv: `any` decides, or without a threshold of it one kind. */
 function found() {
   const reached = study.labels.map((_, k) => threshold(k) !== null && ofStudy(k) >= threshold(k));
-  reached[5] = reached.some((x) => x);
-  return reached;
+  if (threshold(5) === null) reached[5] = reached.some((x) => x);
+  return reached.map((x) => x && reached[5]);
 }
 
 /** The slices where any is most probable, the highest first. */
@@ -106,7 +106,6 @@ function verdictOf(k, reached) {
   if (!reached && threshold(k) === null) return "not judged";
   if (truth && reached) return truth[k] ? "found, agreed" : "found, false alarm";
   if (truth) return truth[k] ? "not found, missed" : "not found, agreed";
-  if (reached && !(ofStudy(k) >= threshold(k))) return "found by its kind";
   return reached ? "found" : "not found";
 }
 

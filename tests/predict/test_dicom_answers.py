@@ -93,7 +93,7 @@ def test_the_report_says_what_studies_csv_says(head, tmp_path):
     table = np.stack([x.probabilities for x in head])
     maxima = pd.DataFrame([dict(zip(LABELS, table.max(axis=0), strict=True))])
     found = labels_at_thresholds(maxima, THRESHOLDS)[0].split()
-    assert {"intraparenchymal", "any"} <= set(found)  # `any` by its kinds alone
+    assert {"intraparenchymal", "any"} <= set(found)
     for k, label in enumerate(LABELS):
         probability, *threshold = groups[label].get_measurements()
         assert probability.name == codes.DCM.Probability

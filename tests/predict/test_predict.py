@@ -43,6 +43,10 @@ def test_labels_at_or_above_their_thresholds_are_listed():
 def test_a_kind_is_never_found_without_any() -> None:
     """Each label has its own threshold; that of `any` may be the higher one, or missing."""
     studies = pd.DataFrame([[0.5] * 6, [0.1] * 6], columns=list(LABELS))
-    for threshold in (0.9, None):
+    for threshold, found in (
+        (0.9, ["", ""]),
+        (0.5, ["epidural any", ""]),
+        (None, ["epidural any", ""]),
+    ):
         thresholds = {"epidural": 0.4, "any": threshold}
-        assert labels_at_thresholds(studies, thresholds) == ["epidural any", ""]
+        assert labels_at_thresholds(studies, thresholds) == found

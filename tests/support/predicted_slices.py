@@ -12,7 +12,7 @@ from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dicom.reader import CTSlice
 
 CELLS = 8
-THRESHOLDS = dict.fromkeys(LABELS, 0.8) | {"epidural": None, "subdural": 1.0, "any": 1.0}
+THRESHOLDS = dict.fromkeys(LABELS, 0.8) | {"epidural": None, "subdural": 1.0}
 ALGORITHM = Algorithm(
     "phantom, SHA-256 0",
     smoothed=False,
