@@ -7,24 +7,13 @@ the card has the scores of every file in `RUN/evaluation/`. Name those of `--dic
 scored, such as `--name real-heads`. The same run gives the same bytes.
 """
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import click
-import jinja2
 
-from ich_keras.evaluation.summary import summarise
-from ich_keras.experiment.experiment import (
-    Experiment,
-    experiment_to_yaml,
-    load_experiment,
-    with_values,
-)
-from ich_keras.model.network import load_model
-from ich_keras.model.summary import summarize
-from ich_keras.run.environment import read_environment
+from ich_keras.evaluation.model_card import model_card
+from ich_keras.experiment.experiment import experiment_to_yaml, load_experiment, with_values
 from ich_keras.run.folder import (
     NOTICE_NAME,
     RunFolder,
@@ -34,14 +23,10 @@ from ich_keras.run.folder import (
     write_input,
 )
 from ich_keras.run.shipped import NETWORKS
-from ich_keras.run.state import read_position
-from ich_keras.scores.metrics import UNITS
 from ich_keras.scores.postprocessing import read_postprocessing
-from tfrecords_tools.classes import LABELS
-from tfrecords_tools.dataset.manifest import Manifest, read_manifest
 from tfrecords_tools.errors import InputError
-from tfrecords_tools.storage.shard_path import shard_path
 
+TEMPLATE = str(Path(__file__).with_name("shipped_card.md.j2"))
 LARGEST_BYTES = 15_000_000  # of the weights: they are in every wheel and every checkout
 NOTICE = "For research only. This network never saw a patient: it was trained on simulated heads."
 SETS = {
@@ -77,57 +62,9 @@ def ship(run: RunFolder, name: str, networks: Path = NETWORKS) -> RunFolder:
     general = with_values(experiment, {"name": name, "data.shards": None, "model.weights": None})
     shipped.experiment.write_text(experiment_to_yaml(general), encoding="utf-8")
     (shipped.path / NOTICE_NAME).write_text(f"{NOTICE}\n", encoding="utf-8")
-    shipped.card.write_text(model_card(run, name, experiment), encoding="utf-8")
+    card = model_card(run, TEMPLATE, name=name, notice=NOTICE, sets=SETS, phantoms=PHANTOMS)
+    shipped.card.write_text(card, encoding="utf-8")
     return shipped
-
-
-def model_card(run: RunFolder, name: str, experiment: Experiment) -> str:
-    """The card as Markdown: what the network is, what it saw, and every score of the run."""
-    trained, model = read_input(run), load_model(run.best)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("model_card.md.j2").render(
-        name=name,
-        notice=NOTICE,
-        network=trained.network,
-        summary=summarize(model, experiment.model, trained.network.size),
-        experiment=experiment,
-        step=read_position(run).best_step,
-        fingerprint=trained.fingerprint,
-        manifest=_manifest(trained),
-        environment=read_environment(run),
-        evaluations=_evaluations(run),
-        sets=SETS,
-        phantoms=PHANTOMS,
-        units=UNITS,
-        labels=LABELS,
-        summarise=summarise,
-    )
-
-
-def _manifest(trained: RunInput) -> Manifest | None:
-    """That of the training; None if its shards were not kept."""
-    if trained.shards is None:
-        return None
-    try:
-        manifest = read_manifest(shard_path(trained.shards))
-    except (InputError, OSError):
-        return None
-    return manifest if manifest.fingerprint == trained.fingerprint else None
-
-
-def _evaluations(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """The scores of the best checkpoint by name, those of the known sets first."""
-    contents = {x.stem: json.loads(x.read_text("utf-8")) for x in run.evaluation.glob("*.json")}
-    best = read_position(run).best_step
-    current = {name: x for name, x in contents.items() if x["checkpoint_step"] == best}
-    names = sorted(current, key=lambda name: (name not in SETS, name))
-    return {name: current[name] for name in names}
 
 
 @click.command(help=__doc__.splitlines()[0])

@@ -12,6 +12,7 @@ from PIL import Image
 from ich_keras.figures.curves import save_png
 from ich_keras.model.network import load_model, save_model
 from tfrecords_tools.interrupts import uninterrupted
+from tfrecords_tools.storage.atomic import whole_file
 
 
 def interrupt() -> None:
@@ -62,3 +63,11 @@ def test_a_checkpoint_is_written_to_its_end(tmp_path):
         save_model(model, tmp_path / "best.keras")
     with keras.saving.custom_object_scope({"InterruptedLayer": InterruptedLayer}):
         assert load_model(tmp_path / "best.keras").count_params() == 3
+
+
+def test_a_folder_that_is_not_whole_is_removed(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "savedmodel") as folder:
+        folder.mkdir()
+        (folder / "variables").touch()
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())

@@ -5,42 +5,65 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras import layers
+import numpy as np
 
-from ich_keras.model import network
+from ich_keras.data.network_input import NetworkInput
+from ich_keras.evaluation.model_card import model_card, render_markdown
 from ich_keras.model.network import load_model, with_class_maps
+from ich_keras.predict.formats import FORMATS, write_network
 from ich_keras.run.folder import RunFolder, read_input, write_json
-from ich_keras.scores.postprocessing import read_postprocessing
+from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
 from tfrecords_tools.classes import LABELS
-from tfrecords_tools.errors import InputError, UsageError
+from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.atomic import whole_file, write_text
 
-NAMES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "keras": "model.keras"}
 METADATA_NAME = "metadata.json"  # beside it
+CHECK_NAME = "check.npz"
+TOLERANCE = 1e-4  # of outputs in 0..1; the runtimes of the tests differ by less than 1e-6
+BLOCK = 8  # pixels
 
 
 def export_model(run: RunFolder, kind: str, out: Path) -> Path:
-    """Writes the network with both outputs, `probabilities` and `class_maps`; returns its path.
+    """Writes the network, a key of FORMATS, into a folder for others; returns its path.
 
-    Height and width stay free. `metadata.json` beside it describes the input, and the model card of
-    a shipped network is copied. `kind` is `savedmodel`, `onnx` or `keras`.
+    `metadata.json` beside it describes the input, `README.md` is the model card, and `check.npz`
+    has an input with the outputs that belong to it.
 
     Raises:
-        InputError: if the ONNX packages are not installed.
+        InputError: if the packages of the format are not installed.
         UsageError: if an export of this kind exists.
     """
-    target = out / NAMES[kind]
+    target = out / FORMATS[kind].file
     if target.exists():
         raise UsageError(f"{target} exists already; give another --out, or remove it")
     network_input = read_input(run).network
+    fitted = read_postprocessing(run, network_input.size)
+    card = run.card.read_text("utf-8") if run.card.is_file() else model_card(run)
     model = with_class_maps(load_model(run.best))
-    model(
-        keras.ops.zeros((1, 64, 64, network_input.channels), "uint8")
-    )  # the ONNX export needs a called model
+    check = _check(model, network_input)  # the ONNX export needs a called model
     with whole_file(target) as temporary:
-        _write(model, kind, temporary)
-    postprocessing = read_postprocessing(run, network_input.size)
-    metadata = {
+        write_network(model, kind, temporary)
+    write_json(out / METADATA_NAME, _metadata(run, network_input, fitted))
+    with whole_file(out / CHECK_NAME) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **check)
+    write_text(out / run.card.name, f"{card.rstrip()}\n\n{_description(out, fitted)}")
+    return target
+
+
+def _check(model: keras.Model, network_input: NetworkInput) -> dict[str, Any]:
+    """Two slices of random blocks, large enough for the network to see, and its answer."""
+    size, channels = network_input.size, network_input.channels
+    blocks = -(-size // BLOCK)
+    grey = np.random.default_rng(0).integers(0, 256, (2, blocks, blocks, channels), np.uint8)
+    image = grey.repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)[:, :size, :size]
+    outputs = model(image, training=False)
+    return {"image": image} | {name: np.asarray(x) for name, x in outputs.items()}
+
+
+def _metadata(
+    run: RunFolder, network_input: NetworkInput, fitted: Postprocessing | None
+) -> dict[str, Any]:
+    return {
         "input": "uint8, (slices, height, width, channels), windowed HU",
         "steps": [
             "pad the slice in HU to a square with air (-1000 HU), centred",
@@ -51,35 +74,20 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         "channels": "of each window in turn, the slices from the lowest neighbour to the highest",
         **network_input.as_json(),
         "labels": list(LABELS),
-        "fitted_on_validation": postprocessing and asdict(postprocessing),
+        "fitted_on_validation": fitted and asdict(fitted),
+        "check": {"file": CHECK_NAME, "tolerance": TOLERANCE},
         "notice": run.notice or "for research, not for diagnosis",
     }
-    write_json(out / METADATA_NAME, metadata)
-    if run.card.is_file():
-        write_text(out / run.card.name, run.card.read_text("utf-8"))
-    return target
 
 
-def _write(model: keras.Model, kind: str, path: Path) -> None:
-    if kind == "keras":
-        of_keras_layers(model).save(path)
-    elif kind == "savedmodel":
-        model.export(path, verbose=False)
-    else:
-        try:
-            model.export(path, format="onnx", verbose=False)
-        except ImportError as error:
-            raise InputError(
-                f"ONNX needs packages that are missing ({error.name}):"
-                " pip install 'ich-keras[onnx]'"
-            ) from error
-
-
-def of_keras_layers(model: keras.Model) -> keras.Model:
-    """The same network in operations of Keras alone, which can load it without this package."""
-
-    def call(layer: layers.Layer, *inputs: Any, **options: Any) -> Any:
-        own = type(layer).__module__ == network.__name__
-        return layer.call(*inputs) if own else layer(*inputs, **options)
-
-    return keras.models.clone_model(model, call_function=call, clone_function=lambda layer: layer)
+def _description(out: Path, fitted: Postprocessing | None) -> str:
+    """What the folder holds now, and the thresholds, as Markdown."""
+    return render_markdown(
+        "export.md.j2",
+        formats=[x for x in FORMATS.values() if (out / x.file).exists()],
+        metadata=METADATA_NAME,
+        check=CHECK_NAME,
+        tolerance=TOLERANCE,
+        fitted=fitted,
+        labels=LABELS,
+    )

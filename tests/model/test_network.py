@@ -21,7 +21,7 @@ from ich_keras.model.network import (
     stride,
     with_class_maps,
 )
-from ich_keras.predict.export import of_keras_layers
+from ich_keras.predict.formats import of_keras_layers
 from tfrecords_tools.errors import InputError
 
 SIZE = 128

@@ -33,10 +33,17 @@ def whole_file(path: ShardPath) -> Iterator[Path]:
             _flush(temporary)
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a failed write does not name its file
         raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():  # such as a SavedModel
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

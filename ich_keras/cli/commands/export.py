@@ -11,11 +11,14 @@ from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_re
 @click.command(cls=Command, interrupted=f"nothing was exported; {BEGINS_AGAIN}")
 @click.argument("run", type=Run())
 @click.option(
-    "--format", "kind", type=click.Choice(["savedmodel", "onnx", "keras"]), default="savedmodel"
+    "--format",
+    "kind",
+    type=click.Choice(["savedmodel", "onnx", "keras", "litert", "openvino"]),
+    default="savedmodel",
 )
 @click.option("--out", type=LocalPath(), help="[default: RUN/export; ./phantom-results/export]")
 def export(run: str, kind: str, out: Path | None) -> None:
-    """Writes RUN's network for use elsewhere.
+    """Writes RUN's network for use elsewhere, with its model card and a check.
 
     RUN is the folder of a run, or the name of a shipped network: phantom.
     """
