@@ -117,6 +117,9 @@ def test_an_obvious_hemorrhage_is_found_and_more_probable_than_in_any_healthy_he
     assert [x.parent.name for x in reports] == [f"study_{x:03d}" for x in answers["study"]]
     pages = [x.name for x in sorted(out.glob("*.html"))]
     assert pages == [f"study_{number:03d}.html" for number in answers["study"]]
+    blocks = blocks_of(out / pages[0])
+    assert "masks" not in blocks
+    assert json.loads(blocks["study"])["truth"] is None
 
 
 def test_view_opens_a_page_in_a_private_folder_where_there_is_a_display(

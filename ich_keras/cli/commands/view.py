@@ -1,6 +1,7 @@
 """`ich-keras view`."""
 
 import os
+import shutil
 import sys
 import tempfile
 import webbrowser
@@ -12,7 +13,7 @@ from ich_keras.cli.defaults import load_tensorflow
 from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_result
 
 
-@click.command(cls=Command, interrupted=BEGINS_AGAIN)
+@click.command(cls=Command, interrupted=f"nothing was kept; {BEGINS_AGAIN}")
 @click.argument("run", type=Run())
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=LocalPath())
 @click.option("--size", type=click.IntRange(min=16), help="[default: the run's]")
@@ -41,7 +42,11 @@ def view(
     from ich_keras.predict.predict import predict
 
     out = Path(tempfile.mkdtemp(prefix="ich-keras-"))
-    result = predict(folder, paths, out, size=size, smooth=smooth, view=True, masks=masks)
+    try:
+        result = predict(folder, paths, out, size=size, smooth=smooth, view=True, masks=masks)
+    except KeyboardInterrupt as interrupt:
+        shutil.rmtree(out)  # it may hold slices of a patient, and nobody was told of it
+        raise KeyboardInterrupt from interrupt  # without the message, which tells of the folder
     page, sentence = out / "study_001.html", result.sentence()
     if page.is_file():
         sentence += f"; to look at: {page}"
