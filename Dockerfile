@@ -2,6 +2,7 @@
 #
 #   docker build --tag ich-keras .
 #   docker build --tag ich-keras:cpu --build-arg VARIANT=cpu .
+#   docker build --tag ich-keras:beam --build-arg VARIANT=beam .
 #   docker run --gpus all -v DATA:/data -v RUNS:/runs ich-keras fit halfres.yaml
 #
 # docs/guides/container.md says more. TensorFlow's wheels bring the CUDA libraries, so that the host needs
@@ -11,6 +12,7 @@
 ARG BASE_IMAGE=python:3.13-slim-trixie
 
 FROM ${BASE_IMAGE} AS build
+# gpu, cpu, or beam for the workers of Apache Beam.
 ARG VARIANT=gpu
 RUN python3 -m venv /opt/ich-keras
 ENV PATH=/opt/ich-keras/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1

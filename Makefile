@@ -105,8 +105,8 @@ lint: $(DEVELOPMENT) ## style and types, pages made from the code, the Dockerfil
 	$(BIN)/kubernetes-validate --strict --quiet -k 1.31 -k 1.37 docs/cluster/*.yaml
 	$(BIN)/shellcheck .ci/run tests/container/run docs/cluster/*.sbatch
 
-docs: $(DEVELOPMENT) ## the pages of docs/ as a site, into ./site; a broken link fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+docs: $(DEVELOPMENT) ## the pages of docs/ as a site, into ./site; a broken link or anchor fails
+	$(BIN)/zensical build --strict --clean
 
 docs-generated: $(DEVELOPMENT) ## renew what the documents take from the code
 	$(BIN)/python docs/generated.py
@@ -149,8 +149,9 @@ lock: $(LOCK_VENV)/.installed ## renew the files of locked versions (network)
 	  --output-file locks/integration.lock
 	$(LOCK) --constraint $(ALL) --extra lint --extra docs $(call lacking,locks/run.lock) \
 	  --output-file locks/development.lock
-	$(LOCK) --constraint $(ALL) $(IMAGE) --extra beam --extra cloud --output-file locks/cpu.lock
+	$(LOCK) --constraint $(ALL) $(IMAGE) --output-file locks/cpu.lock
 	$(LOCK) --constraint $(ALL) $(IMAGE) --extra gpu --output-file locks/gpu.lock
+	$(LOCK) --constraint $(ALL) --extra codecs --extra beam --extra cloud --output-file locks/beam.lock
 	$(LOCK) --extra s3 --extra test-s3 --output-file locks/s3.lock
 
 wheel: $(RUN) ## build the wheel into dist/

@@ -10,7 +10,7 @@ import pytest
 from ich_keras.cli.main import cli
 from ich_keras.experiment.experiment import load_experiment
 from ich_keras.search.config import load_search
-from tests.support.documents import DOCUMENTS, blocks, ich_keras_commands
+from tests.support.documents import DOCS, DOCUMENTS, blocks, ich_keras_commands
 from tests.support.paths import ROOT
 
 MAKE_TARGETS = set(
@@ -24,7 +24,7 @@ def prose(document: Path) -> str:
 
 
 def anchors(document: Path) -> set[str]:
-    """As MkDocs and the forges make them of headings."""
+    """As the site and the forges make them of headings."""
     titles = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
     return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in titles}
 
@@ -64,6 +64,13 @@ def test_commands_and_their_options_exist(document):
                 words,
                 word,
             )
+
+
+def test_the_navigation_of_the_site_leads_to_every_page():
+    listed = re.findall(r"(\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(
+        path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")
+    )
 
 
 def test_tests_that_documents_name_exist():

@@ -21,8 +21,9 @@ ENVIRONMENTS = {
     ("run", "test"): ("test",),
     ("run", "test", "integration"): ("test", "integration"),
     ("run", "development"): ("lint", "docs"),
-    ("cpu",): (*IMAGE, "beam", "cloud"),
+    ("cpu",): IMAGE,
     ("gpu",): (*IMAGE, "gpu"),
+    ("beam",): ("codecs", "beam", "cloud"),
     ("s3",): ("s3", "test_s3"),
 }
 LOCKS = sorted({lock for locks in ENVIRONMENTS for lock in locks})
