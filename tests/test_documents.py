@@ -73,6 +73,29 @@ def test_the_navigation_of_the_site_leads_to_every_page():
     )
 
 
+def sources() -> str:
+    """The code, with the parts of a text that goes on over several lines joined."""
+    code = "".join(
+        path.read_text("utf-8")
+        for package in ("ich_keras", "tfrecords_tools")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    )
+    return re.sub(r'"\s*f?"', "", code)
+
+
+def test_messages_that_troubleshooting_quotes_are_those_of_the_program():
+    page = (DOCS / "guides" / "troubleshooting.md").read_text("utf-8")
+    cells = "\n".join(re.findall(r"^\| (.+?) \|", page, re.MULTILINE))
+    quotes = re.findall(r"(`+) ?(.+?) ?\1(?!`)", cells)
+    code, quoted = sources(), 0
+    for _, quote in quotes:
+        for part in re.split(r"\.\.\.|[A-Z/]{3,}(?:\.yaml|\.csv)?|\d[\d.]*", quote):
+            if len(part.strip(" ;:,()")) >= 8:  # the rest differs from time to time
+                quoted += 1
+                assert part.strip(" ;:,()") in code, part
+    assert quoted > 20
+
+
 def test_tests_that_documents_name_exist():
     defined = {
         name

@@ -30,6 +30,10 @@ from tfrecords_tools.errors import InputError
 
 COMMANDS = (convert, demo, doctor, evaluate, export, fit, predict, synth, tune, verify, view)
 INTERRUPTED = 130
+DEVICE_MEMORY = (
+    "TensorFlow is out of memory; end other programs on the GPU (`nvidia-smi` lists them), or lower"
+    " training.batch_size (`ich-keras doctor` proposes one) or --size"
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +81,10 @@ def _run() -> int:
         # TensorFlow's threads still run Python code of a step that was cut in two: to take down
         # under them what it held can end the process by a signal.
         _leave(INTERRUPTED)
+    except Exception as error:
+        if type(error).__name__ != "ResourceExhaustedError":  # its module would load TensorFlow
+            raise
+        return _failed(DEVICE_MEMORY, 1)
     return 0
 
 

@@ -1,10 +1,11 @@
-"""What a command says after Ctrl-C is true of it."""
+"""What a command says after Ctrl-C, or without memory, is true of it."""
 
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from ich_keras.cli import main
 
@@ -49,3 +50,17 @@ def last_line(monkeypatch, capsys, words: list[str]) -> str:
         main.main()
     assert ended.value.code == 130
     return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_lack_of_gpu_memory_is_one_line_that_says_what_to_do(monkeypatch, capsys):
+    def ask_too_much(**_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(main.cli.commands["fit"], "callback", ask_too_much)
+    monkeypatch.setattr(sys, "argv", ["ich-keras", "fit", "demo"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ich-keras: TensorFlow is out of memory; ")
+    assert "lower training.batch_size" in line
