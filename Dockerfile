@@ -47,7 +47,7 @@ ENV PATH=/opt/ich-keras/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-ARG VERSION=0.1.0
+ARG VERSION=1.0.0
 # The commit, which a run notes: there is no checkout here to ask.
 ARG REVISION=
 ENV ICH_COMMIT=${REVISION}
