@@ -158,4 +158,4 @@ wheel: $(RUN) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove what was built; data, shards and runs stay
-	rm -rf $(VENV) $(S3_VENV) $(AUDIT_VENV) $(MUTATION_VENV) mutants build dist site sbom.json *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(S3_VENV) $(AUDIT_VENV) $(MUTATION_VENV) mutants build dist site .cache sbom.json *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
