@@ -24,10 +24,10 @@ BLOCK = 8  # pixels
 
 
 def export_model(run: RunFolder, kind: str, out: Path) -> Path:
-    """Writes the network, a key of FORMATS, into a folder for others; returns its path.
+    """Writes the network in single precision into a folder for others; returns its path.
 
     `metadata.json` beside it describes the input, `README.md` is the model card, and `check.npz`
-    has an input with the outputs that belong to it.
+    has an input with the outputs that belong to it. `kind` is a key of FORMATS.
 
     Raises:
         InputError: if the packages of the format are not installed.
@@ -39,7 +39,7 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
     network_input = read_input(run).network
     fitted = read_postprocessing(run, network_input.size)
     card = run.card.read_text("utf-8") if run.card.is_file() else model_card(run)
-    model = with_class_maps(load_model(run.best))
+    model = with_class_maps(_in_single_precision(load_model(run.best)))
     check = _check(model, network_input)  # the ONNX export needs a called model
     with whole_file(target) as temporary:
         write_network(model, kind, temporary)
@@ -48,6 +48,13 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
         np.savez_compressed(file, **check)
     write_text(out / run.card.name, f"{card.rstrip()}\n\n{_description(out, fitted)}")
     return target
+
+
+def _in_single_precision(model: keras.Model) -> keras.Model:
+    """A mixed one becomes so: not every format and runtime has the halves."""
+    for layer in model.layers:
+        layer.dtype_policy = "float32"
+    return model
 
 
 def _check(model: keras.Model, network_input: NetworkInput) -> dict[str, Any]:

@@ -60,6 +60,19 @@ def test_a_run_without_a_card_gets_one_with_its_thresholds(tmp_path):
     assert f"| any | {fitted['slice']['sensitivity_95']['any']:.4f} |" in card
 
 
+def test_a_network_of_mixed_precision_is_exported_in_single_precision(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(PHANTOM.path, run.path)
+    mixed, image = load_model(PHANTOM.best), np.full((1, 64, 64, 3), 128, np.uint8)
+    for layer in mixed.layers:
+        layer.dtype_policy = "mixed_bfloat16"
+    mixed.save(run.best)
+    answer = RUNTIMES["keras"](export_model(run, "keras", tmp_path / "export"))[0](image)
+    expected = with_class_maps(load_model(PHANTOM.best))(image)
+    for name in expected:
+        np.testing.assert_allclose(answer[name], expected[name], rtol=0, atol=1e-6)
+
+
 def test_missing_packages_are_named_with_what_brings_them(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(InputError, match=r"pip install 'ich-keras\[openvino\]'"):
