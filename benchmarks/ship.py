@@ -32,12 +32,10 @@ NOTICE = "For research only. This network never saw a patient: it was trained on
 SETS = {
     "test": "phantom patients that were not trained on",
     "val": "phantom patients that checkpoint, thresholds and smoothing were chosen on",
-    "phantom-studies": "whole studies of phantom patients that were not trained on",
     "ctich": "21 patients of another hospital, CT-ICH 1.0.0",
     "bhsd": "slices with hemorrhage, BHSD and MBH-Seg",
 }
-
-PHANTOMS = {"test", "val", "phantom-studies"}
+PHANTOMS = {"test", "val"}
 
 
 def ship(run: RunFolder, name: str, networks: Path = NETWORKS) -> RunFolder:

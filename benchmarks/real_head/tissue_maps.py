@@ -22,9 +22,7 @@ EDGES = 2.5  # deviations of the noise; larger differences are edges of a tissue
 PASSES = 2  # leave a twentieth of the noise of homogeneous tissue in the local HU; one, a quarter
 CSF_LIMIT = 0.35  # of the way from CSF to brain; old infarcts and white matter reach about 0.4
 CSF_RAMP = 8.0  # HU from pure CSF to none, around that limit
-CONTRAST = (
-    18.0  # HU by which CSF is darker than brain at least; scanners differ in the level of both
-)
+CONTRAST = 18.0  # HU; CSF is darker than brain by this at least, at whatever level both are
 PURE = 0.05  # quantile of the pixels near the phantom's ventricles that is pure CSF
 CORE = 2.0  # mm, deviation; HU are averaged over it to tell a ventricle from an old infarct
 CORE_LIMIT = 0.2  # of a ventricle, so averaged; of the way from CSF to brain

@@ -80,9 +80,9 @@ def labels_at_thresholds(studies: pd.DataFrame, thresholds: dict[str, float | No
     """
     chosen = {label: value for label, value in thresholds.items() if value is not None}
     reached = studies[list(chosen)] >= pd.Series(chosen)
-    hemorrhage = reached[LABELS[ANY]] if LABELS[ANY] in reached else reached.any(axis=1)
-    predicted = reached.assign(**{LABELS[ANY]: True}).mul(hemorrhage, axis=0)
-    return [" ".join(row.index[row]) for _, row in predicted.iterrows()]
+    if LABELS[ANY] not in reached:
+        reached[LABELS[ANY]] = reached.any(axis=1)
+    return [" ".join(row.index[row & row[LABELS[ANY]]]) for _, row in reached.iterrows()]
 
 
 def submission(slices: pd.DataFrame) -> pd.DataFrame:

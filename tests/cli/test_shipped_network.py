@@ -93,7 +93,7 @@ def call(*words: object) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_an_obvious_hemorrhage_is_found_and_more_probable_than_in_any_healthy_head(
+def test_an_obvious_hemorrhage_is_found_and_healthy_heads_are_not_called_so(
     studies, bleeding, tmp_path, contents
 ):
     out = tmp_path / "out"
@@ -108,7 +108,7 @@ def test_an_obvious_hemorrhage_is_found_and_more_probable_than_in_any_healthy_he
     threshold = fitted.thresholds["study"]["sensitivity_95"]["any"]
     assert answers.loc[bleeding.name, "any"] >= threshold
     assert answers.loc[bleeding.name, "any"] > healthy["any"].max()
-    assert (healthy["any"] < threshold).any()
+    assert (healthy["any"] < threshold).sum() >= 2
     assert "any" in answers.loc[bleeding.name, "found"].split()
     assert (out / "notice.txt").read_text("utf-8").strip() == SHIPPED.notice
     capture = pydicom.dcmread(next((out / "dicom").rglob("*capture_0001.dcm")))

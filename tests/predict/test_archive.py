@@ -19,6 +19,7 @@ from ich_keras.run.shipped import find_run
 from tests.support.documents import DOCS
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+PATIENCE = 300  # seconds; on a busy machine a study takes two minutes
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
@@ -55,14 +56,16 @@ def running(command: list[str]) -> Iterator[None]:
 
 
 def wait_for(what: Callable[[], Any]) -> Any:
-    """Its first result that is true, while an archive or a network starts."""
-    while True:
+    """Its first result that is true, while an archive or a network starts; fails after minutes."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         try:
             if result := what():
                 return result
         except OSError:  # nothing listens yet
             pass
         time.sleep(0.5)
+    raise TimeoutError("the archive does not answer as expected")
 
 
 @pytest.fixture

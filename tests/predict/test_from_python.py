@@ -60,7 +60,7 @@ def test_importing_the_package_loads_nothing():
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_the_tables_are_those_of_the_command(study, tmp_path, smooth):
+def test_the_tables_are_those_of_the_command(study, head, detector, tmp_path, smooth):
     with dots():
         predict(find_run("phantom"), [study], tmp_path / "out", smooth=smooth)
     prediction = ich_keras.load("phantom", smooth=smooth).predict(study, class_maps=True)
@@ -71,9 +71,11 @@ def test_the_tables_are_those_of_the_command(study, tmp_path, smooth):
             tmp_path / "out" / f"{name}.csv"
         ).read_bytes()
     assert len(prediction.slices) == SLICES and len(prediction.rejects) == 2
-    (maps,) = prediction.class_maps  # their width is the network's, which may be another next time
-    assert (len(maps), maps.shape[-1], maps.dtype) == (SLICES, len(LABELS), np.float32)
-    assert maps.shape[1] == maps.shape[2] and 0 <= maps.min() < maps.max() <= 1
+    (maps,) = prediction.class_maps
+    images = head.seen(detector.network_input).images  # of the size that the network is given
+    expected = detector.with_maps(images)["class_maps"]
+    assert (maps.shape, maps.dtype) == ((SLICES, *expected.shape[1:3], len(LABELS)), np.float32)
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-5)
     assert prediction.notice.startswith("For research only.")
 
 

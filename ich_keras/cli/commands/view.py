@@ -44,9 +44,11 @@ def view(
     out = Path(tempfile.mkdtemp(prefix="ich-keras-"))
     try:
         result = predict(folder, paths, out, size=size, smooth=smooth, view=True, masks=masks)
-    except KeyboardInterrupt as interrupt:
+    except BaseException as error:
         shutil.rmtree(out)  # it may hold slices of a patient, and nobody was told of it
-        raise KeyboardInterrupt from interrupt  # without the message, which tells of the folder
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt from error  # without the message, which tells of the folder
+        raise
     page, sentence = out / "study_001.html", result.sentence()
     if page.is_file():
         sentence += f"; to look at: {page}"

@@ -78,9 +78,9 @@ class Head:
         leukoaraiosis: HU that the white matter around the ventricles has lost.
         sinus_hu: HU of the blood in the dural sinuses.
         falx_hu: HU of falx and tentorium.
-        falx_thickness: of the falx.
-        nodule: scale of the nodule of the vermis, which bulges into the fourth ventricle.
+        falx_thickness: mm.
         falx_bend: mm by which the falx bows to the left.
+        nodule: scale of the nodule of the vermis, which bulges into the fourth ventricle.
         pneumatization: 0 to 1, how far air fills mastoid, frontal and sphenoid cells.
         base: the skull base.
         has_base: False only in ablations, which leave out skull base and face.
