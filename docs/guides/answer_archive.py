@@ -58,4 +58,6 @@ def answer(archive: DICOMwebClient, study: str, run: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python answer_archive.py http://ADDRESS:PORT RUN")
     main(*sys.argv[1:])

@@ -1,10 +1,7 @@
 """The model card of a run: what the network saw, and what it was judged on."""
 
 import json
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from ich_keras.evaluation.summary import summarise
 from ich_keras.experiment.experiment import load_experiment
@@ -14,6 +11,7 @@ from ich_keras.run.environment import read_environment
 from ich_keras.run.folder import RunFolder, RunInput, read_input
 from ich_keras.run.state import read_position
 from ich_keras.scores.metrics import UNITS
+from ich_keras.view.templates import render_markdown
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.manifest import Manifest, read_manifest
 from tfrecords_tools.errors import InputError
@@ -49,21 +47,6 @@ def model_card(run: RunFolder, template: str = "model_card.md.j2", **changes: An
         "summarise": summarise,
     }
     return render_markdown(template, **values | changes)
-
-
-def render_markdown(template: str, **values: Any) -> str:
-    """Markdown from a template of the package, or from one whose path is given."""
-    path = Path(template)
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("ich_keras"), jinja2.FileSystemLoader(path.parent)]
-        ),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(path.name).render(values)
 
 
 def _manifest(trained: RunInput) -> Manifest | None:

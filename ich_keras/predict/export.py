@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from ich_keras.data.network_input import NetworkInput
-from ich_keras.evaluation.model_card import model_card, render_markdown
+from ich_keras.evaluation.model_card import model_card
 from ich_keras.model.network import load_model, with_class_maps
 from ich_keras.predict.formats import FORMATS, write_network
 from ich_keras.run.folder import RunFolder, read_input, write_json
 from ich_keras.scores.postprocessing import Postprocessing, read_postprocessing
+from ich_keras.view.templates import render_markdown
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import UsageError
 from tfrecords_tools.storage.atomic import whole_file, write_text
