@@ -59,8 +59,6 @@ class Head:
         skew: fraction by which the back of the left half is wider and its front narrower.
         scalp: thickness of the scalp, at least half of which is fat.
         temporal: thickness of the temporal muscle.
-        swellings: of the scalp; most heads have none.
-        dent: by which a blow has driven in the skull; None in most heads.
         skull: thickness of the vault.
         hyperostosis: by which the frontal bone has thickened inward.
         opening: after a craniectomy, as deep as scalp and brain have sunk there, or negative if
@@ -83,8 +81,10 @@ class Head:
         nodule: scale of the nodule of the vermis, which bulges into the fourth ventricle.
         pneumatization: 0 to 1, how far air fills mastoid, frontal and sphenoid cells.
         base: the skull base.
-        has_base: False only in ablations, which leave out skull base and face.
         findings: abnormalities that are no hemorrhage.
+        swellings: of the scalp; most heads have none.
+        dent: by which a blow has driven in the skull; None in most heads.
+        has_base: False only in ablations, which leave out skull base and face.
     """
 
     age: float
@@ -95,8 +95,6 @@ class Head:
     skew: float
     scalp: float
     temporal: float
-    swellings: tuple[Swelling, ...]
-    dent: Cap | None
     skull: float
     hyperostosis: float
     opening: Cap | None
@@ -118,8 +116,10 @@ class Head:
     nodule: float
     pneumatization: float
     base: SkullBase
-    has_base: bool
     findings: tuple[Finding, ...]
+    swellings: tuple[Swelling, ...] = ()
+    dent: Cap | None = None
+    has_base: bool = True
 
 
 def sample_head(rng: np.random.Generator) -> Head:
@@ -127,25 +127,19 @@ def sample_head(rng: np.random.Generator) -> Head:
     age = growth.sample_age(rng)
     atrophy = growth.sample_atrophy(rng, age)
     fullness = growth.sample_fullness(rng, age)
-    wide = (0.85 + 0.8 * atrophy) * (1 - 0.6 * fullness) * np.exp(rng.normal(0, 0.1))
-    left, right = (float(wide * np.exp(rng.normal(0, 0.1))) for _ in range(2))
+    ventricles = _sample_ventricles(rng, atrophy, fullness)
     brain_offset, contrast = growth.sample_contrast(rng, age)
-    x, y, z = (
-        share * float(1 + rng.normal(0, spread) / mean)
-        for share, mean, spread in zip(growth.size(age), MEAN_AXES, AXES_SPREAD, strict=True)
-    )
+    size = _sample_size(rng, age)
     return Head(
         age=age,
-        size=(x, y, z),
+        size=size,
         squareness=rng.uniform(2.05, 2.5),
         taper=rng.uniform(0.0, 0.16),
         asymmetry=rng.normal(0, 0.015),
         skew=rng.normal(0, 0.015 if age > 2 else 0.05),
         scalp=rng.uniform(3.0, 8.0),
         temporal=rng.uniform(3, 10),
-        swellings=(),
-        dent=None,
-        skull=rng.uniform(4.5, 9.5) * growth.skull_growth(age) / x,
+        skull=rng.uniform(4.5, 9.5) * growth.skull_growth(age) / size[0],
         hyperostosis=rng.uniform(2, 9) if age > 40 and rng.random() < HYPEROSTOSIS else 0.0,
         opening=_sample_opening(rng) if rng.random() < CRANIECTOMY else None,
         cortical_hu=growth.cortical_hu(age),
@@ -155,7 +149,7 @@ def sample_head(rng: np.random.Generator) -> Head:
         atrophy=atrophy,
         fullness=fullness,
         frontal_space=growth.sample_frontal_space(rng, age),
-        ventricles=(left, right),
+        ventricles=ventricles,
         brain_offset=brain_offset,
         contrast=contrast,
         leukoaraiosis=float(18 * max(0.0, atrophy - 0.25) * rng.random()),
@@ -166,7 +160,6 @@ def sample_head(rng: np.random.Generator) -> Head:
         nodule=rng.uniform(0.2, 1.3),
         pneumatization=growth.sample_pneumatization(rng, age),
         base=sample_base(rng),
-        has_base=True,
         findings=sample_findings(rng, age),
     )
 
@@ -175,6 +168,24 @@ def distended(head: Head) -> Head:
     """The same head with ventricles that blood has filled: none is a slit any more."""
     left, right = (max(scale, DISTENDED) for scale in head.ventricles)
     return replace(head, ventricles=(left, right))
+
+
+def _sample_size(rng: np.random.Generator, age: float) -> tuple[float, float, float]:
+    """Relative to the mean head, in x, y, z."""
+    x, y, z = (
+        share * float(1 + rng.normal(0, spread) / mean)
+        for share, mean, spread in zip(growth.size(age), MEAN_AXES, AXES_SPREAD, strict=True)
+    )
+    return x, y, z
+
+
+def _sample_ventricles(
+    rng: np.random.Generator, atrophy: float, fullness: float
+) -> tuple[float, float]:
+    """Scales of the left and the right ventricle, which are alike."""
+    wide = (0.85 + 0.8 * atrophy) * (1 - 0.6 * fullness) * np.exp(rng.normal(0, 0.1))
+    left, right = (float(wide * np.exp(rng.normal(0, 0.1))) for _ in range(2))
+    return left, right
 
 
 def _sample_opening(rng: np.random.Generator) -> Cap:
