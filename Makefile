@@ -54,7 +54,7 @@ demo-short: $(RUN) ## the same on few patients and steps: does it run, not what 
 test: $(TEST) ## the quick tests of the program (minutes)
 	$(PYTEST) -m 'not slow and not integration'
 
-test-slow: $(INTEGRATION) ## the others: slow ones, and those of Apache Beam, object stores, ONNX, a browser
+test-slow: $(INTEGRATION) ## the others: slow ones, and those of Apache Beam, object stores, ONNX, a browser, a notebook
 	$(PYTEST) -m 'slow or integration'
 
 test-all: test test-slow ## both

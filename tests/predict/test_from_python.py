@@ -1,14 +1,12 @@
 """What the package gives to Python says the same as the command, for files and for arrays."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -232,15 +230,3 @@ def test_the_examples_of_the_guide_run(study, tmp_path, monkeypatch, capsys):
     printed = re.search(r"print\(error\)  # (.*)", examples[-1])[1]
     assert capsys.readouterr().out.splitlines()[-1] == printed
     assert isinstance(names["prediction"].studies, pd.DataFrame)
-
-
-@pytest.mark.slow
-def test_the_notebook_of_the_guide_makes_its_pictures(tmp_path):
-    script = DOCS / "guides" / "phantom_study.py"
-    assert re.findall(r"^# %% (\d+)\. ", script.read_text("utf-8"), re.MULTILINE) == [
-        str(i) for i in range(1, 11)
-    ]
-    environment = os.environ | {"MPLBACKEND": "Agg"}
-    subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, check=True)
-    pictures = [np.ptp(cv2.imread(str(x))) for x in tmp_path.glob("*.png")]
-    assert len(pictures) == 3 and min(pictures) > 200
