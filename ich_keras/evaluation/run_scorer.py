@@ -5,7 +5,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from ich_keras.data.batches import reading
@@ -13,6 +12,7 @@ from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.shards import DatasetError, ShardSet, open_shards
 from ich_keras.experiment.experiment import Experiment, load_experiment
 from ich_keras.model.forward import Forward, compile_forward, predict_images, predict_split
+from ich_keras.model.mirror import as_answering
 from ich_keras.model.network import load_model, with_class_maps
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunFolder, RunInput, read_input
@@ -64,10 +64,10 @@ class RunScorer:
         self.run = run
         self.experiment: Experiment = load_experiment(str(run.experiment))
         self.trained: RunInput = read_input(run)
-        self.model: keras.Model = load_model(run.best)
+        model = as_answering(load_model(run.best), self.experiment.evaluation)
         self.step: int = read_position(run).best_step
-        self.forward: Forward = compile_forward(self.model)
-        self.with_maps: Forward = compile_forward(with_class_maps(self.model))
+        self.forward: Forward = compile_forward(model)
+        self.with_maps: Forward = compile_forward(with_class_maps(model))
 
     def open(self, folder: ShardPath, size: int | None) -> ShardSet:
         """Shards at a size, by default that of the training.

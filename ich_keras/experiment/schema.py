@@ -160,6 +160,10 @@ class EvaluationConfig(Section):
 
     batch_size: Positive = 64
     """Slices per batch."""
+    mirror: bool = False
+    """Whether the network answers with the mean of a slice and its mirror image, in scores,
+    predictions and exports alike: better on heads unlike those it was trained on, in twice the
+    time. For networks that were trained with `data.augmentation.flip`."""
     bootstrap_draws: Positive = 1000
     """Bootstrap samples of patients, for the intervals."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5

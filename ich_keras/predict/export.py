@@ -9,6 +9,8 @@ import numpy as np
 
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.evaluation.model_card import model_card
+from ich_keras.experiment.experiment import load_experiment
+from ich_keras.model.mirror import as_answering
 from ich_keras.model.network import load_model, with_class_maps
 from ich_keras.predict.formats import FORMATS, write_network
 from ich_keras.run.folder import RunFolder, read_input, write_json
@@ -40,7 +42,9 @@ def export_model(run: RunFolder, kind: str, out: Path) -> Path:
     network_input = read_input(run).network
     fitted = read_postprocessing(run, network_input.size)
     card = run.card.read_text("utf-8") if run.card.is_file() else model_card(run)
-    model = with_class_maps(_in_single_precision(load_model(run.best)))
+    evaluation = load_experiment(str(run.experiment)).evaluation
+    model = as_answering(_in_single_precision(load_model(run.best)), evaluation)
+    model = with_class_maps(model)
     check = _check(model, network_input)  # the ONNX export needs a called model
     with whole_file(target) as temporary:
         write_network(model, kind, temporary)

@@ -49,7 +49,10 @@ def of_keras_layers(model: keras.Model) -> keras.Model:
         own = type(layer).__module__ == network.__name__
         return layer.call(*inputs) if own else layer(*inputs, **options)
 
-    return keras.models.clone_model(model, call_function=call, clone_function=lambda layer: layer)
+    def clone(layer: layers.Layer) -> layers.Layer:
+        return of_keras_layers(layer) if isinstance(layer, keras.Model) else layer
+
+    return keras.models.clone_model(model, call_function=call, clone_function=clone)
 
 
 def _write_keras(model: keras.Model, path: Path) -> None:

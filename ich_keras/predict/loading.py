@@ -7,7 +7,9 @@ from pathlib import Path
 import keras
 
 from ich_keras.data.network_input import NetworkInput, network_input_from_json
+from ich_keras.experiment.experiment import load_experiment
 from ich_keras.model.forward import compile_forward
+from ich_keras.model.mirror import as_answering
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES, load_model, with_class_maps
 from ich_keras.predict.detector import Detector
 from ich_keras.predict.export import METADATA_NAME
@@ -58,7 +60,8 @@ def load_detector(run: RunFolder, *, size: int | None, smooth: bool) -> Detector
         if read_input(run).shards is None:
             advice = "the network came without the slices to fit it on"
         _report_unfitted(run.path, network_input.size, advice, smooth)
-    model = with_class_maps(load_model(run.best))
+    evaluation = load_experiment(str(run.experiment)).evaluation
+    model = with_class_maps(as_answering(load_model(run.best), evaluation))
     return _detector(model, network_input, fitted, run.notice, smooth)
 
 

@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from ich_keras.model.network import load_model, with_class_maps
+from ich_keras.model.forward import predict_images
+from ich_keras.model.network import load_model
 from ich_keras.predict.export import export_model
+from ich_keras.predict.loading import load
 from ich_keras.run.folder import RunFolder, read_input
 from ich_keras.run.shipped import find_run
 from ich_keras.scores.postprocessing import read_postprocessing
@@ -36,7 +38,7 @@ def test_the_runtime_of_each_format_gives_the_answers_of_the_check(tmp_path, kin
     run, labels = RUNTIMES[kind](path)
     image = expected.pop("image")
     part = image[:1, :96, :80]  # of another number, height and width
-    of_part = with_class_maps(load_model(PHANTOM.best))(part)
+    of_part = predict_images(load("phantom").with_maps, part, 1)
     for given, answers in ((image, expected), (part, of_part)):
         outputs = run(given)
         assert outputs.keys() == answers.keys()
@@ -68,7 +70,7 @@ def test_a_network_of_mixed_precision_is_exported_in_single_precision(tmp_path):
         layer.dtype_policy = "mixed_bfloat16"
     mixed.save(run.best)
     answer = RUNTIMES["keras"](export_model(run, "keras", tmp_path / "export"))[0](image)
-    expected = with_class_maps(load_model(PHANTOM.best))(image)
+    expected = predict_images(load("phantom").with_maps, image, 1)
     for name in expected:
         np.testing.assert_allclose(answer[name], expected[name], rtol=0, atol=1e-6)
 
