@@ -19,7 +19,7 @@ from tfrecords_tools.phantom.rsna_files import MASK_FOLDER, synth
 
 log = logging.getLogger(__name__)
 
-SLICES = 10  # per study; more patients teach more than more slices of each
+SLICES = 8  # per study; more patients teach more than more slices of each
 SIZE = 128  # pixels; small enough to train on two cores in minutes
 SPLIT = "0.7,0.15,0.15"  # leaves enough of a few hundred patients to score on
 SHIPPED = "phantom"  # the network that answers first
@@ -36,7 +36,7 @@ def run_demo(
         _answer(directory / "study", directory / "answer")
     if not (data / "stage_2_train.csv").is_file():
         log.info("2/5 phantom studies of %d patients", patients)
-        synth(data, patients=patients, slices=SLICES, seed=seed, workers=workers)
+        synth(data, patients=patients, slices=SLICES, size=SIZE, seed=seed, workers=workers)
     log.info("3/5 shards")
     masks = data / MASK_FOLDER
     options = ConvertOptions(size=SIZE, split=SPLIT, seed=seed, workers=workers, masks=masks)

@@ -22,6 +22,7 @@ from ich_keras.view.study_page import StudyPage, study_page
 from tfrecords_tools.interrupts import uninterrupted
 from tfrecords_tools.progress import progress
 from tfrecords_tools.storage.atomic import write_text
+from tfrecords_tools.wording import counted
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class PredictResult:
         counts = self.counts
         not_drawn = f", {counts['not_drawn']:,} not drawn" if counts["not_drawn"] else ""
         return (
-            f"{counts['slices']:,} slices of {counts['studies']:,} studies in"
-            f" {counts['series']:,} series, {self.rejected:,} files rejected{not_drawn}: {self.out}"
+            f"{counted(counts['slices'], 'slice')} of"
+            f" {counted(counts['studies'], 'study', 'studies')} in {counts['series']:,} series,"
+            f" {counted(self.rejected, 'file')} rejected{not_drawn}: {self.out}"
             " (for research, not for diagnosis)"
         )
 

@@ -46,7 +46,7 @@ def test_the_end_says_what_is_in_each_split_and_what_was_left_out(tmp_path: Path
     patients = index.groupby("split")["patient_key"].nunique()[splits]
     assert rows["patients"] == [str(x) for x in patients]
     assert "files left out: 3 (2 duplicate_id, 1 not_dicom), see rejects.csv" in text
-    assert "labels without a file: 1 slices" in text
+    assert "labels without a file: 1 slice" in text
     assert "Patient ID has" not in text
 
 

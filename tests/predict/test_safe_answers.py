@@ -91,7 +91,7 @@ def test_a_study_that_cannot_be_drawn_is_answered(run, studies, tmp_path, monkey
     assert tables(tmp_path / "out") == (6, 3, 36, 1)
     assert (tmp_path / "out" / "study_002.png").exists()
     assert "study_001: not drawn (ValueError: no font); the answers are in the" in caplog.text
-    assert "1 files rejected, 4 not drawn: " in result.sentence()
+    assert "1 file rejected, 4 not drawn: " in result.sentence()
 
 
 def test_ctrl_c_keeps_the_answers_and_says_so(run, studies, tmp_path, monkeypatch, capsys):

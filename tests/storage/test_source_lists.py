@@ -125,11 +125,9 @@ def test_the_command_reads_standard_input_and_adds_new_files(files, tmp_path):
     small = ("--unlabelled", "--workers=1", f"--size={EDGE}", "--out", out)
     lines = [os.fsencode(path) + b"\n" for path in files]
     first = command(*small, given=b"".join(lines[:9]))
-    assert first.stdout.decode().strip() == f"9 slices in 1 shards, 0 rejected: {out}"
+    assert first.stdout.decode().strip() == f"9 slices in 1 shard, 0 rejected: {out}"
     second = command(*small, "--add", given=b"".join(lines))
-    said = (
-        "15 slices in 1 shards added to 9 (unlabelled 15 slices, 0 new patients), 1 more rejected"
-    )
+    said = "15 slices in 1 shard added to 9 (unlabelled 15 slices, 0 new patients), 1 more rejected"
     assert second.stdout.decode().strip() == f"{said}: {out}"
     third = command(*small, "--add", given=b"".join(lines[3:7]))
     assert (

@@ -11,6 +11,7 @@ from tfrecords_tools.errors import InputError
 from tfrecords_tools.storage.atomic import write_text
 from tfrecords_tools.storage.shard_path import ShardPath, local_copy
 from tfrecords_tools.windows import Window
+from tfrecords_tools.wording import counted
 
 FORMAT_VERSION = 2
 MANIFEST_NAME = "dataset.json"
@@ -115,7 +116,8 @@ class Manifest:
     def sentence(self) -> str:
         """The result of a first conversion."""
         rejected = self.rejected_files
-        return f"{self.slices:,} slices in {len(self.shards)} shards, {rejected:,} rejected"
+        slices, shards = counted(self.slices, "slice"), counted(len(self.shards), "shard")
+        return f"{slices} in {shards}, {rejected:,} rejected"
 
     def addition(self, before: "Manifest") -> str:
         """The result of an addition to the shards of an earlier manifest."""
@@ -124,11 +126,12 @@ class Manifest:
             then = before.splits.get(name, Split(0, 0, {}))
             new, patients = now.slices - then.slices, now.patients - then.patients
             if new:
-                parts.append(f"{name} {new:,} slices, {patients:,} new patients")
-        shards = len(self.shards) - len(before.shards)
+                parts.append(f"{name} {counted(new, 'slice')}, {counted(patients, 'new patient')}")
+        slices = counted(self.slices - before.slices, "slice")
+        shards = counted(len(self.shards) - len(before.shards), "shard")
         rejected = self.rejected_files - before.rejected_files
         return (
-            f"{self.slices - before.slices:,} slices in {shards} shards added to"
+            f"{slices} in {shards} added to"
             f" {before.slices:,} ({'; '.join(parts) or 'nothing new'}),"
             f" {abs(rejected):,} {'fewer' if rejected < 0 else 'more'} rejected"
         )

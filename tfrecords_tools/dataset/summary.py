@@ -6,6 +6,7 @@ import pandas as pd
 
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.dataset.manifest import REJECTS_NAME, Manifest
+from tfrecords_tools.wording import counted
 
 ANY = LABELS[-1]
 FEWEST_STUDIES = 4  # of which one patient may have most without a doubt about the ids
@@ -49,4 +50,4 @@ def _left_out(manifest: Manifest) -> Iterator[str]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in most_first)
         yield f"files left out: {manifest.rejected_files:,} ({reasons}), see {REJECTS_NAME}"
     if manifest.labels_without_files:
-        yield f"labels without a file: {manifest.labels_without_files:,} slices"
+        yield f"labels without a file: {counted(manifest.labels_without_files, 'slice')}"

@@ -10,7 +10,7 @@ from ich_keras.cli.options import RESUMES, Command, LocalPath, set_option, worke
 
 @click.command(cls=Command, interrupted=RESUMES)
 @click.argument("directory", type=LocalPath(), default=Path("demo"))
-@click.option("--patients", type=click.IntRange(min=10), default=1100, help="Phantom patients.")
+@click.option("--patients", type=click.IntRange(min=10), default=1500, help="Phantom patients.")
 @click.option("--seed", type=int, default=0, help="Of the phantom studies and the split.")
 @workers_option
 @set_option

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ich_keras.cli.options import Command, LocalPath, workers_option
+from tfrecords_tools.wording import counted
 
 
 @click.command(
@@ -24,4 +25,5 @@ def synth(directory: Path, **options: Any) -> None:
     from tfrecords_tools.phantom.rsna_files import synth as write_phantoms
 
     written = write_phantoms(directory, **options)
-    click.echo(f"{written.slices:,} slices of {written.patients:,} phantom patients in {directory}")
+    patients = counted(written.patients, "phantom patient")
+    click.echo(f"{counted(written.slices, 'slice')} of {patients} in {directory}")

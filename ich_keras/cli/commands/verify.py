@@ -6,6 +6,7 @@ import click
 
 from ich_keras.cli.options import BEGINS_AGAIN, Command, ShardFolder, workers_option
 from tfrecords_tools.storage.shard_path import ShardPath
+from tfrecords_tools.wording import counted
 
 
 @click.command(cls=Command, interrupted=BEGINS_AGAIN)
@@ -16,4 +17,5 @@ def verify(shards: ShardPath, workers: int | None) -> None:
     from tfrecords_tools.verify import verify as verify_shards
 
     found = verify_shards(shards, workers=workers or os.cpu_count() or 1)
-    click.echo(f"{shards}: {found.slices:,} records in {len(found.shards)} shards are as written")
+    records, files = counted(found.slices, "record"), counted(len(found.shards), "shard")
+    click.echo(f"{shards}: {records} in {files} are as written")
