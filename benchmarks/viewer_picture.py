@@ -1,7 +1,7 @@
 """The picture of README.md: the page of a phantom study, with "phantom" written on its slice.
 
 ich-keras synth first --patients 1 --seed 9
-ich-keras predict phantom first/stage_2_train --view --out first-answer
+ich-keras predict phantom first/stage_2_train --smooth --view --out first-answer
 python -m benchmarks.viewer_picture first-answer/study_001.html docs/images/viewer.png
 """
 
