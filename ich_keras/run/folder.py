@@ -80,7 +80,7 @@ def trained_run(path: Path) -> RunFolder:
         if not needed.is_file():
             raise UsageError(
                 f"{path}: not a trained run, {needed.name} is missing; give a RUN folder that"
-                " `ich-keras fit` wrote"
+                " `ich-keras fit` wrote, such as runs/halfres/1"
             )
     return run
 

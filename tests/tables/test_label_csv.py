@@ -134,6 +134,9 @@ def test_labels_of_studies(tmp_path: Path, column: str) -> None:
     assert as_dict(found.rename_axis("slice_id")) == {"1.2": [0, 1, 0, 0, 0, 1], "1.3": [0] * 6}
     with pytest.raises(LabelError, match=f"has the columns {column}, epidural"):
         read_labels(path)
+    some = write(tmp_path / "some.csv", [f"{column},any", "1.2,1"])
+    with pytest.raises(LabelError, match=r"expected ID,Label or study_id,epidural,"):
+        read_study_labels(some)
 
 
 @pytest.mark.parametrize(

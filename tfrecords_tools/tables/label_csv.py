@@ -124,7 +124,7 @@ def _wide_columns(path: Path, columns: list[str], id_columns: tuple[str, ...]) -
     if len(ids) != 1 or not spelt.keys() >= set(LABELS):
         raise LabelError(
             f"{path}: has the columns {', '.join(columns)};"
-            f" expected ID,Label or id,{','.join(LABELS)}"
+            f" expected ID,Label or {id_columns[0]},{','.join(LABELS)}"
         )
     return [spelt[name] for name in (*ids, *LABELS)]
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--dicom",
-    type=LocalPath(exists=True, file_okay=False),
-    help="Score the DICOM files of a folder instead of shards; with --labels.",
+    type=LocalPath(exists=True),
+    help="Score the DICOM files of a folder or zip archive, not shards; with --labels.",
 )
 @click.option(
     "--labels",
