@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import tempfile
 import webbrowser
 from pathlib import Path
@@ -161,6 +162,10 @@ def test_scores_and_exports_go_to_the_working_directory(bleeding, tmp_path, monk
     assert notice == SHIPPED.notice
     scores = json.loads(Path("phantom-results/evaluation/external.json").read_text("utf-8"))
     assert scores["auc"]["any"]["value"] > 0.5
+    archive = shutil.make_archive("slices", "zip", data[1])
+    call("evaluate", "phantom", "--dicom", archive, *data[2:], "--name", "archive", "-q")
+    archived = json.loads(Path("phantom-results/evaluation/archive.json").read_text("utf-8"))
+    assert (archived["auc"], archived["slices"]) == (scores["auc"], scores["slices"])
     assert SHIPPED.notice in Path("phantom-results/report.html").read_text("utf-8")
     *_, notice, _ = call("export", "phantom", "--format", "keras")
     assert notice == SHIPPED.notice
