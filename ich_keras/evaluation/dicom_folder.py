@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ich_keras.data.given import nothing_usable
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.sources import Reject, write_rejects
 from ich_keras.data.studies import (
@@ -39,7 +40,7 @@ from tfrecords_tools.progress import progress
 def evaluate_dicom(
     run: RunFolder, folder: Path, labels: Path, *, name: str, size: int | None = None
 ) -> EvaluateResult:
-    """Scores a run on labelled DICOM files.
+    """Scores a run on the labelled DICOM files of a folder or zip archive.
 
     If the labels are of studies, the series that is judged is scored (`ich_keras.data.series`), and
     the probability of a study is the maximum of its slices. The folder is searched to any depth,
@@ -50,14 +51,9 @@ def evaluate_dicom(
     scorer = RunScorer(run)
     trained = scorer.trained.network
     network_input = trained.at(size or trained.size)
-    studies, rejects = find_studies([folder])
-    labelled = labelled_studies(studies, truth, rejects)
-    rejected = run.evaluation / f"{name}_rejects.csv"
+    rejected, rejects = run.evaluation / f"{name}_rejects.csv", list[Reject]()
     try:
-        if not labelled:
-            slices = sum(len(study.files) for study in studies)
-            others = f"{len(rejects):,} other files: {rejected}"
-            raise _none_labelled(labels, folder, slices, others)
+        labelled = _labelled(folder, labels, truth, rejected, rejects)
         predictions = _predict(scorer, labelled, truth, network_input, rejects)
     finally:  # they say why, also where nothing can be scored
         write_rejects(rejected, rejects)
@@ -87,11 +83,22 @@ def evaluate_dicom(
     return EvaluateResult(run, name, scores)
 
 
-def _none_labelled(labels: Path, folder: Path, slices: int, others: str) -> InputError:
-    return InputError(
-        f"{labels}: knows none of the {slices:,} CT slices in {folder} ({others});"
-        " check that both belong together"
-    )
+def _labelled(
+    folder: Path, labels: Path, truth: Truth, rejected: Path, rejects: list[Reject]
+) -> list[Study]:
+    """The studies with a label; `rejects`, which will be written to `rejected`, gets the others."""
+    studies, others = find_studies([folder])
+    rejects += others
+    if not studies:
+        raise nothing_usable("evaluate", [folder], rejects, f"all are in {rejected}; ")
+    labelled = labelled_studies(studies, truth, rejects)
+    if not labelled:
+        slices = sum(len(study.files) for study in studies)
+        raise InputError(
+            f"{labels}: knows none of the {slices:,} CT slices in {folder}"
+            f" ({len(rejects):,} other files: {rejected}); check that both belong together"
+        )
+    return labelled
 
 
 def _most_suspicious(predictions: Predictions) -> Predictions:

@@ -248,6 +248,8 @@ def test_labels_of_other_files_are_refused_in_one_line(world, tmp_path):
     with pytest.raises(InputError, match=r"knows none of the \d+ CT slices in .*belong together"):
         evaluate_dicom(run, data, reads, name="x")
     assert (run.evaluation / "x_rejects.csv").is_file()  # which may say why
+    with pytest.raises(InputError, match=r"nothing to evaluate in .*reads.csv: not_dicom \(1\)"):
+        evaluate_dicom(run, reads, data / "stage_2_train.csv", name="x")
     (tmp_path / "odd.csv").write_text("who,what\n1,2\n")
     with pytest.raises(LabelError, match="has the columns who, what"):
         evaluate_dicom(run, data, tmp_path / "odd.csv", name="x")
