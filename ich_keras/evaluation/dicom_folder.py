@@ -160,7 +160,7 @@ def _predict(
         study_id=table["study_id"].to_numpy(str),
         patient_key=keyed_hash(table["patient"], key).to_numpy(str),
         position_mm=table["position_mm"].to_numpy(np.float32),
-        labels=truth.labels.loc[table["name"], list(LABELS)].to_numpy(np.int64),
+        labels=truth.labels.loc[table["name"]].to_numpy(np.int64),
         probabilities=table[list(LABELS)].to_numpy(np.float32),
         dense_mm2=None if np.isnan(areas).any() else areas,
         series_id=table["series_id"].to_numpy(str),

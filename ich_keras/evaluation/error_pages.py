@@ -16,7 +16,6 @@ from ich_keras.model.predictions import Predictions
 from ich_keras.scores.postprocessing import Postprocessing
 from ich_keras.view.html import write_page
 from ich_keras.view.study_page import StudyPage, study_page
-from tfrecords_tools.classes import LABELS
 
 
 def write_error_pages(
@@ -74,5 +73,5 @@ def _page(
 def _true_labels(read: ReadSeries, truth: Truth) -> np.ndarray:
     """Of each slice, none where it has no labels; or of the study."""
     names = [truth.name_of(file) for file in read.files]
-    labels = truth.labels[list(LABELS)].reindex(names).fillna(0).to_numpy(int)
+    labels = truth.labels.reindex(names).fillna(0).to_numpy(int)
     return labels[:1] if truth.unit == "study" else labels

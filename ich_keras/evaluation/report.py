@@ -36,7 +36,6 @@ def write_report(run: RunFolder) -> Path:
         "report.html.j2",
         name=experiment.get("name", "run"),
         notice=run.notice,
-        labels=LABELS,
         evaluations=evaluations,
         summary=list(_summary(evaluations[first], first, best)) if first else [],
         outdated=lambda step: outdated(step, best),

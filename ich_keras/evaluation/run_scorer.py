@@ -48,12 +48,17 @@ class EvaluateResult:
         if auc["interval"] is not None:
             interval = f"95 % interval {auc['interval'][0]:.4f} to {auc['interval'][1]:.4f}"
         value = "undefined" if auc["value"] is None else f"{auc['value']:.4f}"
+        loss, which = "", "AUC of any"  # the only label, where the kinds are not known
+        if scores["weighted_log_loss"] is not None:
+            which = "mean AUC"
+            loss = (
+                f", weighted log loss {scores['weighted_log_loss']:.4f} (prevalences"
+                f" {scores['prior_weighted_log_loss']:.4f})"
+            )
         return (
-            f"{self.name}: mean AUC {value} ({interval}),"
+            f"{self.name}: {which} {value} ({interval}),"
             f" accuracy {scores['accuracy_mean']:.4f} (always negative"
-            f" {scores['always_negative_accuracy_mean']:.4f}), weighted log loss"
-            f" {scores['weighted_log_loss']:.4f} (prevalences"
-            f" {scores['prior_weighted_log_loss']:.4f}): {self.run.report}"
+            f" {scores['always_negative_accuracy_mean']:.4f}){loss}: {self.run.report}"
         )
 
 

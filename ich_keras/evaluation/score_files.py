@@ -8,7 +8,6 @@ import pandas as pd
 from ich_keras.model.predictions import Predictions
 from ich_keras.run.folder import RunFolder, write_json
 from ich_keras.scores.metrics import UNITS
-from tfrecords_tools.classes import LABELS
 from tfrecords_tools.storage.atomic import whole_file
 
 log = logging.getLogger(__name__)
@@ -62,9 +61,9 @@ def _add_size(run: RunFolder, name: str, scores: dict[str, Any]) -> None:
 
 
 def score_table(scores: dict[str, Any]) -> str:
-    """One line per label; accuracy is beside that of always predicting "no"."""
+    """One line per label that is known; accuracy is beside that of always predicting "no"."""
     rows = []
-    for label in LABELS:
+    for label in scores["positives"]:
         low, high = scores["auc"][label]["interval"] or (None, None)
         row = {"label": label, "positives": scores["positives"][label]}
         row |= {"AUC": scores["auc"][label]["value"], "from": low, "to": high}

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from ich_keras.scores.metrics import UNITS
-from tfrecords_tools.classes import LABELS
 
 
 def summarise(scores: dict[str, Any], name: str) -> list[str]:
@@ -65,12 +64,13 @@ def _against_always_no(scores: dict[str, Any]) -> str:
 
 def _labels_better_than_chance(scores: dict[str, Any]) -> Iterator[str]:
     """The labels whose AUC is above chance over the whole interval, and the others."""
-    better = [x for x in LABELS if (scores["auc"][x]["interval"] or [0])[0] > 0.5]
+    known = scores["auc"]
+    better = [x for x in known if (scores["auc"][x]["interval"] or [0])[0] > 0.5]
     if better:
         areas = ", ".join(f"{x} ({scores['auc'][x]['value']:.3f})" for x in better)
         yield f"It is better than chance on these labels, with this AUC: {areas}."
-    if len(better) < len(LABELS):
-        others = ", ".join(x for x in LABELS if x not in better)
+    if len(better) < len(known):
+        others = ", ".join(x for x in known if x not in better)
         yield f"It is not shown to be better than chance on: {others}."
 
 

@@ -26,7 +26,7 @@ class Truth:
     """Labels of slices or of studies."""
 
     unit: str  # `slice` or `study`
-    labels: pd.DataFrame  # columns LABELS, 0 or 1, indexed by name
+    labels: pd.DataFrame  # columns LABELS, or `any` alone; 0 or 1, indexed by name
     name_of: Callable[[SliceFile], str]  # the name of a slice, or of the study that it belongs to
 
     def has(self, file: SliceFile) -> bool:
@@ -34,13 +34,18 @@ class Truth:
 
 
 def read_truth(path: Path) -> Truth:
-    """Labels of slices (as for `convert`), of studies (a column `study_id`), or the CQ500 reads."""
+    """Labels of slices (as for `convert`), of studies (a column `study_id`), or the CQ500 reads.
+
+    Those of slices and of studies may be `any` alone.
+    """
     columns = label_columns(path)
     if cq500.has_reads(columns):
         return Truth("study", cq500.read_reads(path), _scan)
     if {name.lower() for name in columns} & set(STUDY_ID_COLUMNS):
-        return Truth("study", read_study_labels(path), lambda x: x.header.slice.study_id)
-    return Truth("slice", read_labels(path), lambda x: x.header.slice.slice_id)
+        return Truth(
+            "study", read_study_labels(path, any_alone=True), lambda x: x.header.slice.study_id
+        )
+    return Truth("slice", read_labels(path, any_alone=True), lambda x: x.header.slice.slice_id)
 
 
 def _scan(file: SliceFile) -> str:

@@ -28,8 +28,8 @@ def class_map_sheet(
     """A contact sheet: slices in grey, over each the class map of its most probable subtype.
 
     `images`, uint8 (N, height, width), are in the brain window. `maps`, (N, map height, map width,
-    6) in 0..1, are stretched over them. `labels`, (N, 6), are None if they are not known; `inches`
-    is the edge of a slice.
+    6) in 0..1, are stretched over them. `labels`, (N, 6), are None if they are not known, or
+    (N, 1) if only `any` is; `inches` is the edge of a slice.
     """
     columns = min(SHEET_COLUMNS, len(images))
     rows = -(-len(images) // columns)
@@ -88,5 +88,7 @@ def map_colors(values: np.ndarray, opacity: float) -> np.ndarray:
 
 
 def _true_labels(labels: np.ndarray) -> str:
+    if len(labels) == 1:
+        return "true: any" if labels[0] else "true: none"
     present = [name for name, value in zip(LABELS, labels, strict=True) if value and name != "any"]
     return textwrap.fill("true: " + (", ".join(present) or "none"), 32)

@@ -13,7 +13,7 @@ from ich_keras.figures.class_maps import class_map_sheet
 from ich_keras.model.forward import Forward
 from ich_keras.model.network import CLASS_MAPS, PROBABILITIES
 from ich_keras.model.predictions import Predictions
-from tfrecords_tools.classes import ANY, LABELS, SUBTYPES
+from tfrecords_tools.classes import ANY, LABELS, SUBTYPES, known_labels
 
 EXAMPLES_PER_SUBTYPE = 2  # on the sheet of class maps, and as many slices without hemorrhage
 WORST = 6  # errors of each type on the sheet of errors
@@ -81,16 +81,18 @@ def worst_errors(
 ) -> tuple[list[int], list[str]]:
     """The slices with the worst errors, of each type at most one per patient.
 
-    `labels` and `probabilities` have shape (N, 6); a label is predicted where its probability is at
-    least the threshold. Returns rows of slices, and the error of each: slices whose hemorrhage was
-    missed, false alarms, and for each subtype the missed slice with the lowest probability.
+    `labels` and `probabilities` have shape (N, 6), or the labels (N, 1) of `any` alone; a label is
+    predicted where its probability is at least the threshold. Returns rows of slices, and the error
+    of each: slices whose hemorrhage was missed, false alarms, and for each subtype that is known
+    the missed slice with the lowest probability.
     """
-    truth, predicted = labels == 1, probabilities >= threshold
+    names = known_labels(labels.shape[1])
+    truth, predicted = labels == 1, probabilities[:, -len(names) :] >= threshold
     missed, alarms = truth & ~predicted, ~truth & predicted
     highest, lowest = probabilities[:, ANY], -probabilities[:, ANY]
-    errors = [(i, "missed") for i in _worst(missed[:, ANY], lowest, patients, WORST)]
-    errors += [(i, "false alarm") for i in _worst(alarms[:, ANY], highest, patients, WORST)]
-    for k, label in enumerate(SUBTYPES):
+    errors = [(i, "missed") for i in _worst(missed[:, -1], lowest, patients, WORST)]
+    errors += [(i, "false alarm") for i in _worst(alarms[:, -1], highest, patients, WORST)]
+    for k, label in enumerate(names[:-1]):
         for i in _worst(missed[:, k], -probabilities[:, k], patients, 1):
             errors.append((i, f"missed {label} {probabilities[i, k]:.2f}"))
     return [row for row, _ in errors], [title for _, title in errors]

@@ -1,6 +1,7 @@
 """Figures of scores: ROC and precision-recall curves, thresholds, and calibration.
 
-`labels` is int (N, 6), 0 or 1, and `probabilities` float (N, 6), 0..1.
+`labels` is int (N, 6), 0 or 1, and `probabilities` float (N, 6), 0..1; or both (N, 1) of `any`
+alone.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ from ich_keras.scores.ranking import (
     roc_auc,
     roc_curve,
 )
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import LABELS, known_labels
 
 RULE_STYLES = {"youden": (0, (5, 1, 1, 1)), "sensitivity_95": (0, (1, 1))}
 RULE_NAMES = {"youden": "Youden", "sensitivity_95": "95 % sensitivity"}
@@ -37,16 +38,17 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
     figure = Figure(figsize=(12, 7.6), dpi=100, layout="constrained")
     roc, recall = figure.subplots(1, 2)
     roc.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="chance 0.500")
-    for k, label in enumerate(LABELS):
+    for k, label in enumerate(known_labels(labels.shape[1])):
         truth, scores = labels[:, k] == 1, probabilities[:, k]
         if truth.all() or not truth.any():
             continue
-        style = {"color": LABEL_COLORS[k], "ls": LABEL_STYLES[k], "lw": 1.8}
+        color = LABEL_COLORS[LABELS.index(label)]
+        style = {"color": color, "ls": LABEL_STYLES[LABELS.index(label)], "lw": 1.8}
         predicted = scores >= threshold
         detected = (predicted & truth).sum()
         sensitivity, alarms = detected / truth.sum(), (predicted & ~truth).sum() / (~truth).sum()
         roc.plot(*roc_curve(truth, scores), **style, label=f"{label} {roc_auc(truth, scores):.3f}")
-        roc.plot(alarms, sensitivity, "o", color=LABEL_COLORS[k])
+        roc.plot(alarms, sensitivity, "o", color=color)
         area = average_precision(truth, scores)
         recall.plot(
             *precision_recall_curve(truth, scores),
@@ -54,7 +56,7 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
             label=f"{label} {area:.3f} (guess {truth.mean():.3f})",
         )
         if predicted.any():
-            recall.plot(sensitivity, detected / predicted.sum(), "o", color=LABEL_COLORS[k])
+            recall.plot(sensitivity, detected / predicted.sum(), "o", color=color)
     dress(roc, "ROC, with AUC", "false positive rate = 1 - specificity")
     dress(recall, "Precision and recall, with average precision", "recall = sensitivity")
     roc.set_ylabel("sensitivity")
@@ -69,14 +71,14 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, *, threshold: floa
 
 def reliability_curves(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     """Observed frequency against predicted probability."""
-    figure, panels = _panels()
-    for k, axes in enumerate(panels):
+    figure, panels = _panels(labels.shape[1])
+    for k, (label, axes) in enumerate(panels.items()):
         axes.plot([0, 1], [0, 1], color=BASELINE, lw=1, ls=":", label="equal")
         bins = reliability(labels[:, k], probabilities[:, k])
         _draw_bins(axes, bins)
-        dress(axes, f"{LABELS[k]}: {bins.error:.4f}", "predicted")
+        dress(axes, f"{label}: {bins.error:.4f}", "predicted")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="observed")
-    _legend_below(figure, panels[-1])
+    _legend_below(figure, axes)
     return figure
 
 
@@ -98,8 +100,8 @@ def threshold_sweep(
     chosen: Thresholds | None = None,
 ) -> Figure:
     """Sensitivity, specificity and accuracy by threshold; `chosen` has those of validation."""
-    figure, panels = _panels()
-    for k, axes in enumerate(panels):
+    figure, panels = _panels(labels.shape[1])
+    for k, (label, axes) in enumerate(panels.items()):
         truth = labels[:, k] == 1
         thresholds, sensitivity, specificity = operating_curve(truth, probabilities[:, k])
         share = truth.mean()
@@ -113,22 +115,24 @@ def threshold_sweep(
         axes.axhline(1 - share, color=BASELINE, lw=1, ls=":", label="accuracy of always “no”")
         axes.axvline(threshold, color=BASELINE, lw=1, label=f"threshold {threshold:g}")
         for rule, by_label in (chosen or {}).items():
-            value = by_label[LABELS[k]]
+            value = by_label[label]
             if value is not None:
                 name = f"{RULE_NAMES[rule]} on validation"
                 axes.axvline(value, color="#CC79A7", lw=1.5, ls=RULE_STYLES[rule], label=name)
-        dress(axes, LABELS[k], "threshold")
+        dress(axes, label, "threshold")
         axes.set_xscale("logit", one_half="0.5")
         axes.set(xlim=(EDGE, 1 - EDGE), ylim=(-0.03, 1.03))
         axes.tick_params(axis="x", which="minor", labelbottom=False)
-    _legend_below(figure, panels[-1])
+    _legend_below(figure, axes)
     return figure
 
 
-def _panels() -> tuple[Figure, list[Axes]]:
-    """One panel per label."""
+def _panels(columns: int) -> tuple[Figure, dict[str, Axes]]:
+    """One panel per label, by its name."""
+    names = known_labels(columns)
     figure = Figure(figsize=(12, 7.6), dpi=100, layout="constrained")
-    return figure, list(figure.subplots(2, 3).flat)
+    shape = (2, 3) if names == LABELS else (1, 1)
+    return figure, dict(zip(names, figure.subplots(*shape, squeeze=False).flat, strict=True))
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pandas as pd
 
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import LABELS, known_labels
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Predictions:
     study_id: np.ndarray  # str, shape (N,)
     patient_key: np.ndarray  # str, shape (N,)
     position_mm: np.ndarray  # float32, shape (N,), along the slice normal
-    labels: np.ndarray  # int64, shape (N, 6), 0 or 1, in the order of LABELS
+    labels: np.ndarray  # int64, 0 or 1, (N, 6) in the order of LABELS; (N, 1) of `any` alone
     probabilities: np.ndarray  # float32, shape (N, 6), 0..1
     dense_mm2: np.ndarray | None = None  # float, shape (N,); None without plain rule
     series_id: np.ndarray | None = None  # str, shape (N,); None for shards, which lack it
@@ -36,13 +36,17 @@ class Predictions:
         return replace(self, probabilities=probabilities)
 
     def table(self) -> pd.DataFrame:
-        """One row per slice: ids, then `<label>` and `<label>_true` for the six labels."""
-        columns: dict[str, np.ndarray] = {
+        """One row per slice: ids, then `<label>` and `<label>_true` for the six labels.
+
+        Where only `any` is known, `<label>_true` is empty for the others.
+        """
+        known = dict(zip(known_labels(self.labels.shape[1]), self.labels.T, strict=True))
+        columns: dict[str, np.ndarray | None] = {
             "slice_id": self.slice_id,
             "study_id": self.study_id,
             "patient_key": self.patient_key,
         }
         for k, label in enumerate(LABELS):
             columns[label] = self.probabilities[:, k]
-            columns[f"{label}_true"] = self.labels[:, k]
+            columns[f"{label}_true"] = known.get(label)
         return pd.DataFrame(columns)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ich_keras.model.predictions import Predictions
 from ich_keras.scores.bootstrap import Resampling, resample
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import LABELS, known_labels
 from tfrecords_tools.errors import InputError
 
 
@@ -15,13 +15,18 @@ class Cases:
     """Labels and probabilities, one row per case; make it with `make_cases`, which checks them."""
 
     unit: str  # what a case is: `slice`, `study` or `patient`
-    labels: np.ndarray  # int, shape (N, 6), 0 or 1, in the order of LABELS
-    probabilities: np.ndarray  # float, shape (N, 6), 0..1
+    labels: np.ndarray  # int, 0 or 1, (N, 6) in the order of LABELS; (N, 1) of `any` alone
+    probabilities: np.ndarray  # float, 0..1, of the same labels
     resampling: Resampling  # the patient of each case, and the bootstrap draws of patients
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels that are known, which alone are scored; `any` is the last."""
+        return known_labels(self.labels.shape[1])
+
     def with_probabilities(self, probabilities: np.ndarray) -> "Cases":
-        """The same cases with other probabilities, (N, 6)."""
-        return replace(self, probabilities=probabilities)
+        """The same cases with other probabilities, (N, 6) or of the known labels."""
+        return replace(self, probabilities=_of_known(probabilities, self.labels))
 
     def maximum(self, unit: str, groups: np.ndarray) -> "Cases":
         """One case per group: the maximum of its labels, and of its probabilities.
@@ -47,10 +52,14 @@ def make_cases(
     draws: int = 0,
     seed: int = 0,
 ) -> Cases:
-    """Cases whose patients are resampled `draws` times; InputError if the arrays do not fit."""
+    """Cases whose patients are resampled `draws` times; InputError if the arrays do not fit.
+
+    `labels` are (N, 6), or (N, 1) if only `any` is known; `probabilities` (N, 6).
+    """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     _check(labels, probabilities, len(patients))
-    return Cases(unit, labels, probabilities, resample(patients, draws, seed))
+    known = _of_known(probabilities, labels)
+    return Cases(unit, labels, known, resample(patients, draws, seed))
 
 
 def slice_cases(predictions: Predictions, draws: int = 0, seed: int = 0) -> Cases:
@@ -71,9 +80,14 @@ def group_maximum(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.stack([values[rows].max(axis=0) for rows in rows_by_group(groups)])
 
 
+def _of_known(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The columns of the labels that are known: all, or the last, which is `any`."""
+    return probabilities[:, -labels.shape[1] :]
+
+
 def _check(labels: np.ndarray, probabilities: np.ndarray, cases: int) -> None:
     expected = (cases, len(LABELS))
-    if labels.shape != expected or probabilities.shape != expected:
+    if labels.shape not in (expected, (cases, 1)) or probabilities.shape != expected:
         raise InputError(
             f"labels {labels.shape} and probabilities {probabilities.shape} do not belong to"
             f" {cases} slices with {expected[1]} labels each; both must be {expected}"

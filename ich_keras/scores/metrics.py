@@ -1,8 +1,9 @@
 """Scores from probabilities and labels: NumPy in, numbers out.
 
-`labels` is always int (N, 6), 0 or 1, and `probabilities` float (N, 6), 0..1, in the order of
-LABELS, one row per slice. Undefined scores, such as an AUC without positives, are NaN in arrays and
-None in the result of `evaluate_scores`, which goes into a JSON file.
+`labels` is int (N, 6), 0 or 1, and `probabilities` float (N, 6), 0..1, in the order of LABELS, one
+row per slice. Undefined scores, such as an AUC without positives, are NaN in arrays and None in the
+result of `evaluate_scores`, which goes into a JSON file. Cases may know `any` alone; the kinds are
+then no part of the result.
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ from ich_keras.scores.bootstrap import estimate
 from ich_keras.scores.cases import Cases
 from ich_keras.scores.ranking import ratio, roc_auc
 from tfrecords_tools.classes import LABELS
+from tfrecords_tools.wording import counted
 
 LOG_LOSS_WEIGHTS = np.array([1, 1, 1, 1, 1, 2]) / 7  # of the challenge: `any` counts twice
 LOG_LOSS_CLIP = 1e-6
@@ -61,33 +63,45 @@ def evaluate_scores(cases: Cases, threshold: float) -> dict[str, Any]:
     predicted where its probability is at least the threshold.
     """
     labels, probabilities, resampling = cases.labels, cases.probabilities, cases.resampling
+    names = cases.names
     decided, truth = probabilities >= threshold, labels == 1
     rates = resampling.rates(labels, decided)
     gain = rates["accuracy"].mean(axis=1) - rates.pop("always_negative").mean(axis=1)
     rates["auc"], rates["average_precision"] = resampling.rankings(labels, probabilities)
-    loss = estimate(resampling.mean(slice_log_losses(labels, probabilities)))
     return {
         UNITS[cases.unit]: len(labels),
         "patients": resampling.patients,
         "threshold": threshold,
-        "positives": by_label(truth.sum(axis=0)),
+        "positives": by_label(truth.sum(axis=0), names),
         "mean_auc": estimate(mean_of_defined(rates["auc"])),
         **{
-            name: {label: estimate(rates[name][:, k]) for k, label in enumerate(LABELS)}
+            name: {label: estimate(rates[name][:, k]) for k, label in enumerate(names)}
             for name in ("auc", "average_precision", "accuracy", "sensitivity", "specificity")
         },
         "accuracy_mean": float(rates["accuracy"][0].mean()),
-        "always_negative_accuracy": by_label(1 - labels.mean(axis=0)),
+        "always_negative_accuracy": by_label(1 - labels.mean(axis=0), names),
         "always_negative_accuracy_mean": float(1 - labels.mean()),
         "accuracy_gain": estimate(gain),
-        "exact_match": float((decided == truth).all(axis=1).mean()),
-        "weighted_log_loss": loss["value"],
-        "weighted_log_loss_interval": loss["interval"],
-        "prior_weighted_log_loss": prior_weighted_log_loss(labels),
+        **_scores_of_all_labels(cases, decided == truth),
         "brier": brier(labels, probabilities),
         "prior_brier": prior_brier(labels),
-        **error_counts(truth, decided),
+        **error_counts(truth, decided, names),
         "warnings": score_warnings(cases, threshold),
+    }
+
+
+def _scores_of_all_labels(cases: Cases, correct: np.ndarray) -> dict[str, Any]:
+    """The scores that need all six labels, None without the kinds; `correct` is bool (N, 6)."""
+    if cases.names != LABELS:
+        names = ("exact_match", "weighted_log_loss", "weighted_log_loss_interval")
+        return dict.fromkeys((*names, "prior_weighted_log_loss"))
+    losses = slice_log_losses(cases.labels, cases.probabilities)
+    loss = estimate(cases.resampling.mean(losses))
+    return {
+        "exact_match": float(correct.all(axis=1).mean()),
+        "weighted_log_loss": loss["value"],
+        "weighted_log_loss_interval": loss["interval"],
+        "prior_weighted_log_loss": prior_weighted_log_loss(cases.labels),
     }
 
 
@@ -97,27 +111,27 @@ def mean_of_defined(areas: np.ndarray) -> np.ndarray:
     return areas[:, defined].mean(axis=1) if defined.any() else areas[:, 0]
 
 
-def error_counts(truth: np.ndarray, decided: np.ndarray) -> dict[str, Any]:
-    """Errors of type I (false alarms) and type II (missed), by label; arguments bool (N, 6).
+def error_counts(truth: np.ndarray, decided: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+    """Errors of type I (false alarms) and type II (missed), by label; both bool (N, len(names)).
 
     A rate is of the slices without the label or with it, `type_1_share` of the errors of the label.
     A rate or share of nothing is None.
     """
     alarms, missed = (decided & ~truth).sum(axis=0), (~decided & truth).sum(axis=0)
     return {
-        "false_positives": by_label(alarms),
-        "false_negatives": by_label(missed),
-        "false_positive_rate": by_label(ratio(alarms, (~truth).sum(axis=0))),
-        "false_negative_rate": by_label(ratio(missed, truth.sum(axis=0))),
-        "type_1_share": by_label(ratio(alarms, alarms + missed)),
+        "false_positives": by_label(alarms, names),
+        "false_negatives": by_label(missed, names),
+        "false_positive_rate": by_label(ratio(alarms, (~truth).sum(axis=0)), names),
+        "false_negative_rate": by_label(ratio(missed, truth.sum(axis=0)), names),
+        "type_1_share": by_label(ratio(alarms, alarms + missed), names),
     }
 
 
-def by_label(values: np.ndarray) -> dict[str, Any]:
-    """Values (6,) by the names of the labels; None for NaN."""
+def by_label(values: np.ndarray, names: tuple[str, ...] = LABELS) -> dict[str, Any]:
+    """One value per label by its name; None for NaN."""
     return {
         label: None if value != value else value
-        for label, value in zip(LABELS, values.tolist(), strict=True)
+        for label, value in zip(names, values.tolist(), strict=True)
     }
 
 
@@ -125,8 +139,10 @@ def score_warnings(cases: Cases, threshold: float) -> list[str]:
     """Reasons not to take the scores at face value, one sentence each."""
     unit, patient = cases.unit, cases.resampling.patient
     warnings = [] if len(set(patient)) > 1 else ["only one patient: there are no intervals"]
+    if cases.names != LABELS:
+        warnings.append("the kinds of hemorrhage are not known, so all scores are of any alone")
     undefined = 0
-    for k, label in enumerate(LABELS):
+    for k, label in enumerate(cases.names):
         truth, scores = cases.labels[:, k] == 1, cases.probabilities[:, k]
         positive = len(set(patient[truth]))
         if truth.all() or not truth.any():
@@ -142,5 +158,6 @@ def score_warnings(cases: Cases, threshold: float) -> list[str]:
         elif truth.any() and scores.max() < threshold:
             warnings.append(f"{label}: never predicted, no probability reaches {threshold:g}")
     if undefined:
-        warnings.append(f"the mean AUC is over {len(LABELS) - undefined} of {len(LABELS)} labels")
+        of = len(cases.names)
+        warnings.append(f"the mean AUC is over {of - undefined} of {counted(of, 'label')}")
     return warnings

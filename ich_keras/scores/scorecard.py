@@ -12,7 +12,7 @@ from ich_keras.scores.cases import Cases, group_maximum
 from ich_keras.scores.metrics import by_label, evaluate_scores, mean_of_defined, slice_log_losses
 from ich_keras.scores.postprocessing import Postprocessing, Thresholds
 from ich_keras.scores.smoothing import Smoothing, cases_by_level, smooth_predictions
-from tfrecords_tools.classes import ANY, LABELS
+from tfrecords_tools.classes import LABELS
 
 
 def scorecard(
@@ -79,8 +79,8 @@ def compare(cases: Cases, other: np.ndarray) -> dict[str, Any]:
     Both are scored on the same draws of patients, so that the difficulty of a patient, which both
     share, does not widen the interval of the difference. `cases` have the first probabilities;
     `other` are the second. Returns, by score, `first` and `second`, each a number or None, and
-    `difference` with `value` and `interval`: `mean_auc`, `auc <label>`, and `weighted_log_loss`, of
-    which less is better.
+    `difference` with `value` and `interval`: `mean_auc`, `auc <label>`, and with the kinds known
+    `weighted_log_loss`, of which less is better.
     """
     first, second = _comparable_scores(cases), _comparable_scores(cases.with_probabilities(other))
     return {
@@ -96,12 +96,14 @@ def compare(cases: Cases, other: np.ndarray) -> dict[str, Any]:
 def _comparable_scores(cases: Cases) -> dict[str, np.ndarray]:
     """Each float (1 + draws,)."""
     areas, _ = cases.resampling.rankings(cases.labels, cases.probabilities)
-    losses = slice_log_losses(cases.labels, cases.probabilities)
-    return {
+    scores = {
         "mean_auc": mean_of_defined(areas),
-        **{f"auc {label}": areas[:, k] for k, label in enumerate(LABELS)},
-        "weighted_log_loss": cases.resampling.mean(losses),
+        **{f"auc {label}": areas[:, k] for k, label in enumerate(cases.names)},
     }
+    if cases.names == LABELS:
+        losses = slice_log_losses(cases.labels, cases.probabilities)
+        scores["weighted_log_loss"] = cases.resampling.mean(losses)
+    return scores
 
 
 def _operating_points(levels: dict[str, Cases], postprocessing: Postprocessing) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _at_thresholds(cases: Cases, thresholds: Thresholds) -> dict[str, dict[str, 
     """By rule and label: the threshold, and its sensitivity, specificity and errors."""
     truth, points = cases.labels == 1, {}
     for rule, by_name in thresholds.items():
-        values = np.array([np.nan if by_name[x] is None else by_name[x] for x in LABELS])
+        values = np.array([np.nan if by_name[x] is None else by_name[x] for x in cases.names])
         decided = cases.probabilities >= values
         rates = cases.resampling.rates(cases.labels, decided)
         points[rule] = {
@@ -127,7 +129,7 @@ def _at_thresholds(cases: Cases, thresholds: Thresholds) -> dict[str, dict[str, 
                 "false_negatives": int((truth & ~decided)[:, k].sum()),
                 "false_positives": int((~truth & decided)[:, k].sum()),
             }
-            for k, label in enumerate(LABELS)
+            for k, label in enumerate(cases.names)
             if by_name[label] is not None
         }
     return points
@@ -148,14 +150,14 @@ def _smoothing_gain(
 def _calibration(cases: Cases) -> dict[str, Any]:
     columns = zip(cases.labels.T, cases.probabilities.T, strict=True)
     errors = np.array([reliability(*column).error for column in columns])
-    return {"expected_calibration_error": by_label(errors)}
+    return {"expected_calibration_error": by_label(errors, cases.names)}
 
 
 def _add_plain_rule(card: dict[str, Any], cases: Cases, dense_mm2: np.ndarray) -> None:
     """Adds the AUC of `any` by rule and network, their difference, and a warning if it is small."""
-    truth = cases.labels[:, [ANY]]
+    truth = cases.labels[:, [-1]]
     rule, _ = cases.resampling.rankings(truth, dense_mm2[:, np.newaxis])
-    network, _ = cases.resampling.rankings(truth, cases.probabilities[:, [ANY]])
+    network, _ = cases.resampling.rankings(truth, cases.probabilities[:, [-1]])
     difference = estimate((network - rule)[:, 0])
     card["plain_rule"] = {
         "auc_any": estimate(rule[:, 0]),

@@ -46,7 +46,8 @@ async function start() {
   network = new Uint8Array(await unpack("network"));
   const bytes = await unpack("masks");
   masks = bytes && new Uint8Array(bytes);
-  truth = study.truth && study.labels.map((_, k) => Math.max(...study.truth.map((row) => row[k])));
+  truth = study.labels.map((_, k) => (study.truth && study.truth[0][k] !== null
+    ? Math.max(...study.truth.map((row) => row[k])) : null)); // null where it is not known
   state.smoothed = study.shows_smoothed;
   state.point = study.thresholds ? "sensitivity_95" : "";
   build();
@@ -104,8 +105,9 @@ function showAnswer() {
 
 function verdictOf(k, reached) {
   if (!reached && threshold(k) === null) return "not judged";
-  if (truth && reached) return truth[k] ? "found, agreed" : "found, false alarm";
-  if (truth) return truth[k] ? "not found, missed" : "not found, agreed";
+  const known = truth[k] !== null;
+  if (known && reached) return truth[k] ? "found, agreed" : "found, false alarm";
+  if (known) return truth[k] ? "not found, missed" : "not found, agreed";
   return reached ? "found" : "not found";
 }
 

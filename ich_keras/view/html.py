@@ -88,12 +88,18 @@ def _study(page: StudyPage) -> dict[str, Any]:
         "smoothed": None if page.smoothed is None else page.smoothed.tolist(),
         "thresholds": page.thresholds,
         "shows_smoothed": page.shows_smoothed,
-        "truth": None if page.labels is None else page.labels.tolist(),
+        "truth": None if page.labels is None else _truth(page.labels),
         "remarks": page.remarks,
         "rejects": [[x, n, explained.get(x, "")] for x, n in page.rejects.items()],
         "notice": page.notice,
         "colors": _colors(),
     }
+
+
+def _truth(labels: np.ndarray) -> list[list[int | None]]:
+    """Six labels per row; null where only `any`, the last, is known."""
+    unknown = [None] * (len(LABELS) - labels.shape[1])
+    return [unknown + row for row in labels.tolist()]
 
 
 def _colors() -> list[list[int]]:

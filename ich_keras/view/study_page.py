@@ -60,7 +60,8 @@ class StudyPage:
     remarks: Sequence[str]
     rejects: dict[str, int]  # number of files by reason
     notice: str  # of the network
-    labels: np.ndarray | None = None  # true labels, 0 or 1 (N, 6), or (1, 6) of the study
+    # true labels, 0 or 1, (N, 6), or (1, 6) of the study; with one column of `any` alone
+    labels: np.ndarray | None = None
     masks: np.ndarray | None = None  # uint8 like `hu`; bit k is the mask of kind k
 
     def gaps(self) -> list[int]:

@@ -4,12 +4,14 @@ import json
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from unittest.mock import ANY
 
 import cv2
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from ich_keras.data.studies import find_studies
 from ich_keras.evaluation.dicom_folder import evaluate_dicom
@@ -22,7 +24,7 @@ from tests.evaluation.test_cq500 import write_reads
 from tests.support.pictures import dots
 from tests.support.small_run import overrides
 from tests.support.study_pages import blocks_of
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 from tfrecords_tools.convert import ConvertOptions, convert
 from tfrecords_tools.errors import InputError
 from tfrecords_tools.phantom.rsna_files import synth
@@ -239,6 +241,40 @@ def test_labels_of_studies_are_matched_by_their_identifier(world, tmp_path):
     assert scores["studies"] == len(table)
     assert scores["positives"]["any"] == table["any"].sum()
     assert json.loads((run.evaluation / "studies.json").read_text()) == scores
+
+
+@pytest.mark.parametrize("unit", ["slice", "study"])
+def test_without_kinds_only_any_is_judged(world, tmp_path, unit):
+    run, data, shards = world
+    index = pd.read_csv(shards / "index.csv", dtype={"study_id": str})
+    table = index.groupby(f"{unit}_id")["any"].max()
+    table.to_csv(tmp_path / "any.csv")
+    result = evaluate_dicom(run, data, tmp_path / "any.csv", name=f"any-{unit}")
+    scored = pd.read_csv(run.evaluation / f"any-{unit}_predictions.csv", dtype={"study_id": str})
+    assert scored[[f"{label}_true" for label in SUBTYPES]].isna().all(axis=None)
+    assert (scored["any_true"] == scored[f"{unit}_id"].map(table)).all()
+    cases = scored.groupby(f"{unit}_id")[["any", "any_true"]].max()
+    for name, function in (("auc", roc_auc_score), ("average_precision", average_precision_score)):
+        expected = function(cases["any_true"], cases["any"])
+        assert result.scores[name] == {"any": {"value": pytest.approx(expected), "interval": ANY}}
+    ((_, alarms), (missed, _)) = confusion_matrix(cases["any_true"], cases["any"] >= 0.5)
+    assert result.scores["false_positives"] == {"any": alarms}
+    assert result.scores["false_negatives"] == {"any": missed}
+    assert result.sentence().startswith(f"any-{unit}: AUC of any 0.")
+    check_page_without_kinds(run, f"any-{unit}")
+
+
+def check_page_without_kinds(run: RunFolder, name: str) -> None:
+    """No score of the report is of a kind, and the pages of errors know no true kind."""
+    page = run.report.read_text("utf-8")
+    section = page.partition(f"Scores, “{name}”")[2].partition("</section>")[0]
+    assert "the kinds of hemorrhage are not known" in section
+    assert "<td>any</td>" in section and not [x for x in SUBTYPES if x in section]
+    assert run.pages(name)
+    for path in run.pages(name):
+        rows = json.loads(blocks_of(path)["study"])["truth"]
+        assert {tuple(row[:5]) for row in rows} == {(None,) * 5}
+        assert {row[5] for row in rows} <= {0, 1}
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -39,4 +39,4 @@ def test_a_study_and_a_patient_have_the_maximum_of_their_slices():
 def test_slices_stay_as_they_are():
     given = two_studies_a_patient()
     assert slice_cases(given).labels is given.labels
-    assert slice_cases(given).probabilities is given.probabilities
+    assert np.array_equal(slice_cases(given).probabilities, given.probabilities)

@@ -11,9 +11,9 @@ from ich_keras.experiment.schema import EvaluationConfig
 from ich_keras.scores.cases import slice_cases
 from ich_keras.scores.metrics import evaluate_scores, weighted_log_loss
 from ich_keras.scores.postprocessing import Source, fit_postprocessing
-from ich_keras.scores.scorecard import compare, scorecard
+from ich_keras.scores.scorecard import compare, scorecard, study_scorecard
 from tests.support.made_predictions import made_up
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 
 CONFIG = EvaluationConfig(bootstrap_draws=60)
 SOURCE = Source(checkpoint_step=7, size=64, data_fingerprint="f")
@@ -92,6 +92,31 @@ def test_the_card_is_json_also_where_a_label_is_missing(postprocessing):
     json.dumps(card, allow_nan=False)
     assert card["false_negative_rate"]["epidural"] is None
     assert card["operating_points"]["slice"]["youden"]["epidural"]["sensitivity"]["value"] is None
+
+
+@pytest.mark.parametrize("card", [scorecard, study_scorecard])
+def test_where_only_any_is_known_it_is_scored_as_ever_and_the_kinds_are_left_out(
+    postprocessing, card
+):
+    given = replace(made_up(seed=2), dense_mm2=np.arange(1200.0))
+    alone = replace(given, labels=given.labels[:, 5:])
+    of_all, of_any = (card(x, CONFIG, 0, postprocessing) for x in (given, alone))
+    assert of_any["mean_auc"] == of_all["auc"]["any"]
+    names = ("positives", "sensitivity", "specificity", "accuracy", "false_negatives")
+    for scores, expected in (
+        (of_any, of_all),
+        *((of_any["levels"][x], of_all["levels"][x]) for x in of_all["levels"]),
+    ):
+        for name in (*names, "auc", "average_precision", "type_1_share"):
+            assert scores[name] == {"any": expected[name]["any"]}
+        assert scores["exact_match"] is scores["weighted_log_loss"] is None
+    for level, rules in of_all["operating_points"].items():
+        for rule, points in rules.items():
+            assert of_any["operating_points"][level][rule] == {"any": points["any"]}
+    assert of_any["plain_rule"] == of_all["plain_rule"]
+    text = json.dumps(of_any, allow_nan=False)
+    assert not [x for x in SUBTYPES if x in text]
+    assert "the kinds of hemorrhage are not known" in of_any["warnings"][0]
 
 
 def test_types_of_error_have_counts_rates_and_shares(judged):

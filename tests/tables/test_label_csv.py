@@ -137,6 +137,23 @@ def test_labels_of_studies(tmp_path: Path, column: str) -> None:
     some = write(tmp_path / "some.csv", [f"{column},any", "1.2,1"])
     with pytest.raises(LabelError, match=r"expected ID,Label or study_id,epidural,"):
         read_study_labels(some)
+    found = read_study_labels(some, any_alone=True)
+    assert found.index.name == "study_id"
+    assert found.to_dict() == {"any": {"1.2": 1}}
+
+
+def test_any_alone_is_accepted_only_where_no_kind_is_known(tmp_path: Path) -> None:
+    path = write(tmp_path / "any.csv", ["slice_id,Any,age", "ID_aa,1,70", "ID_bb,0,60"])
+    assert read_labels(path, any_alone=True).to_dict() == {"any": {"ID_aa": 1, "ID_bb": 0}}
+    assert fault(path).startswith("has the columns slice_id, Any, age; expected ID,Label or id,")
+    for lines, message in (
+        (["id,subdural,any", "ID_aa,1,1"], "id, subdural, any; .*, or id,any if no kind is known"),
+        (["id,any", "ID_aa,1", "ID_aa,0"], "lines 2 and 3 contradict each other on ID_aa_any"),
+        (["id,any", "ID_aa,"], "line 2: expected a label of 0 or 1"),
+        (["ID,Label", "ID_aa_any,1"], "5 rows are missing: ID_aa_epidural"),
+    ):
+        with pytest.raises(LabelError, match=message):
+            read_labels(write(tmp_path / "other.csv", lines), any_alone=True)
 
 
 @pytest.mark.parametrize(

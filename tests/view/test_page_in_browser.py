@@ -195,6 +195,12 @@ def test_true_labels_are_agreed_missed_and_false_alarms(show):
     assert verdicts[3] == "not found, agreed"
 
 
+def test_kinds_that_are_not_known_are_neither_agreed_nor_false_alarms(show):
+    page = show(made_page(2, raw=np.full((2, 6), 0.9), labels=np.array([[0], [1]])))
+    verdicts = [x.split("\n")[-1] for x in page.locator(".label").all_inner_texts()]
+    assert verdicts == ["found"] * 5 + ["found, agreed"]
+
+
 def test_a_click_on_a_curve_jumps_there_and_gaps_are_gaps(show):
     z = np.array([0, 5, 10, 60, 65, 70, 80, 90.0])
     page = show(made_page(position_mm=z))

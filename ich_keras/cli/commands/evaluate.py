@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 @click.option(
     "--labels",
     type=LocalPath(exists=True, dir_okay=False),
-    help="CSV of their slices (as for convert), of studies (study_id,...), or CQ500's reads.csv.",
+    help="CSV of their slices (as for convert) or studies (study_id,...), which may know any alone;"
+    " or CQ500's reads.csv.",
 )
 @click.option(
     "--out",
