@@ -64,9 +64,10 @@ class Detector:
 
     network_input: NetworkInput
     with_maps: Forward
-    thresholds: dict[str, float | None] | None  # of studies; None if validation gave none
+    thresholds: dict[str, float | None] | None  # of studies; None if there are none
     smoothing: Smoothing | None  # None if probabilities are not to be smoothed
     notice: str  # what every answer has to say, or ""
+    own_threshold: float | None = None  # of `any`, given instead of the fitted one
 
     def predict(self, given: Given | Sequence[Given], *, class_maps: bool = False) -> Prediction:
         """Answers DICOM files, folders and zip archives, or slices in memory.
@@ -85,7 +86,7 @@ class Detector:
         if not rows:
             raise nothing_usable("predict", [Path(str(x)) for x in several], rejects)
         table = pd.concat(slices, ignore_index=True)
-        studies = study_rows(table, rows, self.thresholds)
+        studies = study_rows(table, rows, self.thresholds, self.own_threshold)
         return Prediction(table, studies, reject_table(rejects), tuple(maps), self.notice)
 
     def _answers_to(self, given: Sequence[Given], rejects: list[Reject]) -> Iterator[SeriesAnswer]:

@@ -20,6 +20,7 @@ from ich_keras.scores.postprocessing import (
     postprocessing_from_json,
     read_postprocessing,
 )
+from tfrecords_tools.classes import ANY, LABELS
 from tfrecords_tools.errors import InputError, UsageError
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,12 @@ def load(network: str | Path, *, size: int | None = None, smooth: bool = False) 
     return load_detector(find_run(str(network)), size=size, smooth=smooth)
 
 
-def load_detector(run: RunFolder, *, size: int | None, smooth: bool) -> Detector:
+def load_detector(
+    run: RunFolder, *, size: int | None, smooth: bool, threshold: float | None = None
+) -> Detector:
     """The network of a run at a size, by default that of the training.
+
+    `threshold` takes the place of the fitted one of `any`.
 
     Raises:
         RunError: for `smooth`, if no smoothing was fitted on validation.
@@ -62,7 +67,7 @@ def load_detector(run: RunFolder, *, size: int | None, smooth: bool) -> Detector
         _report_unfitted(run.path, network_input.size, advice, smooth)
     evaluation = load_experiment(str(run.experiment)).evaluation
     model = with_class_maps(as_answering(load_model(run.best), evaluation))
-    return _detector(model, network_input, fitted, run.notice, smooth)
+    return _detector(model, network_input, fitted, run.notice, smooth, threshold)
 
 
 def _load_export(path: Path, *, size: int | None, smooth: bool) -> Detector:
@@ -106,13 +111,15 @@ def _detector(
     fitted: Postprocessing | None,
     notice: str,
     smooth: bool,
+    own_threshold: float | None = None,
 ) -> Detector:
     return Detector(
         network_input,
         compile_forward(model),
-        _thresholds(fitted, smooth) if fitted else None,
+        _thresholds(fitted, smooth, own_threshold),
         fitted.smoothing if fitted and smooth else None,
         notice,
+        own_threshold,
     )
 
 
@@ -122,11 +129,18 @@ def _report_unfitted(path: Path, size: int, advice: str, smooth: bool) -> None:
     log.info("no threshold is fitted for %d pixels; %s", size, advice)
 
 
-def _thresholds(fitted: Postprocessing, smooth: bool) -> dict[str, float | None] | None:
-    """Those of studies; None if validation gave none."""
-    level = "study_smoothed" if smooth else "study"
-    thresholds = fitted.thresholds[level]["sensitivity_95"]
-    if all(value is None for value in thresholds.values()):
+def _thresholds(
+    fitted: Postprocessing | None, smooth: bool, own_threshold: float | None
+) -> dict[str, float | None] | None:
+    """Those of studies; None if validation gave none, and that of `any` is not given."""
+    thresholds: dict[str, float | None] = dict.fromkeys(LABELS)
+    if fitted:
+        level = "study_smoothed" if smooth else "study"
+        thresholds = fitted.thresholds[level]["sensitivity_95"]
+    if own_threshold is not None:
+        return thresholds | {LABELS[ANY]: own_threshold}
+    if any(value is not None for value in thresholds.values()):
+        return thresholds
+    if fitted:
         log.info("no column `found`: validation had no studies both with and without a hemorrhage")
-        return None
-    return thresholds
+    return None

@@ -54,6 +54,7 @@ def predict(
     dicom: bool = False,
     view: bool = False,
     masks: Path | None = None,
+    threshold: float | None = None,
 ) -> PredictResult:
     """Writes the probabilities of every CT slice in the files, and two figures per study.
 
@@ -71,7 +72,8 @@ def predict(
     Folders and zip archives are searched to any depth. Without `size` it is that of the training.
     `smooth` smooths over the slices of each series, as fitted on validation; `dicom` writes the
     answers as DICOM objects too, to `dicom/study_<n>/`, and `view` a page per study to look at,
-    `study_<n>.html`. On it are the true masks of the folder `masks`, named after their slices.
+    `study_<n>.html`. On it are the true masks of the folder `masks`, named after their slices. With
+    a `threshold`, that of `any` is not the fitted one, and tables, pages and objects say so.
 
     Raises:
         InputError: if no file can be used.
@@ -80,7 +82,7 @@ def predict(
         KeyboardInterrupt: with a message that says what is answered.
     """
     check_unused(out)
-    detector = load_detector(run, size=size, smooth=smooth)
+    detector = load_detector(run, size=size, smooth=smooth, threshold=threshold)
     fitted = read_postprocessing(run, detector.network_input.size)
     true_masks = None if masks is None else {x.stem: x for x in masks.glob("*.png")}
     algorithm = _algorithm(run, detector, fitted) if dicom else None
@@ -107,6 +109,7 @@ def _algorithm(run: RunFolder, detector: Detector, fitted: Postprocessing | None
         network_identity(run.path.name, run.best),
         smoothed=detector.smoothing is not None,
         study_thresholds=detector.thresholds,
+        own_threshold=detector.own_threshold,
         slice_thresholds=fitted.thresholds["slice"]["sensitivity_95"] if fitted else None,
         notice=detector.notice,
     )
@@ -143,9 +146,10 @@ class _Writer:
 
     def _append(self, answer: SeriesAnswer) -> None:
         slices, row = answer.slice_rows(), answer.series_row()
+        thresholds, own = self.detector.thresholds, self.detector.own_threshold
         notice = self.detector.notice
         with uninterrupted():
-            append_answers(self.out, slices, [row], self.detector.thresholds)
+            append_answers(self.out, slices, [row], thresholds, own)
             if notice:
                 write_text(self.out / NOTICE_NAME, f"{notice}\n")
             self.counts.update(studies=row["series"] == 1, series=1, slices=len(slices))
@@ -162,6 +166,7 @@ class _Writer:
             rejects=rejects,
             notice=self.detector.notice,
             masks=self.masks,
+            own_threshold=self.detector.own_threshold,
         )
 
     def _draw(self, answer: SeriesAnswer) -> None:

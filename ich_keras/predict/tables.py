@@ -17,11 +17,12 @@ def append_answers(
     slices: pd.DataFrame,
     rows: Sequence[dict[str, Any]],
     thresholds: dict[str, float | None] | None,
+    own_threshold: float | None,
 ) -> None:
     """Appends to `slices.csv`, `studies.csv` and `submission.csv`; see `study_rows`."""
     out.mkdir(parents=True, exist_ok=True)
     _append(out / "slices.csv", slices)
-    _append(out / "studies.csv", study_rows(slices, rows, thresholds))
+    _append(out / "studies.csv", study_rows(slices, rows, thresholds, own_threshold))
     _append(out / "submission.csv", submission(slices))
 
 
@@ -54,12 +55,15 @@ def series_row(series: ReadSeries, look: np.ndarray, *, smoothed: bool) -> dict[
 
 
 def study_rows(
-    slices: pd.DataFrame, rows: Sequence[dict[str, Any]], thresholds: dict[str, float | None] | None
+    slices: pd.DataFrame,
+    rows: Sequence[dict[str, Any]],
+    thresholds: dict[str, float | None] | None,
+    own_threshold: float | None,
 ) -> pd.DataFrame:
     """The rows of `studies.csv`, one per series; those numbered 1 are judged.
 
     `rows` describe the series, in the order of `slices`. Without thresholds there is no column
-    `found`.
+    `found`. `own_threshold` is a column only if that of `any` was given instead of fitted.
     """
     table = pd.DataFrame(rows)
     table.insert(4, "judged", table["series"] == 1)
@@ -68,6 +72,8 @@ def study_rows(
         table.insert(place, label, maxima[label].to_numpy())
     if thresholds is not None:
         table.insert(12, "found", labels_at_thresholds(table, thresholds))
+    if own_threshold is not None:
+        table.insert(13, "own_threshold", own_threshold)
     return table
 
 

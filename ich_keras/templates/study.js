@@ -50,6 +50,7 @@ async function start() {
     ? Math.max(...study.truth.map((row) => row[k])) : null)); // null where it is not known
   state.smoothed = study.shows_smoothed;
   state.point = study.thresholds ? "sensitivity_95" : "";
+  state.own = given();
   build();
   state.slice = look()[0];
   showAll();
@@ -60,6 +61,14 @@ async function start() {
 
 const shown = () => (state.smoothed ? study.smoothed : study.raw);
 const ofStudy = (k) => Math.max(...shown().map((row) => row[k]));
+
+/** The threshold of any that predict was given; it is of probabilities as the page opens with. */
+function given() {
+  const holds = study.own_threshold !== null && state.smoothed === study.shows_smoothed;
+  return holds ? { 5: study.own_threshold } : {};
+}
+
+const initialPoint = () => (5 in given() ? "given" : state.point || "own");
 
 function threshold(k) {
   if (k in state.own) return state.own[k];
@@ -490,8 +499,9 @@ function build() {
   study.labels.forEach((label, k) => addLabel(label, k));
   study.windows.forEach((window) => addWindow(window.name));
   for (const [value, text] of Object.entries(POINTS)) if (study.thresholds) $("point").append(new Option(text, value));
+  if (5 in given()) $("point").append(new Option(`given, not fitted: any from ${Number(study.own_threshold.toPrecision(3))}`, "given"));
   $("point").append(new Option("own thresholds", "own"));
-  $("point").value = state.point || "own";
+  $("point").value = initialPoint();
   $("smoothed").checked = state.smoothed;
   $("smoothed").parentElement.hidden = !study.smoothed;
   $("position").max = count;
@@ -551,8 +561,14 @@ function buildLists() {
 function listen() {
   const on = (id, type, action) => $(id).addEventListener(type, action);
   on("point", "change", () => {
-    if ($("point").value !== "own") Object.assign(state, { point: $("point").value, own: {} });
+    const chosen = $("point").value;
+    if (chosen in POINTS) Object.assign(state, { point: chosen, own: {} });
+    if (chosen === "given") {
+      $("smoothed").checked = state.smoothed = study.shows_smoothed;
+      state.own = given();
+    }
     showAnswer();
+    describe();
   });
   on("threshold", "input", () => {
     state.own[state.label] = Number($("threshold").value);
@@ -560,8 +576,9 @@ function listen() {
     showAnswer();
   });
   on("smoothed", "change", () => {
-    Object.assign(state, { smoothed: $("smoothed").checked, own: {} });
-    $("point").value = state.point || "own";
+    state.smoothed = $("smoothed").checked;
+    state.own = given();
+    $("point").value = initialPoint();
     showAnswer();
     describe();
   });

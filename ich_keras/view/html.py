@@ -87,6 +87,7 @@ def _study(page: StudyPage) -> dict[str, Any]:
         "raw": page.raw.tolist(),
         "smoothed": None if page.smoothed is None else page.smoothed.tolist(),
         "thresholds": page.thresholds,
+        "own_threshold": page.own_threshold,
         "shows_smoothed": page.shows_smoothed,
         "truth": None if page.labels is None else _truth(page.labels),
         "remarks": page.remarks,

@@ -62,6 +62,7 @@ class StudyPage:
     notice: str  # of the network
     # true labels, 0 or 1, (N, 6), or (1, 6) of the study; with one column of `any` alone
     labels: np.ndarray | None = None
+    own_threshold: float | None = None  # of `any`, given instead of the fitted one
     masks: np.ndarray | None = None  # uint8 like `hu`; bit k is the mask of kind k
 
     def gaps(self) -> list[int]:
@@ -83,6 +84,7 @@ def study_page(
     rejects: Sequence[Reject],
     notice: str,
     masks: dict[str, Path] | None = None,
+    own_threshold: float | None = None,
 ) -> StudyPage:
     """The page of a series.
 
@@ -111,6 +113,7 @@ def study_page(
         rejects=dict(Counter(x["reason"] for x in rejects).most_common()),
         notice=notice,
         labels=labels,
+        own_threshold=own_threshold,
         masks=true_masks,
     )
 

@@ -321,6 +321,9 @@ def test_a_name_that_the_terminal_cannot_show_is_shown_escaped(tmp_path):
         (["verify", "."], 1, "no dataset.json"),
         (["evaluate", "nowhere"], 2, "not a trained run"),
         (["predict", "nowhere", "x.dcm"], 2, "not a trained run"),
+        (["predict", "phantom", ".", "--threshold", "1"], 2, "give a probability between 0 and 1"),
+        (["predict", "phantom", ".", "--threshold", "nan"], 2, "--threshold nan: give a prob"),
+        (["predict", "phantom", ".", "--threshold", "high"], 2, "'high' is not a valid float"),
         (["synth", "/dev/null/x", "--patients", "1"], 1, "Not a directory"),
     ],
 )

@@ -24,6 +24,7 @@ MEANT = {
     "DIR": "phantoms/stage_2_train",
     "ELSEWHERE": "phantom-shards",
     "labels.csv": "phantoms/stage_2_train.csv",
+    "own_labels.csv": "phantoms/stage_2_train.csv",
     "demo/shards": "phantom-shards",
     "OUT": "out",
 }

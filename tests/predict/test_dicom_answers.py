@@ -110,6 +110,19 @@ def test_the_report_says_what_studies_csv_says(head, tmp_path):
     assert groups["subdural"].finding_type.scheme_designator == PRIVATE_CODES
 
 
+def test_the_report_says_that_a_threshold_was_given(head, tmp_path):
+    given = replace(ALGORITHM, study_thresholds=THRESHOLDS | {"any": 0.25}, own_threshold=0.25)
+    for folder, algorithm, said in ((tmp_path / "a", given, 1), (tmp_path / "b", ALGORITHM, 0)):
+        write_dicom(folder, 1, head, algorithm)
+        document, groups = read_report(folder / "series_1_report.dcm")
+        parameters = hd.sr.utils.find_content_items(
+            document, name=codes.DCM.AlgorithmParameters, recursive=True
+        )
+        text = "threshold of any, 0.25, given by the user instead"
+        assert sum(x.value == text for x in parameters) == said * len(LABELS)
+        assert (groups["any"].get_measurements()[1].value == 0.25) == bool(said)
+
+
 def test_the_report_names_patient_sources_algorithm_and_notice(head, tmp_path):
     write_dicom(tmp_path, 1, head, ALGORITHM)
     document, _ = read_report(tmp_path / "series_1_report.dcm")

@@ -24,9 +24,8 @@ def labelled(tmp_path, monkeypatch) -> pd.DataFrame:
         }
     )
     tables = pd.concat([judged, judged.assign(judged=False, any=0.0)])
-    for folder in ("labelled-answers", "later-answers"):
-        Path(folder).mkdir()
-        tables.to_csv(f"{folder}/studies.csv", index=False)
+    Path("labelled-answers").mkdir()
+    tables.to_csv("labelled-answers/studies.csv", index=False)
     judged[["study_id"]].assign(any=truth).iloc[::-1].to_csv("own_labels.csv", index=False)
     return judged.assign(truth=truth)
 
@@ -38,4 +37,5 @@ def test_the_examples_choose_the_threshold_of_95_percent_sensitivity(labelled):
             exec(compile(block.text, "own_threshold.md", "exec"), names)
     truth, probabilities = labelled["truth"].to_numpy(), labelled["any"].to_numpy()
     assert names["threshold"] == pytest.approx(sensitivity_threshold(truth, probabilities))
-    assert len(names["called"]) == np.sum(probabilities >= names["threshold"])
+    called = labelled["any"] >= float(str(names["threshold"]))  # typed as it was printed
+    assert called[truth == 1].sum() == 19

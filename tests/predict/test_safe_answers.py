@@ -1,5 +1,6 @@
 """Nothing that fails beside an answer costs it, and answers of two calls are never mixed."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ich_keras.training.fit import fit
 from tests.support.archives import slice_bytes
 from tests.support.pictures import dots
 from tests.support.small_run import overrides
+from tests.support.study_pages import blocks_of
 from tfrecords_tools.classes import LABELS
 from tfrecords_tools.errors import InputError, UsageError
 
@@ -152,6 +154,30 @@ def test_a_run_whose_validation_gave_no_thresholds_answers(run, studies, tmp_pat
     assert tables(tmp_path / "out") == (6, 3, 36, 1)
     assert "found" not in pd.read_csv(tmp_path / "out" / "studies.csv")
     assert "no column `found`" in caplog.text
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_threshold_that_is_given_decides_and_is_recorded(
+    run, studies, tmp_path, monkeypatch, fitted
+):
+    size = read_input(run).network.size
+    if fitted:  # so low that each kind is found where there is a hemorrhage
+        rules = {rule: dict.fromkeys(LABELS, 1e-9) for rule in RULES}
+        levels = dict.fromkeys(("slice", "study", "study_smoothed"), rules)
+        source = current_source(run, size)
+        write_postprocessing(run, Postprocessing(source, Smoothing(5.0, 1.0), levels))
+    predict(run, [studies], tmp_path / "before")
+    before = pd.read_csv(tmp_path / "before" / "studies.csv")
+    given = sorted(before["any"])[1]  # as in the table, digit by digit
+    words = ("--threshold", given, "--view", "--out", tmp_path / "out")
+    assert say(monkeypatch, "predict", run.path, studies, *words) == 0
+    run.fitted(size).unlink(missing_ok=True)
+    table = pd.read_csv(tmp_path / "out" / "studies.csv", keep_default_na=False)
+    everything = " ".join(LABELS) if fitted else "any"
+    assert table["found"].tolist() == [everything if x >= given else "" for x in before["any"]]
+    assert (table["own_threshold"] == given).all() and "own_threshold" not in before
+    page = json.loads(blocks_of(tmp_path / "out" / "study_001.html")["study"])
+    assert page["own_threshold"] == given
 
 
 def test_where_nothing_can_be_used_the_reasons_are_said_and_written(run, tmp_path):

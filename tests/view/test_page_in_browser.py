@@ -183,6 +183,22 @@ def test_the_verdict_is_that_of_the_tables(show, smoothed):
     assert len(verdicts) > 3
 
 
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_page_opens_with_the_threshold_that_was_given_and_says_so(show, fitted):
+    study = made_page(3, own_threshold=0.0123, **({} if fitted else {"thresholds": None}))
+    study.raw[:, 5] = 0.02  # below the fitted one
+    page = show(study)
+    chosen = page.locator("#point option:checked")
+    assert chosen.inner_text() == "given, not fitted: any from 0.0123"
+    assert "any" in found(page) and "≥ 0.012" in page.locator(".label").last.inner_text()
+    page.locator("#smoothed").click()  # of whose probabilities it is no threshold
+    assert chosen.inner_text() == ("95 % sensitivity on validation" if fitted else "own thresholds")
+    page.locator("#point").select_option("given")
+    assert not page.locator("#smoothed").is_checked() and "any" in found(page)
+    set_slider(page, "threshold", 0.03)
+    assert chosen.inner_text() == "own thresholds" and "any" not in found(page)
+
+
 def test_true_labels_are_agreed_missed_and_false_alarms(show):
     raw, labels = np.full((2, 6), 0.1), np.zeros((2, 6), int)
     raw[0, [0, 1, 5]] = 0.9

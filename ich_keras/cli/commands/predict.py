@@ -6,6 +6,7 @@ import click
 
 from ich_keras.cli.defaults import load_tensorflow
 from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_result
+from tfrecords_tools.errors import UsageError
 
 
 @click.command(cls=Command, interrupted=BEGINS_AGAIN)
@@ -19,6 +20,11 @@ from ich_keras.cli.options import BEGINS_AGAIN, Command, LocalPath, Run, echo_re
 @click.option(
     "--dicom", is_flag=True, help="Write the answers as DICOM too, with the study's identity."
 )
+@click.option(
+    "--threshold",
+    type=float,
+    help="Probability of any from which a study is called.  [default: fitted on validation]",
+)
 @click.option("--view", is_flag=True, help="Write a page per study to look at: study_001.html.")
 def predict(
     run: str,
@@ -27,6 +33,7 @@ def predict(
     size: int | None,
     smooth: bool,
     dicom: bool,
+    threshold: float | None,
     view: bool,
 ) -> None:
     """Applies RUN to DICOM files, folders or zip archives.
@@ -38,6 +45,8 @@ def predict(
     from ich_keras.predict.output import check_unused
     from ich_keras.run.shipped import find_run
 
+    if threshold is not None and not 0 < threshold < 1:
+        raise UsageError(f"--threshold {threshold:g}: give a probability between 0 and 1")
     folder = find_run(run)
     check_exist(paths)
     target = out or Path("predictions")
@@ -45,5 +54,14 @@ def predict(
     load_tensorflow()
     from ich_keras.predict.predict import predict as apply_run
 
-    result = apply_run(folder, paths, target, size=size, smooth=smooth, dicom=dicom, view=view)
+    result = apply_run(
+        folder,
+        paths,
+        target,
+        size=size,
+        smooth=smooth,
+        dicom=dicom,
+        view=view,
+        threshold=threshold,
+    )
     echo_result(result.sentence(), folder.notice)

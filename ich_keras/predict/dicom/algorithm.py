@@ -11,9 +11,10 @@ class Algorithm:
 
     network: str  # its name and the hash of its file
     smoothed: bool  # whether probabilities are smoothed over the slices of a series
-    study_thresholds: dict[str, float | None] | None  # by label; None if none is fitted
+    study_thresholds: dict[str, float | None] | None  # by label; None if there are none
     slice_thresholds: dict[str, float | None] | None
     notice: str  # what every answer has to say, or ""
+    own_threshold: float | None = None  # of `any`, given instead of the fitted one
 
 
 def network_identity(name: str, checkpoint: Path) -> str:

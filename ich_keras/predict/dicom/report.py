@@ -142,20 +142,23 @@ def _groups(
 
 
 def _identification(algorithm: Algorithm, smoothed: bool) -> sr.AlgorithmIdentification:
+    thresholds = ["thresholds of studies with a sensitivity of 95 % on validation"]
+    if algorithm.own_threshold is not None:
+        thresholds += [f"threshold of any, {algorithm.own_threshold:g}, given by the user instead"]
     return sr.AlgorithmIdentification(
         name=MANUFACTURER,
         version=__version__,
         parameters=[
             f"network {algorithm.network}",
             f"probabilities {'smoothed over slices' if smoothed else 'not smoothed'}",
-            "thresholds of studies with a sensitivity of 95 % on validation",
+            *thresholds,
         ],
         family=codes.DCM.ArtificialIntelligence,
     )
 
 
 def _measurements(label: str, probability: float, algorithm: Algorithm) -> list[sr.Measurement]:
-    """The maximum over the slices, and its threshold where one is fitted."""
+    """The maximum over the slices, and its threshold where there is one."""
     measured = partial(sr.Measurement, unit=codes.UCUM.NoUnits)
     measurements = [measured(codes.DCM.Probability, probability, derivation=codes.SCT.Maximum)]
     threshold = (algorithm.study_thresholds or {}).get(label)
