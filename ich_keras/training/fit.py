@@ -53,13 +53,14 @@ class FitResult:
     validations: tuple[dict[str, Any], ...]  # the rows of the history that hold a validation
 
     def sentence(self) -> str:
-        """Tells how long the run took, how good it is, and where it is."""
+        """Tells how long the run took, how good it is, what scores it, and where it is."""
         best = "without a best score, as no validation had one"
         if self.position.best_value is not None:
             best = f"best {self.position.best_value:.4f} at step {self.position.best_step:,}"
         return (
             f"{self.position.step:,} steps in {self.position.seconds:.0f} s,"
-            f" {best}{self._warning()}: {self.run.path}"
+            f" {best}{self._warning()}; `ich-keras evaluate {self.run.path}` scores it:"
+            f" {self.run.path}"
         )
 
     def _warning(self) -> str:

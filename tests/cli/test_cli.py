@@ -134,7 +134,8 @@ def test_demo_yaml_trains_on_shards_of_another_size(demo, tmp_path, size, runs):
     steps = ("--set", "training.max_steps=3")
     variables = {} if runs == "runs" else {"ICH_RUNS": runs, "ICH_COMMIT": "of the image"}
     line = succeed("fit", "demo.yaml", *SHORT, *steps, cwd=tmp_path, **variables)
-    assert line.splitlines()[-1].endswith(f"{runs}/demo/1")
+    run_folder = f"{runs}/demo/1"
+    assert line.endswith(f"; `ich-keras evaluate {run_folder}` scores it: {run_folder}\n")
     made = tmp_path / runs / "demo" / "1"
     assert json.loads((made / "input.json").read_text())["size"] == size
     commit = json.loads((made / "environment.json").read_text())["git_commit"]

@@ -258,7 +258,7 @@ def test_a_network_that_always_answers_no_gets_a_warning(shards, tmp_path, caplo
     settings = ("training.learning_rate=1e-12", "training.max_steps=4")
     result = fit(experiment(*settings), shards, run)
     assert "step 4: on the validation slices: always negative" in caplog.text
-    assert "at step 4, WHERE IT IS ALWAYS NEGATIVE:" in result.sentence()
+    assert "at step 4, WHERE IT IS ALWAYS NEGATIVE;" in result.sentence()
     with run.history.open(encoding="utf-8", newline="") as file:
         assert [row["warning"] for row in csv.DictReader(file)] == ["", "always negative"]
     assert fit(experiment(*settings), shards, run).sentence() == result.sentence()  # on a re-run
