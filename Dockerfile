@@ -21,6 +21,9 @@ WORKDIR /build
 COPY locks/${VARIANT}.lock requirements.lock
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps --only-binary :all: --require-hashes -r requirements.lock
+# Headers and libclang, of no use without a compiler, and the packages' own tests: half a gigabyte.
+RUN find /opt/ich-keras -type d \( -path '*/tensorflow/include' -o -path '*/site-packages/clang' \
+    -o -path '*/onnx/backend/test' -o -name tests \) -prune -exec rm -r {} +
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY experiments experiments
 COPY tfrecords_tools tfrecords_tools
