@@ -130,6 +130,8 @@ format: $(DEVELOPMENT) ## rewrite to style
 LOCK := $(LOCK_VENV)/bin/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --quiet $(UPGRADE)
 IMAGE := --extra codecs --extra bayesian --extra onnx
+# What the image of Beam, which converts only, lacks of the program's requirements: two of three gigabytes.
+TRAINING := tensorflow keras keras-tuner tensorboard matplotlib highdicom
 ALL := build/all.lock
 # Of packages that a lock has on every system.
 lacking = $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==[^;]*$$/--no-emit-package \1/p' $(1))
@@ -149,9 +151,13 @@ lock: $(LOCK_VENV)/.installed ## renew the files of locked versions (network)
 	  --output-file locks/integration.lock
 	$(LOCK) --constraint $(ALL) --extra lint --extra docs $(call lacking,locks/run.lock) \
 	  --output-file locks/development.lock
-	$(LOCK) --constraint $(ALL) $(IMAGE) --output-file locks/cpu.lock
+	echo "tensorflow; platform_machine != 'x86_64'" > build/cuda.txt
+	sed -n "s/^tensorflow\(==[^ ]*\).*/tensorflow-cpu\1; platform_machine == 'x86_64'/p" $(ALL) | $(LOCK) --constraint $(ALL) $(IMAGE) \
+	  --override build/cuda.txt --output-file locks/cpu.lock -
 	$(LOCK) --constraint $(ALL) $(IMAGE) --extra gpu --output-file locks/gpu.lock
-	$(LOCK) --constraint $(ALL) --extra codecs --extra beam --extra cloud --output-file locks/beam.lock
+	printf "%s; python_version < '0'\n" $(TRAINING) > build/training.txt
+	echo setuptools | $(LOCK) --constraint $(ALL) --extra codecs --extra beam --extra cloud \
+	  --override build/training.txt --output-file locks/beam.lock -
 	$(LOCK) --extra s3 --extra test-s3 --output-file locks/s3.lock
 
 wheel: $(RUN) ## build the wheel into dist/

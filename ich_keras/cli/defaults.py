@@ -4,10 +4,11 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from ich_keras.data.s3 import check_s3
-from tfrecords_tools.errors import UsageError
+from tfrecords_tools.errors import InputError, UsageError
 from tfrecords_tools.storage.shard_path import ShardPath, shard_path
 
 DEFAULT_DATA = Path("/data/rsna-ich")
@@ -46,6 +47,11 @@ def load_tensorflow(*, gpus: bool = True) -> None:
     --verbose keeps them. `gpus` says whether this process computes: if only its children do, it
     must not reserve the memory of the GPUs, all of which TensorFlow takes.
     """
+    if find_spec("tensorflow") is None:  # as in the container image of Beam
+        raise InputError(
+            "TensorFlow is not installed; without it only convert, verify and synth work:"
+            " pip install ich-keras, or take the container image `cpu` or `gpu`"
+        )
     with contextlib.nullcontext() if log.isEnabledFor(logging.DEBUG) else _silent():
         import tensorflow as tf
 

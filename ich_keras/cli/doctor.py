@@ -4,7 +4,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ich_keras.cli.computation import check_precision, check_xla, find_gpus
 from ich_keras.cli.finding import Finding
-from ich_keras.run.versions import commit
+from ich_keras.run.versions import commit, installed_version
 from tfrecords_tools.dataset.manifest import read_manifest
 from tfrecords_tools.dicom.decoders import PLUGINS
 from tfrecords_tools.errors import InputError
@@ -72,13 +72,9 @@ def _packages() -> Iterator[Finding]:
     for package in map(Requirement, requires("ich-keras") or ()):
         if package.marker is not None and not package.marker.evaluate({"extra": ""}):
             continue
-        try:
-            installed = version(package.name)
-            state = f"{installed}, needed {package.specifier}"
-            suits = package.specifier.contains(installed, prereleases=True)
-        except PackageNotFoundError:
-            state, suits = "is not installed", False
-        if not suits:
+        installed = installed_version(package.name)
+        if installed is None or not package.specifier.contains(installed, prereleases=True):
+            state = f"{installed}, needed {package.specifier}" if installed else "is not installed"
             fix = f"pip install '{package.name}{package.specifier}'"
             yield Finding(package.name, "failed", state, fix)
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,11 +16,21 @@ RECORDED_PACKAGES = (
     "pydicom",
     "opencv-python-headless",
 )
+# TensorFlow without CUDA is a package of its own; the container image `cpu` holds it.
+TENSORFLOW = ("tensorflow", "tensorflow-cpu")
 
 
 def versions() -> dict[str, str | None]:
     """Versions of the packages that results depend on; None if one is not installed."""
-    return {name: _version(name) for name in RECORDED_PACKAGES}
+    return {name: installed_version(name) for name in RECORDED_PACKAGES}
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package, for TensorFlow of any of its packages; None if it is missing."""
+    for name in TENSORFLOW if package == "tensorflow" else (package,):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return None
 
 
 def commit() -> str | None:
@@ -28,13 +39,6 @@ def commit() -> str | None:
     Outside of a checkout, the commit that an image was built from, `$ICH_COMMIT`; otherwise None.
     """
     return _commit_of_checkout() or os.environ.get("ICH_COMMIT") or None  # it may be empty
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _commit_of_checkout() -> str | None:

@@ -337,6 +337,19 @@ def test_a_mistake_gets_one_line_and_its_exit_code(tmp_path, arguments, code, me
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("arguments", [["doctor"], ["demo"], ["predict", "phantom", "."]])
+def test_without_tensorflow_one_line_says_what_to_install(tmp_path, arguments):
+    """As in the container image of Beam."""
+    blocked = "import sys; sys.modules['tensorflow'] = None"
+    code = f"{blocked}; from ich_keras.cli.main import main; main()"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "TensorFlow is not installed" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_predict_cannot_smooth_at_a_size_that_was_not_evaluated(demo, tmp_path):
     (slice_file, *_) = (demo / "rsna-ich" / "stage_2_train").iterdir()
     done = run("predict", demo / "run", slice_file, "--smooth", "--size", 48, cwd=tmp_path)
