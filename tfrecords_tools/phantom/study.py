@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tfrecords_tools.classes import LABELS, SUBTYPES
+from tfrecords_tools.phantom.folds import fold_volume
 from tfrecords_tools.phantom.head import anatomy, devices, face, surfaces
 from tfrecords_tools.phantom.head.anatomy import Tissue
 from tfrecords_tools.phantom.head.face import AIR
@@ -131,6 +132,7 @@ def _render_slices(
     quarter = parameters.thickness / 4
     heights = np.stack([parameters.heights - quarter, parameters.heights + quarter], axis=1)
     fields = random_fields(rng, heights, parameters.scan.fov)
+    folds = fold_volume(rng)
     hu = np.full((len(heights), *shape), AIR, np.float32)
     masks = np.zeros(hu.shape, np.uint8)
     tissues = np.empty(hu.shape, np.uint8) if with_tissues else None
@@ -138,7 +140,12 @@ def _render_slices(
     for number, thickness in enumerate(parameters.thickness):
         halves = [
             _render_layer(
-                parameters, shape, heights[number, half], thickness / 2, fields[:, number, half]
+                parameters,
+                shape,
+                heights[number, half],
+                thickness / 2,
+                fields[:, number, half],
+                folds,
             )
             for half in range(2)
         ]
@@ -160,12 +167,13 @@ def _render_layer(
     height: float,
     thickness: float,
     fields: np.ndarray,
+    folds: np.ndarray,
 ) -> _Layer:
     scan = parameters.scan
     frame = acquisition.frame(scan, shape, height)
     plane = Plane(*acquisition.to_head(scan, parameters.head.size, frame), shape, thickness)
     window = _head_window(parameters, plane)
-    points = with_fields(plane, window, fields)
+    points = with_fields(plane, window, fields, folds)
     squeeze: Array | float = 0.0
     for push in parameters.pushes:
         squeeze = np.maximum(squeeze, points.smooth(push.falloff))

@@ -5,26 +5,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrecords_tools.phantom.head import findings
-from tfrecords_tools.phantom.head.csf import CSF, render_sulci, render_ventricles
+from tfrecords_tools.phantom.head.csf import CSF, INSULA, render_sulci, render_ventricles
 from tfrecords_tools.phantom.head.dura import Dura, paint_dura, render_dura
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
 from tfrecords_tools.phantom.head.shapes import (
+    Capsule,
     Ellipsoid,
     both_sides,
     inside,
     join,
     mix,
+    sheet,
 )
 
-WHITE = 35.0  # HU before beam hardening, which subtracts some 4; grey is 10 HU denser
+WHITE = 33.0  # HU before beam hardening, which subtracts some 4; grey is 12 HU denser
 NUCLEI = 0.75  # share of the cortex's contrast, since fibres run through them
 
 # Shapes with x > 0 exist on both sides.
 CEREBELLAR_WHITE = Ellipsoid((17.0, 41.0, -42.0), (15.0, 13.0, 11.0))
 CAUDATE = Ellipsoid((11.0, -21.0, 9.0), (5.0, 9.0, 9.0))
-LENTIFORM = Ellipsoid((24.0, -6.0, 4.0), (7.5, 16.0, 9.0))
-THALAMUS = Ellipsoid((10.5, 12.0, 5.0), (8.5, 13.0, 9.0))
+CAUDATE_BODY = Capsule((13.0, -14.0, 17.0), (20.0, 14.0, 21.0), (4.0, 2.0))
+LENTIFORM = Ellipsoid((25.0, -4.0, 5.0), (8.0, 17.0, 12.0))
+THALAMUS = Ellipsoid((11.0, 11.0, 5.0), (10.0, 15.0, 11.0))
+INSULAR_CORTEX = 4.0  # mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +57,9 @@ class Brain:
 def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> Brain:
     """Renders brain, CSF and dura; see `anatomy.render` for the arguments."""
     dura = render_dura(head, points, depth)
-    # Hemispheres have cortex on their inner side too.
-    below_surface = np.minimum(depth, np.abs(dura.falx) + 20 * (1 - dura.falx_reach))
-    cortex = np.clip((17 + 5 * points.texture - below_surface) / 5, 0, 1) * (1 - dura.below)
+    # Hemispheres have cortex on their inner side too, where sulci are less deep.
+    below_surface = np.minimum(depth, np.abs(dura.falx) + 8 + 20 * (1 - dura.fissure))
+    cortex = np.clip((18 + 4 * points.texture - below_surface) / 3, 0, 1) * (1 - dura.below)
     open_share = (1 - 0.95 * head.fullness) * (1 - 0.8 * squeeze)
     sulci, near_sulci = render_sulci(head, points, depth, cortex, dura, open_share)
     ventricles = render_ventricles(head, points)
@@ -72,12 +76,25 @@ def render(head: Head, points: Points, depth: Array, squeeze: Array | float) -> 
 def _grey(points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
     """Cortex and nuclei, 0..1."""
     # The folded cortex takes most of the outer two centimetres; white matter reaches into it.
-    ribbon = cortex * np.clip(1.9 - np.abs(points.folds) / 0.45, 0.0, 1)
-    ribbon = np.maximum(np.clip((5 - depth) / 2.5, 0, 1), ribbon)
+    ribbon = cortex * np.clip(3.0 - np.abs(points.folds) / 0.5, 0.0, 1)
+    ribbon = np.maximum(np.clip((4.5 - depth) / 2, 0, 1), ribbon)
     nuclei = np.zeros(points.shape, np.float32)
-    for nucleus in both_sides(CAUDATE, LENTIFORM, THALAMUS):
+    for nucleus in both_sides(CAUDATE, CAUDATE_BODY, LENTIFORM, THALAMUS):
         join(nuclei, nucleus, points, rough=1.0)
+    for insula in both_sides(INSULA):
+        _insular_cortex(insula, points, ribbon)
     return np.maximum(ribbon, NUCLEI * nuclei) * (1 - dura.below)
+
+
+def _insular_cortex(insula: Ellipsoid, points: Points, grey: Array) -> None:
+    """Adds the cortex on the outer side of an insula, in place."""
+    window = insula.window(points, INSULAR_CORTEX)
+    if window is None:
+        return
+    x, y, z = (a[window] for a in points.xyz)
+    middle = np.abs(insula.depth(x, y, z) - INSULAR_CORTEX / 2)
+    shell = sheet(middle, INSULAR_CORTEX / 2, points.pixel) * (np.abs(x) > INSULA.center[0])
+    np.maximum(grey[window], shell, out=grey[window])
 
 
 def _matter(head: Head, points: Points, dura: Dura, grey: Array) -> Array:

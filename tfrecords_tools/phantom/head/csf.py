@@ -54,13 +54,17 @@ def render_sulci(
 ) -> tuple[Array, Array]:
     """The CSF around the brain, and the same as wide as blood in it appears."""
     ridge = np.abs(points.folds)
-    half = MM_PER_FOLD * (0.12 + 0.22 * head.atrophy) * open_share
+    # They are wider at the surface, reach in to different depths, and touch in places.
+    uneven = np.clip(1.4 - depth / 14 + 0.5 * points.texture, 0.1, 1)
+    uneven *= np.clip(1 + 0.5 * points.grain, 0.2, 2)
+    half = MM_PER_FOLD * (0.14 + 0.2 * head.atrophy) * open_share * uneven
     # Their walls are oblique to the layer.
-    sulci = sheet(MM_PER_FOLD * ridge, half, points.pixel + 0.4 * points.thickness) * cortex
+    sulci = sheet(MM_PER_FOLD * ridge, half, points.pixel + 0.3 * points.thickness) * cortex
     front = np.clip(0.3 - points.xyz[1] / 50, 0, 1) * head.frontal_space
     outer = inside((0.3 + 2.4 * head.atrophy**1.5) * open_share + front - depth, points.pixel)
-    split = (0.5 + 1.4 * head.atrophy) * open_share + 0.5 * front
-    between = sheet(np.abs(dura.falx), split, points.pixel) * dura.falx_reach
+    split = (0.4 + 1.2 * head.atrophy) * open_share + 0.5 * front
+    split *= np.clip(0.3 + 0.9 * points.grain, 0, 2)  # its banks touch in places
+    between = sheet(np.abs(dura.falx), split, points.pixel) * dura.fissure
     deep = np.maximum(between, _cisterns(head, points))
     near_sulci = np.maximum(np.clip(1.5 - ridge / 0.42, 0, 1) * cortex, deep)
     return np.maximum.reduce([sulci, outer, deep]), near_sulci

@@ -10,6 +10,7 @@ from tfrecords_tools.phantom.head.shapes import Capsule, Ellipsoid, inside, join
 
 FAR = np.float32(99)  # mm; the distance from a surface that is absent
 TENT_SLOPE = 0.4  # mm of height per mm
+FALX_EDGE = 45.0  # mm; the highest point of the free edge of the falx
 STRAIGHT_SINUS = Capsule((0.0, 36.0, 6.0), (0.0, 74.0, -10.0), (1.8, 2.8))
 GREAT_VEIN = Capsule((0.0, 14.0, 7.0), (0.0, 36.0, 6.0), (1.0, 1.8))
 TORCULA = Ellipsoid((0.0, 82.0, -12.0), (9.0, 5.0, 7.0))
@@ -22,12 +23,14 @@ class Dura:
     Attributes:
         falx: mm to the left of the falx, or of its continuation where it ends.
         falx_reach: 0..1, where the falx exists.
+        fissure: 0..1, where a fissure divides the hemispheres, with or without the falx in it.
         tentorium: mm above the tentorium.
         below: 0..1, below it: cerebellum and brainstem.
     """
 
     falx: Array
     falx_reach: Array
+    fissure: Array
     tentorium: Array
     below: Array
 
@@ -41,8 +44,11 @@ def render_dura(head: Head, points: Points, depth: Array) -> Dura:
     tentorium = points.smooth(_above_tentorium)
     below = inside(-tentorium, points.pixel) * behind_petrous
     falx = x - head.falx_bend * np.clip(depth / 15, 0, 1) - 0.5 * points.texture
-    reach = np.clip(np.maximum((z - 28) / 4, np.maximum((-y - 36) / 4, (y - 46) / 4)), 0, 1)
-    return Dura(falx, reach * (1 - below), tentorium + FAR * (1 - behind_petrous), below)
+    ends = np.maximum(-y - 36, y - 42)  # in front of the callosum and behind it
+    fissure = np.clip(np.maximum((z - 28) / 4, ends / 12), 0, 1) * (1 - below)
+    edge = FALX_EDGE - ((y + 4) / 10) ** 2  # a sickle, whose edge keeps away from the callosum
+    reach = np.clip(np.maximum(z - edge, ends - 10) / 4, 0, 1) * (1 - below)
+    return Dura(falx, reach, fissure, tentorium + FAR * (1 - behind_petrous), below)
 
 
 def paint_dura(head: Head, points: Points, hu: Array, depth: Array, dura: Dura) -> Array:

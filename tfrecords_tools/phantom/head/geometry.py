@@ -20,6 +20,7 @@ from tfrecords_tools.phantom.head.windows import Window, bounding_window
 Array = np.ndarray  # float32, shape (rows, columns), unless stated otherwise
 
 COARSE = 3.5  # mm; smooth distances evaluated at this step and interpolated err by 0.02 mm
+RELIEF = 14.0  # mm; more than the ridges of the skull base rise above their flanks
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Plane:
     @cached_property
     def xyz(self) -> tuple[Array, Array, Array]:
         """Coordinates of every pixel."""
-        return self._grid(1)
+        return self.every(1)
 
     @cached_property
     def step(self) -> int:
@@ -73,7 +74,7 @@ class Plane:
 
     @cached_property
     def _coarse_xyz(self) -> tuple[Array, Array, Array]:
-        return self._grid(self.step)
+        return self.every(self.step)
 
     def smooth(self, function: Callable[[Array, Array, Array], Array]) -> Array:
         """A smooth function of x, y, z, evaluated every few pixels and interpolated."""
@@ -123,7 +124,7 @@ class Plane:
         """Distance above a surface, and the width over which it blurs in a layer at a slant, mm.
 
         Args:
-            height: z of the surface at x and y; smooth.
+            height: z of the surface at x and y; smooth, with ridges at most RELIEF mm high.
         """
         x, y, z = self._coarse_xyz
         above = z - height(x, y)
@@ -131,14 +132,17 @@ class Plane:
         square = down * down + along * along
         steep = np.sqrt(1 + square)
         width = (self.thickness + self.pixel * np.sqrt(square)) / steep
-        return self._interpolated(above / steep), self._interpolated(width)
+        # The slope tells the distance nearby only: high above the flank of a ridge, its top is near.
+        distance = np.maximum(above / steep, above - RELIEF)
+        return self._interpolated(distance), self._interpolated(width)
 
     def _slopes(self, coarse: Array) -> tuple[Array, Array]:
         """Change of a coarse function per mm, from row to row and from column to column."""
         down, along = np.gradient(coarse, self.step * self.pixel)
         return down, along
 
-    def _grid(self, step: int) -> tuple[Array, Array, Array]:
+    def every(self, step: int) -> tuple[Array, Array, Array]:
+        """Coordinates of the middles of blocks of `step` x `step` pixels, as `resize` takes them."""
         rows, columns = (np.arange(-(-n // step)) * step + (step - 1) / 2 for n in self.shape)
         start = (self.origin[:, None] + self.down[:, None] * rows).astype(np.float32)
         across = (self.along[:, None] * columns).astype(np.float32)

@@ -58,7 +58,7 @@ def sample_contrast(rng: np.random.Generator, age: float) -> tuple[float, float]
     White matter of infants holds more water until it is myelinated (Barkovich 2000, AJNR 21:1099).
     """
     young = max(0.0, 1 - age / 1.5)
-    return rng.normal(1.5, 3) - 6 * young, float(rng.uniform(4, 13) - 2 * young)
+    return rng.normal(1.5, 3) - 6 * young, float(np.clip(rng.normal(11.5, 2.5), 4, 16) - 2 * young)
 
 
 def sample_fullness(rng: np.random.Generator, age: float) -> float:
