@@ -132,7 +132,7 @@ class Plane:
         square = down * down + along * along
         steep = np.sqrt(1 + square)
         width = (self.thickness + self.pixel * np.sqrt(square)) / steep
-        # The slope tells the distance nearby only: high above the flank of a ridge, its top is near.
+        # The slope tells the distance only nearby: high above a flank, the ridge is near.
         distance = np.maximum(above / steep, above - RELIEF)
         return self._interpolated(distance), self._interpolated(width)
 
@@ -142,7 +142,7 @@ class Plane:
         return down, along
 
     def every(self, step: int) -> tuple[Array, Array, Array]:
-        """Coordinates of the middles of blocks of `step` x `step` pixels, as `resize` takes them."""
+        """Coordinates of the middles of blocks of `step` x `step` pixels, as `resize` has it."""
         rows, columns = (np.arange(-(-n // step)) * step + (step - 1) / 2 for n in self.shape)
         start = (self.origin[:, None] + self.down[:, None] * rows).astype(np.float32)
         across = (self.along[:, None] * columns).astype(np.float32)
