@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrecords_tools.phantom.head import findings
-from tfrecords_tools.phantom.head.csf import CSF, INSULA, render_sulci, render_ventricles
+from tfrecords_tools.phantom.head.csf import (
+    CSF,
+    INSULA,
+    MIDBRAIN,
+    PONS,
+    render_sulci,
+    render_ventricles,
+)
 from tfrecords_tools.phantom.head.dura import Dura, paint_dura, render_dura
 from tfrecords_tools.phantom.head.geometry import Array, Points
 from tfrecords_tools.phantom.head.patient import Head
@@ -23,7 +30,7 @@ WHITE = 33.0  # HU before beam hardening, which subtracts some 4; grey is 12 HU 
 NUCLEI = 0.75  # share of the cortex's contrast, since fibres run through them
 
 # Shapes with x > 0 exist on both sides.
-CEREBELLAR_WHITE = Ellipsoid((17.0, 41.0, -42.0), (15.0, 13.0, 11.0))
+CEREBELLAR_WHITE = Ellipsoid((15.0, 38.0, -42.0), (17.0, 14.0, 11.0))  # with the peduncles
 CAUDATE = Ellipsoid((11.0, -21.0, 9.0), (5.0, 9.0, 9.0))
 CAUDATE_BODY = Capsule((13.0, -14.0, 17.0), (20.0, 14.0, 21.0), (4.0, 2.0))
 LENTIFORM = Ellipsoid((25.0, -4.0, 5.0), (8.0, 17.0, 12.0))
@@ -100,9 +107,11 @@ def _insular_cortex(insula: Ellipsoid, points: Points, grey: Array) -> None:
 def _matter(head: Head, points: Points, dura: Dura, grey: Array) -> Array:
     """Grey and white matter, and the folia of the cerebellum; HU."""
     white = np.zeros(points.shape, np.float32)
-    for side in both_sides(CEREBELLAR_WHITE):
-        join(white, side, points, rough=3.0)
-    mixed = np.maximum(grey, (0.75 - 0.45 * white) * dura.below)
+    for part in both_sides(CEREBELLAR_WHITE):
+        join(white, part, points, rough=3.0)
+    for part in (*MIDBRAIN, *PONS):
+        join(white, part, points, rough=1.0)
+    mixed = np.maximum(grey, (0.85 - 0.6 * white) * dura.below)
     hu = WHITE + head.brain_offset + head.contrast * mixed + 1.8 * points.texture
     hu -= head.leukoaraiosis * _around_ventricles(points) * (1 - mixed)
     folia = np.abs(np.sin(0.75 * dura.tentorium + points.texture))

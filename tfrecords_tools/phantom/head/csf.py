@@ -34,7 +34,8 @@ PONS = (
     Ellipsoid((0.0, 20.0, -36.0), (16.0, 12.5, 14.0)),
     Capsule((0.0, 23.0, -46.0), (0.0, 27.0, -70.0), (9.0, 7.0)),  # medulla
 )
-CEREBELLOPONTINE = Capsule((17.0, 8.0, -40.0), (27.0, 14.0, -38.0), (3.5, 1.5))
+CEREBELLOPONTINE = Capsule((16.0, 9.0, -40.0), (30.0, 16.0, -39.0), (4.5, 2.0))
+VALLECULA = Capsule((0.0, 72.0, -30.0), (0.0, 60.0, -62.0), (2.0, 5.0))  # behind the vermis
 SUPRASELLAR = (
     Ellipsoid((0.0, -9.0, -22.0), (11.0, 8.0, 5.5)),
     Capsule((0.0, -12.0, -22.0), (0.0, -38.0, -18.0), (2.5, 1.0)),
@@ -99,8 +100,12 @@ def _cisterns(head: Head, points: Points) -> Array:
     # Pons and medulla touch the cerebellum behind them; the temporal lobe touches the midbrain in
     # places.
     mask *= np.clip(0.7 + 0.6 * points.texture, 0, 1)
-    np.maximum(mask, pons * np.clip((18 - y - 0.3 * (z + 36)) / 6, 0, 1), out=mask)
-    for shape in (*both_sides(*SUPRASELLAR, *QUADRIGEMINAL, CEREBELLOPONTINE), CISTERNA_MAGNA):
+    np.maximum(mask, pons * np.clip((18 - y - 0.5 * (z + 36)) / 6, 0, 1), out=mask)
+    for shape in (
+        *both_sides(*SUPRASELLAR, *QUADRIGEMINAL, CEREBELLOPONTINE),
+        CISTERNA_MAGNA,
+        VALLECULA,
+    ):
         join(mask, shape.scaled(wide), points, rough=0.9)
     mask *= 1 - stem
     for side in (-1.0, 1.0):
