@@ -78,7 +78,7 @@ def _table(real: Likeness, phantoms: list[Likeness]) -> dict:
     values = [phantom.summary() for phantom in phantoms]
     table = {}
     for name, value in real.summary().items():
-        low, high = (float(f([v[name] for v in values])) for f in (min, max))
+        low, high = (float(f([v[name] for v in values])) for f in (np.nanmin, np.nanmax))
         table[name] = {"real": value, "phantom": [low, high], "within": low <= value <= high}
     return {"patients": len(phantoms), "statistics": table}
 

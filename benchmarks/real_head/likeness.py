@@ -21,6 +21,8 @@ TISSUES = {
     "grey": 0.8,
 }  # quantile to start the search at
 SOFT_HU = (-5.0, 55.0)  # of these three; outside are calcium, blood in the sinuses, and air
+ABOVE_VENTRICLES = (28.0, 52.0)  # mm below the top of the intracranial space
+CORTEX, CENTRE = (3.0, 14.0), 0.62  # mm inside the bone; share of the greatest such depth
 EVERY = 10  # one of so many pixels suffices to tell them apart
 
 
@@ -31,12 +33,15 @@ class Likeness:
     Attributes:
         interior: HU of the pixels within the skull, away from its bone; float32, shape (n,).
         tissues: HU of each of TISSUES: medians of three classes of the smoothed interior.
+        cortex_above_centre: HU by which the rim of the slices above the ventricles, cortex with its
+            sulci, is denser than their centre, most of which is white matter.
         noise: standard deviation in patches of homogeneous tissue, HU.
         power: noise power, HU² mm², at FREQUENCIES; NaN above the Nyquist frequency.
     """
 
     interior: Array
     tissues: dict[str, float]
+    cortex_above_centre: float
     noise: float
     power: np.ndarray
 
@@ -45,6 +50,7 @@ class Likeness:
         values = np.quantile(self.interior, QUANTILES)
         summary = {f"hu_p{100 * q:.0f}": float(v) for q, v in zip(QUANTILES, values, strict=True)}
         summary |= {f"{name}_hu": value for name, value in self.tissues.items()}
+        summary["cortex_above_centre_hu"] = self.cortex_above_centre
         known = ~np.isnan(self.power)
         weight = self.power[known] * FREQUENCIES[known]  # of a ring in the plane of frequencies
         summary["noise_hu"] = self.noise
@@ -65,6 +71,7 @@ def measure(series: Series, masks: np.ndarray) -> Likeness:
     return Likeness(
         interior=np.concatenate([hu[mask] for hu, mask in zip(series.hu, interior, strict=True)]),
         tissues=_tissue_hu(series, interior),
+        cortex_above_centre=_cortex_above_centre(series, masks),
         noise=float(np.sqrt(np.mean([patch.var() for patch in patches]))),
         power=noise_power(patches, series.pixel),
     )
@@ -109,6 +116,19 @@ def _tissue_hu(series: Series, interior: list[np.ndarray]) -> dict[str, float]:
     return {name: float(np.median(soft[number == k])) for k, name in enumerate(TISSUES)}
 
 
+def _cortex_above_centre(series: Series, masks: np.ndarray) -> float:
+    """The mean over the slices at the levels ABOVE_VENTRICLES; NaN if there are none."""
+    heights = series.origins @ series.normal
+    below = heights[masks.any(axis=(1, 2))].max() - heights
+    differences = []
+    for number in np.flatnonzero((below > ABOVE_VENTRICLES[0]) & (below < ABOVE_VENTRICLES[1])):
+        depth = _depth(masks[number]) * series.pixel
+        hu = cv2.GaussianBlur(np.clip(series.hu[number], -20, 100), (0, 0), 2.0 / series.pixel)
+        rim, centre = (depth > CORTEX[0]) & (depth < CORTEX[1]), depth > CENTRE * depth.max()
+        differences.append(np.median(hu[rim]) - np.median(hu[centre]))
+    return float(np.mean(differences)) if differences else np.nan
+
+
 def _even_patches(series: Series, interior: list[np.ndarray]) -> np.ndarray:
     """The most homogeneous patches, without their trend; float, shape (patches, n, n)."""
     edge = max(round(PATCH / series.pixel), 8)
@@ -135,5 +155,9 @@ def _without_trend(patch: np.ndarray) -> np.ndarray:
 
 
 def _eroded(mask: np.ndarray, pixels: float) -> np.ndarray:
-    far = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return far > pixels
+    return _depth(mask) > pixels
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """The distance from the edge of a mask, pixels."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -50,6 +50,16 @@ def test_csf_white_and_grey_matter_are_told_apart():
     np.testing.assert_allclose(list(measured.values()), [8, 28, 38], atol=1)
 
 
+def test_a_darker_centre_is_measured():
+    """At the levels above the ventricles, of a disc whose inner half is 8 HU darker."""
+    row, column = np.ogrid[:200, :200]
+    centre = np.hypot(row - 100, column - 100) < 50
+    noise = np.random.default_rng(4).normal(0, 3, (12, 200, 200))
+    measured = measure(*water(noise - 8 * centre))
+    assert measured.cortex_above_centre == pytest.approx(8, abs=0.5)
+    assert np.isnan(measure(*water(noise[:3])).cortex_above_centre)
+
+
 def test_smooth_noise_has_lower_frequencies():
     white = np.random.default_rng(2).normal(0, 5, (4, 200, 200))
     smooth = ndimage.gaussian_filter(white, (0, 1.5, 1.5))
@@ -65,6 +75,6 @@ def test_a_real_head_lies_within_the_range_of_the_phantoms(realdata, tmp_path):
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     measured = json.loads((tmp_path / "comparison.json").read_text())
     outside = {name: row for name, row in measured["statistics"].items() if not row["within"]}
-    assert not outside and len(measured["statistics"]) == 11
+    assert not outside and len(measured["statistics"]) == 12
     for name in ("levels", "hu", "noise"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
