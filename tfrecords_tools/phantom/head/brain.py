@@ -88,7 +88,7 @@ def _grey(points: Points, depth: Array, cortex: Array, dura: Dura) -> Array:
     nuclei = np.zeros(points.shape, np.float32)
     for nucleus in both_sides(CAUDATE, CAUDATE_BODY, LENTIFORM, THALAMUS):
         join(nuclei, nucleus, points, rough=1.0)
-    for insula in both_sides(INSULA):
+    for insula in (INSULA, INSULA.mirrored):
         _insular_cortex(insula, points, ribbon)
     return np.maximum(ribbon, NUCLEI * nuclei) * (1 - dura.below)
 
