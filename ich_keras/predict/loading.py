@@ -17,6 +17,7 @@ from ich_keras.run.folder import RunError, RunFolder, read_input
 from ich_keras.run.shipped import find_run
 from ich_keras.scores.postprocessing import (
     Postprocessing,
+    answer_thresholds,
     postprocessing_from_json,
     read_postprocessing,
 )
@@ -136,7 +137,7 @@ def _thresholds(
     thresholds: dict[str, float | None] = dict.fromkeys(LABELS)
     if fitted:
         level = "study_smoothed" if smooth else "study"
-        thresholds = fitted.thresholds[level]["sensitivity_95"]
+        thresholds = answer_thresholds(fitted.thresholds[level])
     if own_threshold is not None:
         return thresholds | {LABELS[ANY]: own_threshold}
     if any(value is not None for value in thresholds.values()):

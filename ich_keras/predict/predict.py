@@ -60,7 +60,7 @@ def predict(
 
     `slices.csv` has one row per slice, ordered along the slice normal. `studies.csv` has one per
     series: the maximum over its slices, the three slices most worth a look, remarks and, if the run
-    was evaluated, the labels at or above the threshold `sensitivity_95` of validation. The series
+    was evaluated, the labels at or above their thresholds (`answer_thresholds`). The series
     numbered 1 is judged: its answer is that of the study (`ich_keras.data.series`), and it alone
     has figures: `study_<n>.png` is a contact sheet, `study_<n>_look.png` shows the three slices.
     `submission.csv` has the format of the challenge, `rejects.csv` one row per rejected file. The

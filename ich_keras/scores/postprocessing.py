@@ -14,6 +14,7 @@ from ich_keras.scores.cases import Cases
 from ich_keras.scores.metrics import by_label
 from ich_keras.scores.ranking import operating_curve
 from ich_keras.scores.smoothing import Smoothing, cases_by_level, fit_smoothing
+from tfrecords_tools.classes import ANY, LABELS
 
 TARGET_SENSITIVITY = 0.95
 
@@ -76,6 +77,15 @@ def choose_thresholds(cases: Cases) -> Thresholds:
     """The threshold of each label by each rule; None without both classes."""
     columns = list(zip(cases.labels.T, cases.probabilities.T, strict=True))
     return {name: by_label(np.array([rule(*x) for x in columns])) for name, rule in RULES.items()}
+
+
+def answer_thresholds(thresholds: Thresholds) -> dict[str, float | None]:
+    """Those by which an answer names labels: sensitive for `any`, balanced for the kinds.
+
+    `any` decides whether there is a hemorrhage, and must not miss one. Kinds say which it is; a
+    threshold that finds 95 % of a kind that is hard to see would name it in almost every answer.
+    """
+    return thresholds["youden"] | {LABELS[ANY]: thresholds["sensitivity_95"][LABELS[ANY]]}
 
 
 def write_postprocessing(run: RunFolder, postprocessing: Postprocessing) -> None:

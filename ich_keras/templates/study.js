@@ -1,6 +1,6 @@
 "use strict";
 const LOOK = 3, PAGE = 5, LOWEST = -32768;
-const POINTS = { sensitivity_95: "95 % sensitivity on validation", youden: "best sensitivity + specificity" };
+const POINTS = { answer: "95 % sensitivity for any", youden: "best sensitivity + specificity" };
 const WINDOW_KEYS = { brain: "b", subdural: "d", bone: "e", stroke: "s", soft: "f" };
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
@@ -49,7 +49,7 @@ async function start() {
   truth = study.labels.map((_, k) => (study.truth && study.truth[0][k] !== null
     ? Math.max(...study.truth.map((row) => row[k])) : null)); // null where it is not known
   state.smoothed = study.shows_smoothed;
-  state.point = study.thresholds ? "sensitivity_95" : "";
+  state.point = study.thresholds ? "answer" : "";
   state.own = given();
   build();
   state.slice = look()[0];

@@ -14,7 +14,7 @@ from ich_keras.data.network_input import NetworkInput
 from ich_keras.data.series import GAP
 from ich_keras.data.sources import Reject
 from ich_keras.data.studies import ReadSeries
-from ich_keras.scores.postprocessing import Postprocessing, Thresholds
+from ich_keras.scores.postprocessing import Postprocessing, Thresholds, answer_thresholds
 from ich_keras.scores.smoothing import smooth_series
 from tfrecords_tools.classes import SUBTYPES
 from tfrecords_tools.dicom.orientation import View, usual_view
@@ -196,5 +196,8 @@ def _smoothed(
 def _thresholds(postprocessing: Postprocessing | None) -> dict[str, Any] | None:
     if postprocessing is None:
         return None
-    levels = postprocessing.thresholds
-    return {"raw": levels["study"], "smoothed": levels["study_smoothed"]}
+    levels = {"raw": "study", "smoothed": "study_smoothed"}
+    rules = {name: postprocessing.thresholds[level] for name, level in levels.items()}
+    return {
+        name: {"answer": answer_thresholds(x), "youden": x["youden"]} for name, x in rules.items()
+    }

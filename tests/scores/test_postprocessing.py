@@ -9,9 +9,10 @@ from sklearn.metrics import recall_score, roc_curve
 
 from ich_keras.data.network_input import NetworkInput
 from ich_keras.run.folder import RunError, RunFolder, RunInput, write_input, write_json
-from ich_keras.scores.cases import slice_cases
+from ich_keras.scores.cases import make_cases, slice_cases
 from ich_keras.scores.postprocessing import (
     Source,
+    answer_thresholds,
     choose_thresholds,
     fit_postprocessing,
     read_postprocessing,
@@ -20,7 +21,7 @@ from ich_keras.scores.postprocessing import (
     youden_threshold,
 )
 from tests.support.made_predictions import made_up
-from tfrecords_tools.classes import LABELS
+from tfrecords_tools.classes import LABELS, SUBTYPES
 
 LABELLED = st.integers(4, 60).flatmap(
     lambda n: st.tuples(
@@ -93,3 +94,14 @@ def test_what_was_fitted_is_read_back_until_another_checkpoint_is_the_best(tmp_p
     run.fitted(64).write_text('{"source": {}}')
     with pytest.raises(RunError, match=r"64\.json: damaged .* remove it"):
         read_postprocessing(run, 64)
+
+
+def test_an_answer_is_sensitive_for_any_and_balanced_for_kinds():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((300, 6)) < 0.3).astype(int)
+    probabilities = np.clip(0.3 * labels + rng.random((300, 6)) * 0.7, 0, 1)
+    thresholds = choose_thresholds(make_cases(labels, probabilities, np.arange(300)))
+    chosen = answer_thresholds(thresholds)
+    assert chosen["any"] == thresholds["sensitivity_95"]["any"] != thresholds["youden"]["any"]
+    for kind in SUBTYPES:
+        assert chosen[kind] == thresholds["youden"][kind] != thresholds["sensitivity_95"][kind]

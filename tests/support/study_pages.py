@@ -11,7 +11,7 @@ import numpy as np
 from ich_keras.view.study_page import Plane, StudyPage
 from tfrecords_tools.classes import LABELS
 
-RULES = {"sensitivity_95": 0.5, "youden": 0.7}
+RULES = {"answer": 0.5, "youden": 0.7}
 
 
 def made_page(slices: int = 8, rows: int = 48, columns: int = 64, **changes: Any) -> StudyPage:

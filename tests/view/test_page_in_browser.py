@@ -170,7 +170,7 @@ def test_the_verdict_is_that_of_the_tables(show, smoothed):
     page = show(study)
     probabilities = study.smoothed if smoothed else study.raw
     maxima = pd.DataFrame([probabilities.max(axis=0)], columns=list(LABELS))
-    thresholds = dict(study.thresholds["smoothed" if smoothed else "raw"]["sensitivity_95"])
+    thresholds = dict(study.thresholds["smoothed" if smoothed else "raw"]["answer"])
     assert found(page) == labels_at_thresholds(maxima, thresholds)[0]
     verdicts = set()
     for k, label in enumerate(LABELS):
@@ -192,7 +192,7 @@ def test_a_page_opens_with_the_threshold_that_was_given_and_says_so(show, fitted
     assert chosen.inner_text() == "given, not fitted: any from 0.0123"
     assert "any" in found(page) and "≥ 0.012" in page.locator(".label").last.inner_text()
     page.locator("#smoothed").click()  # of whose probabilities it is no threshold
-    assert chosen.inner_text() == ("95 % sensitivity on validation" if fitted else "own thresholds")
+    assert chosen.inner_text() == ("95 % sensitivity for any" if fitted else "own thresholds")
     page.locator("#point").select_option("given")
     assert not page.locator("#smoothed").is_checked() and "any" in found(page)
     set_slider(page, "threshold", 0.03)
