@@ -33,7 +33,7 @@ def test_depth_is_the_distance_from_the_nearest_bone(heads):
 
 
 def test_deep_white_matter_is_darker_than_the_cortex(heads):
-    """By some 9 HU in real heads, sulci included."""
+    """In every adult; how much darker differs between heads, as it does between real ones."""
     for head in heads:
         points = layer(44.0)
         tissue = anatomy.render(head, points, points, 0.0)
