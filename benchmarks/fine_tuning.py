@@ -75,7 +75,7 @@ def score(run: Path | str, shards: Path, out: Path) -> dict[str, str]:
     """Areas under the curve on the patients to judge on, with 95 % intervals over patients."""
     options = ("--shards", shards, "--split", "test", "--out", out)
     run_ich_keras("evaluate", run, *options)
-    scores = json.loads((out / "test.json").read_text())
+    scores = json.loads((out / "evaluation" / "test.json").read_text())
     values = {"any": scores["auc"]["any"], "mean of six": scores["mean_auc"]}
     return {
         name: "{:.3f} ({:.3f} to {:.3f})".format(x["value"], *x["interval"])
