@@ -91,7 +91,7 @@ def test_the_pose_of_the_head_is_found(study, ground):
 def test_hemorrhages_keep_the_noise_and_change_nothing_else(study, ground):
     kept = []
     white = study.tissues == CLASSES.index("white matter")
-    for implant in implants(ground, places=30):
+    for implant in implants(ground, places=60):
         before = study.hu[implant.number]
         around = (before - implant.hu)[implant.share == 0]
         darker = 12 if implant.subtype == "intraparenchymal" else 0  # because of its rim of oedema
