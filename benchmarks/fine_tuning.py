@@ -2,14 +2,13 @@
 
     python -m benchmarks.fine_tuning OUT
 
-Real patients with labels cannot be had for it, so phantoms of another make stand in for a hospital:
-heads of another shape, a sharper kernel with denoising, HU that are off, thick slices of a tilted
+No real patient is trained on, so phantoms of another make take the place of a hospital's: heads
+of another shape, a sharper kernel with denoising, HU that are off, thick slices of a tilted
 gantry, low contrast. Networks are trained on 5, 10 and 21 of their patients, from the shipped
 network and from scratch, and judged on others. If interrupted, the same command resumes.
 """
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +16,14 @@ import click
 import numpy as np
 import pandas as pd
 
+from benchmarks.phantom_network import WHOLE, add_patients
 from benchmarks.timing import run_ich_keras
-from ich_keras.experiment.experiment import load_experiment
-from tfrecords_tools.phantom.rsna_files import MASK_FOLDER, synth
 from tfrecords_tools.phantom.sampling import StudyParameters
 from tfrecords_tools.phantom.scanner.kernel import Kernel
 from tfrecords_tools.phantom.scanner.processing import Processing
 
 PATIENTS = (5, 10, 21)
-VALIDATION, JUDGED, SLICES = 12, 60, 27
-SIZE = load_experiment("phantom.yaml").data.size
+VALIDATION, JUDGED = 12, 60
 NETWORK = "phantom"
 KERNEL = Kernel(blur=0.32, enhancement=0.35, denoising=1.2, tails=0.1)
 CALIBRATION = Processing(1.05, -4.0, None, None, None)
@@ -45,19 +42,10 @@ def another_make(study: StudyParameters) -> StudyParameters:
 
 def make_shards(folder: Path, patients: int) -> Path:
     """Shards to train on so many patients, and the same others to validate and judge on."""
-    shards, data = folder / "shards", folder / "rsna-ich"
-    if (folder / "made").is_file():
-        return shards
-    for path in (shards, data):
-        shutil.rmtree(path, ignore_errors=True)
     parts = (("1,0,0", patients, 1), ("0,1,0", VALIDATION, 2), ("0,0,1", JUDGED, 3))
     for split, count, seed in parts:
-        synth(data, patients=count, slices=SLICES, seed=seed, ablation=another_make)
-        options = ("--size", SIZE, "--split", split, "--masks", data / MASK_FOLDER, "--add")
-        run_ich_keras("convert", data, "--out", shards, *options)
-        shutil.rmtree(data)
-    (folder / "made").touch()
-    return shards
+        add_patients(folder, seed, count, slices=WHOLE, split=split, ablation=another_make)
+    return folder / "shards"
 
 
 def train(folder: Path, start: str) -> Path:

@@ -56,8 +56,8 @@ def score(run: Path, full: Path, sets: Path) -> dict[str, float]:
         scores[name] = evaluate_dicom(RunFolder(run), folder / "dicom", labels, name=name).scores
     values = {}
     for name, card in scores.items():
-        if card["auc"]["any"] is not None:  # not of a set in which all slices are positive
-            values[f"{name} any"] = card["auc"]["any"]["value"]
+        if (value := card["auc"]["any"]["value"]) is not None:  # some slices are negative
+            values[f"{name} any"] = value
         values[f"{name} mean"] = card["mean_auc"]["value"]
     return values
 

@@ -21,6 +21,7 @@ from benchmarks.timing import run_ich_keras
 from ich_keras.experiment.experiment import load_experiment
 from tfrecords_tools.phantom.cohort import subtypes_of
 from tfrecords_tools.phantom.rsna_files import MASK_FOLDER, synth
+from tfrecords_tools.phantom.sampling import Ablation
 
 SIZE = load_experiment("phantom.yaml").data.size
 TRAIN, JUDGED = "1,0,0", "0,0.5,0.5"  # of the patients, to train, val and test
@@ -29,7 +30,13 @@ HEALTHY = 3  # of twelve patients without hemorrhage, so many are kept: their sl
 
 
 def add_patients(
-    out: Path, seed: int, patients: int | Sequence[int], *, slices: int, split: str
+    out: Path,
+    seed: int,
+    patients: int | Sequence[int],
+    *,
+    slices: int,
+    split: str,
+    ablation: Ablation | None = None,
 ) -> None:
     """Adds a batch of patients to the shards; nothing happens if it was added before."""
     done = out / "batches.json"
@@ -38,7 +45,7 @@ def add_patients(
         return
     data = out / "rsna-ich"
     shutil.rmtree(data, ignore_errors=True)
-    synth(data, patients=patients, slices=slices, seed=seed)
+    synth(data, patients=patients, slices=slices, seed=seed, ablation=ablation)
     options = ("--size", SIZE, "--split", split, "--masks", data / MASK_FOLDER, "--add")
     run_ich_keras("convert", data, "--out", out / "shards", *options)
     done.write_text(json.dumps([*batches, seed]))
